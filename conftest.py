@@ -1,0 +1,1 @@
+"""Options and collection rules for both suites."""

@@ -1,0 +1,125 @@
+// The C++ reference kernel: two templates that read like the textbook, then the binding.
+//
+// The same nested loops as _py_kernel.py, _numba_kernel.py and _cy_kernel.pyx, in the same
+// order and with the same names, so that the files can be compared line by line. Distances
+// are computed in double for both dtypes; float32 is a storage format here.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace py = pybind11;
+
+// Overwrites labels with each row's nearest center (lowest index on a tie);
+// returns the sum of squared distances to the chosen centers.
+template <typename T>
+double assign(const T* rows,       // IN  (n_samples, n_features)
+              const T* centers,    // IN  (n_clusters, n_features)
+              std::int32_t* labels,  // OUT (n_samples,)
+              py::ssize_t n_samples, py::ssize_t n_features, py::ssize_t n_clusters) {
+    double inertia = 0.0;
+    for (py::ssize_t i = 0; i < n_samples; ++i) {
+        double best = std::numeric_limits<double>::infinity();
+        std::int32_t nearest = 0;
+        for (py::ssize_t j = 0; j < n_clusters; ++j) {
+            double distance = 0.0;
+            for (py::ssize_t f = 0; f < n_features; ++f) {
+                const double diff = static_cast<double>(rows[i * n_features + f]) -
+                                    static_cast<double>(centers[j * n_features + f]);
+                distance += diff * diff;
+            }
+            if (distance < best) {
+                best = distance;
+                nearest = static_cast<std::int32_t>(j);
+            }
+        }
+        labels[i] = nearest;
+        inertia += best;
+    }
+    return inertia;
+}
+
+// Adds each row to the sum of its cluster and one to its count.
+template <typename T>
+void update(const T* rows,               // IN    (n_samples, n_features)
+            const std::int32_t* labels,  // IN    (n_samples,), each in [0, n_clusters)
+            double* sums,                // INOUT (n_clusters, n_features), added to
+            std::int64_t* counts,        // INOUT (n_clusters,), added to
+            py::ssize_t n_samples, py::ssize_t n_features) {
+    for (py::ssize_t i = 0; i < n_samples; ++i) {
+        const py::ssize_t j = labels[i];
+        for (py::ssize_t f = 0; f < n_features; ++f) {
+            sums[j * n_features + f] += static_cast<double>(rows[i * n_features + f]);
+        }
+        counts[j] += 1;
+    }
+}
+
+// ---------------------------------------------------------------------------------------
+// The binding: C-contiguous arrays of the exact dtype, or TypeError. Every argument is
+// noconvert, because pybind11 would otherwise fill a converted copy of an output.
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+static void require(bool fits, const std::string& rule) {
+    if (!fits) throw std::invalid_argument(rule);
+}
+
+template <typename T>
+double assign_arrays(const Array<T>& rows, const Array<T>& centers, Array<std::int32_t>& labels) {
+    require(rows.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1,
+            "assign needs rows and centers with 2 dimensions and labels with 1");
+    require(rows.shape(1) == centers.shape(1) && rows.shape(0) == labels.shape(0),
+            "assign needs rows (n, d), centers (k, d) and labels (n,)");
+    const T* rows_in = rows.data();
+    const T* centers_in = centers.data();
+    std::int32_t* labels_out = labels.mutable_data();
+    py::gil_scoped_release nogil;
+    return assign(rows_in, centers_in, labels_out, rows.shape(0), rows.shape(1), centers.shape(0));
+}
+
+template <typename T>
+void update_arrays(const Array<T>& rows, const Array<std::int32_t>& labels, Array<double>& sums,
+                   Array<std::int64_t>& counts) {
+    require(rows.ndim() == 2 && labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1,
+            "update needs rows and sums with 2 dimensions, labels and counts with 1");
+    require(rows.shape(0) == labels.shape(0) && rows.shape(1) == sums.shape(1) &&
+                sums.shape(0) == counts.shape(0),
+            "update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)");
+    const T* rows_in = rows.data();
+    const std::int32_t* labels_in = labels.data();
+    double* sums_inout = sums.mutable_data();
+    std::int64_t* counts_inout = counts.mutable_data();
+    py::gil_scoped_release nogil;
+    update(rows_in, labels_in, sums_inout, counts_inout, rows.shape(0), rows.shape(1));
+}
+
+template <typename T>
+void bind(py::module_& module) {
+    module.def("assign", &assign_arrays<T>, py::arg("rows").noconvert(),
+               py::arg("centers").noconvert(), py::arg("labels").noconvert(),
+               "Overwrite labels with each row's nearest center; return the inertia.");
+    module.def("update", &update_arrays<T>, py::arg("rows").noconvert(),
+               py::arg("labels").noconvert(), py::arg("sums").noconvert(),
+               py::arg("counts").noconvert(), "Add each row to its cluster's sum and count.");
+}
+
+#if defined(__clang__)
+#define KMEANS_LAB_COMPILER "clang " __clang_version__
+#elif defined(__GNUC__)
+#define KMEANS_LAB_COMPILER "gcc " __VERSION__
+#else
+#define KMEANS_LAB_COMPILER "msvc"
+#endif
+
+PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
+    module.doc() = "The C++ reference kernel: nested loops, GIL released.";
+    bind<double>(module);
+    bind<float>(module);
+    module.attr("BUILD") = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
+}

@@ -1,0 +1,20 @@
+"""kmeans_lab: a comparative kernel laboratory for k-means.
+
+One Python driver runs Lloyd's algorithm; the two steps inside it are swappable kernels.
+Importing this package imports NumPy and nothing heavier: kernels load when first asked for.
+"""
+
+from typing import Any
+
+from kmeans_lab.driver import KMeansResult, kmeans
+from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel
+
+__all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # reads the installed metadata: not at import
+
+        return version("kmeans-lab")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,6 @@
+from kmeans_lab.kernel import Counts, Labels, Rows, Sums
+
+BUILD: str
+
+def assign(rows: Rows, centers: Rows, labels: Labels) -> float: ...
+def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None: ...

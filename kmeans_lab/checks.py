@@ -1,0 +1,137 @@
+"""Input validation: every refusal is one sentence with the fact, the rule and the remedy.
+
+X is never modified. Integers, Fortran order, strides and foreign byte order are accepted and
+converted once, here.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+def integer(name: str, value: Any, least: int) -> int:
+    """Return value as an int that is at least ``least``."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r} must be an integer ≥ {least}") from None
+    if number < least:
+        raise ValueError(f"{name}={number} must be at least {least}")
+    return number
+
+
+def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return value when it is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(choices)}")
+    return str(value)
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """Return the generator behind a seed, or the generator itself."""
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"random_state={random_state!r} must be None, an integer ≥ 0 or a numpy.random.Generator"
+        ) from None
+
+
+def matrix(name: str, data: Any, dtypes: tuple[str, ...] = ("float32", "float64")) -> Array:
+    """Return data as a finite, C-contiguous, native float matrix; a view where that is enough.
+
+    float16 becomes float32; integers, booleans and long doubles become float64; a dtype
+    outside ``dtypes`` becomes float64.
+    """
+    array = _numeric(name, data)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} has {array.ndim} dimension{'s' * (array.ndim != 1)} and must have 2, "
+            f"(n_samples, n_features); use {name}.reshape(-1, 1) for a single feature"
+        )
+    if 0 in array.shape:
+        raise ValueError(
+            f"{name} has shape {array.shape} and must have at least one row and one column; "
+            "check the selection that made it"
+        )
+    dtype = "float32" if array.dtype.name in ("float16", "float32") else "float64"
+    if dtype not in dtypes:
+        dtype = "float64"
+    with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite below
+        rows = np.require(array, dtype=dtype, requirements=["C", "A"])
+    _refuse_non_finite(name, rows)
+    return rows
+
+
+def _numeric(name: str, data: Any) -> NDArray[Any]:
+    if hasattr(data, "toarray"):
+        raise TypeError(f"{name} is sparse and must be dense; convert it with {name}.toarray()")
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array and must be a plain one; fill or drop the mask")
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} cannot be read as a matrix ({error}); give every row the same length"
+        ) from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(
+            f"{name} has dtype {array.dtype} and must be numeric (real); "
+            f"convert it with {name}.astype(float)"
+        )
+    return array
+
+
+def _refuse_non_finite(name: str, rows: Array) -> None:
+    # One pass for the usual case; NaN and infinity both survive minimum and maximum.
+    low, high = rows.min(), rows.max()
+    if np.isfinite(low) and np.isfinite(high):
+        return
+    where = np.argwhere(~np.isfinite(rows))
+    i, f = where[0]
+    raise ValueError(
+        f"{name}[{i}, {f}] is {rows[i, f]} and every value must be finite ({len(where)} are not); "
+        "drop or fill such rows first"
+    )
+
+
+def refuse_overflow(rows: Array, centers: Array | None = None) -> None:
+    """Refuse values so large that a squared distance would overflow to infinity."""
+    arrays = (rows,) if centers is None else (rows, centers)
+    largest = max(max(abs(float(a.min())), abs(float(a.max()))) for a in arrays)
+    limit = float(np.sqrt(float(np.finfo(rows.dtype).max) / rows.shape[1])) / 4
+    if largest > limit:
+        raise ValueError(
+            f"a value of {largest:.3g} overflows in a squared distance; {rows.dtype} with "
+            f"{rows.shape[1]} features takes values up to {limit:.3g}: scale X down"
+            + (" or use float64" if rows.dtype == np.float32 else "")
+        )
+
+
+def clusters(n_clusters: Any, n_samples: int) -> int:
+    """Return n_clusters as an int between 1 and n_samples."""
+    number = integer("n_clusters", n_clusters, 1)
+    if number > n_samples:
+        raise ValueError(
+            f"n_clusters={number} must be at most n_samples={n_samples}; ask for fewer clusters"
+        )
+    return number
+
+
+def initial_centers(centers: Any, n_clusters: int, like: Array, source: str) -> Array:
+    """Return starting centers as a new array of the dtype of X, in X's own coordinates."""
+    array = matrix(source, centers)
+    expected = (n_clusters, like.shape[1])
+    if array.shape != expected:
+        raise ValueError(
+            f"{source} has shape {array.shape} and must have shape "
+            f"(n_clusters, n_features)={expected}"
+        )
+    refuse_overflow(like, array)
+    return array.astype(like.dtype)

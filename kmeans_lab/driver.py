@@ -1,0 +1,395 @@
+"""Lloyd's algorithm: the page to read first.
+
+Everything that decides *what* is computed is here or in the small modules that it names, once;
+kernels decide *how*. Lloyd, "Least squares quantization in PCM", IEEE Transactions on
+Information Theory 28, 1982.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab import checks
+from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.empty import POLICIES, fill_empty
+from kmeans_lab.kernel import Kernel
+from kmeans_lab.partial import direct_inertia
+from kmeans_lab.registry import KernelSpec, find_spec, load_kernel
+from kmeans_lab.seeding import INITS, InitFunction
+from kmeans_lab.stopping import Step, StopRule, make_rule
+from kmeans_lab.workers import MODES, Crew, read_only, resolve_threads, start_crew
+
+Array = NDArray[np.floating[Any]]
+
+PHASES = ("prepare", "init", "assign", "update", "finish")
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """One iteration, as the callback and the history see it.
+
+    Attributes
+    ----------
+    n_iter : int
+        1 for the first.
+    centers : ndarray of shape (n_clusters, n_features)
+        The centers that the rows were assigned to.
+    labels : ndarray of shape (n_samples,), int32, or None
+        The assignment to these centers; None in the history, which would keep them all.
+    inertia : float
+        Sum of squared distances of the rows to these centers, as the kernel returned it.
+    changed : int
+        Labels that differ from the previous iteration's; n_samples in the first.
+    """
+
+    n_iter: int
+    centers: Array
+    labels: NDArray[np.int32] | None
+    inertia: float
+    changed: int
+
+
+Callback = Callable[[Iteration], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KMeansResult:
+    """What a fit found and what it cost.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+        In the coordinates and dtype of X.
+    labels : ndarray of shape (n_samples,), int32
+        Each row's nearest one of ``centers``.
+    inertia : float
+        Sum of squared distances of the rows to their centers, from direct differences.
+    n_iter : int
+        Iterations, each one assignment and one update. Where the loop ends before the centers
+        rest, one more assignment makes the labels match; it counts in ``seconds["finish"]`` only.
+    converged : bool
+        The stop rule fired; False when max_iter or the callback ended the loop.
+    stop : str
+        What ended the loop: the rule's name, "max-iter" or "callback".
+    seconds : dict of str to float
+        Wall seconds in "prepare" (checks, centering, the kernel's prepare, starting workers),
+        "init", "assign" (with "update" in it for fused kernels), "update" (means and the stop rule
+        included), "finish". They add up to the whole call, all n_init repetitions included.
+    kernel, mode : str
+        What ran.
+    n_threads : int
+        Threads or processes that were allowed.
+    history : tuple of Iteration
+        Of the best repetition; empty unless asked for.
+    """
+
+    centers: Array
+    labels: NDArray[np.int32]
+    inertia: float
+    n_iter: int
+    converged: bool
+    stop: str
+    seconds: dict[str, float]
+    kernel: str
+    mode: str
+    n_threads: int
+    history: tuple[Iteration, ...] = ()
+
+
+def kmeans(
+    X: Any,
+    n_clusters: int,
+    *,
+    kernel: str | Kernel = "cpp",
+    init: str | InitFunction | Any = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float | None = None,
+    stop: str | StopRule = "shift",
+    empty: str = "relocate",
+    n_threads: int | None = None,
+    mode: str = "serial",
+    random_state: Any = None,
+    callback: Callback | None = None,
+    history: bool = False,
+) -> KMeansResult:
+    """Cluster the rows of X around n_clusters means with Lloyd's algorithm.
+
+    Results are bit-identical for any mode, n_threads and run.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Finite numbers; float32 is kept, everything else becomes float64. Never modified.
+    n_clusters : int
+        Between 1 and n_samples.
+    kernel : str or module, default "cpp"
+        A key of ``KERNELS``, or any object with ``assign`` and ``update``.
+    init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
+        Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
+        (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
+    n_init : int, default 1
+        Repetitions; the lowest inertia wins.
+    max_iter : int, default 300
+        Iterations at most.
+    tol : float, optional
+        The stop rule's tolerance; each rule has a default of its own.
+    stop : {"shift", "shift-norm", "allclose", "equal", "labels", "max-iter"} or rule
+        When to stop (see ``kmeans_lab.stopping``). "shift", the default: squared movement of the
+        centers ≤ tol · mean variance of the features, tol = 1e-4; tol = 0 means "did not move".
+    empty : {"relocate", "random", "keep", "error"}
+        What becomes of a cluster without rows (see ``kmeans_lab.empty``).
+    n_threads : int, optional
+        Threads or processes; default 1 in mode "serial", else the cores this process may use.
+    mode : {"serial", "threads", "processes"}
+        Who computes. In a script, "processes" needs ``if __name__ == "__main__":``.
+    random_state : None, int or numpy.random.Generator
+        Source of the random choices; None draws a fresh seed.
+    callback : callable, optional
+        Called with an ``Iteration`` after each assignment; returning True ends the loop.
+    history : bool, default False
+        Keep every iteration's centers, inertia and number of changed labels.
+
+    Returns
+    -------
+    KMeansResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of range or of the wrong kind; the sentence says what to do.
+    KernelUnavailable
+        The kernel's module or package is not installed.
+    MemoryError
+        What the kernel or mode needs does not fit.
+    RuntimeError
+        A worker process died.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]])
+    >>> result = kmeans(X, 2, random_state=0)
+    >>> float(result.inertia), result.converged
+    (1.0, True)
+    """
+    watch = _Stopwatch()
+    module, name, spec = _resolve_kernel(kernel)
+    mode = checks.choice("mode", mode, MODES)
+    if n_threads is not None:
+        n_threads = checks.integer("n_threads", n_threads, 1)
+    n_threads = resolve_threads(mode, n_threads, spec, name)
+    X = checks.matrix("X", X, spec.dtypes)
+    checks.refuse_overflow(X)
+    n_clusters = checks.clusters(n_clusters, len(X))
+    n_init = checks.integer("n_init", n_init, 1)
+    plan = _Plan(
+        checks.integer("max_iter", max_iter, 1),
+        make_rule(stop, tol),
+        checks.choice("empty", empty, POLICIES),
+        callback,
+        history,
+    )
+    start = _make_start(init, n_clusters, X, n_init)
+    rng = checks.generator(random_state)
+    middle, plan.variance = middle_and_variance(X)
+    rows = X - middle if middle.any() else X
+    plan.middle = middle
+    best: _Run | None = None
+    with start_crew(mode, module, name, spec, rows, n_clusters, n_threads) as crew:
+        watch.lap("prepare")
+        for _ in range(n_init):
+            centers = start(rng) - middle
+            watch.lap("init")
+            run = _lloyd(crew, centers, plan, rng, watch)
+            if best is None or run.inertia < best.inertia:
+                best = run
+    assert best is not None  # n_init ≥ 1
+    watch.lap("finish")
+    return KMeansResult(
+        centers=best.centers + middle,
+        labels=best.labels,
+        inertia=best.inertia,
+        n_iter=best.n_iter,
+        converged=best.stop not in ("max-iter", "callback"),
+        stop=best.stop,
+        seconds=watch.seconds,
+        kernel=name,
+        mode=mode,
+        n_threads=n_threads,
+        history=tuple(best.history),
+    )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What stays the same over all repetitions."""
+
+    max_iter: int
+    rule: StopRule
+    empty: str
+    callback: Callback | None
+    history: bool
+    variance: float = 0.0
+    middle: Array = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def watched(self) -> bool:
+        return self.history or self.callback is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    centers: Array
+    labels: NDArray[np.int32]
+    inertia: float
+    n_iter: int
+    stop: str
+    history: list[Iteration]
+
+
+def _lloyd(
+    crew: Crew, centers: Array, plan: _Plan, rng: np.random.Generator, watch: "_Stopwatch"
+) -> _Run:
+    """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
+    old, new = centers, np.empty_like(centers)
+    means = _Means(crew, plan.empty, rng)
+    crew.labels.fill(-1)
+    changed = -1
+    seen: list[Iteration] = []
+    for n_iter in range(1, plan.max_iter + 1):
+        if plan.rule.needs_changed or plan.watched:
+            before = crew.labels.copy()
+        inertia = crew.step(read_only(old))
+        watch.lap_step(*crew.step_seconds())
+        if plan.rule.needs_changed or plan.watched:
+            changed = int(np.count_nonzero(crew.labels != before))
+        rested = means.write(old, new)
+        called_off = False
+        if plan.watched:
+            called_off = _show(plan, n_iter, old, crew.labels, inertia, changed, seen)
+        step = Step(rested, new, plan.variance, changed, len(crew.rows))
+        fired = plan.rule.fired(step)
+        old, new = new, old
+        watch.lap("update")
+        if fired or called_off:
+            break
+    stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
+    # After the swap, old is the newest and new the one before it.
+    if not np.array_equal(old, new):
+        crew.assign(read_only(old))
+    run = _Run(
+        old, crew.labels.copy(), direct_inertia(crew.rows, old, crew.labels), n_iter, stop, seen
+    )
+    watch.lap("finish")
+    return run
+
+
+class _Means:
+    """Turns an iteration's sums and counts into centers."""
+
+    def __init__(self, crew: Crew, policy: str, rng: np.random.Generator) -> None:
+        self._crew, self._policy, self._rng = crew, policy, rng
+        self._wide = np.empty_like(crew.sums)
+        self._empty_before = np.empty(0, dtype=np.intp)
+
+    def write(self, old: Array, new: Array) -> Array:
+        """Overwrite new with the means; return old as a stop rule should see it.
+
+        A cluster that was empty in the previous iteration too does not count as moving: where
+        its center goes is the policy's choice and, under "random", never comes to rest.
+        """
+        crew = self._crew
+        empty = np.empty(0, dtype=np.intp)
+        if not crew.counts.all():
+            empty = fill_empty(
+                self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng
+            )
+        np.divide(crew.sums, crew.counts[:, None], out=self._wide)
+        new[:] = self._wide
+        persistent = np.intersect1d(empty, self._empty_before) if len(empty) else empty
+        self._empty_before = empty
+        if len(persistent) == 0:
+            return old
+        rested = old.copy()
+        rested[persistent] = new[persistent]
+        return rested
+
+
+def _show(
+    plan: _Plan,
+    n_iter: int,
+    centers: Array,
+    labels: NDArray[np.int32],
+    inertia: float,
+    changed: int,
+    seen: list[Iteration],
+) -> bool:
+    """Record the iteration and ask the callback; return True when it calls the fit off."""
+    where = centers + plan.middle
+    if plan.history:
+        seen.append(Iteration(n_iter, where, None, inertia, changed))
+    if plan.callback is None:
+        return False
+    return bool(plan.callback(Iteration(n_iter, where, labels.copy(), inertia, changed)))
+
+
+def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
+    if isinstance(kernel, str):
+        return load_kernel(kernel), kernel, find_spec(kernel)
+    for verb in ("assign", "update"):
+        if not callable(getattr(kernel, verb, None)):
+            raise TypeError(
+                f"kernel={kernel!r} has no function {verb!r}; give a name from KERNELS or an "
+                "object with assign and update"
+            )
+    name = getattr(kernel, "__name__", type(kernel).__name__)
+    return kernel, name, KernelSpec(module=name, summary="", remedy="")
+
+
+def _make_start(
+    init: Any, n_clusters: int, X: Array, n_init: int
+) -> Callable[[np.random.Generator], Array]:
+    """Return a function that draws starting centers in the coordinates of X."""
+    if isinstance(init, str):
+        draw = INITS[checks.choice("init", init, tuple(INITS))]
+    elif callable(init):
+        draw = init
+    if not (isinstance(init, str) or callable(init)) or init == "first":
+        if n_init > 1:
+            raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
+    if isinstance(init, str) or callable(init):
+        source = "init" if isinstance(init, str) else "init(X, n_clusters, rng)"
+        view = read_only(X)
+        return lambda rng: checks.initial_centers(
+            draw(view, n_clusters, rng), n_clusters, X, source
+        )
+    centers = checks.initial_centers(init, n_clusters, X, "init")
+    return lambda rng: centers
+
+
+class _Stopwatch:
+    """Wall seconds per phase; whatever passes between two laps belongs to one of them."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._last = perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Give the time since the last lap to a phase."""
+        now = perf_counter()
+        self.seconds[phase] += now - self._last
+        self._last = now
+
+    def lap_step(self, assign: float, update: float) -> None:
+        """Share the time since the last lap between assign and update as the workers spent it."""
+        now = perf_counter()
+        wall, self._last = now - self._last, now
+        spent = assign + update
+        part = wall * (assign / spent) if spent > 0 else wall
+        self.seconds["assign"] += part
+        self.seconds["update"] += wall - part

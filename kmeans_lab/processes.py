@@ -1,0 +1,211 @@
+"""Processes that share X, labels and partial results in one block of shared memory.
+
+Each worker is sent the kernel's *name*, imports it, and keeps its own chunks for the whole fit.
+An order is one short message over a pipe; the arrays never travel. A worker that dies is seen
+at once through its sentinel, and the block is unlinked whatever happens.
+"""
+
+import shutil
+import signal
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.kernel import Kernel
+from kmeans_lab.partial import Partials
+from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+from kmeans_lab.workers import Array, Chunks, Crew, read_only
+
+_ALIGNMENT = 64  # a cache line: two workers never write to the same one
+_SHARED_MEMORY_FOLDER = "/dev/shm"  # noqa: S108 (where Linux keeps it; only its free space is read)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each array lies in the block: name → (shape, dtype, offset)."""
+
+    arrays: dict[str, tuple[tuple[int, ...], str, int]]
+    size: int
+
+    @classmethod
+    def of(cls, rows: Array, n_clusters: int, n_chunks: int) -> "Layout":
+        """Lay out the arrays of one fit."""
+        n_samples, n_features = rows.shape
+        dtype = rows.dtype.str
+        wanted: dict[str, tuple[tuple[int, ...], str]] = {
+            "rows": (rows.shape, dtype),
+            "centers": ((n_clusters, n_features), dtype),
+            "labels": ((n_samples,), "i4"),
+            "sums": ((n_chunks, n_clusters, n_features), "f8"),
+            "counts": ((n_chunks, n_clusters), "i8"),
+            "inertia": ((n_chunks,), "f8"),
+            "seconds": ((n_chunks, 2), "f8"),
+        }
+        arrays, offset = {}, 0
+        for name, (shape, kind) in wanted.items():
+            arrays[name] = (shape, kind, offset)
+            n_bytes = int(np.prod(shape)) * np.dtype(kind).itemsize
+            offset += -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
+        return cls(arrays, offset)
+
+    def views(self, block: SharedMemory) -> dict[str, NDArray[Any]]:
+        """Return the arrays as views of the block."""
+        return {
+            name: np.ndarray(shape, dtype, block.buf, offset)
+            for name, (shape, dtype, offset) in self.arrays.items()
+        }
+
+
+def _partials(views: dict[str, NDArray[Any]]) -> Partials:
+    return Partials(views["sums"], views["counts"], views["inertia"], views["seconds"])
+
+
+class ProcessCrew(Crew):
+    """A share of the chunks in each process."""
+
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        spec: KernelSpec,
+        rows: Array,
+        n_clusters: int,
+        n_threads: int,
+    ) -> None:
+        self._name = name
+        self._processes: list[Any] = []
+        self._pipes: list[Connection[Any, Any]] = []
+        super().__init__(kernel, spec, rows, n_clusters, n_threads)
+
+    def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
+        layout = Layout.of(rows, n_clusters, len(self.bounds))
+        _refuse_what_does_not_fit(layout.size)
+        self._block = SharedMemory(create=True, size=layout.size)
+        try:
+            views = layout.views(self._block)
+            views["rows"][:] = rows
+            views["labels"].fill(-1)
+            self.rows, self.labels, self._centers = views["rows"], views["labels"], views["centers"]
+            self.partials = _partials(views)
+            del views
+            self._start_processes(layout)
+        except BaseException:
+            self.close(kill=True)
+            raise
+
+    def _start_processes(self, layout: Layout) -> None:
+        # spawn: a forked child of a process with threads can inherit a lock that nobody frees
+        context = get_context("spawn")
+        for share in self.shares():
+            mine, theirs = context.Pipe()
+            arguments = theirs, self._name, self._block.name, layout, self.bounds, share
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._processes.append(process)
+            self._pipes.append(mine)
+        self._collect()
+
+    def _run(self, order: str, centers: Array) -> None:
+        np.copyto(self._centers, centers)
+        for w, pipe in enumerate(self._pipes):
+            try:
+                pipe.send(order)
+            except OSError:  # the worker's end is closed: it has died since its last answer
+                self._report_death(w)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Wait for every worker's answer; an answer that is not None is its exception."""
+        for w, (process, pipe) in enumerate(zip(self._processes, self._pipes, strict=True)):
+            wait([pipe, process.sentinel])
+            try:
+                answer = pipe.recv() if pipe.poll() else self._report_death(w)
+            except (EOFError, OSError):
+                self._report_death(w)
+            if answer is not None:
+                raise answer
+
+    def _report_death(self, w: int) -> None:
+        process = self._processes[w]
+        process.join()
+        code = process.exitcode
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise RuntimeError(
+            f"worker process {w + 1} of {self.n_workers} {how} during the fit, and its share of the "
+            "result is lost; in a script, call kmeans(mode='processes') below "
+            "\"if __name__ == '__main__':\", and use fewer n_threads where memory runs out"
+        ) from None
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the processes and unlink the block."""
+        for process, pipe in zip(self._processes, self._pipes, strict=True):
+            pipe.close()  # a waiting worker reads the end of the pipe and leaves
+            if kill:
+                process.kill()
+        for process in self._processes:
+            process.join()
+            process.close()
+        self._processes, self._pipes = [], []
+        self._block.unlink()
+        # The block can only be unmapped when no array looks into it any more.
+        del self.rows, self.labels, self._centers, self.partials
+        self._block.close()
+
+
+def start_process_crew(
+    name: str, kernel: Kernel, spec: KernelSpec, rows: Array, n_clusters: int, n_threads: int
+) -> Crew:
+    """Start worker processes for a registered kernel."""
+    if name not in KERNELS:
+        raise ValueError(
+            f"mode='processes' sends kernels by name and {name!r} is not in the registry; "
+            "add a row to KERNELS or use mode='threads'"
+        )
+    return ProcessCrew(name, kernel, spec, rows, n_clusters, n_threads)
+
+
+def _serve(
+    pipe: "Connection[Any, Any]",
+    name: str,
+    block_name: str,
+    layout: Layout,
+    bounds: list[tuple[int, int]],
+    share: range,
+) -> None:
+    """Compute one share in a worker process until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends its workers
+    block = SharedMemory(block_name)
+    views = layout.views(block)
+    centers = read_only(views["centers"])
+    try:
+        chunks = Chunks(
+            load_kernel(name), views["rows"], views["labels"], _partials(views), bounds, share, 1
+        )
+        pipe.send(None)
+        while True:
+            order = pipe.recv()
+            getattr(chunks, order)(centers)
+            pipe.send(None)
+    except (EOFError, BrokenPipeError):
+        pass  # the parent has closed its end: the fit is over
+    except BaseException as error:  # noqa: BLE001 (it is raised again in the parent)
+        pipe.send(error)
+
+
+def _refuse_what_does_not_fit(size: int) -> None:
+    """Refuse a block beyond the free shared memory: writing to it would end the process."""
+    try:
+        free = shutil.disk_usage(_SHARED_MEMORY_FOLDER).free
+    except FileNotFoundError:
+        return  # not Linux: the operating system refuses by itself
+    if size > free:
+        raise MemoryError(
+            f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory and "
+            f"{free / 2**20:.0f} MiB are free in {_SHARED_MEMORY_FOLDER}; use mode='threads'"
+        )

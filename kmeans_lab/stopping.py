@@ -1,0 +1,149 @@
+"""When to stop: five rules, and ``max_iter`` on its own as the sixth.
+
+A rule is a small object. The driver shows it every iteration's ``Step`` and asks ``fired``; when
+no rule fires, ``max_iter`` ends the loop. Movement is that of the centers that own rows: what
+becomes of a cluster that stays empty is the empty-cluster policy's business, so that a fit with
+a persistent empty cluster still converges.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One iteration, as a stop rule sees it."""
+
+    old: Array  # centers that the rows were assigned to
+    new: Array  # centers that follow from that assignment
+    variance: float  # mean over the features of the variance of X
+    changed: int  # labels that differ from the previous pass; −1 unless needs_changed
+    n_samples: int
+
+    def squared_shift(self) -> float:
+        """Sum over all centers of their squared movement."""
+        moved = (self.new - self.old).ravel()
+        return float(np.dot(moved, moved))
+
+
+class StopRule(Protocol):
+    """What the driver asks of a rule."""
+
+    name: str
+    needs_changed: bool
+
+    def fired(self, step: Step) -> bool:
+        """Return True when the loop should end after this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Squared shift ≤ tol · mean variance: scikit-learn's scale. tol = 0: no center moved."""
+
+    tol: float = 1e-4
+    name: str = "shift"
+    needs_changed: bool = False
+
+    def fired(self, step: Step) -> bool:
+        """Return True when the centers moved little against the spread of the data."""
+        return step.squared_shift() <= self.tol * step.variance
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftNorm:
+    """Frobenius norm of the shift ≤ tol, in the units of X."""
+
+    tol: float = 1e-4
+    name: str = "shift-norm"
+    needs_changed: bool = False
+
+    def fired(self, step: Step) -> bool:
+        """Return True when the centers moved little in absolute terms."""
+        return step.squared_shift() <= self.tol**2
+
+
+@dataclass(frozen=True, slots=True)
+class AllClose:
+    """``numpy.allclose(old, new, rtol=tol, atol=1e-8)``, on centers relative to X's own middle."""
+
+    tol: float = 1e-5
+    name: str = "allclose"
+    needs_changed: bool = False
+
+    def fired(self, step: Step) -> bool:
+        """Return True when every coordinate is close."""
+        return bool(np.allclose(step.old, step.new, rtol=self.tol, atol=1e-8))
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """Exactly equal centers."""
+
+    name: str = "equal"
+    needs_changed: bool = False
+
+    def fired(self, step: Step) -> bool:
+        """Return True when no coordinate changed."""
+        return bool(np.array_equal(step.old, step.new))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsChanged:
+    """At most ``tol`` labels changed: a number of rows, or below 1 a fraction of them."""
+
+    tol: float = 0.01
+    name: str = "labels"
+    needs_changed: bool = True
+
+    def fired(self, step: Step) -> bool:
+        """Return True when few rows changed cluster."""
+        allowed = self.tol if self.tol >= 1 else int(self.tol * step.n_samples)
+        return step.changed <= allowed
+
+
+@dataclass(frozen=True, slots=True)
+class MaxIterOnly:
+    """Never: run ``max_iter`` iterations, a fixed point or not."""
+
+    name: str = "max-iter"
+    needs_changed: bool = False
+
+    def fired(self, step: Step) -> bool:  # noqa: ARG002 (the protocol's signature)
+        """Return False."""
+        return False
+
+
+STOP_RULES: dict[str, Callable[..., StopRule]] = {
+    "shift": Shift,
+    "shift-norm": ShiftNorm,
+    "allclose": AllClose,
+    "equal": Equal,
+    "labels": LabelsChanged,
+    "max-iter": MaxIterOnly,
+}
+_WITHOUT_TOL = ("equal", "max-iter")
+
+
+def make_rule(stop: str | StopRule, tol: float | None) -> StopRule:
+    """Turn ``kmeans``'s stop and tol into a rule; ``ValueError`` when they do not go together."""
+    if not isinstance(stop, str):
+        if not callable(getattr(stop, "fired", None)):
+            raise TypeError(f"stop={stop!r} must be a name or an object with a method fired(step)")
+        if tol is not None:
+            raise ValueError(f"tol={tol} has no meaning beside a stop object; set it on the object")
+        return stop
+    if stop not in STOP_RULES:
+        raise ValueError(f"stop={stop!r} is not known; choose one of {', '.join(STOP_RULES)}")
+    if tol is None:
+        return STOP_RULES[stop]()
+    if not tol >= 0 or tol == float("inf"):
+        raise ValueError(f"tol={tol} must be a number ≥ 0; use tol=0 for 'did not move'")
+    if stop in _WITHOUT_TOL:
+        raise ValueError(f"tol={tol} has no meaning with stop={stop!r}; leave tol out")
+    return STOP_RULES[stop](tol=tol)

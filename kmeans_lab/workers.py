@@ -1,0 +1,206 @@
+"""Who computes the chunks: this thread, several threads, or several processes.
+
+A crew is given centers and fills labels and one slot of partial results per chunk. The three
+crews differ in nothing else: same chunks, same kernel functions, slots added in chunk order.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.kernel import Kernel, Labels
+from kmeans_lab.partial import Partials, chunk_bounds
+from kmeans_lab.registry import KernelSpec
+
+Array = NDArray[np.floating[Any]]
+
+MODES = ("serial", "threads", "processes")
+
+
+class Chunks:
+    """The chunks of one worker: prepared rows beside the outputs that they fill."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        rows: Array,
+        labels: Labels,
+        partials: Partials,
+        bounds: list[tuple[int, int]],
+        share: range,
+        n_threads: int,
+    ) -> None:
+        prepare = getattr(kernel, "prepare", None)
+        n_clusters = partials.sums.shape[1]
+        self._assign = kernel.assign
+        self._update = kernel.update
+        self._fused = getattr(kernel, "assign_update", None)
+        self._partials = partials
+        self._slots = []
+        for c in share:
+            first, last = bounds[c]
+            chunk = read_only(rows[first:last])
+            if prepare is not None:
+                chunk = prepare(chunk, n_clusters, n_threads)
+            outputs = labels[first:last], partials.sums[c], partials.counts[c]
+            self._slots.append((c, chunk, *outputs))
+
+    def assign(self, centers: Array) -> None:
+        """Overwrite the labels of these chunks."""
+        for _, chunk, labels, _, _ in self._slots:
+            self._assign(chunk, centers, labels)
+
+    def assign_update(self, centers: Array) -> None:
+        """Overwrite the labels of these chunks and add to their slots."""
+        inertia, seconds = self._partials.inertia, self._partials.seconds
+        assign, update, fused = self._assign, self._update, self._fused
+        for c, chunk, labels, sums, counts in self._slots:
+            start = perf_counter()
+            if fused is not None:
+                inertia[c] = fused(chunk, centers, labels, sums, counts)
+                middle = end = perf_counter()
+            else:
+                inertia[c] = assign(chunk, centers, labels)
+                middle = perf_counter()
+                update(chunk, labels, sums, counts)
+                end = perf_counter()
+            seconds[c] = middle - start, end - middle
+
+
+class Crew:
+    """Labels, slots and their total; this class computes in the calling thread."""
+
+    def __init__(
+        self, kernel: Kernel, spec: KernelSpec, rows: Array, n_clusters: int, n_threads: int
+    ) -> None:
+        n_samples, n_features = rows.shape
+        own = spec.threading == "own"
+        whole = spec.whole or own
+        self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, n_clusters)
+        self.n_workers = 1 if own else min(n_threads, len(self.bounds))
+        self._kernel_threads = n_threads if own else 1
+        self._total = Partials.empty(1, n_clusters, n_features)
+        self.sums, self.counts = self._total.sums[0], self._total.counts[0]
+        self._start(kernel, rows, n_clusters)
+
+    def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
+        self.rows = rows
+        self.labels: Labels = np.full(len(rows), -1, dtype=np.int32)
+        self.partials = Partials.empty(len(self.bounds), n_clusters, rows.shape[1])
+        self._teams = [
+            Chunks(
+                kernel, rows, self.labels, self.partials, self.bounds, share, self._kernel_threads
+            )
+            for share in self.shares()
+        ]
+
+    def shares(self) -> list[range]:
+        """Give every worker a run of neighbouring chunks."""
+        n_chunks, n = len(self.bounds), self.n_workers
+        return [range(n_chunks * w // n, n_chunks * (w + 1) // n) for w in range(n)]
+
+    def step(self, centers: Array) -> float:
+        """Assign and update; fill labels, sums and counts, return the inertia."""
+        self.partials.clear()
+        self._run("assign_update", centers)
+        self.partials.add_up(self._total)
+        return float(self.partials.inertia.sum())
+
+    def step_seconds(self) -> tuple[float, float]:
+        """Seconds of the last step in assign and in update, added over all workers."""
+        assign, update = self.partials.seconds.sum(axis=0).tolist()
+        return assign, update
+
+    def assign(self, centers: Array) -> None:
+        """Overwrite the labels."""
+        self._run("assign", centers)
+
+    def _run(self, order: str, centers: Array) -> None:
+        getattr(self._teams[0], order)(centers)
+
+    def close(self, *, kill: bool = False) -> None:
+        """Let go of threads and processes; ``kill`` does not wait for their work."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(kill=error is not None)
+
+
+class ThreadCrew(Crew):
+    """A share of the chunks in each thread; kernels that release the GIL run side by side."""
+
+    def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
+        super()._start(kernel, rows, n_clusters)
+        self._pool = ThreadPoolExecutor(max(1, self.n_workers - 1), "kmeans_lab")
+
+    def _run(self, order: str, centers: Array) -> None:
+        mine, *others = (getattr(team, order) for team in self._teams)
+        futures = [self._pool.submit(task, centers) for task in others]
+        try:
+            mine(centers)
+        finally:
+            wait(futures)  # they write into this fit's buffers, even when this thread failed
+        for future in futures:
+            future.result()
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=kill)
+
+
+def read_only(array: Array) -> Array:
+    """Return a view that cannot be written to: kernels never modify what they are given."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_threads(mode: str, n_threads: int | None, spec: KernelSpec, name: str) -> int:
+    """Return the number of workers; refuse one that could have no effect."""
+    if n_threads is None:
+        return 1 if mode == "serial" else available_cores()
+    if mode == "serial" and n_threads > 1 and spec.threading != "own":
+        helps = "processes" if spec.threading == "gil" else "threads"
+        raise ValueError(
+            f"n_threads={n_threads} has no effect in mode='serial' with kernel {name!r}; "
+            f"use mode={helps!r}"
+        )
+    return n_threads
+
+
+def start_crew(
+    mode: str,
+    kernel: Kernel,
+    name: str,
+    spec: KernelSpec,
+    rows: Array,
+    n_clusters: int,
+    n_threads: int,
+) -> Crew:
+    """Start the workers of a fit; a context manager that ends them."""
+    if mode == "processes":
+        from kmeans_lab.processes import start_process_crew
+
+        return start_process_crew(name, kernel, spec, rows, n_clusters, n_threads)
+    crew: Callable[..., Crew] = ThreadCrew if mode == "threads" else Crew
+    return crew(kernel, spec, rows, n_clusters, n_threads)

@@ -1,0 +1,40 @@
+"""The two extension modules; everything else about the package is in pyproject.toml.
+
+Portable by default: no ``-march=native``, no ``-ffast-math``. For research builds,
+``KMEANS_LAB_MARCH=native pip install -e .`` adds ``-march=native``; the flags are compiled
+into each module, so that every table can show them. Neither extension needs NumPy's headers.
+"""
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from pybind11.setup_helpers import Pybind11Extension
+from setuptools import Extension, setup
+
+march = os.environ.get("KMEANS_LAB_MARCH", "")
+optimise = ["/O2"] if sys.platform == "win32" else ["-O3"]
+if march:
+    optimise.append(f"/arch:{march}" if sys.platform == "win32" else f"-march={march}")
+flags = [("KMEANS_LAB_FLAGS", '"' + " ".join(optimise) + '"')]
+
+setup(
+    ext_modules=[
+        Pybind11Extension(
+            "kmeans_lab._cpp_kernel",
+            ["cpp/kmeans.cpp"],
+            cxx_std=17,
+            define_macros=flags,
+            extra_compile_args=optimise,
+        ),
+        *cythonize(
+            Extension(
+                "kmeans_lab._cy_kernel",
+                ["kmeans_lab/_cy_kernel.pyx"],
+                define_macros=flags,
+                extra_compile_args=optimise,
+            ),
+            build_dir="build",
+        ),
+    ]
+)
