@@ -17,8 +17,8 @@ namespace py = pybind11;
 // Overwrites labels with each row's nearest center (lowest index on a tie);
 // returns the sum of squared distances to the chosen centers.
 template <typename T>
-double assign(const T* rows,       // IN  (n_samples, n_features)
-              const T* centers,    // IN  (n_clusters, n_features)
+double assign(const T* rows,         // IN  (n_samples, n_features)
+              const T* centers,      // IN  (n_clusters, n_features)
               std::int32_t* labels,  // OUT (n_samples,)
               py::ssize_t n_samples, py::ssize_t n_features, py::ssize_t n_clusters) {
     double inertia = 0.0;

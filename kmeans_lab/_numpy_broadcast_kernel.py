@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GIB = 2**30
 
 
-def prepare(X: Rows, n_clusters: int, n_threads: int) -> Rows:  # noqa: ARG001 (the contract's signature)
+def prepare(X: Rows, n_clusters: int, n_threads: int) -> Rows:
     """Refuse a fit whose temporary would not fit in memory; rows stay as they are."""
     _refuse_what_does_not_fit(X, n_clusters)
     return X

@@ -15,12 +15,9 @@ Array = NDArray[np.floating[Any]]
 
 def integer(name: str, value: Any, least: int) -> int:
     """Return value as an int that is at least ``least``."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}={value!r} must be an integer ≥ {least}") from None
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}={value!r} must be an integer ≥ {least}")
+    number = operator.index(value)
     if number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
     return number
@@ -39,7 +36,8 @@ def generator(random_state: Any) -> np.random.Generator:
         return np.random.default_rng(random_state)
     except (TypeError, ValueError):
         raise ValueError(
-            f"random_state={random_state!r} must be None, an integer ≥ 0 or a numpy.random.Generator"
+            f"random_state={random_state!r} must be None, an integer ≥ 0 or "
+            "a numpy.random.Generator"
         ) from None
 
 

@@ -355,21 +355,17 @@ def _make_start(
     init: Any, n_clusters: int, X: Array, n_init: int
 ) -> Callable[[np.random.Generator], Array]:
     """Return a function that draws starting centers in the coordinates of X."""
-    if isinstance(init, str):
-        draw = INITS[checks.choice("init", init, tuple(INITS))]
-    elif callable(init):
-        draw = init
-    if not (isinstance(init, str) or callable(init)) or init == "first":
-        if n_init > 1:
-            raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
-    if isinstance(init, str) or callable(init):
-        source = "init" if isinstance(init, str) else "init(X, n_clusters, rng)"
-        view = read_only(X)
-        return lambda rng: checks.initial_centers(
-            draw(view, n_clusters, rng), n_clusters, X, source
-        )
-    centers = checks.initial_centers(init, n_clusters, X, "init")
-    return lambda rng: centers
+    named = isinstance(init, str)
+    fixed = init == "first" if named else not callable(init)
+    if fixed and n_init > 1:
+        raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
+    if fixed and not named:
+        centers = checks.initial_centers(init, n_clusters, X, "init")
+        return lambda rng: centers
+    draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
+    source = "init" if named else "init(X, n_clusters, rng)"
+    view = read_only(X)
+    return lambda rng: checks.initial_centers(draw(view, n_clusters, rng), n_clusters, X, source)
 
 
 class _Stopwatch:

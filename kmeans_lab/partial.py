@@ -6,6 +6,7 @@ result bit-identical for any number of workers.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def chunk_bounds(n_samples: int, n_clusters: int) -> list[tuple[int, int]]:
     n_chunks = n_samples // max(MIN_CHUNK_ROWS, 8 * n_clusters)
     n_chunks = min(max(n_chunks, 1), MAX_CHUNKS)
     edges = [n_samples * c // n_chunks for c in range(n_chunks + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 @dataclass(frozen=True, slots=True)

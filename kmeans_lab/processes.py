@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.shared_memory import SharedMemory
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
 from kmeans_lab.workers import Array, Chunks, Crew, read_only
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
-_SHARED_MEMORY_FOLDER = "/dev/shm"  # noqa: S108 (where Linux keeps it; only its free space is read)
+_SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
 
 
 @dataclass(frozen=True)
@@ -125,20 +125,20 @@ class ProcessCrew(Crew):
         for w, (process, pipe) in enumerate(zip(self._processes, self._pipes, strict=True)):
             wait([pipe, process.sentinel])
             try:
-                answer = pipe.recv() if pipe.poll() else self._report_death(w)
-            except (EOFError, OSError):
+                answer = pipe.recv()
+            except (EOFError, OSError):  # a dead worker's end of the pipe is closed
                 self._report_death(w)
             if answer is not None:
                 raise answer
 
-    def _report_death(self, w: int) -> None:
+    def _report_death(self, w: int) -> NoReturn:
         process = self._processes[w]
         process.join()
         code = process.exitcode
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise RuntimeError(
-            f"worker process {w + 1} of {self.n_workers} {how} during the fit, and its share of the "
-            "result is lost; in a script, call kmeans(mode='processes') below "
+            f"worker process {w + 1} of {self.n_workers} {how} during the fit, and its share of "
+            "the result is lost; in a script, call kmeans(mode='processes') below "
             "\"if __name__ == '__main__':\", and use fewer n_threads where memory runs out"
         ) from None
 
@@ -194,7 +194,7 @@ def _serve(
             pipe.send(None)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
-    except BaseException as error:  # noqa: BLE001 (it is raised again in the parent)
+    except BaseException as error:  # it is raised again in the parent
         pipe.send(error)
 
 

@@ -145,11 +145,11 @@ def load_kernel(name: str) -> Kernel:
 
 
 def state_of(name: str) -> tuple[State, str]:
-    """Say whether a kernel can run here, and why not: ("ready", ""), ("unavailable", why), …"""
+    """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``."""
     try:
         load_kernel(name)
     except KernelUnavailable as error:
         return "unavailable", str(error)
-    except Exception as error:  # noqa: BLE001 (a table must show every row, whatever one import does)
+    except Exception as error:  # a table must show every row, whatever one import does
         return "broken", f"{type(error).__name__}: {error}"
     return "ready", ""

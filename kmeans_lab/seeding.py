@@ -29,7 +29,7 @@ def squared_distances(X: Array, point: Array, out: NDArray[np.float64]) -> NDArr
     return out
 
 
-def first_rows(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:  # noqa: ARG001
+def first_rows(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
     """Return the first rows: reproducible, and poor when the rows are sorted."""
     return X[:n_clusters]
 

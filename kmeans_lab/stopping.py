@@ -33,10 +33,15 @@ class Step:
 
 
 class StopRule(Protocol):
-    """What the driver asks of a rule."""
+    """What the driver asks of a rule: its name, whether it needs ``Step.changed``, a verdict."""
 
-    name: str
-    needs_changed: bool
+    @property
+    def name(self) -> str:
+        """What ``KMeansResult.stop`` says when the rule has fired."""
+
+    @property
+    def needs_changed(self) -> bool:
+        """Whether the driver has to count changed labels for it."""
 
     def fired(self, step: Step) -> bool:
         """Return True when the loop should end after this step."""
@@ -114,7 +119,7 @@ class MaxIterOnly:
     name: str = "max-iter"
     needs_changed: bool = False
 
-    def fired(self, step: Step) -> bool:  # noqa: ARG002 (the protocol's signature)
+    def fired(self, step: Step) -> bool:
         """Return False."""
         return False
 

@@ -1,0 +1,70 @@
+"""The machine card: what a number was measured on."""
+
+import os
+import platform
+from typing import Any
+
+import numba
+import numpy
+import threadpoolctl
+
+from kmeans_lab.registry import KERNELS, load_kernel, state_of
+
+
+def builds() -> dict[str, str]:
+    """Return compiler and flags of each kernel that was compiled ahead of time."""
+    ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
+    modules = {name: load_kernel(name) for name in ready}
+    return {name: module.BUILD for name, module in modules.items() if hasattr(module, "BUILD")}
+
+
+def pools() -> list[dict[str, Any]]:
+    """Return the thread pools of the libraries that are loaded, as threadpoolctl sees them."""
+    keys = ("internal_api", "version", "num_threads", "architecture")
+    found = threadpoolctl.threadpool_info()
+    return [{key: pool[key] for key in keys if pool.get(key) is not None} for pool in found]
+
+
+def cpu_model() -> str:
+    """Return the processor's name as the operating system reports it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except FileNotFoundError:
+        pass  # not Linux
+    return platform.processor() or "unknown processor"
+
+
+def card() -> dict[str, Any]:
+    """Return the whole card as plain JSON types."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "load_average": list(os.getloadavg()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "numba": numba.__version__,
+        "builds": builds(),
+        "pools": pools(),
+    }
+
+
+def lines() -> list[str]:
+    """Return the card as the few lines that every table carries."""
+    it = card()
+    blas = ", ".join(
+        f"{p['internal_api']} {p.get('version', '')} ({p.get('architecture', '?')}, "
+        f"{p['num_threads']} thread{'s' * (p['num_threads'] != 1)})"
+        for p in it["pools"]
+    )
+    return [
+        f"{it['cpu']}, {it['affinity'] or it['cores']} cores, {it['system']}, "
+        f"load {it['load_average'][0]:.2f}",
+        f"Python {it['python']}, NumPy {it['numpy']} with {blas or 'no thread pool'}, "
+        f"Numba {it['numba']}",
+        "; ".join(f"{name}: {build}" for name, build in it["builds"].items()),
+    ]

@@ -1,0 +1,95 @@
+"""The lab's own table: medians, ratios to named baselines, iterations, certificates."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import pytest
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from kmeans_lab.presets import find_preset
+
+#: Ratios are against these kernels, by name: a ratio to "the best" changes its meaning run by run.
+BASELINES = ("python", "cpp")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kernel in one group; without seconds it has no number, and the certificate says why."""
+
+    group: str
+    kernel: str
+    seconds: float | None = None
+    n_iter: int | None = None
+    certificate: str = ""
+
+
+def ratio(row: Row, baseline: Row | None) -> str:
+    """Say how many times faster or slower than the baseline a row is."""
+    if row.seconds is None or baseline is None or baseline.seconds is None:
+        return "–"
+    if row is baseline:
+        return "1"
+    times = baseline.seconds / row.seconds
+    factor, word = (times, "faster") if times >= 1 else (1 / times, "slower")
+    digits = (
+        f"{factor:.0f}" if factor >= 100 else f"{factor:.1f}" if factor >= 10 else f"{factor:.2f}"
+    )
+    return f"{digits} × {word}"
+
+
+def make_table(group: str, rows: list[Row]) -> Table:
+    """Lay out one group."""
+    by_name = {row.kernel: row for row in rows}
+    table = Table(
+        title=group,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("kernel", no_wrap=True)
+    table.add_column("median ms", justify="right", no_wrap=True)
+    for name in BASELINES:
+        table.add_column(f"vs {name}", justify="right", no_wrap=True)
+    iterated = any(row.n_iter is not None for row in rows)
+    if iterated:
+        table.add_column("n_iter", justify="right", no_wrap=True)
+    table.add_column("certificate")
+    for row in rows:
+        table.add_row(
+            row.kernel,
+            "–" if row.seconds is None else f"{row.seconds * 1e3:.4g}",
+            *(ratio(row, by_name.get(name)) for name in BASELINES),
+            *(["–" if row.n_iter is None else str(row.n_iter)] if iterated else []),
+            row.certificate,
+            style="red" if row.certificate.startswith("INVALID") else "",
+        )
+    return table
+
+
+def print_tables(
+    reporter: pytest.TerminalReporter, rows: list[Row], notes: list[str], preset_name: str
+) -> None:
+    """Write the tables of all groups, in the order in which they ran."""
+    preset = find_preset(preset_name)
+    console = Console(
+        width=max(reporter._tw.fullwidth, 80),
+        force_terminal=reporter.hasmarkup,
+        no_color=not reporter.hasmarkup,
+        highlight=False,
+    )
+    with console.capture() as capture:
+        for group, members in groupby(rows, key=lambda row: row.group):
+            console.print(make_table(group, list(members)))
+        console.print(
+            f"preset {preset_name}: {preset.n_samples} × {preset.n_features} {preset.dtype}, "
+            f"k = {preset.n_clusters}; same X, same starting centers, one thread for everybody; "
+            "ratios of medians"
+        )
+        for line in notes:
+            console.print(line, style="dim", soft_wrap=True)
+    reporter.section("kmeans_lab")
+    reporter.write(capture.get())

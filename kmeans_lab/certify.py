@@ -1,0 +1,334 @@
+"""The certificate: no number is published for a kernel whose result was not proved right.
+
+Two checks belong together. ``certify_fit`` watches one whole fit, outside any clock: at every
+iteration each label is judged against a direct computation of the distances, each center against
+the mean of its rows, the inertia against a direct sum; the input's bytes are compared and the
+kernel is caught if another one's code computes. Fits are bit-identical from run to run, so every
+*timed* round is then compared with the certified result bit for bit: ``Certificate.recheck``.
+
+A differing label counts as a tie only where the two distances differ by less than the rounding
+bound of the dtype; ties are counted, never hidden. All comparisons are written as "within", so
+that NaN fails them.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.driver import Iteration, KMeansResult, kmeans
+from kmeans_lab.empty import fill_empty
+from kmeans_lab.kernel import Kernel, Labels
+from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, load_kernel
+from kmeans_lab.workers import read_only
+
+Array = NDArray[np.floating[Any]]
+
+_BLOCK_VALUES = 2**18
+#: Packages that compute k-means steps: a kernel may call only those that its row names.
+_RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values()))
+_SMALL_ROWS = 256
+
+
+class CertificateError(AssertionError):
+    """A result that must not be given a number; the message says what is wrong with it."""
+
+
+def fingerprint(*arrays: Array) -> str:
+    """Return a hash of the arrays' bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A fit that was proved right, and what later fits are compared with.
+
+    Attributes
+    ----------
+    result : KMeansResult
+        The certified fit.
+    ties : int
+        Labels, over all iterations, that differ from the direct computation within rounding.
+    inputs : str
+        Hash of X.
+    """
+
+    result: KMeansResult
+    ties: int
+    inputs: str
+
+    def recheck(self, result: KMeansResult, X: Array) -> None:
+        """Raise ``CertificateError`` unless this result equals the certified one bit for bit."""
+        certified = self.result
+        _require(
+            result.kernel == certified.kernel,
+            f"kernel {result.kernel!r} ran in place of {certified.kernel!r}",
+        )
+        _require(
+            result.n_iter == certified.n_iter,
+            f"{result.n_iter} iterations in place of {certified.n_iter}",
+        )
+        _require(
+            np.array_equal(result.labels, certified.labels),
+            "the labels differ from the certified fit's",
+        )
+        _require(
+            np.array_equal(result.centers, certified.centers),
+            "the centers differ from the certified fit's",
+        )
+        _require(
+            result.inertia == certified.inertia, "the inertia differs from the certified fit's"
+        )
+        _require(fingerprint(X) == self.inputs, "X was modified")
+
+
+def certify_fit(
+    X: Array,
+    n_clusters: int,
+    settings: dict[str, Any],
+    name: str,
+    *,
+    n_iter: int | None = None,
+) -> Certificate:
+    """Run one watched fit and return its certificate.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+    n_clusters : int
+    settings : dict
+        Keyword arguments of ``kmeans``.
+    name : str
+        A kernel of the registry.
+    n_iter : int, optional
+        How many iterations the fit must take.
+
+    Raises
+    ------
+    CertificateError
+        Something is wrong; the message says at which iteration and what.
+    """
+    spec, kernel = find_spec(name), load_kernel(name)
+    refuse_foreign_code(kernel, spec, X[:_SMALL_ROWS])
+    inputs = fingerprint(X)
+    judge = _Judge(X, settings.get("empty", "relocate"))
+    result = kmeans(X, n_clusters, kernel=name, callback=judge, **settings)
+    _require(fingerprint(X) == inputs, "X was modified")
+    if n_iter is not None:
+        _require(result.n_iter == n_iter, f"{result.n_iter} iterations in place of {n_iter}")
+    judge.check_end(result)
+    return Certificate(result, judge.ties, inputs)
+
+
+def certify_assign(X: Array, centers: Array, labels: Labels, inertia: float) -> int:
+    """Judge the labels and inertia of one assignment of X; return the number of ties."""
+    ties = _check_labels(X, centers, labels, 0.0)
+    _check_inertia(X, centers, labels, inertia, "assign")
+    return ties
+
+
+def certify_update(X: Array, labels: Labels, sums: Array, counts: NDArray[np.int64]) -> None:
+    """Judge the sums and counts that one update of X added to zero."""
+    expected, sizes, weight = _direct_sums(X, labels, len(counts))
+    _require(np.array_equal(counts, sizes), "the counts are not the sizes of the clusters")
+    bound = (sizes[:, None] + 8) * np.finfo(np.float64).eps * weight
+    _require(
+        bool((np.abs(sums - expected) <= bound).all()), "the sums are not those of the clusters"
+    )
+
+
+@dataclass
+class _Judge:
+    """A callback that judges every iteration of a fit."""
+
+    X: Array
+    empty: str
+    ties: int = 0
+    expected: Array | None = None
+    tolerance: Array | float = 0.0
+    middle: Array = field(init=False)
+    rows: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.middle = middle_and_variance(self.X)[0]
+        self.rows = self.X - self.middle
+
+    def __call__(self, step: Iteration) -> bool:
+        """Judge the labels, the inertia and where the centers came from."""
+        assert step.labels is not None  # a callback is always given the labels
+        try:
+            if step.n_iter == 1:  # a repetition starts anew
+                self.expected = None
+            self._judge(step.centers, step.labels, step.inertia)
+            self._expect_next(step.centers, step.labels)
+        except CertificateError as error:
+            raise CertificateError(f"iteration {step.n_iter}: {error}") from None
+        return False
+
+    def check_end(self, result: KMeansResult) -> None:
+        """Judge what was returned; with repetitions only its own consistency."""
+        try:
+            if result.n_iter and self.empty != "random":
+                self._judge(result.centers, result.labels, result.inertia, follows=False)
+        except CertificateError as error:
+            raise CertificateError(f"result: {error}") from None
+
+    def _judge(
+        self, centers: Array, labels: Labels, inertia: float, *, follows: bool = True
+    ) -> None:
+        shifted = centers - self.middle
+        if follows and self.expected is not None:
+            _require(
+                bool((np.abs(shifted - self.expected) <= self.tolerance).all()),
+                "the centers are not the means of their rows",
+            )
+        moved = float(np.finfo(self.X.dtype).eps * np.abs(centers).max())
+        self.ties += _check_labels(self.rows, shifted, labels, moved)
+        _check_inertia(self.rows, shifted, labels, inertia, "the fit")
+
+    def _expect_next(self, centers: Array, labels: Labels) -> None:
+        sums, counts, weight = _direct_sums(self.rows, labels, len(centers))
+        sizes = counts.copy()
+        if not counts.all():
+            if self.empty == "random":
+                self.expected = None
+                return
+            rng = np.random.default_rng(0)  # no other policy draws
+            fill_empty(self.empty, sums, counts, self.rows, labels, centers - self.middle, rng)
+        self.expected = sums / counts[:, None]
+        eps = np.finfo(self.X.dtype).eps
+        # Adding n numbers in any order, dividing, rounding to the dtype, adding the middle.
+        self.tolerance = (sizes[:, None] + 8) * np.finfo(np.float64).eps * (
+            weight / counts[:, None]
+        ) + 4 * eps * (np.abs(self.expected) + np.abs(self.middle))
+
+
+def _check_labels(rows: Array, centers: Array, labels: Labels, moved: float) -> int:
+    """Return how many labels are ties; raise when one is farther than rounding explains."""
+    n_clusters = len(centers)
+    outside = np.flatnonzero((labels < 0) | (labels >= n_clusters))
+    _require(
+        len(outside) == 0,
+        f"{len(outside)} labels are outside 0 … {n_clusters - 1}, the first in row "
+        f"{outside[0] if len(outside) else 0}",
+    )
+    eps = float(np.finfo(rows.dtype).eps)
+    wide = centers.astype(np.float64)
+    squares = np.einsum("jf,jf->j", wide, wide)
+    block = max(1, _BLOCK_VALUES // max(n_clusters, rows.shape[1]))
+    ties = 0
+    for first in range(0, len(rows), block):
+        points = rows[first : first + block].astype(np.float64)
+        chosen = labels[first : first + block]
+        nearest = (squares - 2.0 * (points @ wide.T)).argmin(axis=1)
+        differs = np.flatnonzero(nearest != chosen)
+        x = points[differs]
+        excess = _distances(x, wide[chosen[differs]]) - _distances(x, wide[nearest[differs]])
+        reach = np.sqrt(_distances(x, np.zeros_like(x))) + np.sqrt(squares.max())
+        bound = (rows.shape[1] + 8) * eps * reach**2 + 4 * moved * reach * rows.shape[1] ** 0.5
+        wrong = np.flatnonzero(~(excess <= bound))
+        _require(
+            len(wrong) == 0,
+            f"row {first + differs[wrong[0]] if len(wrong) else 0} is not given its nearest "
+            f"center ({len(wrong)} rows of this block)",
+        )
+        ties += int(np.count_nonzero(differs))
+    return ties
+
+
+def _check_inertia(rows: Array, centers: Array, labels: Labels, inertia: float, who: str) -> None:
+    wide = centers.astype(np.float64)
+    block = max(1, _BLOCK_VALUES // rows.shape[1])
+    direct = scale = 0.0
+    for first in range(0, len(rows), block):
+        points = rows[first : first + block].astype(np.float64)
+        chosen = wide[labels[first : first + block]]
+        direct += float(_distances(points, chosen).sum())
+        scale += float(np.vdot(points, points) + np.vdot(chosen, chosen))
+    bound = (rows.shape[1] + 8) * float(np.finfo(rows.dtype).eps) * scale
+    _require(
+        abs(inertia - direct) <= bound,
+        f"{who} returned the inertia {inertia!r} and the direct sum is {direct!r}",
+    )
+
+
+def _distances(a: Array, b: Array) -> NDArray[np.float64]:
+    diff = a - b
+    squares: NDArray[np.float64] = np.einsum("if,if->i", diff, diff)
+    return squares
+
+
+def _direct_sums(
+    rows: Array, labels: Labels, n_clusters: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return sums, counts and sums of absolute values by bincount: no kernel's way."""
+    sums, weight = np.empty((2, n_clusters, rows.shape[1]))
+    for f in range(rows.shape[1]):
+        column = rows[:, f].astype(np.float64)
+        sums[:, f] = np.bincount(labels, weights=column, minlength=n_clusters)
+        weight[:, f] = np.bincount(labels, weights=np.abs(column), minlength=n_clusters)
+    return sums, np.bincount(labels, minlength=n_clusters), weight
+
+
+def refuse_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> None:
+    """Raise when another kernel's module, or a package that the row does not name, computes.
+
+    Python functions and calls of C functions are seen, which catches a wrapper that falls back
+    to NumPy in silence; what compiled code calls inside is not.
+    """
+    seen: list[str] = []
+    rows, centers = read_only(X), read_only(X[:1].copy())
+    prepare = getattr(kernel, "prepare", None)
+    given = rows if prepare is None else prepare(rows, 1, 1)
+    labels = np.zeros(len(X), dtype=np.int32)
+    sums, counts = np.zeros(centers.shape), np.zeros(1, dtype=np.int64)
+
+    def run() -> None:
+        kernel.assign(given, centers, labels)
+        kernel.update(given, labels, sums, counts)
+
+    run()  # a kernel that compiles on its first call does so unwatched
+    before = sys.getprofile()
+    sys.setprofile(_foreign_code_watcher(spec, seen))
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    _require(not seen, f"code of {seen[0] if seen else ''} ran in place of {spec.module}")
+
+
+def _foreign_code_watcher(
+    spec: KernelSpec, seen: list[str]
+) -> Callable[[FrameType, str, Any], None]:
+    modules = {s.module for s in KERNELS.values()}
+
+    def watch(frame: FrameType, event: str, function: Any) -> None:
+        origin = str(frame.f_globals.get("__name__", ""))
+        if event == "c_call":
+            if origin.partition(".")[0] in spec.requires:
+                return  # what a package that the row names calls is its own business
+            array = isinstance(getattr(function, "__self__", None), np.ndarray)
+            computes = array and function.__name__ != "tolist"
+            origin = "numpy" if computes else str(getattr(function, "__module__", "") or "")
+        elif event != "call":
+            return
+        package = origin.partition(".")[0]
+        foreign = package in _RIVALS and package not in spec.requires
+        if origin != spec.module and (foreign or origin in modules):
+            seen.append(origin)
+
+    return watch
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise CertificateError(sentence)

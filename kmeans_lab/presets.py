@@ -1,0 +1,279 @@
+"""Named workloads: the same X, the same starting centers and the same stop rule for everybody.
+
+Synthetic data are generated from a seed with NumPy alone; real data are the files that
+scikit-learn ships inside its wheel (extra ``data``). Starting centers are an array handed to
+every kernel and every peer: two libraries given the same seed do not start alike.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.seeding import d2, random_rows
+
+Array = NDArray[np.floating[Any]]
+
+#: The seed of every start that no published study fixes.
+START_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A workload by name, known without generating it.
+
+    Attributes
+    ----------
+    summary : str
+        One line for the tables.
+    n_samples, n_features, n_clusters : int
+        The shape of the problem.
+    make : callable
+        Generates X.
+    start : callable
+        Starting centers from X.
+    max_iter : int
+        Iterations at most.
+    stop, tol : str, float or None
+        The stop rule, as ``kmeans`` takes it.
+    n_init : int
+        Repetitions of the preset's own recipe.
+    dtype : {"float64", "float32"}
+        The dtype of X.
+    """
+
+    summary: str
+    n_samples: int
+    n_features: int
+    n_clusters: int
+    make: Callable[[], Array]
+    start: Callable[[Array], Array]
+    max_iter: int
+    stop: str = "shift"
+    tol: float | None = 0.0
+    n_init: int = 1
+    dtype: str = "float64"
+
+    def load(self) -> "Workload":
+        """Generate X and the starting centers.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            The data are real and scikit-learn or Pillow is missing; the message says what to type.
+        """
+        X = np.ascontiguousarray(self.make(), dtype=self.dtype)
+        return Workload(self, X, self.start(X))
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A preset with its data: X (n_samples, n_features), centers (n_clusters, n_features)."""
+
+    preset: Preset
+    X: Array
+    centers: Array
+
+    def settings(self, *, to_rest: bool = False) -> dict[str, Any]:
+        """Return the keyword arguments of ``kmeans`` that make every fit do equal work.
+
+        ``to_rest`` replaces the preset's stop rule: go on until no center moves (tol = 0).
+        """
+        preset = self.preset
+        rule = ("shift", 0.0) if to_rest else (preset.stop, preset.tol)
+        settings = {"max_iter": preset.max_iter, "stop": rule[0], "tol": rule[1]}
+        if preset.n_init == 1:
+            return settings | {"init": self.centers}
+        # Repetitions draw their starts here, the first one being self.centers.
+        return settings | {"init": "d2", "n_init": preset.n_init, "random_state": START_SEED}
+
+
+def ring_blobs(
+    seed: int,
+    n_clusters: int,
+    points_per_cluster: int,
+    n_features: int,
+    center_scale: float,
+    cluster_std: float,
+) -> NDArray[np.float64]:
+    """Overlapping blobs around a ring in the first two coordinates; rows in cluster order.
+
+    Returns X of shape (n_clusters · points_per_cluster, n_features ≥ 2). The recipe of the
+    Python-vs-C++ demo that the standard preset comes from.
+    """
+    rng = np.random.default_rng(seed)
+    angles = np.linspace(0.0, 2.0 * np.pi, n_clusters, endpoint=False)
+    circle = np.column_stack((np.cos(angles), np.sin(angles)))
+    centers = np.empty((n_clusters, n_features))
+    centers[:, :2] = center_scale * np.sqrt(2.0) * circle
+    centers[:, :2] += rng.normal(scale=0.25 * center_scale, size=(n_clusters, 2))
+    centers[:, 2:] = rng.normal(scale=0.35 * center_scale, size=(n_clusters, n_features - 2))
+    covariance = cluster_std**2 * np.eye(n_features)
+    return np.vstack(
+        [rng.multivariate_normal(c, covariance, size=points_per_cluster) for c in centers]
+    )
+
+
+def quick_blobs() -> NDArray[np.float64]:
+    """Return the demo's 2-D set: five blobs of 260 points and 140 points of uniform noise."""
+    rng = np.random.default_rng(7)
+    angles = np.linspace(0.0, 2.0 * np.pi, 5, endpoint=False)
+    centers = 7.0 * np.column_stack((np.cos(angles), np.sin(angles)))
+    centers += rng.normal(scale=0.35, size=(5, 2))
+    blobs = [rng.multivariate_normal(c, 0.65**2 * np.eye(2), size=260) for c in centers]
+    noise = rng.uniform((-11.0, -10.0), (11.0, 10.0), size=(140, 2))
+    return np.vstack([*blobs, noise])
+
+
+def grid_blobs(n_samples: int, n_clusters: int) -> NDArray[np.float64]:
+    """Return one of the multiprocessing study's nine data sets, before rounding to six decimals.
+
+    The study drew point by point from Python's and NumPy's legacy generators; the generators
+    are independent, so all the normals can be drawn at once and stay the same numbers.
+    """
+    which = random.Random(11)  # the study's generator
+    legacy = np.random.RandomState(11)  # the study's generator
+    centers = legacy.random_sample((n_clusters, 2))
+    labels = [which.randint(0, n_clusters - 1) for _ in range(n_samples)]
+    return centers[labels] + legacy.normal(0.0, 0.02, size=(n_samples, 2))
+
+
+def grid_start(X: Array, n_clusters: int) -> Array:
+    """Return the study's starting centers: ``random.sample`` of the rows, seed 433."""
+    return X[random.Random(433).sample(range(len(X)), n_clusters)]
+
+
+def wide_blobs(n_samples: int, n_features: int, n_clusters: int) -> NDArray[np.float64]:
+    """Return unit Gaussian clusters whose centers are drawn from a unit Gaussian: much overlap."""
+    rng = np.random.default_rng(11)
+    centers = rng.normal(size=(n_clusters, n_features))
+    return centers[rng.integers(n_clusters, size=n_samples)] + rng.normal(
+        size=(n_samples, n_features)
+    )
+
+
+def photograph() -> Array:
+    """Return the pixels of scikit-learn's china.jpg as rows of R, G, B in 0 … 255."""
+    pixels: Array = _sklearn_datasets().load_sample_image("china.jpg").reshape(-1, 3)
+    return pixels
+
+
+def handwritten_digits() -> Array:
+    """Return scikit-learn's 8 × 8 digits as rows of 64 values in 0 … 16."""
+    values: Array = _sklearn_datasets().load_digits().data
+    return values
+
+
+def _sklearn_datasets() -> Any:
+    try:
+        import PIL  # noqa: F401 (scikit-learn's image reader needs it)
+        from sklearn import datasets
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"this preset reads real data and needs {error.name}; pip install 'kmeans-lab[data]'",
+            name=error.name,
+        ) from error
+    return datasets
+
+
+def _d2_start(n_clusters: int) -> Callable[[Array], Array]:
+    return lambda X: d2(X, n_clusters, np.random.default_rng(START_SEED))
+
+
+def _random_start(n_clusters: int) -> Callable[[Array], Array]:
+    return lambda X: random_rows(X, n_clusters, np.random.default_rng(START_SEED))
+
+
+def _grid(n_samples: int, n_clusters: int) -> Preset:
+    return Preset(
+        "the multiprocessing study: Gaussian blobs in the unit square",
+        n_samples,
+        2,
+        n_clusters,
+        lambda: grid_blobs(n_samples, n_clusters),
+        lambda X: grid_start(X, n_clusters),
+        max_iter=300,
+        stop="labels",
+        tol=0.01,  # the study's rule: at most N // 100 labels change
+    )
+
+
+def _wide(n_samples: int, n_features: int, n_clusters: int, max_iter: int, dtype: str) -> Preset:
+    return Preset(
+        "towards embeddings: overlapping Gaussian clusters",
+        n_samples,
+        n_features,
+        n_clusters,
+        lambda: wide_blobs(n_samples, n_features, n_clusters),
+        _random_start(n_clusters),
+        max_iter=max_iter,
+        dtype=dtype,
+    )
+
+
+def _ring(summary: str, n_clusters: int, points: int, n_features: int, max_iter: int) -> Preset:
+    return Preset(
+        summary,
+        n_clusters * points,
+        n_features,
+        n_clusters,
+        lambda: ring_blobs(7, n_clusters, points, n_features, 10.0, 1.2),
+        _d2_start(n_clusters),
+        max_iter=max_iter,
+    )
+
+
+def _real(summary: str, shape: tuple[int, int], k: int, make: Any, max_iter: int) -> Preset:
+    return Preset(summary, *shape, k, make, _d2_start(k), max_iter=max_iter)
+
+
+def _table() -> dict[str, Preset]:
+    table = {
+        "standard": _ring("the Python-vs-C++ demo: overlapping blobs on a ring", 25, 650, 10, 35),
+        "quick": Preset(
+            "the demo's 2-D set: five blobs and uniform noise",
+            1440, 2, 5, quick_blobs, _d2_start(5),
+            max_iter=120, stop="shift-norm", tol=1e-4, n_init=3,
+        ),
+    }  # fmt: skip
+    for n_samples in (10_000, 100_000, 1_000_000):
+        for n_clusters in (10, 20, 40):
+            table[f"grid-{n_samples}-{n_clusters}"] = _grid(n_samples, n_clusters)
+    table["image"] = _real(
+        "colour quantisation: the pixels of a photograph", (273_280, 3), 64, photograph, 20
+    )
+    table["digits"] = _real("handwritten digits", (1797, 64), 10, handwritten_digits, 300)
+    for n_features, n_clusters, max_iter in ((16, 64, 20), (64, 256, 10), (128, 1024, 5)):
+        for dtype, suffix in (("float64", ""), ("float32", "-f32")):
+            name = f"wide-{n_features}-{n_clusters}{suffix}"
+            table[name] = _wide(100_000, n_features, n_clusters, max_iter, dtype)
+    return table | _smoke_table()
+
+
+def _smoke_table() -> dict[str, Preset]:
+    """Tiny versions of the others, for tests: every kind, fractions of a second in plain Python."""
+    return {
+        "smoke": _ring("a tiny standard", 5, 30, 3, 5),
+        "smoke-grid": _grid(400, 5),
+        "smoke-image": _real(
+            "every 800th pixel of the photograph", (342, 3), 6, lambda: photograph()[::800], 5
+        ),
+        "smoke-digits": _real(
+            "the first 150 digits", (150, 64), 5, lambda: handwritten_digits()[:150], 5
+        ),
+        "smoke-wide": _wide(300, 16, 8, 5, "float64"),
+        "smoke-wide-f32": _wide(300, 16, 8, 5, "float32"),
+    }
+
+
+PRESETS: dict[str, Preset] = _table()
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset by name; ``ValueError`` listing the choices when there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
