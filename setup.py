@@ -36,5 +36,7 @@ setup(
             ),
             build_dir="build",
         ),
-    ]
+    ],
+    # Always: an extension left over from other flags would otherwise pass for up to date.
+    options={"build_ext": {"force": True}},
 )

@@ -6,8 +6,9 @@ Importing this package imports NumPy and nothing heavier: kernels load when firs
 
 from typing import Any
 
-from kmeans_lab.driver import KMeansResult, kmeans
+from kmeans_lab.driver import kmeans
 from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel
+from kmeans_lab.result import KMeansResult
 
 __all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
 

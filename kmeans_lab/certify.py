@@ -12,28 +12,24 @@ that NaN fails them.
 """
 
 import hashlib
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.driver import Iteration, KMeansResult, kmeans
+from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import fill_empty
-from kmeans_lab.kernel import Kernel, Labels
-from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, load_kernel
-from kmeans_lab.workers import read_only
+from kmeans_lab.foreign import find_foreign_code
+from kmeans_lab.kernel import Labels
+from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.result import Iteration, KMeansResult
 
 Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 2**18
-#: Packages that compute k-means steps: a kernel may call only those that its row names.
-_RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values()))
-_SMALL_ROWS = 256
+_SMALL_ROWS = 256  # enough to see whose code runs
 
 
 class CertificateError(AssertionError):
@@ -117,16 +113,14 @@ def certify_fit(
     CertificateError
         Something is wrong; the message says at which iteration and what.
     """
-    spec, kernel = find_spec(name), load_kernel(name)
-    refuse_foreign_code(kernel, spec, X[:_SMALL_ROWS])
-    inputs = fingerprint(X)
+    foreign = find_foreign_code(load_kernel(name), find_spec(name), X[:_SMALL_ROWS])
+    _require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
     judge = _Judge(X, settings.get("empty", "relocate"))
     result = kmeans(X, n_clusters, kernel=name, callback=judge, **settings)
-    _require(fingerprint(X) == inputs, "X was modified")
     if n_iter is not None:
         _require(result.n_iter == n_iter, f"{result.n_iter} iterations in place of {n_iter}")
     judge.check_end(result)
-    return Certificate(result, judge.ties, inputs)
+    return Certificate(result, judge.ties, judge.inputs)
 
 
 def certify_assign(X: Array, centers: Array, labels: Labels, inertia: float) -> int:
@@ -153,12 +147,15 @@ class _Judge:
     X: Array
     empty: str
     ties: int = 0
+    repetitions: int = 0
     expected: Array | None = None
     tolerance: Array | float = 0.0
+    inputs: str = field(init=False)
     middle: Array = field(init=False)
     rows: Array = field(init=False)
 
     def __post_init__(self) -> None:
+        self.inputs = fingerprint(self.X)
         self.middle = middle_and_variance(self.X)[0]
         self.rows = self.X - self.middle
 
@@ -167,6 +164,7 @@ class _Judge:
         assert step.labels is not None  # a callback is always given the labels
         try:
             if step.n_iter == 1:  # a repetition starts anew
+                self.repetitions += 1
                 self.expected = None
             self._judge(step.centers, step.labels, step.inertia)
             self._expect_next(step.centers, step.labels)
@@ -175,18 +173,18 @@ class _Judge:
         return False
 
     def check_end(self, result: KMeansResult) -> None:
-        """Judge what was returned; with repetitions only its own consistency."""
+        """Judge what was returned; of several repetitions it need not be the last."""
+        if self.repetitions > 1:
+            self.expected = None
         try:
-            if result.n_iter and self.empty != "random":
-                self._judge(result.centers, result.labels, result.inertia, follows=False)
+            self._judge(result.centers, result.labels, result.inertia)
         except CertificateError as error:
             raise CertificateError(f"result: {error}") from None
 
-    def _judge(
-        self, centers: Array, labels: Labels, inertia: float, *, follows: bool = True
-    ) -> None:
+    def _judge(self, centers: Array, labels: Labels, inertia: float) -> None:
+        _require(fingerprint(self.X) == self.inputs, "X was modified")
         shifted = centers - self.middle
-        if follows and self.expected is not None:
+        if self.expected is not None:
             _require(
                 bool((np.abs(shifted - self.expected) <= self.tolerance).all()),
                 "the centers are not the means of their rows",
@@ -241,7 +239,7 @@ def _check_labels(rows: Array, centers: Array, labels: Labels, moved: float) -> 
             f"row {first + differs[wrong[0]] if len(wrong) else 0} is not given its nearest "
             f"center ({len(wrong)} rows of this block)",
         )
-        ties += int(np.count_nonzero(differs))
+        ties += len(differs)
     return ties
 
 
@@ -277,56 +275,6 @@ def _direct_sums(
         sums[:, f] = np.bincount(labels, weights=column, minlength=n_clusters)
         weight[:, f] = np.bincount(labels, weights=np.abs(column), minlength=n_clusters)
     return sums, np.bincount(labels, minlength=n_clusters), weight
-
-
-def refuse_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> None:
-    """Raise when another kernel's module, or a package that the row does not name, computes.
-
-    Python functions and calls of C functions are seen, which catches a wrapper that falls back
-    to NumPy in silence; what compiled code calls inside is not.
-    """
-    seen: list[str] = []
-    rows, centers = read_only(X), read_only(X[:1].copy())
-    prepare = getattr(kernel, "prepare", None)
-    given = rows if prepare is None else prepare(rows, 1, 1)
-    labels = np.zeros(len(X), dtype=np.int32)
-    sums, counts = np.zeros(centers.shape), np.zeros(1, dtype=np.int64)
-
-    def run() -> None:
-        kernel.assign(given, centers, labels)
-        kernel.update(given, labels, sums, counts)
-
-    run()  # a kernel that compiles on its first call does so unwatched
-    before = sys.getprofile()
-    sys.setprofile(_foreign_code_watcher(spec, seen))
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    _require(not seen, f"code of {seen[0] if seen else ''} ran in place of {spec.module}")
-
-
-def _foreign_code_watcher(
-    spec: KernelSpec, seen: list[str]
-) -> Callable[[FrameType, str, Any], None]:
-    modules = {s.module for s in KERNELS.values()}
-
-    def watch(frame: FrameType, event: str, function: Any) -> None:
-        origin = str(frame.f_globals.get("__name__", ""))
-        if event == "c_call":
-            if origin.partition(".")[0] in spec.requires:
-                return  # what a package that the row names calls is its own business
-            array = isinstance(getattr(function, "__self__", None), np.ndarray)
-            computes = array and function.__name__ != "tolist"
-            origin = "numpy" if computes else str(getattr(function, "__module__", "") or "")
-        elif event != "call":
-            return
-        package = origin.partition(".")[0]
-        foreign = package in _RIVALS and package not in spec.requires
-        if origin != spec.module and (foreign or origin in modules):
-            seen.append(origin)
-
-    return watch
 
 
 def _require(holds: bool, sentence: str) -> None:

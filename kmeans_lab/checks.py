@@ -30,6 +30,13 @@ def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
+def function(name: str, value: Any) -> Any:
+    """Return value when it can be called or is None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}={value!r} must be a function of one Iteration, or None")
+    return value
+
+
 def generator(random_state: Any) -> np.random.Generator:
     """Return the generator behind a seed, or the generator itself."""
     try:

@@ -6,8 +6,7 @@ Information Theory 28, 1982.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,85 +18,14 @@ from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.partial import direct_inertia
 from kmeans_lab.registry import KernelSpec, find_spec, load_kernel
+from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction
 from kmeans_lab.stopping import Step, StopRule, make_rule
 from kmeans_lab.workers import MODES, Crew, read_only, resolve_threads, start_crew
 
 Array = NDArray[np.floating[Any]]
 
-PHASES = ("prepare", "init", "assign", "update", "finish")
-
-
-@dataclass(frozen=True, slots=True)
-class Iteration:
-    """One iteration, as the callback and the history see it.
-
-    Attributes
-    ----------
-    n_iter : int
-        1 for the first.
-    centers : ndarray of shape (n_clusters, n_features)
-        The centers that the rows were assigned to.
-    labels : ndarray of shape (n_samples,), int32, or None
-        The assignment to these centers; None in the history, which would keep them all.
-    inertia : float
-        Sum of squared distances of the rows to these centers, as the kernel returned it.
-    changed : int
-        Labels that differ from the previous iteration's; n_samples in the first.
-    """
-
-    n_iter: int
-    centers: Array
-    labels: NDArray[np.int32] | None
-    inertia: float
-    changed: int
-
-
 Callback = Callable[[Iteration], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class KMeansResult:
-    """What a fit found and what it cost.
-
-    Attributes
-    ----------
-    centers : ndarray of shape (n_clusters, n_features)
-        In the coordinates and dtype of X.
-    labels : ndarray of shape (n_samples,), int32
-        Each row's nearest one of ``centers``.
-    inertia : float
-        Sum of squared distances of the rows to their centers, from direct differences.
-    n_iter : int
-        Iterations, each one assignment and one update. Where the loop ends before the centers
-        rest, one more assignment makes the labels match; it counts in ``seconds["finish"]`` only.
-    converged : bool
-        The stop rule fired; False when max_iter or the callback ended the loop.
-    stop : str
-        What ended the loop: the rule's name, "max-iter" or "callback".
-    seconds : dict of str to float
-        Wall seconds in "prepare" (checks, centering, the kernel's prepare, starting workers),
-        "init", "assign" (with "update" in it for fused kernels), "update" (means and the stop rule
-        included), "finish". They add up to the whole call, all n_init repetitions included.
-    kernel, mode : str
-        What ran.
-    n_threads : int
-        Threads or processes that were allowed.
-    history : tuple of Iteration
-        Of the best repetition; empty unless asked for.
-    """
-
-    centers: Array
-    labels: NDArray[np.int32]
-    inertia: float
-    n_iter: int
-    converged: bool
-    stop: str
-    seconds: dict[str, float]
-    kernel: str
-    mode: str
-    n_threads: int
-    history: tuple[Iteration, ...] = ()
 
 
 def kmeans(
@@ -177,7 +105,7 @@ def kmeans(
     >>> float(result.inertia), result.converged
     (1.0, True)
     """
-    watch = _Stopwatch()
+    watch = Stopwatch()
     module, name, spec = _resolve_kernel(kernel)
     mode = checks.choice("mode", mode, MODES)
     if n_threads is not None:
@@ -187,18 +115,19 @@ def kmeans(
     checks.refuse_overflow(X)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
-    plan = _Plan(
-        checks.integer("max_iter", max_iter, 1),
-        make_rule(stop, tol),
-        checks.choice("empty", empty, POLICIES),
-        callback,
-        history,
-    )
     start = _make_start(init, n_clusters, X, n_init)
     rng = checks.generator(random_state)
-    middle, plan.variance = middle_and_variance(X)
+    middle, variance = middle_and_variance(X)
+    plan = _Plan(
+        max_iter=checks.integer("max_iter", max_iter, 1),
+        rule=make_rule(stop, tol),
+        empty=checks.choice("empty", empty, POLICIES),
+        callback=checks.function("callback", callback),
+        history=history,
+        variance=variance,
+        middle=middle,
+    )
     rows = X - middle if middle.any() else X
-    plan.middle = middle
     best: _Run | None = None
     with start_crew(mode, module, name, spec, rows, n_clusters, n_threads) as crew:
         watch.lap("prepare")
@@ -215,7 +144,7 @@ def kmeans(
         labels=best.labels,
         inertia=best.inertia,
         n_iter=best.n_iter,
-        converged=best.stop not in ("max-iter", "callback"),
+        converged=best.converged,
         stop=best.stop,
         seconds=watch.seconds,
         kernel=name,
@@ -225,7 +154,7 @@ def kmeans(
     )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """What stays the same over all repetitions."""
 
@@ -234,8 +163,8 @@ class _Plan:
     empty: str
     callback: Callback | None
     history: bool
-    variance: float = 0.0
-    middle: Array = field(default_factory=lambda: np.zeros(0))
+    variance: float
+    middle: Array
 
     @property
     def watched(self) -> bool:
@@ -248,12 +177,13 @@ class _Run:
     labels: NDArray[np.int32]
     inertia: float
     n_iter: int
+    converged: bool
     stop: str
     history: list[Iteration]
 
 
 def _lloyd(
-    crew: Crew, centers: Array, plan: _Plan, rng: np.random.Generator, watch: "_Stopwatch"
+    crew: Crew, centers: Array, plan: _Plan, rng: np.random.Generator, watch: Stopwatch
 ) -> _Run:
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
     old, new = centers, np.empty_like(centers)
@@ -282,11 +212,10 @@ def _lloyd(
     # After the swap, old is the newest and new the one before it.
     if not np.array_equal(old, new):
         crew.assign(read_only(old))
-    run = _Run(
-        old, crew.labels.copy(), direct_inertia(crew.rows, old, crew.labels), n_iter, stop, seen
-    )
+    labels = crew.labels.copy()
+    inertia = direct_inertia(crew.rows, old, labels)
     watch.lap("finish")
-    return run
+    return _Run(old, labels, inertia, n_iter, fired, stop, seen)
 
 
 class _Means:
@@ -366,26 +295,3 @@ def _make_start(
     source = "init" if named else "init(X, n_clusters, rng)"
     view = read_only(X)
     return lambda rng: checks.initial_centers(draw(view, n_clusters, rng), n_clusters, X, source)
-
-
-class _Stopwatch:
-    """Wall seconds per phase; whatever passes between two laps belongs to one of them."""
-
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PHASES, 0.0)
-        self._last = perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Give the time since the last lap to a phase."""
-        now = perf_counter()
-        self.seconds[phase] += now - self._last
-        self._last = now
-
-    def lap_step(self, assign: float, update: float) -> None:
-        """Share the time since the last lap between assign and update as the workers spent it."""
-        now = perf_counter()
-        wall, self._last = now - self._last, now
-        spent = assign + update
-        part = wall * (assign / spent) if spent > 0 else wall
-        self.seconds["assign"] += part
-        self.seconds["update"] += wall - part

@@ -1,0 +1,37 @@
+# Every command sets itself up: from a clean clone, `make bench` is enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# What an editable installation compiles or records; the Python files are used where they lie.
+BUILT_FROM := pyproject.toml setup.py cpp/kmeans.cpp kmeans_lab/_cy_kernel.pyx
+
+.PHONY: bench smoke test lint wheel clean
+.DEFAULT_GOAL := bench
+
+$(READY): $(BUILT_FROM)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+bench: $(READY)  ## the standard comparison; make bench ARGS='--preset image'
+	$(BIN)/python -m pytest --benchmark-only $(ARGS)
+
+smoke: $(READY)  ## the same on tiny data, in seconds
+	$(BIN)/python -m pytest --benchmark-only --preset smoke --require-kernels=all
+
+test: $(READY)
+	$(BIN)/python -m pytest --require-kernels=all $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint kmeans_lab
+	$(BIN)/clang-format --dry-run --Werror cpp/*.cpp
+
+wheel: $(READY)  ## sdist, wheel from the sdist, and a fit outside the checkout
+	sh tests/check_wheel.sh $(BIN)/python
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info kmeans_lab/*.so

@@ -1,0 +1,104 @@
+"""What a fit returns: its result, its history, and the seconds of each phase."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+PHASES = ("prepare", "init", "assign", "update", "finish")
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """One iteration, as the callback and the history see it.
+
+    Attributes
+    ----------
+    n_iter : int
+        1 for the first.
+    centers : ndarray of shape (n_clusters, n_features)
+        The centers that the rows were assigned to.
+    labels : ndarray of shape (n_samples,), int32, or None
+        The assignment to these centers; None in the history, which would keep them all.
+    inertia : float
+        Sum of squared distances of the rows to these centers, as the kernel returned it.
+    changed : int
+        Labels that differ from the previous iteration's; n_samples in the first.
+    """
+
+    n_iter: int
+    centers: Array
+    labels: NDArray[np.int32] | None
+    inertia: float
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class KMeansResult:
+    """What a fit found and what it cost.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+        In the coordinates and dtype of X.
+    labels : ndarray of shape (n_samples,), int32
+        Each row's nearest one of ``centers``.
+    inertia : float
+        Sum of squared distances of the rows to their centers, from direct differences.
+    n_iter : int
+        Iterations, each one assignment and one update. Where the loop ends before the centers
+        rest, one more assignment makes the labels match; it counts in ``seconds["finish"]`` only.
+    converged : bool
+        The stop rule fired; False when max_iter or the callback ended the loop.
+    stop : str
+        What ended the loop: the rule's name, "max-iter" or "callback".
+    seconds : dict of str to float
+        Wall seconds in "prepare" (checks, centering, the kernel's prepare, starting workers),
+        "init", "assign" (with "update" in it for fused kernels), "update" (means and the stop rule
+        included), "finish". They add up to the whole call, all n_init repetitions included.
+    kernel, mode : str
+        What ran.
+    n_threads : int
+        Threads or processes that were allowed.
+    history : tuple of Iteration
+        Of the best repetition; empty unless asked for.
+    """
+
+    centers: Array
+    labels: NDArray[np.int32]
+    inertia: float
+    n_iter: int
+    converged: bool
+    stop: str
+    seconds: dict[str, float]
+    kernel: str
+    mode: str
+    n_threads: int
+    history: tuple[Iteration, ...] = ()
+
+
+class Stopwatch:
+    """Wall seconds per phase; whatever passes between two laps belongs to one of them."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._last = perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Give the time since the last lap to a phase."""
+        now = perf_counter()
+        self.seconds[phase] += now - self._last
+        self._last = now
+
+    def lap_step(self, assign: float, update: float) -> None:
+        """Share the time since the last lap between assign and update as the workers spent it."""
+        now = perf_counter()
+        wall, self._last = now - self._last, now
+        spent = assign + update
+        part = wall * (assign / spent) if spent > 0 else wall
+        self.seconds["assign"] += part
+        self.seconds["update"] += wall - part
