@@ -32,7 +32,8 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
         nearest = scores.argmin(axis=1)
         labels[first : first + block] = nearest
         best = np.take_along_axis(scores, nearest[:, None], axis=1)
-        inertia += best.sum(dtype=np.float64) + np.vdot(points, points)
+        squares = np.einsum("if,if->", points, points, dtype=np.float64)  # float32 would overflow
+        inertia += best.sum(dtype=np.float64) + squares
     # A sum of squares; the expansion may round to just below zero.
     return max(float(inertia), 0.0)
 

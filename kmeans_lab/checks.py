@@ -15,9 +15,12 @@ Array = NDArray[np.floating[Any]]
 
 def integer(name: str, value: Any, least: int) -> int:
     """Return value as an int that is at least ``least``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"{name}={value!r} must be an integer ≥ {least}")
-    number = operator.index(value)
     if number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
     return number
@@ -110,11 +113,13 @@ def refuse_overflow(rows: Array, centers: Array | None = None) -> None:
     """Refuse values so large that a squared distance would overflow to infinity."""
     arrays = (rows,) if centers is None else (rows, centers)
     largest = max(max(abs(float(a.min())), abs(float(a.max()))) for a in arrays)
-    limit = float(np.sqrt(float(np.finfo(rows.dtype).max) / rows.shape[1])) / 4
+    # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
+    one = float(np.finfo(rows.dtype).max) / rows.shape[1]
+    limit = float(np.sqrt(min(one, float(np.finfo(np.float64).max) / rows.size))) / 4
     if largest > limit:
         raise ValueError(
-            f"a value of {largest:.3g} overflows in a squared distance; {rows.dtype} with "
-            f"{rows.shape[1]} features takes values up to {limit:.3g}: scale X down"
+            f"a value of {largest:.3g} overflows in a squared distance; {rows.dtype} in this shape "
+            f"{rows.shape} takes values up to {limit:.3g}: scale X down"
             + (" or use float64" if rows.dtype == np.float32 else "")
         )
 

@@ -26,9 +26,12 @@ def fill_empty(
     """Give every empty cluster a center; return which clusters were empty.
 
     "relocate": the rows farthest from their centers, farthest first, lowest index on a tie;
-    each leaves its cluster's sum (scikit-learn's rule). A cluster's only row stays, and where no
-    row is off its center the old center stays. "random": a uniformly random row. "keep": the
-    old center. "error": ``ValueError``.
+    each leaves its cluster's sum (scikit-learn's rule). A cluster's only row stays. "random": a
+    random row. "keep": the old center. "error": ``ValueError``.
+
+    Only rows that lie off their centers by more than rounding are moved; where there are none,
+    the old center stays. Otherwise copies of one row would change clusters for ever, between
+    their own rounded mean and the row itself.
     """
     empty = np.flatnonzero(counts == 0)
     if policy == "error":
@@ -36,28 +39,43 @@ def fill_empty(
             f"cluster {empty[0]} owns no row ({len(empty)} of {len(counts)} are empty) and "
             "empty='error' forbids that; use empty='relocate' or fewer clusters"
         )
-    donors = iter(_farthest_rows(rows, labels, centers)) if policy == "relocate" else iter(())
+    candidates = donors = np.empty(0, dtype=np.intp)
+    if policy == "random":
+        candidates, _ = _off_center(rows, labels, centers, counts)
+    elif policy == "relocate":
+        off, distances = _off_center(rows, labels, centers, counts)
+        donors = off[np.argsort(-distances, kind="stable")]
+    queue = iter(donors)
     for j in empty:
-        donor = next((i for i in donors if counts[labels[i]] > 1), None)
+        donor = next((i for i in queue if counts[labels[i]] > 1), None)
         if donor is not None:
             row = rows[donor].astype(np.float64)
             sums[labels[donor]] -= row
             counts[labels[donor]] -= 1
             sums[j] = row
-        elif policy == "random":
-            sums[j] = rng.choice(rows)
+        elif len(candidates):
+            sums[j] = rows[rng.choice(candidates)]
         else:
             sums[j] = centers[j]
         counts[j] = 1
     return empty
 
 
-def _farthest_rows(rows: Array, labels: NDArray[np.int32], centers: Array) -> NDArray[np.intp]:
-    distances = np.empty(len(rows))
+def _off_center(
+    rows: Array, labels: NDArray[np.int32], centers: Array, counts: NDArray[np.int64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the rows that lie off their centers by more than rounding, and how far, squared."""
     wide = centers.astype(np.float64)
     block = max(1, 65_536 // rows.shape[1])
+    found, distances = [], []
     for first in range(0, len(rows), block):
-        diff = rows[first : first + block] - wide[labels[first : first + block]]
-        np.einsum("if,if->i", diff, diff, out=distances[first : first + block])
-    order = np.argsort(-distances, kind="stable")
-    return order[distances[order] > 0]
+        points = rows[first : first + block].astype(np.float64)
+        chosen = labels[first : first + block]
+        diff = points - wide[chosen]
+        distance = np.einsum("if,if->i", diff, diff)
+        # A mean of n equal values is off by n roundings at most, and by one to the dtype.
+        rounding = (counts[chosen] + 8) * np.finfo(np.float64).eps + np.finfo(rows.dtype).eps
+        off = np.flatnonzero(distance > rounding**2 * np.einsum("if,if->i", points, points))
+        found.append(off + first)
+        distances.append(distance[off])
+    return np.concatenate(found), np.concatenate(distances)

@@ -5,8 +5,10 @@ An order is one short message over a pipe; the arrays never travel. A worker tha
 at once through its sentinel, and the block is unlinked whatever happens.
 """
 
+import pickle
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -55,14 +57,22 @@ class Layout:
 
     def views(self, block: SharedMemory) -> dict[str, NDArray[Any]]:
         """Return the arrays as views of the block."""
-        return {
-            name: np.ndarray(shape, dtype, block.buf, offset)
-            for name, (shape, dtype, offset) in self.arrays.items()
-        }
+        views = {}
+        assert block.buf is not None  # it is open
+        for name, (shape, dtype, offset) in self.arrays.items():
+            # frombuffer holds on to the mapping, so that it cannot vanish below a live array;
+            # ndarray(buffer=…) does not.
+            flat = np.frombuffer(block.buf, dtype, int(np.prod(shape)), offset)
+            views[name] = flat.reshape(shape)
+        return views
 
 
 def _partials(views: dict[str, NDArray[Any]]) -> Partials:
     return Partials(views["sums"], views["counts"], views["inertia"], views["seconds"])
+
+
+#: Blocks that have no name any more and may still be mapped.
+_unlinked: list[SharedMemory] = []
 
 
 class ProcessCrew(Crew):
@@ -153,21 +163,29 @@ class ProcessCrew(Crew):
             process.close()
         self._processes, self._pipes = [], []
         self._block.unlink()
-        # The block can only be unmapped when no array looks into it any more.
         del self.rows, self.labels, self._centers, self.partials
-        self._block.close()
+        _unmap(self._block)
 
 
 def start_process_crew(
     name: str, kernel: Kernel, spec: KernelSpec, rows: Array, n_clusters: int, n_threads: int
 ) -> Crew:
     """Start worker processes for a registered kernel."""
-    if name not in KERNELS:
+    if name not in KERNELS or load_kernel(name) is not kernel:
         raise ValueError(
-            f"mode='processes' sends kernels by name and {name!r} is not in the registry; "
+            f"mode='processes' sends kernels by name and this {name!r} is not in the registry; "
             "add a row to KERNELS or use mode='threads'"
         )
     return ProcessCrew(name, kernel, spec, rows, n_clusters, n_threads)
+
+
+def _unmap(block: SharedMemory) -> None:
+    """Unmap a block, and those left over from fits whose tracebacks still held their arrays."""
+    _unlinked.append(block)
+    for old in _unlinked[:]:
+        with suppress(BufferError):  # an array looks into it: its memory goes with that array
+            old.close()
+            _unlinked.remove(old)
 
 
 def _serve(
@@ -181,21 +199,38 @@ def _serve(
     """Compute one share in a worker process until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends its workers
     block = SharedMemory(block_name)
-    views = layout.views(block)
-    centers = read_only(views["centers"])
     try:
-        chunks = Chunks(
-            load_kernel(name), views["rows"], views["labels"], _partials(views), bounds, share, 1
-        )
-        pipe.send(None)
-        while True:
-            order = pipe.recv()
-            getattr(chunks, order)(centers)
-            pipe.send(None)
+        _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
-        pipe.send(error)
+        pipe.send(_picklable(error))
+    _unmap(block)
+
+
+def _answer_orders(
+    pipe: "Connection[Any, Any]",
+    kernel: Kernel,
+    views: dict[str, NDArray[Any]],
+    bounds: list[tuple[int, int]],
+    share: range,
+) -> None:
+    centers = read_only(views["centers"])
+    chunks = Chunks(kernel, views["rows"], views["labels"], _partials(views), bounds, share, 1)
+    pipe.send(None)
+    while True:
+        order = pipe.recv()
+        getattr(chunks, order)(centers)
+        pipe.send(None)
+
+
+def _picklable(error: BaseException) -> BaseException:
+    """Return the error, or its text where it does not survive the way through a pipe."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"a worker process failed: {type(error).__name__}: {error}")
+    return error
 
 
 def _refuse_what_does_not_fit(size: int) -> None:

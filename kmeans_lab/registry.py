@@ -137,7 +137,8 @@ def load_kernel(name: str) -> Kernel:
     try:
         return cast(Kernel, import_module(spec.module))
     except ModuleNotFoundError as error:
-        if error.name != spec.module and error.name not in spec.requires:
+        absent = f"{error.name}."
+        if not f"{spec.module}.".startswith(absent) and error.name not in spec.requires:
             raise
         raise KernelUnavailable(
             f"kernel {name!r} is not available: there is no module {error.name!r}; {spec.remedy}"

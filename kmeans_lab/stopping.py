@@ -8,6 +8,8 @@ a persistent empty cluster still converges.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,8 +110,10 @@ class LabelsChanged:
 
     def fired(self, step: Step) -> bool:
         """Return True when few rows changed cluster."""
-        allowed = self.tol if self.tol >= 1 else int(self.tol * step.n_samples)
-        return step.changed <= allowed
+        if self.tol >= 1:
+            return step.changed <= self.tol
+        # As written: in binary 0.29 · 100 is 28.999999999999996, and 29 rows are meant.
+        return step.changed <= int(Fraction(str(float(self.tol))) * step.n_samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +151,8 @@ def make_rule(stop: str | StopRule, tol: float | None) -> StopRule:
         raise ValueError(f"stop={stop!r} is not known; choose one of {', '.join(STOP_RULES)}")
     if tol is None:
         return STOP_RULES[stop]()
-    if not tol >= 0 or tol == float("inf"):
-        raise ValueError(f"tol={tol} must be a number ≥ 0; use tol=0 for 'did not move'")
+    if not isinstance(tol, Real) or not 0 <= tol < float("inf"):
+        raise ValueError(f"tol={tol!r} must be a number ≥ 0; use tol=0 for 'did not move'")
     if stop in _WITHOUT_TOL:
         raise ValueError(f"tol={tol} has no meaning with stop={stop!r}; leave tol out")
     return STOP_RULES[stop](tol=tol)

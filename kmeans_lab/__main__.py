@@ -1,0 +1,299 @@
+"""The command line: ``kmeans-lab``, or ``python -m kmeans_lab``.
+
+Input that is refused costs one sentence and exit status 2; a traceback is a bug of ours. Tables
+and progress bars need the extra ``cli``; ``--json`` does not.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
+from itertools import groupby, zip_longest
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NoReturn
+
+import numpy as np
+
+import kmeans_lab
+from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, plan_output, read_rows
+from kmeans_lab.driver import kmeans
+from kmeans_lab.empty import POLICIES
+from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel, state_of
+from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.seeding import INITS
+from kmeans_lab.stopping import STOP_RULES
+from kmeans_lab.workers import MODES
+
+_PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
+_REFRESH = 0.1  # seconds between two pictures of it
+
+_DEFAULTS: dict[str, Any] = dict(kmeans.__kwdefaults__ or {})
+_CHOICES: dict[str, Iterable[str]] = {
+    "kernel": KERNELS,
+    "init": INITS,
+    "stop": STOP_RULES,
+    "empty": POLICIES,
+    "mode": MODES,
+}
+_NUMBERS = {
+    "n_init": ("--n-init", "repetitions, of which the best is kept"),
+    "max_iter": ("--max-iter", "iterations at most"),
+    "n_threads": ("--threads", "threads or processes (default 1 in mode serial, else all cores)"),
+    "random_state": ("--seed", "seed of the random choices (default: a fresh one)"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our way of refusing and of writing."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"{message}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        _emit(self.format_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on ``argv``, by default the process's own, and return the exit status.
+
+    0; 2: input is refused; 130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.run(arguments)
+    except (Refused, MissingExtra, KernelUnavailable, MemoryError, OSError) as error:
+        remedy = "; use fewer rows or float32" if isinstance(error, MemoryError) else ""
+        print(f"kmeans-lab: error: {str(error) or 'out of memory'}{remedy}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("kmeans-lab: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as end:  # --help, or nobody reads our output any more
+        return int(end.code or 0)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("kmeans-lab", description="A k-means kernel laboratory.", allow_abbrev=False)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.set_defaults(run=_version)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for run, text in (
+        (_kernels, "list the kernels and whether they can run here"),
+        (_fit, "cluster the rows of a file"),
+        (_presets, "list the standard workloads"),
+    ):
+        name = run.__name__.removeprefix("_")
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command.set_defaults(run=run)
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        if run is _fit:
+            _add_fit_arguments(command)
+    return parser
+
+
+def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``kmeans``, which refuses wrong values itself, in its own words."""
+    add = fit.add_argument
+    add("data", metavar="DATA", type=Path, help=f"a file: {' '.join(DATA_SUFFIXES)}")
+    add("-k", "--clusters", metavar="K", type=int, required=True, help="number of clusters")
+    for name, choices in _CHOICES.items():
+        add(f"--{name}", metavar="NAME", help=f"{', '.join(choices)} (default {_DEFAULTS[name]})")
+    add("--tol", metavar="X", type=float, help="tolerance of the stop rule (default: its own)")
+    for name, (flag, text) in _NUMBERS.items():
+        default = "" if _DEFAULTS[name] is None else f" (default {_DEFAULTS[name]})"
+        add(flag, dest=name, metavar="N", type=int, help=text + default)
+    add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
+    add("--force", action="store_true", help="replace an output that exists")
+    add("--skip-rows", metavar="N", type=int, default=0, help="lines to skip in a .csv (default 0)")
+    add("-q", "--quiet", action="store_true", help="no table and no progress bar")
+
+
+def _version(arguments: argparse.Namespace) -> None:
+    if not arguments.version:
+        raise Refused("no command is given; see kmeans-lab --help")
+    _emit(f"kmeans-lab {kmeans_lab.__version__}\n")
+
+
+def _kernels(arguments: argparse.Namespace) -> None:
+    entries = [_kernel_entry(name) for name in KERNELS]
+    if arguments.json:
+        return _emit(json.dumps(entries, indent=2) + "\n")
+    table = _table("kernel", "state", "threading", "dtypes", "summary")
+    styles = {"ready": None, "unavailable": "yellow", "broken": "red"}
+    for entry in entries:
+        dtypes = " ".join(entry["dtypes"]).replace("float", "f")
+        about = entry["summary"] + (f"\n{entry['build']}" if entry["build"] else "")
+        cells = (entry["name"], entry["state"], entry["threading"], dtypes, about)
+        table.add_row(*cells, style=styles[entry["state"]])
+    return _show(table, *(f"\n{entry['reason']}" for entry in entries if entry["reason"]))
+
+
+def _kernel_entry(name: str) -> dict[str, Any]:
+    spec = KERNELS[name]
+    state, reason = state_of(name)
+    if state == "broken":
+        reason = f"kernel {name!r} is broken: {reason}; {spec.remedy}"
+    build = getattr(load_kernel(name), "BUILD", None) if state == "ready" else None
+    return {"name": name, "state": state, "reason": reason, "build": build} | asdict(spec)
+
+
+def _presets(arguments: argparse.Namespace) -> None:
+    from kmeans_lab.presets import PRESETS
+
+    if arguments.json:
+        entries = [{"name": name} | asdict(preset) for name, preset in PRESETS.items()]
+        known = [{k: v for k, v in entry.items() if not callable(v)} for entry in entries]
+        return _emit(json.dumps(known, indent=2) + "\n")
+    headers = ("preset", "rows", "d", "k", "max_iter", "dtype", "stop, tol")
+    rows = {}
+    for name, p in PRESETS.items():
+        shape = (f"{p.n_samples:,}", f"{p.n_features:,}", f"{p.n_clusters:,}")
+        max_iter = f"{p.n_init} × {p.max_iter}" if p.n_init > 1 else str(p.max_iter)
+        stop = p.stop if p.tol is None else f"{p.stop} {p.tol:g}"
+        rows[name] = (f"  {name}", *shape, max_iter, p.dtype.replace("float", "f"), stop)
+    # A summary is wider than any column: it stands above a table of its own, of the same widths.
+    widths = [max(map(len, column)) for column in zip(headers, *rows.values(), strict=True)]
+    tables = [_table(*headers, widths=widths)]
+    for summary, group in groupby(PRESETS, lambda name: PRESETS[name].summary):
+        tables.append(_table(*headers, widths=widths, title=summary, show_header=False))
+        for name in group:
+            tables[-1].add_row(*rows[name])
+    return _show(*tables)
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    if not (arguments.json or arguments.quiet):
+        _table()  # a missing extra is better reported before the fit
+    output = arguments.output and plan_output(arguments.output, arguments.data, arguments.force)
+    X = read_rows(arguments.data, arguments.skip_rows)
+    given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
+    settings = _DEFAULTS | given
+    with _progress(settings["max_iter"], arguments.quiet) as callback:
+        try:
+            result = kmeans(X, arguments.clusters, **settings | {"callback": callback})
+        except (ValueError, TypeError) as error:
+            raise Refused(str(error)) from error
+    if output is not None:
+        output.write(result)
+    report = _report(result, [str(path) for path in output.paths] if output else [])
+    if arguments.json:
+        _emit(json.dumps(report, indent=2) + "\n")
+    elif not arguments.quiet:
+        _show_report(report)
+
+
+def _report(result: KMeansResult, output: list[str]) -> dict[str, Any]:
+    names = ("kernel", "mode", "n_threads", "n_iter", "converged", "stop", "inertia", "seconds")
+    return {
+        "n_samples": len(result.labels),
+        "n_features": result.centers.shape[1],
+        "n_clusters": len(result.centers),
+        **{name: getattr(result, name) for name in names},
+        "counts": np.bincount(result.labels, minlength=len(result.centers)).tolist(),
+        "centers": result.centers.tolist(),
+        "output": output,
+    }
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    seconds, counts = report["seconds"], report["counts"]
+    end = "ended" if report["converged"] else "cut off"
+    rows = {
+        "rows × features": f"{report['n_samples']:,} × {report['n_features']:,}",
+        "clusters": f"{len(counts):,}, of {min(counts):,} to {max(counts):,} rows",
+        "kernel": f"{report['kernel']}, mode {report['mode']}, threads {report['n_threads']}",
+        "iterations": f"{report['n_iter']:,}, {end} by {report['stop']}",
+        "inertia": f"{report['inertia']:.10g}",
+        "seconds": f"{sum(seconds.values()):.4f}",
+        **{f"  {phase}": f"{spent:.4f}" for phase, spent in seconds.items()},
+        "written": "\n".join(report["output"]) or "nothing, without --output",
+    }
+    table = _table("", "", show_header=False)
+    for row in rows.items():
+        table.add_row(*row)
+    _show(table)
+
+
+@contextmanager
+def _progress(max_iter: int, quiet: bool) -> Iterator[Any]:
+    """Yield a callback that shows a bar on stderr, or None where nobody would see it."""
+    if quiet or os.environ.get("TERM") == "dumb" or not (sys.stderr.isatty() and find_spec("rich")):
+        yield None
+        return
+    from rich import console, progress
+
+    bar = progress.Progress(
+        "iteration {task.completed}/{task.total}",
+        progress.BarColumn(bar_width=20),
+        "{task.fields[changed]:,} labels changed",
+        progress.TimeElapsedColumn(),
+        console=console.Console(stderr=True),
+        transient=True,
+        auto_refresh=False,
+    )
+    task = bar.add_task("", total=max_iter, changed=0)
+    due = perf_counter() + _PATIENCE
+
+    def show(iteration: Iteration) -> None:
+        nonlocal due
+        if perf_counter() >= due:
+            due = perf_counter() + _REFRESH
+            bar.start()
+            bar.update(task, completed=iteration.n_iter, changed=iteration.changed)
+            bar.refresh()
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+def _table(*headers: str, widths: Sequence[int] = (), **options: Any) -> Any:
+    """Return an empty table in our style; ``MissingExtra`` when rich is not there."""
+    try:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+    except ModuleNotFoundError:
+        raise MissingExtra("tables, unlike --json, need", "rich") from None
+    options |= {"show_edge": False, "padding": (0, 1, 0, 0), "title_justify": "left"}
+    table = Table(box=SIMPLE_HEAD, **options)
+    for header, width in zip_longest(headers, widths):
+        side: Any = "right" if header in ("rows", "d", "k", "max_iter") else "left"
+        table.add_column(header, width=width, justify=side, style="" if table.columns else "bold")
+    return table
+
+
+def _show(*parts: Any) -> None:
+    from rich.console import Console
+
+    # Rendered aside in stdout's encoding: only _emit knows what to do when a write fails.
+    page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, errors="replace")
+    tty = sys.stdout.isatty() or None
+    console = Console(file=page, force_terminal=tty, markup=False, emoji=False, highlight=False)
+    console.print(*parts, sep="\n")
+    page.seek(0)
+    _emit(page.read())
+
+
+def _emit(text: str) -> None:
+    """Write to stdout: all of it, now, so that a closed pipe or a full disk is noticed here."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What stays in the buffer has to go somewhere when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(141) from None
+        raise Refused(f"standard output cannot be written: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

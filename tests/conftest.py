@@ -1,0 +1,42 @@
+"""Every test that asks for a kernel runs once per registered kernel, by name.
+
+Ask for ``kernel_name`` or ``kernel`` and the test runs for each row of the registry, or for those
+that ``@pytest.mark.kernels`` names; ask for ``dtype`` as well and it runs for each dtype that the
+row promises. Kernels are imported when their first test starts, never while tests are collected.
+"""
+
+import pytest
+from helpers import require_ready
+
+from kmeans_lab.registry import KERNELS, load_kernel
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kernels(*names): run for these kernels only")
+
+
+def pytest_generate_tests(metafunc):
+    marker = metafunc.definition.get_closest_marker("kernels")
+    names = marker.args if marker else tuple(KERNELS)
+    by_kernel, by_dtype = (name in metafunc.fixturenames for name in ("kernel_name", "dtype"))
+    if by_kernel and by_dtype:
+        pairs = [(name, dtype) for name in names for dtype in KERNELS[name].dtypes]
+        metafunc.parametrize(("kernel_name", "dtype"), pairs, indirect=["kernel_name"])
+    elif by_kernel:
+        metafunc.parametrize("kernel_name", names, indirect=True)
+    elif by_dtype:
+        metafunc.parametrize("dtype", ["float32", "float64"])
+
+
+@pytest.fixture
+def kernel_name(request):
+    """Return the name of a kernel that is ready; skip or fail the test otherwise."""
+    required = request.config.getoption("--require-kernels", default="available")
+    require_ready(request.param, required)
+    return request.param
+
+
+@pytest.fixture
+def kernel(kernel_name):
+    """Return the kernel's module."""
+    return load_kernel(kernel_name)

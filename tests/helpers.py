@@ -1,0 +1,61 @@
+"""Data sets, comparisons and the question whether a kernel can be tested: shared by all tests."""
+
+import numpy as np
+import pytest
+
+from kmeans_lab.registry import state_of
+
+#: Rows enough for five chunks of the driver, so that several workers have work.
+FIVE_CHUNKS = 12_000
+
+
+def require_ready(name, required="available"):
+    """Skip the test of an unavailable kernel, or fail it where all are required; broken fails."""
+    state, why = state_of(name)
+    if state == "broken" or (state == "unavailable" and required == "all"):
+        pytest.fail(f"kernel {name!r} is {state}: {why}", pytrace=False)
+    if state == "unavailable":
+        pytest.skip(why)
+
+
+def prepared(kernel, X, n_clusters):
+    """Return the rows in the form that the kernel's other functions take."""
+    prepare = getattr(kernel, "prepare", None)
+    return X if prepare is None else prepare(X, n_clusters, 1)
+
+
+def frozen(array):
+    """Return a C-contiguous view that cannot be written to, as kernels are given their inputs."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def whole_numbers(seed, shape, low=-8, high=8, dtype="float64"):
+    """Return small random whole numbers: with them every formulation is exact."""
+    return np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+
+
+def cloud(seed, n_samples, n_features, dtype="float64"):
+    """Return rows without clusters: Lloyd's loop takes long, and labels change to the end."""
+    X = np.random.default_rng(seed).normal(size=(n_samples, n_features))
+    return X.astype(dtype)
+
+
+def some_rows(X, n_clusters, seed=0):
+    """Return distinct rows to start from."""
+    return X[np.random.default_rng(seed).choice(len(X), n_clusters, replace=False)]
+
+
+def assert_same_fit(result, expected):
+    """Two fits are equal in every bit that does not measure time."""
+    np.testing.assert_array_equal(result.labels, expected.labels)
+    assert result.centers.dtype == expected.centers.dtype
+    assert result.centers.tobytes() == expected.centers.tobytes()
+    assert result.inertia == expected.inertia
+    assert (result.n_iter, result.stop) == (expected.n_iter, expected.stop)
+    assert trace(result) == trace(expected)
+
+
+def trace(result):
+    return [(seen.n_iter, seen.inertia, seen.changed) for seen in result.history]

@@ -1,0 +1,133 @@
+"""The benchmark command, run as a user runs it, on tiny data."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmeans_lab import KERNELS
+from kmeans_lab.registry import state_of
+
+pytest.importorskip("pytest_benchmark", reason="pip install 'kmeans-lab[bench]'")
+from bench.table import Row, make_table, ratio
+
+ROOT = Path(__file__).parent.parent
+PLUGIN = """
+from kmeans_lab import KERNELS
+from kmeans_lab.registry import KernelSpec
+KERNELS["planted"] = KernelSpec("planted_kernel", "planted", "", threading="gil")
+KERNELS["absent"] = KernelSpec("absent_kernel", "absent", "build it first")
+"""
+WRONG = """
+from kmeans_lab._py_kernel import assign, update
+def assign(rows, centers, labels, inner=assign):
+    inertia = inner(rows, centers, labels)
+    labels[-1] = (labels[-1] + 1) % len(centers)
+    return inertia
+"""
+CHANGES_ITS_MIND = """
+calls = 0
+def assign(rows, centers, labels):
+    global calls
+    calls += 1
+    points, means, inertia = rows.tolist(), centers.tolist(), 0.0
+    for i, x in enumerate(points):
+        d = [sum((a - b) ** 2 for a, b in zip(x, c)) for c in means]
+        labels[i] = d.index(min(d))
+        inertia += min(d)
+    if calls > 40:
+        labels[0] = (labels[0] + 1) % len(means)
+    return inertia
+def update(rows, labels, sums, counts):
+    for i, j in enumerate(labels.tolist()):
+        sums[j] += rows[i]
+        counts[j] += 1
+"""
+
+
+def run_benchmarks(*options: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(folder or ""), "COLUMNS": "100"}
+    command = [sys.executable, "-m", "pytest", "--benchmark-only", "--preset", "smoke", *options]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def lab_section(run: "subprocess.CompletedProcess[str]") -> str:
+    return run.stdout.partition("= kmeans_lab =")[2]
+
+
+def test_the_command_without_a_path_compares_every_kernel(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    run = run_benchmarks(f"--benchmark-json={file}")
+    assert run.returncode == 0, run.stdout + run.stderr
+    table = lab_section(run)
+    for group in ("whole fit", "assign alone", "update alone", "the driver's own cost:"):
+        assert group in table
+    ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
+    for name in ready:
+        lines = [line.split() for line in table.splitlines() if line.split()[:1] == [name]]
+        assert [words[-1] for words in lines] == ["valid"] * 3, (name, lines)
+    written = json.loads(file.read_text())
+    fits = [b for b in written["benchmarks"] if b["group"] == "whole fit"]
+    assert {b["extra_info"]["kernel"] for b in fits} == set(ready)
+    assert len({b["extra_info"]["n_iter"] for b in fits}) == 1
+    assert written["machine_info"]["kmeans_lab"]["builds"]["cpp"]
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [(WRONG, "INVALID"), (CHANGES_ITS_MIND, "INVALID")],
+    ids=["wrong", "right until it is timed"],
+)
+def test_a_kernel_with_a_wrong_result_gets_no_number(
+    source: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    (tmp_path / "planted_kernel.py").write_text(source)
+    file = tmp_path / "run.json"
+    run = run_benchmarks(
+        "-p", "plugin", "-k", "planted or cpp", f"--benchmark-json={file}", folder=tmp_path
+    )
+    assert run.returncode == 1
+    fit = lab_section(run).partition("assign alone")[0]
+    (row,) = [line for line in fit.splitlines() if line.split()[:1] == ["planted"]]
+    assert sentence in row
+    assert "×" not in row
+    names = {b["name"] for b in json.loads(file.read_text())["benchmarks"]}
+    assert "test_fit[planted]" not in names
+    assert "test_fit[cpp]" in names
+
+
+def test_an_unavailable_kernel_is_a_row_with_its_reason_or_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    run = run_benchmarks("-p", "plugin", "-k", "absent", folder=tmp_path)
+    assert run.returncode == 0
+    assert "unavailable: kernel 'absent' is not available: there is no" in lab_section(run)
+    strict = run_benchmarks(
+        "-p", "plugin", "-k", "absent", "--require-kernels=all", folder=tmp_path
+    )
+    assert strict.returncode == 1
+
+
+def test_an_unknown_preset_is_one_sentence() -> None:
+    run = run_benchmarks("--preset", "standart")
+    assert run.returncode == 4
+    assert "ERROR: preset='standart' is not known; choose one of standard," in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_ratios_name_their_baseline_and_exist_only_beside_a_number() -> None:
+    slow, fast = Row("g", "python", 2.0, 3, "valid"), Row("g", "cpp", 0.5, 3, "valid")
+    bad = Row("g", "numpy", None, None, "INVALID: labels")
+    assert ratio(fast, slow) == "4.00 × faster"
+    assert ratio(slow, fast) == "4.00 × slower"
+    assert ratio(slow, slow) == "1"
+    assert ratio(bad, slow) == ratio(fast, bad) == ratio(fast, None) == "–"
+    table = make_table("g", [slow, fast, bad])
+    assert [str(c.header) for c in table.columns] == [
+        "kernel", "median ms", "vs python", "vs cpp", "n_iter", "certificate",
+    ]  # fmt: skip

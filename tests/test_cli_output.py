@@ -1,0 +1,242 @@
+"""What ``fit --output`` writes: the result, whole or not at all, and never over anything."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import cloud
+
+from kmeans_lab import __main__ as cli
+from kmeans_lab import datafiles, kmeans
+
+X = cloud(seed=5, n_samples=80, n_features=3)
+EXPECTED = kmeans(X, 4, kernel="numpy", random_state=7)
+CALL = ["fit", "X.npy", "-k", "4", "--kernel", "numpy", "--seed", "7", "--quiet", "-o"]
+CSV = {"r.csv", "r.centers.csv"}
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", X)
+
+
+def files():
+    return {path.name for path in Path.cwd().iterdir()} - {"X.npy"}
+
+
+def refused(capsys, *more):
+    assert cli.main([*CALL, *more]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("kmeans-lab: error: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("kmeans-lab: error: ").rstrip("\n")
+
+
+def assert_written(name):
+    if name.endswith(".npz"):
+        with np.load(name) as archive:
+            assert set(archive.files) == {"labels", "centers", "inertia", "n_iter"}
+            np.testing.assert_array_equal(archive["labels"], EXPECTED.labels, strict=True)
+            np.testing.assert_array_equal(archive["centers"], EXPECTED.centers, strict=True)
+            assert archive["inertia"].item() == EXPECTED.inertia
+            assert archive["n_iter"].item() == EXPECTED.n_iter
+        return
+    text = "\n".join(["label", *map(str, EXPECTED.labels)]) + "\n"
+    assert Path(name).read_text() == text
+    centers = np.loadtxt(Path(name).with_suffix(".centers.csv"), delimiter=",", ndmin=2)
+    np.testing.assert_array_equal(centers, EXPECTED.centers, strict=True)
+
+
+@pytest.mark.parametrize(("name", "written"), [("r.npz", {"r.npz"}), ("r.csv", CSV)])
+def test_the_result_is_written_in_full_precision(capsys, name, written):
+    assert cli.main([*CALL, name]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert files() == written
+    assert_written(name)
+
+
+def test_float32_centers_come_back_from_csv():
+    np.save("narrow.npy", X.astype("float32"))
+    assert cli.main(["fit", "narrow.npy", *CALL[2:], "r.csv"]) == 0
+    expected = kmeans(X.astype("float32"), 4, kernel="numpy", random_state=7).centers
+    centers = np.loadtxt("r.centers.csv", delimiter=",", dtype="float32")
+    np.testing.assert_array_equal(centers, expected, strict=True)
+
+
+def test_outputs_have_the_permissions_of_any_new_file():
+    assert cli.main([*CALL, "r.npz"]) == 0
+    Path("plain").touch()
+    assert Path("r.npz").stat().st_mode == Path("plain").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("there", "output"), [("r.npz", "r.npz"), ("r.csv", "r.csv"), ("r.centers.csv", "r.csv")]
+)
+def test_an_existing_output_is_refused_before_the_fit_and_replaced_by_force(
+    capsys, monkeypatch, there, output
+):
+    Path(there).write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "kmeans", None)  # calling it would be a TypeError
+        patch.setattr(cli, "read_rows", None)
+        why = refused(capsys, output)
+    assert why == f"{there} exists and is kept; use --force to replace it"
+    assert Path(there).read_text() == "mine"
+    assert files() == {there}
+    assert cli.main([*CALL, output, "--force"]) == 0
+    assert_written(output)
+    assert files() == (CSV if output == "r.csv" else {"r.npz"})
+
+
+def test_a_dangling_link_counts_as_existing(capsys):
+    Path("r.npz").symlink_to("nowhere")
+    assert refused(capsys, "r.npz") == "r.npz exists and is kept; use --force to replace it"
+    assert cli.main([*CALL, "r.npz", "--force"]) == 0
+    assert_written("r.npz")
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_what_can_never_be_an_output(capsys, monkeypatch, force):
+    Path("d.npz").mkdir()
+    for output, why in {
+        "no/r.npz": "there is no folder no for no/r.npz; create it first",
+        "X.npy/r.npz": "there is no folder X.npy for X.npy/r.npz; create it first",
+        "d.npz": "d.npz is a folder; choose another --output",
+        "r.txt": "r.txt has the suffix '.txt' and must have .npz or .csv; convert it",
+        "r": "r has the suffix '' and must have .npz or .csv; convert it",
+    }.items():
+        assert refused(capsys, output, *force) == why
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    why = "the folder . is not writable; choose another --output"
+    assert refused(capsys, "r.npz", *force) == why
+    assert files() == {"d.npz"}
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.centers.csv", "link.csv"])
+def test_the_input_is_never_replaced(capsys, name):
+    data = Path("r.centers.csv" if name == "r.centers.csv" else "r.csv")
+    data.write_text("1,2\n3,4\n5,6\n")
+    Path("link.csv").symlink_to(data)
+    output = "link.csv" if name == "link.csv" else "r.csv"
+    assert cli.main(["fit", str(data), "-k", "2", "-o", output, "--force"]) == 2
+    why = f"{name} is the input and is never replaced; choose another name\n"
+    assert capsys.readouterr().err == "kmeans-lab: error: " + why
+    assert data.read_text() == "1,2\n3,4\n5,6\n"
+
+
+@pytest.mark.parametrize(
+    ("late", "output"), [("r.npz", "r.npz"), ("r.csv", "r.csv"), ("r.centers.csv", "r.csv")]
+)
+def test_what_appears_during_the_fit_is_kept(capsys, monkeypatch, late, output):
+    def slow_kmeans(*arguments, **settings):
+        Path(late).write_text("mine")
+        return kmeans(*arguments, **settings)
+
+    monkeypatch.setattr(cli, "kmeans", slow_kmeans)
+    why = f"{late} appeared during the fit and is kept; use --force to replace it"
+    assert refused(capsys, output) == why
+    assert Path(late).read_text() == "mine"
+    assert files() == {late}
+
+
+def fail_at(call, error, monkeypatch):
+    """Let the call-th rename fail."""
+    replace, calls = os.replace, []
+
+    def failing(source, target):
+        calls.append(target)
+        if len(calls) == call:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(datafiles.os, "replace", failing)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_both_csv_files_or_none(capsys, monkeypatch, call):
+    fail_at(call, OSError(28, "No space left on device"), monkeypatch)
+    why = "r.csv cannot be written (No space left on device); make room or choose another --output"
+    assert refused(capsys, "r.csv") == why
+    assert files() == set()
+
+
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("there", [{"r.csv"}, {"r.centers.csv"}, CSV])
+def test_a_failure_under_force_brings_back_what_was_there(capsys, monkeypatch, call, there):
+    for name in there:
+        Path(name).write_text("old " + name)
+    fail_at(call, OSError(1, "Operation not permitted"), monkeypatch)
+    why = "r.csv cannot be written (Operation not permitted); make room or choose another --output"
+    assert refused(capsys, "r.csv", "--force") == why
+    assert {name: Path(name).read_text() for name in files()} == {n: "old " + n for n in there}
+
+
+def test_force_does_without_hard_links(monkeypatch):
+    def link(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(datafiles.os, "link", link)
+    Path("r.csv").write_text("old")
+    assert cli.main([*CALL, "r.csv", "--force"]) == 0
+    assert_written("r.csv")
+    assert files() == CSV
+
+
+@pytest.mark.parametrize("output", ["r.npz", "r.csv"])
+def test_ctrl_c_while_writing_leaves_nothing(capsys, monkeypatch, output):
+    open_file, calls = Path.open, []
+
+    def interrupted(path, *mode):
+        if path.suffix == ".tmp":
+            calls.append(path)
+            if len(calls) == len(CSV if output == "r.csv" else {1}):
+                raise KeyboardInterrupt
+        return open_file(path, *mode)
+
+    monkeypatch.setattr(Path, "open", interrupted)
+    assert cli.main([*CALL, output]) == 130
+    assert capsys.readouterr() == ("", "kmeans-lab: interrupted\n")
+    assert files() == set()
+
+
+def test_ctrl_c_between_two_renames_comes_too_late(monkeypatch):
+    replace = os.replace
+
+    def with_ctrl_c(source, target):
+        replace(source, target)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(datafiles.os, "replace", with_ctrl_c)
+    assert cli.main([*CALL, "r.csv"]) == 0
+    assert_written("r.csv")
+    with pytest.raises(KeyboardInterrupt):  # and afterwards it works again
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("output", ["r.npz", "r.csv"])
+def test_a_full_disk_leaves_nothing(output):
+    script = (
+        "import resource, sys; from kmeans_lab.__main__ import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", script, *CALL, output]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    why = f"{output} cannot be written (File too large); make room or choose another --output"
+    assert (done.returncode, done.stderr) == (2, f"kmeans-lab: error: {why}\n")
+    assert files() == set()
+
+
+def test_a_thread_can_write_too():
+    status = []
+    thread = threading.Thread(target=lambda: status.append(cli.main([*CALL, "r.csv"])))
+    thread.start()
+    thread.join()
+    assert status == [0]
+    assert_written("r.csv")

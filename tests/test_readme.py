@@ -1,0 +1,57 @@
+"""What the README says is true: its table is the registry, its examples run."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmeans_lab import KERNELS, kmeans
+from kmeans_lab.certify import certify_fit
+from kmeans_lab.presets import PRESETS
+from kmeans_lab.registry import KernelSpec
+from tests.readme import README, between, kernel_table
+
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+IN_ONE_PIECE = [block for block in BLOCKS if not block.startswith("# my_kernel.py")]
+
+
+def test_the_kernel_table_is_the_registry() -> None:
+    assert between(TEXT, "kernels") == kernel_table() + "\n"
+
+
+def test_the_benchmark_table_lists_every_kernel() -> None:
+    certified = re.findall(r"^ *([\w-]+) .* valid$", between(TEXT, "bench"), flags=re.MULTILINE)
+    assert certified == 3 * list(KERNELS)
+
+
+@pytest.mark.parametrize("block", range(len(IN_ONE_PIECE)))
+def test_an_example_runs(block: int) -> None:
+    exec(compile(IN_ONE_PIECE[block], f"README.md, example {block}", "exec"), {})
+
+
+def test_one_file_and_one_row_make_a_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = [block for block in BLOCKS if block.startswith("# my_kernel.py")]
+    (row,) = re.findall(r'^    "mine": (KernelSpec\(.*?^    \)),', TEXT, re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_kernel.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_kernel", raising=False)
+    monkeypatch.setitem(KERNELS, "mine", eval(row, {"KernelSpec": KernelSpec}))
+    workload = PRESETS["smoke"].load()
+    certificate = certify_fit(workload.X, 5, workload.settings(), "mine")
+    reference = kmeans(workload.X, 5, kernel="python", **workload.settings())
+    assert (certificate.result.labels == reference.labels).all()
+    assert "`mine`" in kernel_table()
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (README.parent / link).exists(), link
+
+
+def test_the_changelog_has_an_entry_for_this_version_or_an_unreleased_one() -> None:
+    changelog = (README.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## \[(Unreleased|\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)

@@ -1,0 +1,215 @@
+"""Chunks and the threads that compute them; processes have a file of their own."""
+
+import itertools
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import FIVE_CHUNKS, assert_same_fit, cloud, frozen, prepared, some_rows
+
+from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab.partial import MAX_CHUNKS, MIN_CHUNK_ROWS, Partials, chunk_bounds
+from kmeans_lab.registry import KernelSpec
+from kmeans_lab.workers import available_cores, resolve_threads
+
+REAL = load_kernel("numpy")
+X = cloud(seed=1, n_samples=FIVE_CHUNKS, n_features=3)
+START = some_rows(X, 4)
+
+
+def fit(assign=REAL.assign, update=REAL.update, **options):
+    kernel = SimpleNamespace(assign=assign, update=update)
+    return kmeans(X, 4, **{"kernel": kernel, "init": START, "mode": "threads"} | options)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 8, 300, 5000])
+@pytest.mark.parametrize("n_samples", [1, 2, 2047, 2048, 4095, 4096, 12_000, 65_537, 10**6 + 1])
+def test_chunks_cover_all_rows_once_in_order_and_are_of_equal_size(n_samples, n_clusters):
+    bounds = chunk_bounds(n_samples, n_clusters)
+    sizes = [last - first for first, last in bounds]
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == n_samples
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(bounds))
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+    assert len(bounds) == 1 or min(sizes) >= max(MIN_CHUNK_ROWS, 8 * n_clusters)
+    assert len(bounds) <= MAX_CHUNKS
+
+
+def test_there_are_as_many_chunks_as_the_rules_allow():
+    assert [len(chunk_bounds(n, 8)) for n in (4095, 4096, 12_000, 10**6)] == [1, 2, 5, 32]
+    assert len(chunk_bounds(12_000, 400)) == 3
+
+
+def test_partials_add_up_in_chunk_order():
+    partials, total = Partials.empty(3, 2, 2), Partials.empty(1, 2, 2)
+    partials.sums[:, 0, 0] = [1e16, -1e16, 1.0]  # 1 in this order, 0 in reverse
+    partials.sums[:, 1, 1] = [1.0, 1e16, -1e16]  # 0 in this order, 1 in reverse
+    partials.counts[:] = [[1, 2], [10, 20], [100, 200]]
+    total.sums.fill(99)
+    total.counts.fill(99)
+    partials.add_up(total)
+    assert total.sums[0].tolist() == [[1.0, 0.0], [0.0, 0.0]]
+    assert total.counts[0].tolist() == [111, 222]
+
+
+def test_cleared_partials_are_ready_to_be_added_to():
+    partials = Partials.empty(2, 2, 2)
+    partials.sums.fill(3)
+    partials.counts.fill(3)
+    partials.clear()
+    assert not partials.sums.any()
+    assert not partials.counts.any()
+
+
+def test_every_row_is_assigned_in_every_mode():
+    for mode in ("serial", "threads"):
+        result = kmeans(X, 4, kernel="numpy", init=START, mode=mode, max_iter=1)
+        assert result.labels.min() == 0
+        assert np.bincount(result.labels).sum() == FIVE_CHUNKS
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 5])
+def test_chunks_run_side_by_side_in_that_many_threads(n_threads):
+    barrier = threading.Barrier(n_threads)
+    lock, waited, seen = threading.Lock(), set(), set()
+
+    def assign(rows, centers, labels):
+        me = threading.get_ident()
+        with lock:
+            seen.add(me)
+            first_chunk = me not in waited
+            waited.add(me)
+        if first_chunk:
+            barrier.wait(timeout=10)  # passes only when all threads are inside at once
+        return REAL.assign(rows, centers, labels)
+
+    result = fit(assign, n_threads=n_threads, max_iter=1)
+    assert len(seen) == n_threads
+    assert threading.get_ident() in seen
+    assert_same_fit(result, fit(mode="serial", max_iter=1))
+
+
+@pytest.mark.parametrize("where", ["helper", "caller"])
+@pytest.mark.parametrize("verb", ["assign", "update"])
+def test_an_exception_in_any_thread_reaches_the_caller(where, verb):
+    caller = threading.get_ident()
+
+    def fail(*arguments):
+        if (threading.get_ident() == caller) == (where == "caller"):
+            raise LookupError(f"in the {where}")
+        return getattr(REAL, verb)(*arguments)
+
+    with pytest.raises(LookupError, match=f"in the {where}"):
+        fit(**{verb: fail}, n_threads=2)
+    assert_no_helper_threads()
+
+
+def test_an_exception_in_prepare_reaches_the_caller():
+    def fail(X, n_clusters, n_threads):
+        raise MemoryError("too large")
+
+    for mode in ("serial", "threads"):
+        kernel = SimpleNamespace(assign=REAL.assign, update=REAL.update, prepare=fail)
+        with pytest.raises(MemoryError, match="too large"):
+            kmeans(X, 4, kernel=kernel, init=START, mode=mode)
+    assert_no_helper_threads()
+
+
+def test_the_caller_fails_only_when_the_helpers_are_done_with_the_buffers():
+    caller, busy = threading.get_ident(), threading.Event()
+    finished = []
+
+    def assign(rows, centers, labels):
+        if threading.get_ident() == caller:
+            busy.wait(10)
+            raise KeyboardInterrupt
+        busy.set()
+        time.sleep(0.05)
+        finished.append(1)
+        return REAL.assign(rows, centers, labels)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(assign, n_threads=2)
+    assert finished
+
+
+def assert_no_helper_threads():
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("kmeans_lab")]
+
+
+def test_threads_end_with_the_fit():
+    names = []
+    fit(n_threads=3, callback=lambda seen: names.extend(t.name for t in threading.enumerate()))
+    assert [name for name in names if name.startswith("kmeans_lab")]
+    assert_no_helper_threads()
+
+
+NOGIL = [name for name, spec in KERNELS.items() if spec.threading == "nogil"]
+
+
+@pytest.mark.kernels(*NOGIL)
+def test_a_nogil_kernel_lets_other_threads_run(kernel, dtype):
+    rows, centers = frozen(cloud(0, 10_000, 8, dtype)), frozen(cloud(1, 32, 8, dtype))
+    labels, given = np.empty(10_000, np.int32), prepared(kernel, rows, 32)
+    kernel.assign(given, centers, labels)  # compiles, where that is needed
+    calls, ticks = [], []
+
+    def run():
+        for _ in range(20):
+            start = time.perf_counter()
+            kernel.assign(given, centers, labels)
+            calls.append((start, time.perf_counter()))
+
+    helper = threading.Thread(target=run)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # whoever waits for the GIL gets it at once after a call
+    try:
+        helper.start()
+        while helper.is_alive():
+            ticks.append(time.perf_counter())
+        helper.join()
+    finally:
+        sys.setswitchinterval(before)
+    # With the GIL held, nothing else runs in the middle half of a call.
+    middles = [(start + (end - start) / 4, end - (end - start) / 4) for start, end in calls]
+    assert any(start < tick < end for tick in ticks for start, end in middles)
+
+
+def spec(threading_):
+    return KernelSpec(module="m", summary="", remedy="", threading=threading_)
+
+
+@pytest.mark.parametrize(("threading_", "mode"), [("gil", "processes"), ("nogil", "threads")])
+def test_workers_without_effect_are_refused_with_the_mode_that_helps(threading_, mode):
+    with pytest.raises(ValueError, match=rf"n_threads=2 has no effect.*'k'; use mode='{mode}'"):
+        resolve_threads("serial", 2, spec(threading_), "k")
+
+
+def test_default_numbers_of_workers():
+    assert resolve_threads("serial", None, spec("nogil"), "k") == 1
+    assert resolve_threads("threads", None, spec("nogil"), "k") == available_cores() >= 1
+    assert resolve_threads("processes", 7, spec("gil"), "k") == 7
+    assert resolve_threads("serial", 3, spec("own"), "k") == 3
+
+
+@pytest.mark.parametrize("mode", ["serial", "threads"])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_kernel_with_its_own_threads_is_handed_all_rows_and_their_number(monkeypatch, mode, own):
+    prepared_with = []
+
+    def prepare(rows, n_clusters, n_threads):
+        prepared_with.append((len(rows), n_clusters, n_threads))
+        return rows
+
+    module = SimpleNamespace(assign=REAL.assign, update=REAL.update, prepare=prepare)
+    monkeypatch.setitem(sys.modules, "planted_team", module)
+    row = KernelSpec("planted_team", "", "", threading="own" if own else "nogil", whole=True)
+    monkeypatch.setitem(KERNELS, "team", row)
+    n_threads = 3 if own or mode == "threads" else 1
+    kmeans(X, 4, kernel="team", init=START, mode=mode, n_threads=n_threads, max_iter=2)
+    assert prepared_with == [(FIVE_CHUNKS, 4, 3 if own else 1)]

@@ -1,0 +1,160 @@
+"""Worker processes: whatever ends a fit, no process and no shared memory stays behind."""
+
+import itertools
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import FIVE_CHUNKS, assert_same_fit, cloud, some_rows
+
+from kmeans_lab import kmeans, processes
+
+X = cloud(seed=1, n_samples=FIVE_CHUNKS, n_features=3)
+START = some_rows(X, 4)
+
+
+def fit(**options):
+    fixed = {"kernel": "numpy", "init": START, "mode": "processes", "n_threads": 2, "max_iter": 4}
+    return kmeans(X, 4, **fixed | options)
+
+
+def is_gone(name):
+    """Say whether a block of shared memory has been removed."""
+    folder = Path("/dev/shm")
+    if folder.is_dir():  # attaching would make this process feel responsible for the block
+        return not (folder / name).exists()
+    try:
+        block = SharedMemory(name)
+    except FileNotFoundError:
+        return True
+    block.close()
+    return False
+
+
+@pytest.fixture
+def left_behind(monkeypatch):
+    """Fail the test when a block that a fit created, or a worker, outlives it."""
+    created = []
+
+    class Recorded(SharedMemory):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            created.append(self.name)
+
+    monkeypatch.setattr(processes, "SharedMemory", Recorded)
+    yield created
+    assert created
+    assert all(is_gone(name) for name in created)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_fit_leaves_nothing_behind(left_behind):
+    pids = []
+
+    def callback(seen):
+        pids.extend(child.pid for child in multiprocessing.active_children())
+        assert not is_gone(left_behind[0])
+
+    fit(callback=callback, max_iter=1)
+    assert len(set(pids)) == 2
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_work_is_done_in_the_workers_and_timed_there():
+    result = fit()
+    assert result.seconds["assign"] > 0
+    assert result.seconds["update"] > 0
+    assert result.labels.flags.owndata  # not a view of shared memory that is gone
+    assert result.centers.flags.owndata
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("n_iter", [1, 3])
+def test_a_killed_worker_ends_the_fit_at_once_and_the_next_fit_works(left_behind, victim, n_iter):
+    def callback(seen):
+        if seen.n_iter == n_iter:
+            children = sorted(multiprocessing.active_children(), key=lambda child: child.pid)
+            os.kill(children[victim].pid, signal.SIGKILL)
+
+    start = time.perf_counter()
+    with pytest.raises(RuntimeError, match=r"worker process [12] of 2 was killed by signal 9"):
+        fit(callback=callback)
+    assert time.perf_counter() - start < 10
+    assert all(is_gone(name) for name in left_behind)
+    assert_same_fit(fit(), fit(mode="serial", n_threads=None))
+
+
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt, SystemExit])
+def test_an_exception_in_the_callback_ends_the_workers(left_behind, error):
+    def callback(seen):
+        raise error("stop here")
+
+    with pytest.raises(error, match="stop here"):
+        fit(callback=callback)
+
+
+def test_an_error_between_the_steps_ends_the_workers(left_behind):
+    start = START.copy()
+    start[2] = 1e6
+    with pytest.raises(ValueError, match="cluster 2 owns no row"):
+        fit(init=start, empty="error")
+
+
+def test_a_start_that_is_refused_ends_the_workers(left_behind):
+    with pytest.raises(ValueError, match="must have shape"):
+        fit(init=lambda X, n_clusters, rng: X[:1])
+
+
+def test_a_worker_that_cannot_start_leaves_nothing_behind(left_behind, monkeypatch):
+    real = multiprocessing.get_context("spawn")
+    started = []
+
+    def process(**arguments):
+        if started:
+            raise OSError("no more processes")
+        started.append(real.Process(**arguments))
+        return started[0]
+
+    context = SimpleNamespace(Pipe=real.Pipe, Process=process)
+    monkeypatch.setattr(processes, "get_context", lambda method: context)
+    with pytest.raises(OSError, match="no more processes"):
+        fit()
+
+
+def test_shared_memory_that_does_not_fit_is_refused_before_it_is_touched(monkeypatch):
+    full = SimpleNamespace(total=2**30, used=2**30 - 4096, free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    monkeypatch.setattr(processes, "SharedMemory", None)
+    with pytest.raises(MemoryError, match=r"needs \d+ MiB of shared memory.*use mode='threads'"):
+        fit()
+
+
+def test_where_shared_memory_has_no_folder_the_system_refuses_by_itself(monkeypatch):
+    def disk_usage(folder):
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert fit(max_iter=1).n_iter == 1
+
+
+def test_the_layout_of_the_block_has_no_overlaps():
+    for dtype in ("float32", "float64"):
+        layout = processes.Layout.of(np.zeros((37, 5), dtype), n_clusters=3, n_chunks=2)
+        ranges = sorted(
+            (offset, offset + int(np.prod(shape)) * np.dtype(kind).itemsize)
+            for shape, kind, offset in layout.arrays.values()
+        )
+        assert all(left[1] <= right[0] for left, right in itertools.pairwise(ranges))
+        assert ranges[-1][1] <= layout.size
+        assert all(first % 64 == 0 for first, _ in ranges)
