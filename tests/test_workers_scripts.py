@@ -90,12 +90,17 @@ def callback(seen):
     time.sleep(0.02)
 """
 
-WAITING = SAYS_READY + """
+WAITING = (
+    SAYS_READY
+    + """
 if __name__ == "__main__":
     fit(callback=callback, stop="max-iter", max_iter=100_000)
 """
+)
 
-UNDETERRED = SAYS_READY + """
+UNDETERRED = (
+    SAYS_READY
+    + """
 import signal
 
 if __name__ == "__main__":
@@ -106,6 +111,7 @@ if __name__ == "__main__":
         time.sleep(0.1)
     print(fit(callback=pause, stop="max-iter", max_iter=8).n_iter)
 """
+)
 
 UNGUARDED = """
 fit(max_iter=2)
