@@ -28,10 +28,12 @@ from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel, state_o
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
-from kmeans_lab.workers import MODES
+from kmeans_lab.workers import MODES, WorkerDiedError
 
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
 _REFRESH = 0.1  # seconds between two pictures of it
+
+REFUSALS = (Refused, MissingExtra, KernelUnavailable, WorkerDiedError, MemoryError, OSError)
 
 _DEFAULTS: dict[str, Any] = dict(kmeans.__kwdefaults__ or {})
 _CHOICES: dict[str, Iterable[str]] = {
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
-    except (Refused, MissingExtra, KernelUnavailable, MemoryError, OSError) as error:
+    except REFUSALS as error:
         remedy = "; use fewer rows or float32" if isinstance(error, MemoryError) else ""
         print(f"kmeans-lab: error: {str(error) or 'out of memory'}{remedy}", file=sys.stderr)
         return 2

@@ -103,8 +103,9 @@ def _refuse_non_finite(name: str, rows: Array) -> None:
         return
     where = np.argwhere(~np.isfinite(rows))
     i, f = where[0]
+    others = f" ({len(where)} are not)" if len(where) > 1 else ""
     raise ValueError(
-        f"{name}[{i}, {f}] is {rows[i, f]} and every value must be finite ({len(where)} are not); "
+        f"{name}[{i}, {f}] is {rows[i, f]} and every value must be finite{others}; "
         "drop or fill such rows first"
     )
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.partial import Partials
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
-from kmeans_lab.workers import Array, Chunks, Crew, read_only
+from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, read_only
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
 _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
@@ -71,8 +71,16 @@ def _partials(views: dict[str, NDArray[Any]]) -> Partials:
     return Partials(views["sums"], views["counts"], views["inertia"], views["seconds"])
 
 
+class _Block(SharedMemory):
+    """Shared memory that may outlive its fit: in the arrays that a traceback holds."""
+
+    def __del__(self) -> None:
+        with suppress(BufferError):  # an array still looks into it: it is unmapped with that array
+            super().__del__()
+
+
 #: Blocks that have no name any more and may still be mapped.
-_unlinked: list[SharedMemory] = []
+_unlinked: list[_Block] = []
 
 
 class ProcessCrew(Crew):
@@ -88,6 +96,7 @@ class ProcessCrew(Crew):
         n_threads: int,
     ) -> None:
         self._name = name
+        self._block: _Block | None = None
         self._processes: list[Any] = []
         self._pipes: list[Connection[Any, Any]] = []
         super().__init__(kernel, spec, rows, n_clusters, n_threads)
@@ -95,40 +104,46 @@ class ProcessCrew(Crew):
     def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
         layout = Layout.of(rows, n_clusters, len(self.bounds))
         _refuse_what_does_not_fit(layout.size)
-        self._block = SharedMemory(create=True, size=layout.size)
         try:
+            # Processes first: in a script without its main guard, starting one fails in every
+            # worker, which then has no block of its own to leave behind.
+            self._start_processes()
+            self._block = _Block(create=True, size=layout.size)
             views = layout.views(self._block)
             views["rows"][:] = rows
             views["labels"].fill(-1)
             self.rows, self.labels, self._centers = views["rows"], views["labels"], views["centers"]
             self.partials = _partials(views)
             del views
-            self._start_processes(layout)
+            for w, share in enumerate(self.shares()):
+                self._send(w, (self._name, self._block.name, layout, self.bounds, share))
+            self._collect()
         except BaseException:
             self.close(kill=True)
             raise
 
-    def _start_processes(self, layout: Layout) -> None:
+    def _start_processes(self) -> None:
         # spawn: a forked child of a process with threads can inherit a lock that nobody frees
         context = get_context("spawn")
-        for share in self.shares():
+        for _ in range(self.n_workers):
             mine, theirs = context.Pipe()
-            arguments = theirs, self._name, self._block.name, layout, self.bounds, share
-            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
             process.start()
             theirs.close()
             self._processes.append(process)
             self._pipes.append(mine)
-        self._collect()
 
     def _run(self, order: str, centers: Array) -> None:
         np.copyto(self._centers, centers)
-        for w, pipe in enumerate(self._pipes):
-            try:
-                pipe.send(order)
-            except OSError:  # the worker's end is closed: it has died since its last answer
-                self._report_death(w)
+        for w in range(self.n_workers):
+            self._send(w, order)
         self._collect()
+
+    def _send(self, w: int, message: Any) -> None:
+        try:
+            self._pipes[w].send(message)
+        except OSError:  # the worker's end is closed: it has died since its last answer
+            self._report_death(w)
 
     def _collect(self) -> None:
         """Wait for every worker's answer; an answer that is not None is its exception."""
@@ -146,7 +161,7 @@ class ProcessCrew(Crew):
         process.join()
         code = process.exitcode
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise RuntimeError(
+        raise WorkerDiedError(
             f"worker process {w + 1} of {self.n_workers} {how} during the fit, and its share of "
             "the result is lost; in a script, call kmeans(mode='processes') below "
             "\"if __name__ == '__main__':\", and use fewer n_threads where memory runs out"
@@ -162,9 +177,10 @@ class ProcessCrew(Crew):
             process.join()
             process.close()
         self._processes, self._pipes = [], []
-        self._block.unlink()
-        del self.rows, self.labels, self._centers, self.partials
-        _unmap(self._block)
+        if self._block is not None:
+            self._block.unlink()
+            del self.rows, self.labels, self._centers, self.partials
+            _unmap(self._block)
 
 
 def start_process_crew(
@@ -179,7 +195,7 @@ def start_process_crew(
     return ProcessCrew(name, kernel, spec, rows, n_clusters, n_threads)
 
 
-def _unmap(block: SharedMemory) -> None:
+def _unmap(block: _Block) -> None:
     """Unmap a block, and those left over from fits whose tracebacks still held their arrays."""
     _unlinked.append(block)
     for old in _unlinked[:]:
@@ -188,24 +204,20 @@ def _unmap(block: SharedMemory) -> None:
             _unlinked.remove(old)
 
 
-def _serve(
-    pipe: "Connection[Any, Any]",
-    name: str,
-    block_name: str,
-    layout: Layout,
-    bounds: list[tuple[int, int]],
-    share: range,
-) -> None:
+def _serve(pipe: "Connection[Any, Any]") -> None:
     """Compute one share in a worker process until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends its workers
-    block = SharedMemory(block_name)
+    block = None
     try:
+        name, block_name, layout, bounds, share = pipe.recv()
+        block = _Block(block_name)
         _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
         pipe.send(_picklable(error))
-    _unmap(block)
+    if block is not None:
+        _unmap(block)
 
 
 def _answer_orders(

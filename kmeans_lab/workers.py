@@ -23,6 +23,10 @@ Array = NDArray[np.floating[Any]]
 MODES = ("serial", "threads", "processes")
 
 
+class WorkerDiedError(RuntimeError):
+    """A worker process ended in the middle of a fit; the message says how."""
+
+
 class Chunks:
     """The chunks of one worker: prepared rows beside the outputs that they fill."""
 

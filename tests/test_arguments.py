@@ -34,7 +34,7 @@ OBJECTS = X.astype(object)
 BAD_X = {
     "NaN": (spoilt(np.nan), ValueError, "X[3, 1] is nan", "must be finite", "drop or fill"),
     "inf": (spoilt(np.inf), ValueError, "X[3, 1] is inf", "must be finite", "drop or fill"),
-    "-inf": (spoilt(-np.inf, "f4"), ValueError, "X[3, 1] is -inf", "finite (1 are not)", "drop"),
+    "-inf": (spoilt(-np.inf, "f4"), ValueError, "X[3, 1] is -inf", "must be finite; drop"),
     "all NaN": (X * np.nan, ValueError, "X[0, 0] is nan", "finite (40 are not)", "drop"),
     "vector": (X[:, 0], ValueError, "X has 1 dimension ", "must have 2", "X.reshape(-1, 1)"),
     "number": (3.0, ValueError, "X has 0 dimensions", "must have 2", "reshape"),

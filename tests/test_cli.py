@@ -22,6 +22,7 @@ RICH = (
 def in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     np.save("X.npy", X)
 
 
@@ -184,7 +185,7 @@ def test_an_unknown_choice_is_refused_with_the_choices(capsys, name):
 
 def test_wrong_data_are_refused_in_one_sentence(capsys):
     Path("a.csv").write_text("1,2\nnan,3\n")
-    why = "X[1, 0] is nan and every value must be finite (1 are not); drop or fill such rows first"
+    why = "X[1, 0] is nan and every value must be finite; drop or fill such rows first"
     assert refused(capsys, "fit", "a.csv", "-k", 1) == why
     assert refused(capsys, "fit", "no.csv", "-k", 1) == "there is no file no.csv; check the path"
     np.save("text.npy", np.array([["a"]]))

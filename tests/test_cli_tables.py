@@ -26,6 +26,7 @@ NO_RICH = (
 def in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     np.save("X.npy", np.arange(6.0).reshape(3, 2))
 
 
@@ -117,8 +118,10 @@ def test_presets_as_json_and_as_a_table(capsys):
     table = printed(capsys, "presets").splitlines()
     assert all(len(line) <= 80 for line in table)
     assert "…" not in "".join(table)  # nothing is cut off
-    names = [line.split()[0] for line in table[2:] if line.startswith("  ")]
-    assert names == list(PRESETS)
+    rows = [line for line in table[2:] if line.startswith("  ")]
+    assert [row.split()[0] for row in rows] == list(PRESETS)
+    column = table[0].index("dtype")  # the same in every group
+    assert {row[column : column + 3] for row in rows} == {"f32", "f64"}
 
 
 def test_a_row_of_the_table_of_presets(capsys, monkeypatch):
@@ -156,6 +159,7 @@ def test_without_rich_tables_say_what_to_install_and_json_works(capsys, monkeypa
     for argv in (["kernels"], ["presets"], ["fit", "X.npy", "-k", "1", "-o", "r.npz"]):
         assert cli.main(argv) == 2
         assert capsys.readouterr() == ("", NO_RICH)
+    assert not Path("r.npz").exists()  # it was said before the fit
     assert json.loads(printed(capsys, "kernels", "--json"))[0]["name"] == "python"
     assert json.loads(printed(capsys, "presets", "--json"))[0]["name"] == "standard"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # no bar either, and no complaint

@@ -32,7 +32,10 @@ DEADLINE = 60  # seconds after which a test fails instead of waiting
 def in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with it, nothing is left to flush
     np.save("X.npy", cloud(seed=5, n_samples=80, n_features=3))
 
 
@@ -141,6 +144,17 @@ def test_a_full_disk_on_stdout_is_one_sentence(argv):
         )
     why = "standard output cannot be written: No space left on device"
     assert (done.returncode, done.stderr) == (2, f"kmeans-lab: error: {why}\n")
+
+
+def test_a_terminal_gets_bold_print_and_a_pipe_gets_none():
+    master, slave = pty.openpty()
+    subprocess.run([*MODULE, *FIT], stdout=slave, check=True, timeout=DEADLINE)
+    os.close(slave)
+    assert b"\x1b[1mkernel" in os.read(master, 4096)
+    os.close(master)
+    piped = subprocess.run([*MODULE, *FIT], stdout=subprocess.PIPE, check=True, timeout=DEADLINE)
+    assert b"kernel" in piped.stdout
+    assert b"\x1b" not in piped.stdout
 
 
 def test_a_refusal_of_the_real_process():

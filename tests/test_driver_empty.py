@@ -52,6 +52,11 @@ def test_random_takes_a_row_and_every_row_in_turn():
     assert {centers[2] for centers in taken} == set(LINE[:, 0].tolist())
 
 
+def test_random_takes_no_row_that_is_at_its_center_already():
+    taken = {one_step("random", START, random_state=seed).centers[2, 0] for seed in range(60)}
+    assert taken == {0.0, 2.0, 10.0, 20.0}
+
+
 def test_random_is_reproducible_by_seed():
     first, second = (one_step("random", START, random_state=8) for _ in range(2))
     assert first.centers.tobytes() == second.centers.tobytes()

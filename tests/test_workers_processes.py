@@ -42,13 +42,13 @@ def is_gone(name):
 def left_behind(monkeypatch):
     """Fail the test when a block that a fit created, or a worker, outlives it."""
     created = []
+    create = SharedMemory.__init__
 
-    class Recorded(SharedMemory):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            created.append(self.name)
+    def record(self, *args, **kwargs):
+        create(self, *args, **kwargs)
+        created.append(self.name)
 
-    monkeypatch.setattr(processes, "SharedMemory", Recorded)
+    monkeypatch.setattr(SharedMemory, "__init__", record)
     yield created
     assert created
     assert all(is_gone(name) for name in created)
@@ -116,7 +116,7 @@ def test_a_start_that_is_refused_ends_the_workers(left_behind):
         fit(init=lambda X, n_clusters, rng: X[:1])
 
 
-def test_a_worker_that_cannot_start_leaves_nothing_behind(left_behind, monkeypatch):
+def test_a_worker_that_cannot_start_leaves_nothing_behind(monkeypatch):
     real = multiprocessing.get_context("spawn")
     started = []
 
@@ -128,14 +128,17 @@ def test_a_worker_that_cannot_start_leaves_nothing_behind(left_behind, monkeypat
 
     context = SimpleNamespace(Pipe=real.Pipe, Process=process)
     monkeypatch.setattr(processes, "get_context", lambda method: context)
+    monkeypatch.setattr(SharedMemory, "__init__", None)  # processes come first: no block yet
     with pytest.raises(OSError, match="no more processes"):
         fit()
+    assert started
+    assert multiprocessing.active_children() == []
 
 
 def test_shared_memory_that_does_not_fit_is_refused_before_it_is_touched(monkeypatch):
     full = SimpleNamespace(total=2**30, used=2**30 - 4096, free=4096)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
-    monkeypatch.setattr(processes, "SharedMemory", None)
+    monkeypatch.setattr(SharedMemory, "__init__", None)
     with pytest.raises(MemoryError, match=r"needs \d+ MiB of shared memory.*use mode='threads'"):
         fit()
 
