@@ -110,8 +110,8 @@ def _refuse_non_finite(name: str, rows: Array) -> None:
     )
 
 
-def refuse_overflow(rows: Array, centers: Array | None = None) -> None:
-    """Refuse values so large that a squared distance would overflow to infinity."""
+def refuse_extremes(rows: Array, centers: Array | None = None) -> None:
+    """Refuse values whose squared distances would overflow to infinity or all vanish."""
     arrays = (rows,) if centers is None else (rows, centers)
     largest = max(max(abs(float(a.min())), abs(float(a.max()))) for a in arrays)
     # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
@@ -121,6 +121,14 @@ def refuse_overflow(rows: Array, centers: Array | None = None) -> None:
         raise ValueError(
             f"a value of {largest:.3g} overflows in a squared distance; {rows.dtype} in this shape "
             f"{rows.shape} takes values up to {limit:.3g}: scale X down"
+            + (" or use float64" if rows.dtype == np.float32 else "")
+        )
+    info = np.finfo(rows.dtype)
+    least = float(np.sqrt(float(info.tiny) / float(info.eps)))
+    if 0 < largest < least:
+        raise ValueError(
+            f"no value is larger than {largest:.3g}, which underflows in a squared distance; "
+            f"{rows.dtype} needs one of at least {least:.3g}: scale X up"
             + (" or use float64" if rows.dtype == np.float32 else "")
         )
 
@@ -144,5 +152,5 @@ def initial_centers(centers: Any, n_clusters: int, like: Array, source: str) -> 
             f"{source} has shape {array.shape} and must have shape "
             f"(n_clusters, n_features)={expected}"
         )
-    refuse_overflow(like, array)
+    refuse_extremes(like, array)
     return array.astype(like.dtype)

@@ -112,7 +112,7 @@ def kmeans(
         n_threads = checks.integer("n_threads", n_threads, 1)
     n_threads = resolve_threads(mode, n_threads, spec, name)
     X = checks.matrix("X", X, spec.dtypes)
-    checks.refuse_overflow(X)
+    checks.refuse_extremes(X)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     start = _make_start(init, n_clusters, X, n_init)
@@ -198,11 +198,11 @@ def _lloyd(
         watch.lap_step(*crew.step_seconds())
         if plan.rule.needs_changed or plan.watched:
             changed = int(np.count_nonzero(crew.labels != before))
-        rested = means.write(old, new)
+        means.write(old, new)
         called_off = False
         if plan.watched:
             called_off = _show(plan, n_iter, old, crew.labels, inertia, changed, seen)
-        step = Step(rested, new, plan.variance, changed, len(crew.rows))
+        step = Step(old, new, plan.variance, changed, len(crew.rows))
         fired = plan.rule.fired(step)
         old, new = new, old
         watch.lap("update")
@@ -224,29 +224,14 @@ class _Means:
     def __init__(self, crew: Crew, policy: str, rng: np.random.Generator) -> None:
         self._crew, self._policy, self._rng = crew, policy, rng
         self._wide = np.empty_like(crew.sums)
-        self._empty_before = np.empty(0, dtype=np.intp)
 
-    def write(self, old: Array, new: Array) -> Array:
-        """Overwrite new with the means; return old as a stop rule should see it.
-
-        A cluster that was empty in the previous iteration too does not count as moving: where
-        its center goes is the policy's choice and, under "random", never comes to rest.
-        """
+    def write(self, old: Array, new: Array) -> None:
+        """Overwrite new with the means; the policy says where empty clusters go."""
         crew = self._crew
-        empty = np.empty(0, dtype=np.intp)
         if not crew.counts.all():
-            empty = fill_empty(
-                self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng
-            )
+            fill_empty(self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng)
         np.divide(crew.sums, crew.counts[:, None], out=self._wide)
         new[:] = self._wide
-        persistent = np.intersect1d(empty, self._empty_before) if len(empty) else empty
-        self._empty_before = empty
-        if len(persistent) == 0:
-            return old
-        rested = old.copy()
-        rested[persistent] = new[persistent]
-        return rested
 
 
 def _show(

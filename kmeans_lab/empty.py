@@ -22,8 +22,8 @@ def fill_empty(
     labels: NDArray[np.int32],
     centers: Array,
     rng: np.random.Generator,
-) -> NDArray[np.intp]:
-    """Give every empty cluster a center; return which clusters were empty.
+) -> None:
+    """Give every empty cluster a center.
 
     "relocate": the rows farthest from their centers, farthest first, lowest index on a tie;
     each leaves its cluster's sum (scikit-learn's rule). A cluster's only row stays. "random": a
@@ -58,7 +58,6 @@ def fill_empty(
         else:
             sums[j] = centers[j]
         counts[j] = 1
-    return empty
 
 
 def _off_center(

@@ -199,7 +199,8 @@ def _unmap(block: _Block) -> None:
     """Unmap a block, and those left over from fits whose tracebacks still held their arrays."""
     _unlinked.append(block)
     for old in _unlinked[:]:
-        with suppress(BufferError):  # an array looks into it: its memory goes with that array
+        # An array looks into it: its memory goes with that array. Or another thread was faster.
+        with suppress(BufferError, ValueError):
             old.close()
             _unlinked.remove(old)
 

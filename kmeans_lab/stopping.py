@@ -1,9 +1,7 @@
 """When to stop: five rules, and ``max_iter`` on its own as the sixth.
 
 A rule is a small object. The driver shows it every iteration's ``Step`` and asks ``fired``; when
-no rule fires, ``max_iter`` ends the loop. Movement is that of the centers that own rows: what
-becomes of a cluster that stays empty is the empty-cluster policy's business, so that a fit with
-a persistent empty cluster still converges.
+no rule fires, ``max_iter`` ends the loop.
 """
 
 from collections.abc import Callable

@@ -207,3 +207,11 @@ def test_the_largest_values_that_are_taken_give_finite_results(dtype, init):
 def test_keyword_arguments_only():
     with pytest.raises(TypeError, match="positional"):
         kmeans(X, 3, "numpy")
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("f8", 1e-170), ("f4", 1e-20)])
+def test_data_whose_squared_distances_vanish_are_refused(kind, scale):
+    X = (np.arange(12.0).reshape(6, 2) * scale).astype(kind)
+    with pytest.raises(ValueError, match=r"no value is larger than .* underflows .* scale X up"):
+        kmeans(X, 2)
+    assert kmeans(np.zeros((6, 2), kind), 2, random_state=0).inertia == 0

@@ -4,6 +4,7 @@ import itertools
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,35 +150,40 @@ def test_threads_end_with_the_fit():
     assert_no_helper_threads()
 
 
-NOGIL = [name for name, spec in KERNELS.items() if spec.threading == "nogil"]
+def is_compiled(name):
+    """Between the calls of a kernel in Python other threads run in any case."""
+    spec = KERNELS[name]
+    found = find_spec(spec.module)
+    return spec.compiles_on_first_call or not (found and str(found.origin).endswith(".py"))
+
+
+NOGIL = [name for name, row in KERNELS.items() if row.threading == "nogil" and is_compiled(name)]
 
 
 @pytest.mark.kernels(*NOGIL)
-def test_a_nogil_kernel_lets_other_threads_run(kernel, dtype):
-    rows, centers = frozen(cloud(0, 10_000, 8, dtype)), frozen(cloud(1, 32, 8, dtype))
-    labels, given = np.empty(10_000, np.int32), prepared(kernel, rows, 32)
+def test_a_compiled_nogil_kernel_lets_other_threads_run(kernel, dtype):
+    # A call of 20 ms or so: long beside the 5 ms for which threads may wait for each other.
+    rows, centers = frozen(cloud(0, 10_000, 64, dtype)), frozen(cloud(1, 64, 64, dtype))
+    labels, given = np.empty(10_000, np.int32), prepared(kernel, rows, 64)
     kernel.assign(given, centers, labels)  # compiles, where that is needed
     calls, ticks = [], []
 
     def run():
-        for _ in range(20):
+        for _ in range(5):
             start = time.perf_counter()
             kernel.assign(given, centers, labels)
             calls.append((start, time.perf_counter()))
 
     helper = threading.Thread(target=run)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # whoever waits for the GIL gets it at once after a call
-    try:
-        helper.start()
-        while helper.is_alive():
-            ticks.append(time.perf_counter())
-        helper.join()
-    finally:
-        sys.setswitchinterval(before)
+    helper.start()
+    while helper.is_alive():
+        ticks.append(time.perf_counter())
+        time.sleep(0.0002)
+    helper.join()
     # With the GIL held, nothing else runs in the middle half of a call.
     middles = [(start + (end - start) / 4, end - (end - start) / 4) for start, end in calls]
-    assert any(start < tick < end for tick in ticks for start, end in middles)
+    shared = [any(start < tick < end for tick in ticks) for start, end in middles]
+    assert sum(shared) >= 3
 
 
 def spec(threading_):
