@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
-BUILT_FROM := pyproject.toml setup.py cpp/kmeans.cpp kmeans_lab/_cy_kernel.pyx
+BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx)
 
 .PHONY: bench smoke test lint wheel clean
 .DEFAULT_GOAL := bench
@@ -28,7 +28,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint kmeans_lab
-	$(BIN)/clang-format --dry-run --Werror cpp/*.cpp
+	$(BIN)/clang-format --dry-run --Werror cpp/*.cpp cpp/*.h
 
 wheel: $(READY)  ## sdist, wheel from the sdist, and a fit outside the checkout
 	sh tests/check_wheel.sh $(BIN)/python

@@ -1,8 +1,8 @@
-"""The two extension modules; everything else about the package is in pyproject.toml.
+"""The extension modules; everything else about the package is in pyproject.toml.
 
 Portable by default: no ``-march=native``, no ``-ffast-math``. For research builds,
 ``KMEANS_LAB_MARCH=native pip install -e .`` adds ``-march=native``; the flags are compiled
-into each module, so that every table can show them. Neither extension needs NumPy's headers.
+into each module, so that every table can show them. No extension needs NumPy's headers.
 """
 
 import os
@@ -16,6 +16,10 @@ march = os.environ.get("KMEANS_LAB_MARCH", "")
 optimise = ["/O2"] if sys.platform == "win32" else ["-O3"]
 if march:
     optimise.append(f"/arch:{march}" if sys.platform == "win32" else f"-march={march}")
+unix = sys.platform != "win32"
+threads = ["-pthread"] if unix else []
+# gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
+quiet = ["-Wno-psabi"] if unix else []
 flags = [("KMEANS_LAB_FLAGS", '"' + " ".join(optimise) + '"')]
 
 setup(
@@ -26,6 +30,15 @@ setup(
             cxx_std=17,
             define_macros=flags,
             extra_compile_args=optimise,
+        ),
+        Pybind11Extension(
+            "kmeans_lab._simd_kernel",
+            ["cpp/simd.cpp"],
+            depends=["cpp/simd_block.h", "cpp/simd_memory.h", "cpp/simd_team.h", "cpp/simd_work.h"],
+            cxx_std=17,
+            define_macros=flags,
+            extra_compile_args=[*optimise, *threads, *quiet],
+            extra_link_args=threads,
         ),
         *cythonize(
             Extension(

@@ -15,7 +15,11 @@ def builds() -> dict[str, str]:
     """Return compiler and flags of each kernel that was compiled ahead of time."""
     ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
     modules = {name: load_kernel(name) for name in ready}
-    return {name: module.BUILD for name, module in modules.items() if hasattr(module, "BUILD")}
+    return {
+        name: module.BUILD + (f" ({module.isa()} chosen here)" if hasattr(module, "isa") else "")
+        for name, module in modules.items()
+        if hasattr(module, "BUILD")
+    }
 
 
 def pools() -> list[dict[str, Any]]:

@@ -51,12 +51,21 @@ def generator(random_state: Any) -> np.random.Generator:
         ) from None
 
 
-def matrix(name: str, data: Any, dtypes: tuple[str, ...] = ("float32", "float64")) -> Array:
-    """Return data as a finite, C-contiguous, native float matrix; a view where that is enough.
+def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
+    """Return X as a finite, C-contiguous, native float matrix; a view where that is enough.
 
     float16 becomes float32; integers, booleans and long doubles become float64; a dtype
-    outside ``dtypes`` becomes float64.
+    outside ``dtypes`` becomes float64. Values whose squared distances would overflow to infinity,
+    or all vanish, are refused.
     """
+    rows = _matrix("X", data, dtypes)
+    largest = _largest("X", rows)
+    _refuse_overflow(largest, rows)
+    _refuse_underflow(largest, rows)
+    return rows
+
+
+def _matrix(name: str, data: Any, dtypes: tuple[str, ...]) -> Array:
     array = _numeric(name, data)
     if array.ndim != 2:
         raise ValueError(
@@ -71,10 +80,8 @@ def matrix(name: str, data: Any, dtypes: tuple[str, ...] = ("float32", "float64"
     dtype = "float32" if array.dtype.name in ("float16", "float32") else "float64"
     if dtype not in dtypes:
         dtype = "float64"
-    with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite below
-        rows = np.require(array, dtype=dtype, requirements=["C", "A"])
-    _refuse_non_finite(name, rows)
-    return rows
+    with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
+        return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 
 def _numeric(name: str, data: Any) -> NDArray[Any]:
@@ -96,11 +103,11 @@ def _numeric(name: str, data: Any) -> NDArray[Any]:
     return array
 
 
-def _refuse_non_finite(name: str, rows: Array) -> None:
-    # One pass for the usual case; NaN and infinity both survive minimum and maximum.
-    low, high = rows.min(), rows.max()
+def _largest(name: str, rows: Array) -> float:
+    """Return the largest absolute value; refuse NaN and infinity, which survive min and max."""
+    low, high = float(rows.min()), float(rows.max())
     if np.isfinite(low) and np.isfinite(high):
-        return
+        return max(-low, high)
     where = np.argwhere(~np.isfinite(rows))
     i, f = where[0]
     others = f" ({len(where)} are not)" if len(where) > 1 else ""
@@ -110,27 +117,29 @@ def _refuse_non_finite(name: str, rows: Array) -> None:
     )
 
 
-def refuse_extremes(rows: Array, centers: Array | None = None) -> None:
-    """Refuse values whose squared distances would overflow to infinity or all vanish."""
-    arrays = (rows,) if centers is None else (rows, centers)
-    largest = max(max(abs(float(a.min())), abs(float(a.max()))) for a in arrays)
+def _refuse_overflow(largest: float, like: Array) -> None:
     # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
-    one = float(np.finfo(rows.dtype).max) / rows.shape[1]
-    limit = float(np.sqrt(min(one, float(np.finfo(np.float64).max) / rows.size))) / 4
+    one = float(np.finfo(like.dtype).max) / like.shape[1]
+    limit = float(np.sqrt(min(one, float(np.finfo(np.float64).max) / like.size))) / 4
     if largest > limit:
         raise ValueError(
-            f"a value of {largest:.3g} overflows in a squared distance; {rows.dtype} in this shape "
-            f"{rows.shape} takes values up to {limit:.3g}: scale X down"
-            + (" or use float64" if rows.dtype == np.float32 else "")
+            f"a value of {largest:.3g} overflows in a squared distance; {like.dtype} in this shape "
+            f"{like.shape} takes values up to {limit:.3g}: scale X down" + _or_float64(like)
         )
+
+
+def _refuse_underflow(largest: float, rows: Array) -> None:
     info = np.finfo(rows.dtype)
     least = float(np.sqrt(float(info.tiny) / float(info.eps)))
     if 0 < largest < least:
         raise ValueError(
             f"no value is larger than {largest:.3g}, which underflows in a squared distance; "
-            f"{rows.dtype} needs one of at least {least:.3g}: scale X up"
-            + (" or use float64" if rows.dtype == np.float32 else "")
+            f"{rows.dtype} needs one of at least {least:.3g}: scale X up" + _or_float64(rows)
         )
+
+
+def _or_float64(rows: Array) -> str:
+    return " or use float64" if rows.dtype == np.float32 else ""
 
 
 def clusters(n_clusters: Any, n_samples: int) -> int:
@@ -145,12 +154,12 @@ def clusters(n_clusters: Any, n_samples: int) -> int:
 
 def initial_centers(centers: Any, n_clusters: int, like: Array, source: str) -> Array:
     """Return starting centers as a new array of the dtype of X, in X's own coordinates."""
-    array = matrix(source, centers)
+    array = _matrix(source, centers, ("float32", "float64"))
     expected = (n_clusters, like.shape[1])
     if array.shape != expected:
         raise ValueError(
             f"{source} has shape {array.shape} and must have shape "
             f"(n_clusters, n_features)={expected}"
         )
-    refuse_extremes(like, array)
+    _refuse_overflow(_largest(source, array), like)
     return array.astype(like.dtype)

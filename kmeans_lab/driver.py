@@ -111,8 +111,7 @@ def kmeans(
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     n_threads = resolve_threads(mode, n_threads, spec, name)
-    X = checks.matrix("X", X, spec.dtypes)
-    checks.refuse_extremes(X)
+    X = checks.samples(X, spec.dtypes)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     start = _make_start(init, n_clusters, X, n_init)
@@ -137,6 +136,7 @@ def kmeans(
             run = _lloyd(crew, centers, plan, rng, watch)
             if best is None or run.inertia < best.inertia:
                 best = run
+        rescored = crew.rescored()
     assert best is not None  # n_init ≥ 1
     watch.lap("finish")
     return KMeansResult(
@@ -150,6 +150,7 @@ def kmeans(
         kernel=name,
         mode=mode,
         n_threads=n_threads,
+        rescored=rescored,
         history=tuple(best.history),
     )
 

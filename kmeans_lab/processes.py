@@ -96,6 +96,7 @@ class ProcessCrew(Crew):
         n_threads: int,
     ) -> None:
         self._name = name
+        self._rescored = 0
         self._block: _Block | None = None
         self._processes: list[Any] = []
         self._pipes: list[Connection[Any, Any]] = []
@@ -116,7 +117,8 @@ class ProcessCrew(Crew):
             self.partials = _partials(views)
             del views
             for w, share in enumerate(self.shares()):
-                self._send(w, (self._name, self._block.name, layout, self.bounds, share))
+                setup = self._name, self._block.name, layout, self.bounds, share
+                self._send(w, (*setup, self.kernel_threads))
             self._collect()
         except BaseException:
             self.close(kill=True)
@@ -137,7 +139,11 @@ class ProcessCrew(Crew):
         np.copyto(self._centers, centers)
         for w in range(self.n_workers):
             self._send(w, order)
-        self._collect()
+        self._rescored = sum(self._collect())
+
+    def rescored(self) -> int:
+        """Count the near-ties that the workers have decided by direct differences so far."""
+        return self._rescored
 
     def _send(self, w: int, message: Any) -> None:
         try:
@@ -145,16 +151,19 @@ class ProcessCrew(Crew):
         except OSError:  # the worker's end is closed: it has died since its last answer
             self._report_death(w)
 
-    def _collect(self) -> None:
-        """Wait for every worker's answer; an answer that is not None is its exception."""
+    def _collect(self) -> list[int]:
+        """Wait for every worker's answer: its count of rescored near-ties, or its exception."""
+        answers = []
         for w, (process, pipe) in enumerate(zip(self._processes, self._pipes, strict=True)):
             wait([pipe, process.sentinel])
             try:
                 answer = pipe.recv()
             except (EOFError, OSError):  # a dead worker's end of the pipe is closed
                 self._report_death(w)
-            if answer is not None:
+            if isinstance(answer, BaseException):
                 raise answer
+            answers.append(answer)
+        return answers
 
     def _report_death(self, w: int) -> NoReturn:
         process = self._processes[w]
@@ -210,9 +219,9 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends its workers
     block = None
     try:
-        name, block_name, layout, bounds, share = pipe.recv()
+        name, block_name, layout, bounds, share, n_threads = pipe.recv()
         block = _Block(block_name)
-        _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share)
+        _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
@@ -227,14 +236,15 @@ def _answer_orders(
     views: dict[str, NDArray[Any]],
     bounds: list[tuple[int, int]],
     share: range,
+    n_threads: int,
 ) -> None:
-    centers = read_only(views["centers"])
-    chunks = Chunks(kernel, views["rows"], views["labels"], _partials(views), bounds, share, 1)
-    pipe.send(None)
+    centers, partials = read_only(views["centers"]), _partials(views)
+    chunks = Chunks(kernel, views["rows"], views["labels"], partials, bounds, share, n_threads)
+    pipe.send(0)
     while True:
         order = pipe.recv()
         getattr(chunks, order)(centers)
-        pipe.send(None)
+        pipe.send(chunks.rescored())
 
 
 def _picklable(error: BaseException) -> BaseException:

@@ -91,6 +91,12 @@ KERNELS: dict[str, KernelSpec] = {
         summary="the nested loops in C++ through pybind11: the reference",
         remedy=_REBUILD,
     ),
+    "cpp-simd": KernelSpec(
+        module="kmeans_lab._simd_kernel",
+        summary="C++ vectors over tiles of rows, fused update, threads of its own",
+        remedy=_REBUILD,
+        threading="own",
+    ),
 }
 
 

@@ -64,6 +64,9 @@ class KMeansResult:
         What ran.
     n_threads : int
         Threads or processes that were allowed.
+    rescored : int
+        Near-ties that the kernel decided by direct differences, all repetitions included; 0 for
+        kernels that compute nothing else.
     history : tuple of Iteration
         Of the best repetition; empty unless asked for.
     """
@@ -78,6 +81,7 @@ class KMeansResult:
     kernel: str
     mode: str
     n_threads: int
+    rescored: int = 0
     history: tuple[Iteration, ...] = ()
 
 

@@ -55,6 +55,10 @@ class Chunks:
             outputs = labels[first:last], partials.sums[c], partials.counts[c]
             self._slots.append((c, chunk, *outputs))
 
+    def rescored(self) -> int:
+        """Count the near-ties that the kernel has decided by direct differences, if it says so."""
+        return sum(getattr(chunk, "rescored", 0) for _, chunk, *_ in self._slots)
+
     def assign(self, centers: Array) -> None:
         """Overwrite the labels of these chunks."""
         for _, chunk, labels, _, _ in self._slots:
@@ -88,7 +92,7 @@ class Crew:
         whole = spec.whole or own
         self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, n_clusters)
         self.n_workers = 1 if own else min(n_threads, len(self.bounds))
-        self._kernel_threads = n_threads if own else 1
+        self.kernel_threads = n_threads if own else 1
         self._total = Partials.empty(1, n_clusters, n_features)
         self.sums, self.counts = self._total.sums[0], self._total.counts[0]
         self._start(kernel, rows, n_clusters)
@@ -99,7 +103,7 @@ class Crew:
         self.partials = Partials.empty(len(self.bounds), n_clusters, rows.shape[1])
         self._teams = [
             Chunks(
-                kernel, rows, self.labels, self.partials, self.bounds, share, self._kernel_threads
+                kernel, rows, self.labels, self.partials, self.bounds, share, self.kernel_threads
             )
             for share in self.shares()
         ]
@@ -124,6 +128,10 @@ class Crew:
     def assign(self, centers: Array) -> None:
         """Overwrite the labels."""
         self._run("assign", centers)
+
+    def rescored(self) -> int:
+        """Count the near-ties that the kernel has decided by direct differences so far."""
+        return sum(team.rescored() for team in self._teams)
 
     def _run(self, order: str, centers: Array) -> None:
         getattr(self._teams[0], order)(centers)

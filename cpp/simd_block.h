@@ -1,0 +1,150 @@
+// The block routine, included once per instruction set with LAB_ISA (a namespace) and LAB_BYTES
+// (of a vector) defined. Lanes are rows, not centers: no horizontal reduction, no remainder in k,
+// and ties go to the lowest index for free.
+
+namespace lab {
+namespace LAB_ISA {
+
+template <typename T, typename Integer>
+struct Vectors {
+    typedef Integer Index;
+#if LAB_BYTES > 0
+    typedef T Values __attribute__((vector_size(LAB_BYTES)));
+    typedef Integer Integers __attribute__((vector_size(LAB_BYTES)));
+    typedef std::int32_t Labels __attribute__((vector_size(LAB_BYTES / sizeof(T) * 4), aligned(4)));
+    typedef signed char Flags __attribute__((vector_size(LAB_BYTES / sizeof(T))));
+    typedef double Wide __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
+    static constexpr int lanes = LAB_BYTES / sizeof(T);
+#else
+    typedef T Values;
+    typedef Integer Integers;
+    typedef double Wide;
+    static constexpr int lanes = 1;
+#endif
+};
+template <typename T>
+struct Lanes;
+template <>
+struct Lanes<double> : Vectors<double, std::int64_t> {};
+template <>
+struct Lanes<float> : Vectors<float, std::int32_t> {};
+
+// One lane of a vector, or the scalar itself.
+template <typename Vector>
+LAB_INLINE auto lane(const Vector& vector, int l) {
+#if LAB_BYTES > 0
+    return vector[l];
+#else
+    return vector;
+#endif
+}
+
+template <typename T>
+LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values) {
+#if LAB_BYTES > 0
+    return __builtin_convertvector(values, typename Lanes<T>::Wide);
+#else
+    return values;
+#endif
+}
+
+// Whether a lane is a near-tie or differs from the label that is stored for it.
+template <typename T>
+LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
+                    const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
+    using Integers = typename Lanes<T>::Integers;
+#if LAB_BYTES > 0
+    using Labels = typename Lanes<T>::Labels;
+    using Flags = typename Lanes<T>::Flags;
+    const Integers before =
+        __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
+    const Flags flags = __builtin_convertvector(near | (index != before), Flags);
+    std::uint64_t words[(sizeof(Flags) + 7) / 8] = {};
+    std::memcpy(words, &flags, sizeof(Flags));
+    std::uint64_t found = 0;
+    for (const std::uint64_t word : words) found |= word;
+    return found != 0;
+#else
+    return near || index != Integers(*stored);
+#endif
+}
+
+// Scores ‖c‖² − 2x·c of one tile against one panel, then the running best, second and index.
+// The sums of all centers of the panel are independent, which hides the latency of the additions.
+template <typename T, int vectors, int panel>
+LAB_INLINE void score_panel(const T* tile, const T* packed, const T* squares, long d, long j,
+                            typename Lanes<T>::Values* best, typename Lanes<T>::Values* second,
+                            typename Lanes<T>::Integers* index) {
+    using Values = typename Lanes<T>::Values;
+    using Integers = typename Lanes<T>::Integers;
+    constexpr int lanes = Lanes<T>::lanes, width = vectors * lanes;
+    Values sums[vectors][panel];
+    LAB_UNROLL for (int c = 0; c < panel; ++c) {
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] = squares[c] - Values{};
+    }
+    for (long f = 0; f < d; ++f) {
+        Values x[vectors];
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            x[v] = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
+        }
+        LAB_UNROLL for (int c = 0; c < panel; ++c) {
+            const Values center = packed[f * panel + c] - Values{};
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] += x[v] * center;
+        }
+    }
+    LAB_UNROLL for (int c = 0; c < panel; ++c) {
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            const Values score = sums[v][c];
+            const Integers less = score < best[v];
+            const Values higher = score > best[v] ? score : best[v];
+            second[v] = higher < second[v] ? higher : second[v];
+            best[v] = less ? score : best[v];
+            index[v] = less ? Integers{} + typename Lanes<T>::Index(j + c) : index[v];
+        }
+    }
+}
+
+template <typename T, int vectors, int panel>
+void assign_tiles(Work<T>& work, Chunk& chunk, bool summing) {
+    using L = Lanes<T>;
+    using Values = typename L::Values;
+    using Integers = typename L::Integers;
+    constexpr int lanes = L::lanes, width = vectors * lanes;
+    const long d = work.d, end = chunk.first_tile * width + chunk.n_rows;
+    const T infinity = std::numeric_limits<T>::infinity();
+    typename L::Wide inertia{};
+    chunk.inertia = chunk.squares;
+    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
+        const T* tile = work.tiles.data() + t * width * d;
+        Values best[vectors], second[vectors];
+        Integers index[vectors];
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            best[v] = second[v] = infinity - Values{};
+            index[v] = Integers{};
+        }
+        for (long j = 0; j < work.centers.padded; j += panel) {
+            score_panel<T, vectors, panel>(tile, work.centers.packed.data() + j * d,
+                                           work.centers.squares.data() + j, d, j, best, second,
+                                           index);
+        }
+        const bool whole = (t + 1) * width <= end;
+        const T tolerance = T(work.tolerance(t) * 1.001);  // still above it when rounded to T
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            const long row = t * width + v * lanes;
+            const Integers near = second[v] - best[v] <= tolerance - Values{};
+            if (whole) {
+                inertia += widen<T>(best[v]);
+                if (!any<T>(near, index[v], work.nearest.data() + row)) continue;
+            }
+            for (int l = 0; l < lanes && row + l < end; ++l) {
+                if (!whole) chunk.inertia += double(lane(best[v], l));
+                work.settle(chunk, row + l, std::int32_t(lane(index[v], l)), lane(near, l) != 0,
+                            summing);
+            }
+        }
+    }
+    for (int l = 0; l < lanes; ++l) chunk.inertia += lane(inertia, l);
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab

@@ -1,0 +1,211 @@
+"""The flagship beyond the contract: instruction sets, near-ties, drift, threads, forks."""
+
+import os
+import subprocess
+import sys
+import threading
+from math import fsum
+
+import numpy as np
+import pytest
+
+from kmeans_lab import kmeans, load_kernel
+from kmeans_lab.presets import PRESETS
+from kmeans_lab.registry import state_of
+
+pytestmark = pytest.mark.skipif(state_of("cpp-simd")[0] == "unavailable", reason="not built")
+ISAS = ("baseline", "avx2", "avx512")
+SHAPES = [(1, 1, 1), (17, 2, 3), (63, 3, 11), (64, 4, 10), (65, 5, 7), (300, 7, 100), (500, 10, 25)]
+SHAPES += [
+    (257, 12, 64),
+    (1000, 16, 8),
+    (400, 17, 16),
+    (333, 33, 40),
+    (260, 64, 256),
+    (50, 130, 50),
+]
+
+
+@pytest.fixture(params=ISAS)
+def isa(request, monkeypatch):
+    """Force one instruction set, where the machine has it."""
+    monkeypatch.setenv("KMEANS_LAB_ISA", request.param)
+    try:
+        load_kernel("cpp-simd").isa()
+    except ValueError as error:
+        pytest.skip(str(error))
+    return request.param
+
+
+def both(X, centers, n_threads=1):
+    """Assign with the reference and with the flagship."""
+    expected, labels = np.empty(len(X), np.int32), np.full(len(X), -9, np.int32)
+    inertia = load_kernel("cpp").assign(X, centers, expected)
+    simd = load_kernel("cpp-simd")
+    rows = simd.prepare(X, len(centers), n_threads)
+    return rows, expected, labels, inertia, simd.assign(rows, centers, labels)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES)
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_labels_equal_the_reference_with_every_instruction_set(isa, kind, n, d, k):
+    rng = np.random.default_rng(n + d + k)
+    X = rng.normal(size=(n, d)).astype(kind)
+    centers = X[rng.integers(n, size=k)] + rng.normal(scale=0.1, size=(k, d)).astype(kind)
+    rows, expected, labels, inertia, ours = both(X, centers.astype(kind))
+    assert rows.isa == isa
+    np.testing.assert_array_equal(labels, expected)
+    scale = float((X.astype(float) ** 2).sum() + (centers[expected].astype(float) ** 2).sum())
+    assert abs(ours - inertia) <= (d + 8) * np.finfo(kind).eps * scale
+
+
+@pytest.mark.parametrize("preset", ["standard", "smoke-grid", "smoke-wide-f32"])
+def test_a_fit_ends_with_the_reference_labels_with_every_instruction_set(isa, preset):
+    workload = PRESETS[preset].load()
+    k, settings = workload.preset.n_clusters, workload.settings()
+    reference = kmeans(workload.X, k, kernel="cpp", **settings)
+    result = kmeans(workload.X, k, kernel="cpp-simd", **settings)
+    np.testing.assert_array_equal(result.labels, reference.labels)
+    assert result.n_iter == reference.n_iter
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_near_ties_are_decided_by_direct_differences_and_counted(isa, kind):
+    # Rows on the bisector of two centers, an ulp to either side: the expansion cannot tell.
+    rng = np.random.default_rng(3)
+    centers = (rng.normal(size=(6, 9)) * 100).astype(kind)
+    middle = (centers[1] + centers[4]) / 2
+    X = np.tile(middle, (400, 1)).astype(kind)
+    X += (rng.normal(size=X.shape) * np.finfo(kind).eps * 100).astype(kind)
+    centers[[0, 2, 3, 5]] += 1000
+    rows, expected, labels, _, _ = both(X, centers)
+    assert set(expected) == {1, 4}
+    np.testing.assert_array_equal(labels, expected)
+    assert rows.rescored == 400
+
+
+def test_far_apart_rows_are_not_rescored_and_the_result_tells_the_count():
+    workload = PRESETS["standard"].load()
+    result = kmeans(workload.X, 25, kernel="cpp-simd", **workload.settings())
+    assert result.rescored <= 5
+    X = np.array([[0.0], [1.0], [2.0]])
+    assert kmeans(X, 2, kernel="cpp-simd", init=[[0.0], [2.0]], max_iter=1).rescored >= 1
+
+
+@pytest.mark.parametrize("offset", [1e8, -3e5])
+def test_a_huge_offset_keeps_the_labels(offset):
+    workload = PRESETS["standard"].load()
+    X = np.round(workload.X * 2**10) / 2**10  # so that adding the offset is exact
+    plain = kmeans(X, 25, kernel="cpp-simd", init=X[::650], tol=0, max_iter=35)
+    far = kmeans(X + offset, 25, kernel="cpp", init=X[::650] + offset, tol=0, max_iter=35)
+    ours = kmeans(X + offset, 25, kernel="cpp-simd", init=X[::650] + offset, tol=0, max_iter=35)
+    np.testing.assert_array_equal(ours.labels, far.labels)
+    np.testing.assert_array_equal(ours.labels, plain.labels)
+
+
+def sums_of(simd, rows, centers, n):
+    labels, sums = np.empty(n, np.int32), np.zeros(centers.shape)
+    counts = np.zeros(len(centers), np.int64)
+    simd.assign_update(rows, centers, labels, sums, counts)
+    return labels, sums, counts
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e12])
+def test_running_sums_stay_within_three_fresh_summations(spread):
+    simd, rng = load_kernel("cpp-simd"), np.random.default_rng(5)
+    X = rng.normal(size=(700, 3))
+    X[::50] *= spread  # heavy rows: leaving a sum by subtraction would leave their rounding there
+    rows = simd.prepare(X, 6, 1)
+    for _ in range(400):
+        centers = rng.normal(size=(6, 3)) * rng.choice([1.0, spread])
+        labels, sums, counts = sums_of(simd, rows, centers, len(X))
+        assert counts.tolist() == np.bincount(labels, minlength=6).tolist()
+        for j in range(6):
+            members = X[labels == j]
+            for f in range(3):
+                size = np.abs(members[:, f]).sum() + (64 * np.abs(X).mean() if len(members) else 0)
+                bound = 3 * 700 * np.finfo(float).eps * max(size, 8 * np.sqrt((X**2).mean()) * 700)
+                assert abs(sums[j, f] - fsum(members[:, f])) <= bound
+    fresh, total = np.zeros((6, 3)), np.zeros(6, np.int64)
+    simd.update(rows, labels, fresh, total)
+    np.testing.assert_allclose(sums, fresh, rtol=0, atol=1e-9 * np.abs(X).sum())
+
+
+def test_assign_between_two_updates_and_other_centers_leave_the_sums_right():
+    simd, rng = load_kernel("cpp-simd"), np.random.default_rng(6)
+    X = rng.integers(-50, 50, size=(1000, 5)).astype(float)
+    rows = simd.prepare(X, 9, 2)
+    for k in (9, 9, 4, 9):  # another number of clusters than prepared for, too
+        simd.assign(rows, rng.normal(size=(k, 5)) * 30, np.empty(1000, np.int32))
+        centers = X[rng.integers(1000, size=k)]
+        labels, sums, counts = sums_of(simd, rows, centers, 1000)
+        expected = np.array([X[labels == j].sum(axis=0) for j in range(k)])
+        np.testing.assert_array_equal(sums, expected)  # integers: exact in any order
+        assert counts.tolist() == np.bincount(labels, minlength=k).tolist()
+
+
+@pytest.mark.parametrize("preset", ["standard", "grid-10000-20", "wide-16-64-f32"])
+def test_results_are_bit_identical_for_any_number_of_threads(preset):
+    workload = PRESETS[preset].load()
+    k, settings = workload.preset.n_clusters, workload.settings() | {"max_iter": 12}
+    one, *others = (
+        kmeans(workload.X, k, kernel="cpp-simd", n_threads=n, **settings) for n in (1, 2, 3, 7, 64)
+    )
+    for other in others:
+        assert other.centers.tobytes() == one.centers.tobytes()
+        assert other.labels.tobytes() == one.labels.tobytes()
+        assert (other.inertia, other.n_iter) == (one.inertia, one.n_iter)
+
+
+def test_python_threads_may_share_and_repeat_fits():
+    workload = PRESETS["smoke-wide"].load()
+    expected = kmeans(workload.X, 8, kernel="cpp-simd", **workload.settings()).centers.tobytes()
+    found = []
+
+    def fit():
+        for _ in range(20):
+            again = kmeans(workload.X, 8, kernel="cpp-simd", n_threads=2, **workload.settings())
+            found.append(again.centers.tobytes())
+
+    threads = [threading.Thread(target=fit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 160
+
+
+FORK = """
+import os
+import numpy as np
+from kmeans_lab import kmeans, load_kernel
+X = np.random.default_rng(0).normal(size=(5000, 4))
+simd, labels = load_kernel("cpp-simd"), np.empty(5000, np.int32)
+rows = simd.prepare(X, 5, 3)
+inertia = simd.assign(rows, X[:5], labels)
+child = os.fork()
+if child == 0:
+    same = simd.assign(rows, X[:5], labels) == inertia  # the team stayed with the parent
+    again = kmeans(X, 5, kernel="cpp-simd", n_threads=2, init=X[:5], max_iter=3).n_iter == 3
+    del rows
+    os._exit(0 if same and again else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert simd.assign(rows, X[:5], labels) == inertia
+print("both")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_computes_and_leaves_the_parents_threads_alone():
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (0, "both\n"), run.stderr
+
+
+def test_an_instruction_set_that_is_unknown_or_not_here_is_refused(monkeypatch):
+    X = np.zeros((4, 2))
+    monkeypatch.setenv("KMEANS_LAB_ISA", "sse9")
+    with pytest.raises(ValueError, match="KMEANS_LAB_ISA=sse9 is not known; choose one of base"):
+        kmeans(X, 2, kernel="cpp-simd")
+    monkeypatch.setenv("KMEANS_LAB_ISA", "")
+    assert load_kernel("cpp-simd").isa() in ISAS
