@@ -7,6 +7,7 @@ into each module, so that every table can show them. No extension needs NumPy's 
 
 import os
 import sys
+from glob import glob
 
 from Cython.Build import cythonize
 from pybind11.setup_helpers import Pybind11Extension
@@ -34,7 +35,7 @@ setup(
         Pybind11Extension(
             "kmeans_lab._simd_kernel",
             ["cpp/simd.cpp"],
-            depends=["cpp/simd_block.h", "cpp/simd_memory.h", "cpp/simd_team.h", "cpp/simd_work.h"],
+            depends=glob("cpp/*.h"),
             cxx_std=17,
             define_macros=flags,
             extra_compile_args=[*optimise, *threads, *quiet],

@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "simd_seeding.h"
 #include "simd_team.h"
 #include "simd_work.h"
 
@@ -96,49 +97,15 @@ static Isa chosen_isa() {
                                 " is not known; choose one of baseline, avx2, avx512");
 }
 
-// How many vectors of rows and how many centers a block holds in registers. Few features leave
-// little to do per score, so that more rows at a time hide the latency of the comparisons.
-template <typename T, int bytes, template <int, int> class Routine>
-static Block<T> choose(long d, long k) {
-    constexpr long lanes = bytes > 0 ? bytes / long(sizeof(T)) : 1;
-    const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
-    if (d <= 4) return {Routine<4, 2>::run, 4 * lanes, 2};
-    if (fives) return {Routine<2, 5>::run, 2 * lanes, 5};
-    if (bytes == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
-        return {Routine<2, 8>::run, 2 * lanes, 8};
-    }
-    return {Routine<2, 4>::run, 2 * lanes, 4};
-}
-
-#define LAB_ROUTINE(isa)                                                    \
-    template <typename T>                                                   \
-    struct isa##_routines {                                                 \
-        template <int vectors, int panel>                                   \
-        struct Of {                                                         \
-            static void run(Work<T>& work, Chunk& chunk, bool summing) {    \
-                isa::assign_tiles<T, vectors, panel>(work, chunk, summing); \
-            }                                                               \
-        };                                                                  \
-    };
-LAB_ROUTINE(baseline)
-#if defined(LAB_DISPATCHES)
-LAB_ROUTINE(avx2)
-LAB_ROUTINE(avx512)
-#endif
-
 template <typename T>
 static Block<T> choose_block(Isa isa, long d, long k) {
 #if defined(LAB_DISPATCHES)
-    if (isa == Isa::avx512) return choose<T, 64, avx512_routines<T>::template Of>(d, k);
-    if (isa == Isa::avx2) return choose<T, 32, avx2_routines<T>::template Of>(d, k);
+    if (isa == Isa::avx512) return avx512::choose_block<T>(d, k);
+    if (isa == Isa::avx2) return avx2::choose_block<T>(d, k);
 #else
     (void)isa;
 #endif
-#if defined(__GNUC__)
-    return choose<T, 16, baseline_routines<T>::template Of>(d, k);
-#else
-    return choose<T, 0, baseline_routines<T>::template Of>(d, k);
-#endif
+    return baseline::choose_block<T>(d, k);
 }
 
 // What prepare returns: rows in tiles, running sums in chunks, a team of threads.
@@ -201,6 +168,21 @@ public:
             for (long f = 0; f < work_.d; ++f) to[f] += double(x[f * work_.width]);
             counts[labels[i]] += 1;
         }
+    }
+
+    // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
+    // passes its draw; the one that lowers the sum most is kept, the first of equals.
+    std::vector<long> greedy(long first, const double* draws, long n_rounds, long n_candidates) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const auto team = [this](const auto& task) { each_chunk(task); };
+        Seeding<T, decltype(team)> seeding(work_, chunks_, block_, n_candidates, team);
+        std::vector<long> chosen{first};
+        seeding.keep(first);
+        for (long r = 0; r < n_rounds; ++r) {
+            chosen.push_back(seeding.best_of(draws + r * n_candidates, n_candidates));
+            seeding.keep(chosen.back());
+        }
+        return chosen;
     }
 
     long n() const { return work_.n; }
@@ -315,6 +297,19 @@ static void update(const lab::Prepared<T>& rows, const Array<std::int32_t>& labe
 }
 
 template <typename T>
+static py::array_t<long> greedy(lab::Prepared<T>& rows, long first, const Array<double>& draws) {
+    require(draws.ndim() == 2 && draws.shape(1) > 0, "greedy needs draws (rounds, candidates)");
+    require(first >= 0 && first < rows.n(), "first must be a row");
+    const double* draws_in = draws.data();
+    std::vector<long> chosen;
+    {
+        py::gil_scoped_release nogil;
+        chosen = rows.greedy(first, draws_in, draws.shape(0), draws.shape(1));
+    }
+    return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
+}
+
+template <typename T>
 static std::unique_ptr<lab::Prepared<T>> prepare(const Array<T>& X, long n_clusters,
                                                  int n_threads) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
@@ -357,6 +352,9 @@ static void bind(py::module_& module, const char* name) {
         py::arg("rows"), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
         py::arg("sums").noconvert(), py::arg("counts").noconvert(),
         "Both steps in one pass; return the inertia.");
+    module.def("greedy", &greedy<T>, py::arg("rows"), py::arg("first"),
+               py::arg("draws").noconvert(),
+               "Return the rows that greedy k-means++ chooses with these draws from [0, 1).");
     module.def("update", &update<T>, py::arg("rows"), py::arg("labels").noconvert(),
                py::arg("sums").noconvert(), py::arg("counts").noconvert(),
                "Add each row to its cluster's sum and count.");

@@ -146,5 +146,64 @@ void assign_tiles(Work<T>& work, Chunk& chunk, bool summing) {
     for (int l = 0; l < lanes; ++l) chunk.inertia += lane(inertia, l);
 }
 
+// Squared distances of one chunk to `group` candidates, by direct differences; each row's smaller
+// one of that and `nearest` is added to the candidate's total and, when asked, kept.
+template <typename T, int vectors, int group>
+void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, double* nearest,
+                    double* totals, bool keep) {
+    using L = Lanes<T>;
+    using Values = typename L::Values;
+    using Wide = typename L::Wide;
+    constexpr int lanes = L::lanes, width = vectors * lanes;
+    const long d = work.d;
+    Wide total[group] = {};
+    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
+        const T* tile = work.tiles.data() + t * width * d;
+        Values sums[group][vectors] = {};
+        for (long f = 0; f < d; ++f) {
+            LAB_UNROLL for (int c = 0; c < group; ++c) {
+                LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                    const Values x = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
+                    const Values diff = x - candidates[c * d + f];
+                    sums[c][v] += diff * diff;
+                }
+            }
+        }
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            Wide* stored = reinterpret_cast<Wide*>(nearest + t * width + v * lanes);
+            const Wide before = *stored;
+            LAB_UNROLL for (int c = 0; c < group; ++c) {
+                const Wide distance = widen<T>(sums[c][v]);
+                const Wide smaller = distance < before ? distance : before;
+                total[c] += smaller;
+                if (keep) *stored = smaller;
+            }
+        }
+    }
+    for (int c = 0; c < group; ++c) {
+        totals[c] = 0;
+        for (int l = 0; l < lanes; ++l) totals[c] += lane(total[c], l);
+    }
+}
+
+template <typename T, int vectors, int panel>
+Block<T> make_block() {
+    return {assign_tiles<T, vectors, panel>, try_candidates<T, vectors, 1>,
+            try_candidates<T, vectors, 2>, vectors * Lanes<T>::lanes, panel};
+}
+
+// How many vectors of rows and how many centers a block holds in registers. Few features leave
+// little to do per score, so that more rows at a time hide the latency of the comparisons.
+template <typename T>
+Block<T> choose_block(long d, long k) {
+    const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
+    if (d <= 4) return make_block<T, 4, 2>();
+    if (fives) return make_block<T, 2, 5>();
+    if (LAB_BYTES == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
+        return make_block<T, 2, 8>();
+    }
+    return make_block<T, 2, 4>();
+}
+
 }  // namespace LAB_ISA
 }  // namespace lab

@@ -149,10 +149,16 @@ struct Work {
 template <typename T>
 using AssignTiles = void (*)(Work<T>& work, Chunk& chunk, bool summing);
 
-// A block routine with the tile width and panel it was made for.
+// Measure one candidate center, or two at a time, for the seeding.
+template <typename T>
+using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk, const T* candidates,
+                               double* nearest, double* totals, bool keep);
+
+// The routines of one instruction set, with the tile width and panel they were made for.
 template <typename T>
 struct Block {
     AssignTiles<T> assign;
+    TryCandidates<T> try_one, try_two;
     long width, panel;
 };
 

@@ -37,7 +37,7 @@ REFUSALS = (Refused, MissingExtra, KernelUnavailable, WorkerDiedError, MemoryErr
 
 _DEFAULTS: dict[str, Any] = dict(kmeans.__kwdefaults__ or {})
 _CHOICES: dict[str, Iterable[str]] = {
-    "kernel": KERNELS,
+    "kernel": ("auto", *KERNELS),
     "init": INITS,
     "stop": STOP_RULES,
     "empty": POLICIES,

@@ -17,7 +17,7 @@ from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.partial import direct_inertia
-from kmeans_lab.registry import KernelSpec, find_spec, load_kernel
+from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction
 from kmeans_lab.stopping import Step, StopRule, make_rule
@@ -32,7 +32,7 @@ def kmeans(
     X: Any,
     n_clusters: int,
     *,
-    kernel: str | Kernel = "cpp",
+    kernel: str | Kernel = "auto",
     init: str | InitFunction | Any = "k-means++",
     n_init: int = 1,
     max_iter: int = 300,
@@ -55,8 +55,9 @@ def kmeans(
         Finite numbers; float32 is kept, everything else becomes float64. Never modified.
     n_clusters : int
         Between 1 and n_samples.
-    kernel : str or module, default "cpp"
-        A key of ``KERNELS``, or any object with ``assign`` and ``update``.
+    kernel : str or module, default "auto"
+        A key of ``KERNELS``, any object with ``assign`` and ``update``, or "auto": the fastest
+        one that is available.
     init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
         Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
         (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
@@ -106,8 +107,8 @@ def kmeans(
     (1.0, True)
     """
     watch = Stopwatch()
-    module, name, spec = _resolve_kernel(kernel)
     mode = checks.choice("mode", mode, MODES)
+    module, name, spec = _resolve_kernel(kernel, mode)
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     n_threads = resolve_threads(mode, n_threads, spec, name)
@@ -253,8 +254,10 @@ def _show(
     return bool(plan.callback(Iteration(n_iter, where, labels.copy(), inertia, changed)))
 
 
-def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
+def _resolve_kernel(kernel: str | Kernel, mode: str) -> tuple[Kernel, str, KernelSpec]:
     if isinstance(kernel, str):
+        if kernel == "auto":
+            kernel = choose_kernel(mode)
         return load_kernel(kernel), kernel, find_spec(kernel)
     for verb in ("assign", "update"):
         if not callable(getattr(kernel, verb, None)):

@@ -151,6 +151,16 @@ def load_kernel(name: str) -> Kernel:
         ) from error
 
 
+#: What ``kernel="auto"`` tries, the fastest first: docs/performance.md has the measurements.
+AUTO = ("cpp-simd", "cpp", "numpy")
+
+
+def choose_kernel(mode: str) -> str:
+    """Return the name of the fastest kernel that is available and can share its work this way."""
+    names = AUTO if mode != "processes" else AUTO[1:]  # its own threads are of no use there
+    return next(name for name in names if state_of(name)[0] != "unavailable")
+
+
 def state_of(name: str) -> tuple[State, str]:
     """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``."""
     try:

@@ -5,7 +5,8 @@ import pytest
 from helpers import cloud, some_rows, whole_numbers
 
 from kmeans_lab import kmeans
-from kmeans_lab.seeding import INITS, squared_distances
+from kmeans_lab import load_kernel
+from kmeans_lab.seeding import INITS, greedy_rows, squared_distances
 
 X = cloud(seed=1, n_samples=200, n_features=3)
 ROW_INITS = ["k-means++", "d2", "random", "first"]
@@ -158,7 +159,26 @@ class CountingGenerator:
 def test_greedy_draws_2_plus_ln_k_candidates(n_clusters, candidates):
     rng = CountingGenerator()
     INITS["k-means++"](X, n_clusters, rng)
-    assert rng.sizes == [candidates] * (n_clusters - 1)
+    assert rng.sizes == [(n_clusters - 1, candidates)]
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (7, 2, 7), (500, 3, 9), (3000, 17, 25)])
+def test_greedy_in_numpy_and_in_the_flagship_choose_the_same_rows(n, d, k, kind):
+    rng = np.random.default_rng(n)
+    rows = rng.normal(size=(n, d)).astype(kind)
+    draws = rng.random((k - 1, 2 + int(np.log(k))))
+    flagship = load_kernel("cpp-simd")
+    for n_threads in (1, 3):
+        tiles = flagship.prepare(rows, k, n_threads)
+        assert flagship.greedy(tiles, 0, draws).tolist() == greedy_rows(rows, 0, draws)
+
+
+def test_greedy_on_copies_of_one_row_chooses_rows_by_their_draws():
+    rows, draws = np.ones((10, 2)), np.array([[0.35, 0.1], [0.99, 0.5]])
+    flagship = load_kernel("cpp-simd")
+    assert flagship.greedy(flagship.prepare(rows, 3, 1), 4, draws).tolist() == [4, 3, 9]
+    assert greedy_rows(rows, 4, draws) == [4, 3, 9]
 
 
 def test_greedy_keeps_the_best_of_its_candidates():

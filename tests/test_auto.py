@@ -1,0 +1,50 @@
+"""kernel="auto": the fastest kernel that is available and can share its work as asked."""
+
+import numpy as np
+import pytest
+
+from kmeans_lab import KERNELS, kmeans
+from kmeans_lab.registry import AUTO, choose_kernel, state_of
+
+X = np.random.default_rng(0).normal(size=(300, 3))
+
+
+def without(names, monkeypatch):
+    """Make kernels unavailable: their modules are nowhere."""
+    for name in names:
+        spec = type(KERNELS[name])(module="kmeans_lab._nowhere", summary="", remedy="build it")
+        monkeypatch.setitem(KERNELS, name, spec)
+
+
+def test_it_is_the_default_and_the_result_says_what_ran():
+    assert kmeans(X, 3, random_state=0).kernel == choose_kernel("serial") == "cpp-simd"
+
+
+@pytest.mark.parametrize(
+    ("mode", "missing", "expected"),
+    [
+        ("threads", (), "cpp-simd"),
+        ("processes", (), "cpp"),
+        ("serial", ("cpp-simd",), "cpp"),
+        ("serial", ("cpp-simd", "cpp"), "numpy"),
+    ],
+)
+def test_it_takes_the_first_that_can_run(mode, missing, expected, monkeypatch):
+    without(missing, monkeypatch)
+    assert choose_kernel(mode) == expected
+    if mode == "serial":
+        assert kmeans(X, 3, random_state=0).kernel == expected
+
+
+def test_a_broken_kernel_is_not_passed_over_in_silence(monkeypatch, tmp_path):
+    (tmp_path / "broken_kernel.py").write_text("raise ImportError('libsimd.so is torn')")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = type(KERNELS["cpp"])(module="broken_kernel", summary="", remedy="")
+    monkeypatch.setitem(KERNELS, "cpp-simd", spec)
+    assert state_of("cpp-simd")[0] == "broken"
+    with pytest.raises(ImportError, match="is torn"):
+        kmeans(X, 3, init="random")
+
+
+def test_what_it_tries_is_in_the_registry():
+    assert set(AUTO) <= set(KERNELS)
