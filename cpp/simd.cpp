@@ -23,13 +23,21 @@
 
 #if defined(__clang__)
 #define LAB_UNROLL _Pragma("unroll")
-#define LAB_INLINE static inline __attribute__((always_inline))
+#define LAB_MEMBER inline __attribute__((always_inline))
 #elif defined(__GNUC__)
 #define LAB_UNROLL _Pragma("GCC unroll 16")
-#define LAB_INLINE static inline __attribute__((always_inline))
+#define LAB_MEMBER inline __attribute__((always_inline))
 #else
 #define LAB_UNROLL
-#define LAB_INLINE static inline
+#define LAB_MEMBER inline
+#endif
+#define LAB_INLINE static LAB_MEMBER
+// Keeps running values out of registers while a large panel is summed. gcc 12 would otherwise put
+// the rows on the stack, across cache lines: 64 % of the peak for 64 features.
+#if defined(__GNUC__)
+#define LAB_TO_MEMORY(a, b, c) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c) : "memory")
+#else
+#define LAB_TO_MEMORY(a, b, c)
 #endif
 
 #define LAB_ISA baseline
@@ -106,6 +114,17 @@ static Block<T> choose_block(Isa isa, long d, long k) {
     (void)isa;
 #endif
     return baseline::choose_block<T>(d, k);
+}
+
+template <typename T>
+static Limits<T> choose_limits(Isa isa) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::limits<T>();
+    if (isa == Isa::avx2) return avx2::limits<T>();
+#else
+    (void)isa;
+#endif
+    return baseline::limits<T>();
 }
 
 // What prepare returns: rows in tiles, running sums in chunks, a team of threads.
@@ -355,6 +374,24 @@ static void bind(py::module_& module, const char* name) {
     module.def("greedy", &greedy<T>, py::arg("rows"), py::arg("first"),
                py::arg("draws").noconvert(),
                "Return the rows that greedy k-means++ chooses with these draws from [0, 1).");
+    module.def(
+        sizeof(T) == 8 ? "multiply_add_float64" : "multiply_add_float32",
+        [](long rounds, double factor) {
+            py::gil_scoped_release nogil;
+            return lab::choose_limits<T>(lab::chosen_isa()).multiply_add(rounds, T(factor));
+        },
+        py::arg("rounds"), py::arg("factor"),
+        "Run independent multiply-adds; return how many floating-point operations that were.");
+    module.def(
+        "read_all",
+        [](const Array<T>& values) {
+            const T* begin = values.data();
+            const long n = values.size();
+            require(reinterpret_cast<std::uintptr_t>(begin) % 64 == 0, "values must be aligned");
+            py::gil_scoped_release nogil;
+            return lab::choose_limits<T>(lab::chosen_isa()).read_all(begin, n);
+        },
+        py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
     module.def("update", &update<T>, py::arg("rows"), py::arg("labels").noconvert(),
                py::arg("sums").noconvert(), py::arg("counts").noconvert(),
                "Add each row to its cluster's sum and count.");

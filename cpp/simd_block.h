@@ -78,6 +78,7 @@ LAB_INLINE void score_panel(const T* tile, const T* packed, const T* squares, lo
     using Values = typename Lanes<T>::Values;
     using Integers = typename Lanes<T>::Integers;
     constexpr int lanes = Lanes<T>::lanes, width = vectors * lanes;
+    if constexpr (panel == 8) LAB_TO_MEMORY(best, second, index);
     Values sums[vectors][panel];
     LAB_UNROLL for (int c = 0; c < panel; ++c) {
         LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] = squares[c] - Values{};
@@ -203,6 +204,43 @@ Block<T> choose_block(long d, long k) {
         return make_block<T, 2, 8>();
     }
     return make_block<T, 2, 4>();
+}
+
+// The processor's limits, measured with the same vectors: `rounds` of twelve independent
+// multiply-adds (enough to hide their latency), and one pass over an array.
+template <typename T>
+double multiply_add(long rounds, T factor) {
+    using Values = typename Lanes<T>::Values;
+    Values sums[12];
+    LAB_UNROLL for (int i = 0; i < 12; ++i) sums[i] = T(i) - Values{};
+    for (long r = 0; r < rounds; ++r) {
+        LAB_UNROLL for (int i = 0; i < 12; ++i) {
+            sums[i] = sums[i] * (factor - Values{}) + (factor - Values{});
+        }
+    }
+    T sink = 0;
+    for (int i = 0; i < 12; ++i) sink += lane(sums[i], 0);
+    return sink != sink ? -1 : 24.0 * double(rounds) * Lanes<T>::lanes;
+}
+
+template <typename T>
+double read_all(const T* values, long n) {
+    using Values = typename Lanes<T>::Values;
+    constexpr int lanes = Lanes<T>::lanes;
+    Values sums[8] = {};
+    for (long i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
+        LAB_UNROLL for (int v = 0; v < 8; ++v) {
+            sums[v] += *reinterpret_cast<const Values*>(values + i + v * lanes);
+        }
+    }
+    double sink = 0;
+    for (int v = 0; v < 8; ++v) sink += double(lane(sums[v], 0));
+    return sink;
+}
+
+template <typename T>
+constexpr Limits<T> limits() {
+    return {multiply_add<T>, read_all<T>};
 }
 
 }  // namespace LAB_ISA

@@ -14,6 +14,9 @@
 
 namespace lab {
 
+constexpr long kCenterBytes = 24 * 1024;  // of packed centers at a time, beside one tile
+constexpr long kGroup = 8;                // tiles that use them before the next block comes
+
 // Centers as the block routine reads them: −2c, packed by panels of `panel` centers, feature by
 // feature; a padding center is at infinity.
 template <typename T>
@@ -160,6 +163,13 @@ struct Block {
     AssignTiles<T> assign;
     TryCandidates<T> try_one, try_two;
     long width, panel;
+};
+
+// Measuring routines of one instruction set: what the kernel is held against.
+template <typename T>
+struct Limits {
+    double (*multiply_add)(long rounds, T factor);
+    double (*read_all)(const T* values, long n);
 };
 
 }  // namespace lab

@@ -1,0 +1,119 @@
+"""The two limits of this machine, and how near the flagship comes to them on each preset.
+
+``python -m bench.limits [PRESET …]``. Multiply-adds per second and bytes read per second are
+measured with the very vectors that the kernel uses, for one thread and for all cores, in the
+same run as the kernel. A pass over n rows, d features and k centers needs 2·n·k·d operations
+(‖c‖² − 2x·c: one multiply-add per pair and feature) and reads n·d values.
+"""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench import machine
+from kmeans_lab import load_kernel
+from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.presets import find_preset
+from kmeans_lab.workers import available_cores
+
+PRESETS = (
+    "standard", "grid-10000-10", "grid-100000-20", "grid-1000000-10", "grid-1000000-40", "image",
+    "digits", "wide-16-64", "wide-16-64-f32", "wide-64-256", "wide-64-256-f32", "wide-128-1024",
+    "wide-128-1024-f32",
+)  # fmt: skip
+READ_BYTES = 2**28  # far beyond every cache
+ROUNDS = 3_000_000
+
+
+def seconds(task: Callable[[], Any], repeats: int = 7) -> float:
+    """Return the median seconds of a call."""
+    spent = []
+    for _ in range(repeats):
+        start = perf_counter()
+        task()
+        spent.append(perf_counter() - start)
+    return median(spent)
+
+
+def together(task: Callable[[], Any], n_threads: int) -> Callable[[], Any]:
+    """Return a call that runs the task in several threads at once."""
+
+    def run() -> None:
+        with ThreadPoolExecutor(n_threads) as pool:
+            for future in [pool.submit(task) for _ in range(n_threads)]:
+                future.result()
+
+    return run
+
+
+def peak(dtype: str, n_threads: int) -> float:
+    """Return multiply-add operations per second."""
+    multiply_add = getattr(load_kernel("cpp-simd"), f"multiply_add_{dtype}")
+    operations = multiply_add(1000, 0.5) / 1000 * ROUNDS * n_threads
+    return operations / seconds(together(lambda: multiply_add(ROUNDS, 0.5), n_threads))
+
+
+def bandwidth(n_threads: int) -> float:
+    """Return bytes read per second from memory."""
+    values = np.ones(READ_BYTES // 8 + 8)
+    offset = -values.ctypes.data % 64 // 8  # to a cache line
+    values = values[offset : offset + READ_BYTES // 8]
+    read_all: Any = load_kernel("cpp-simd").read_all  # type: ignore[attr-defined]
+    parts = np.array_split(values, n_threads)
+
+    def run() -> None:
+        with ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(read_all, parts))
+
+    return READ_BYTES / seconds(run)
+
+
+def pass_seconds(name: str, n_threads: int) -> tuple[float, float, float, str]:
+    """Return seconds, operations and bytes of one fused pass, and the dtype."""
+    workload = find_preset(name).load()
+    middle, _ = middle_and_variance(workload.X)
+    X, centers = workload.X - middle, workload.centers - middle
+    kernel: Any = load_kernel("cpp-simd")
+    rows = kernel.prepare(X, len(centers), n_threads)
+    labels = np.empty(len(X), np.int32)
+    sums, counts = np.zeros(centers.shape), np.zeros(len(centers), np.int64)
+    spent = seconds(lambda: kernel.assign_update(rows, centers, labels, sums, counts), 15)
+    return spent, 2.0 * X.size * len(centers), float(X.nbytes), X.dtype.name
+
+
+def main(names: list[str]) -> None:
+    """Print the limits and the table."""
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    headers = ("preset", "threads", "ms per pass", "GFLOP/s", "of peak", "GB/s", "of bandwidth")
+    for header in headers:
+        table.add_column(header, justify="left" if header == "preset" else "right", no_wrap=True)
+    for n_threads in dict.fromkeys((1, available_cores())):
+        peaks = {dtype: peak(dtype, n_threads) for dtype in ("float64", "float32")}
+        memory = bandwidth(n_threads)
+        console.print(
+            f"{n_threads} thread{'s' * (n_threads > 1)}: float64 {peaks['float64'] / 1e9:.0f}, "
+            f"float32 {peaks['float32'] / 1e9:.0f} GFLOP/s; read {memory / 1e9:.1f} GB/s"
+        )
+        for name in names:
+            spent, operations, size, dtype = pass_seconds(name, n_threads)
+            shares = operations / spent / peaks[dtype], size / spent / memory
+            table.add_row(
+                name, str(n_threads), f"{spent * 1e3:.4g}", f"{operations / spent / 1e9:.1f}",
+                f"{shares[0]:.0%}", f"{size / spent / 1e9:.2f}", f"{shares[1]:.0%}",
+            )  # fmt: skip
+    console.print(table)
+    for line in machine.lines():
+        console.print(line, style="dim", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(PRESETS))
