@@ -253,10 +253,7 @@ private:
 
     template <typename Task>
     void each_chunk(const Task& task) {
-        const long n_chunks = long(chunks_.size()), n = team_->size();
-        team_->run([&](int w) {
-            for (long c = n_chunks * w / n; c < n_chunks * (w + 1) / n; ++c) task(chunks_[c]);
-        });
+        team_->run(int(chunks_.size()), [&](int c) { task(chunks_[c]); });
     }
 
     Isa isa_;

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -16,42 +16,52 @@
 
 namespace lab {
 
+// Nobody waits for a thread that has not begun: whoever is there takes the next piece of work, the
+// caller from the front and the others from the back, and the caller waits only for pieces that
+// somebody has begun. A thread that the system starts late costs nothing but its help; waiting for
+// each thread's own share stalled fits for 10 ms whenever the machine had been idle.
 class Team {
 public:
     explicit Team(int size) : size_(size), owner_(process()) {
-        for (int w = 1; w < size_; ++w) threads_.emplace_back([this, w] { serve(w); });
+        for (int w = 1; w < size_; ++w) threads_.emplace_back([this] { serve(); });
     }
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;
 
     ~Team() {
-        post([](int) {}, true);
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            last_.store(true);
+        }
+        wake_.notify_all();
         for (auto& thread : threads_) thread.join();
     }
 
-    int size() const { return size_; }
     bool forked() const { return process() != owner_; }
 
-    // Call task(0) … task(size − 1), each in its own thread, and wait for all of them.
-    void run(const std::function<void(int)>& task) {
+    // Call task(0) … task(n − 1) in some order, each once, and wait for all of them; n < 65536.
+    void run(int n, const std::function<void(int)>& task) {
         if (size_ == 1 || forked()) {
-            for (int w = 0; w < size_; ++w) task(w);
+            for (int i = 0; i < n; ++i) task(i);
             return;
         }
-        left_.store(size_ - 1, std::memory_order_relaxed);
-        post(task, false);
-        task(0);
-        for (int spins = 0; left_.load(std::memory_order_acquire) != 0; ++spins) {
-            if (spins < kSpins) {
-                pause();
-            } else {
-                std::this_thread::yield();
-            }
+        n_ = n;
+        task_ = &task;
+        done_.store(0, std::memory_order_relaxed);
+        const std::uint64_t turn = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+        {
+            std::lock_guard<std::mutex> lock(mutex_);  // no thread falls asleep in between
+            ticket_.store(turn << 32, std::memory_order_release);
+        }
+        if (sleeping_.load() > 0) wake_.notify_all();
+        work(turn, true);
+        for (int spins = 0; done_.load(std::memory_order_acquire) != n; ++spins) {
+            spins < kSpins ? pause() : std::this_thread::yield();
         }
     }
 
 private:
-    static constexpr int kSpins = 20000;  // some 100 µs: longer than the driver's own work
+    static constexpr int kSpins = 2000;  // some 50 µs: longer than the driver's own work
 
     static long process() {
 #if defined(_WIN32)
@@ -67,51 +77,48 @@ private:
 #endif
     }
 
-    void post(const std::function<void(int)>& task, bool last) {
-        {
-            std::lock_guard<std::mutex> lock(mutex_);
-            task_ = &task;
-            last_ = last;
-            turn_.fetch_add(1, std::memory_order_release);
-        }
-        if (sleeping_.load() > 0) wake_.notify_all();
-        if (last) {
-            wake_.notify_all();
-            while (left_at_end_.load() < size_ - 1) std::this_thread::yield();
+    // A ticket is the turn, then how many pieces were taken from the back and from the front. It
+    // changes as a whole, so that a late thread cannot take a piece of another turn.
+    void work(std::uint64_t turn, bool from_front) {
+        for (;;) {
+            std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+            const int front = int(ticket & 0xffff), back = int(ticket >> 16 & 0xffff);
+            if (ticket >> 32 != turn || front + back >= n_) return;
+            if (!ticket_.compare_exchange_weak(ticket, ticket + (from_front ? 1 : 0x10000))) {
+                continue;
+            }
+            (*task_)(from_front ? front : n_ - 1 - back);
+            done_.fetch_add(1, std::memory_order_release);
         }
     }
 
-    void serve(int w) {
-        for (unsigned long seen = 0;;) {
-            for (int spins = 0; spins < kSpins && turn_.load(std::memory_order_acquire) == seen;
-                 ++spins) {
-                pause();
-            }
-            if (turn_.load(std::memory_order_acquire) == seen) {
+    void serve() {
+        for (std::uint64_t seen = 0;;) {
+            const auto news = [&] {
+                return last_.load() || ticket_.load(std::memory_order_acquire) >> 32 != seen;
+            };
+            for (int spins = 0; spins < kSpins && !news(); ++spins) pause();
+            if (!news()) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.fetch_add(1);
-                wake_.wait(lock, [&] { return turn_.load() != seen; });
+                wake_.wait(lock, news);
                 sleeping_.fetch_sub(1);
             }
-            ++seen;
-            if (last_) {
-                left_at_end_.fetch_add(1);
-                return;
-            }
-            (*task_)(w);
-            left_.fetch_sub(1, std::memory_order_release);
+            if (last_.load()) return;
+            seen = ticket_.load(std::memory_order_acquire) >> 32;
+            work(seen, false);
         }
     }
 
     const int size_;
     const long owner_;
-    std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::condition_variable wake_;
     const std::function<void(int)>* task_ = nullptr;
-    bool last_ = false;
-    std::atomic<unsigned long> turn_{0};
-    std::atomic<int> left_{0}, sleeping_{0}, left_at_end_{0};
+    std::atomic<int> n_{0}, done_{0}, sleeping_{0};
+    std::atomic<bool> last_{false};
+    std::atomic<std::uint64_t> ticket_{0};
+    std::vector<std::thread> threads_;  // the last member: they use the others at once
 };
 
 }  // namespace lab
