@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
-BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx)
+BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
 
-.PHONY: bench smoke test lint wheel clean
+.PHONY: bench smoke test lint wheel peers clean
 .DEFAULT_GOAL := bench
 
 $(READY): $(BUILT_FROM)
@@ -30,8 +30,18 @@ lint: $(READY)
 	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint kmeans_lab
 	$(BIN)/clang-format --dry-run --Werror cpp/*.cpp cpp/*.h
 
+PEERS  := .venv-peers
+
+$(PEERS)/.ready: $(BUILT_FROM)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --editable '.[peers]'
+	touch $@
+
+peers: $(PEERS)/.ready  ## beside other libraries; make peers ARGS='--threads 1,2 --preset image'
+	$(PEERS)/bin/python -m bench.peers $(ARGS)
+
 wheel: $(READY)  ## sdist, wheel from the sdist, and a fit outside the checkout
 	sh tests/check_wheel.sh $(BIN)/python
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info kmeans_lab/*.so
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info kmeans_lab/*.so

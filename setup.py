@@ -6,6 +6,7 @@ into each module, so that every table can show them. No extension needs NumPy's 
 """
 
 import os
+import platform
 import sys
 from glob import glob
 
@@ -22,6 +23,27 @@ threads = ["-pthread"] if unix else []
 # gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
 quiet = ["-Wno-psabi"] if unix else []
 flags = [("KMEANS_LAB_FLAGS", '"' + " ".join(optimise) + '"')]
+
+
+def tiled(name, *options):
+    """Return the tiled Cython kernel compiled for one instruction set."""
+    options = [*optimise, *options]
+    return Extension(
+        f"kmeans_lab._cy_tiled_{name}",
+        [f"kmeans_lab/_cy_tiled_{name}.pyx"],
+        depends=["kmeans_lab/_cy_tiled.pxi"],
+        define_macros=[("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')],
+        extra_compile_args=options,
+    )
+
+
+tiled_levels = [tiled("baseline")]
+# The other two where the compiler takes these flags; the processor is asked at run time.
+if unix and platform.machine() in ("x86_64", "AMD64"):
+    avx2 = ["-mavx2", "-mfma", "-ffp-contract=fast"]
+    tiled_levels.append(tiled("avx2", *avx2))
+    avx512 = [f"-mavx512{part}" for part in ("f", "bw", "dq", "vl")]
+    tiled_levels.append(tiled("avx512", *avx2, *avx512, "-mprefer-vector-width=512"))
 
 setup(
     ext_modules=[
@@ -48,6 +70,10 @@ setup(
                 define_macros=flags,
                 extra_compile_args=optimise,
             ),
+            build_dir="build",
+        ),
+        *cythonize(
+            tiled_levels,
             build_dir="build",
         ),
     ],

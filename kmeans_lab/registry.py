@@ -91,6 +91,20 @@ KERNELS: dict[str, KernelSpec] = {
         summary="the nested loops in C++ through pybind11: the reference",
         remedy=_REBUILD,
     ),
+    "numba-tiled": KernelSpec(
+        module="kmeans_lab._numba_tiled_kernel",
+        summary="Numba over tiles of rows, vectorised by LLVM, fused, threads of its own",
+        requires=("numba", "llvmlite", "numpy"),
+        remedy="pip install numba",
+        threading="own",
+        compiles_on_first_call=True,
+    ),
+    "cython-tiled": KernelSpec(
+        module="kmeans_lab._cy_tiled_kernel",
+        summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
+        remedy=_REBUILD,
+        threading="own",
+    ),
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",

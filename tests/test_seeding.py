@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from helpers import cloud, some_rows, whole_numbers
 
-from kmeans_lab import kmeans
-from kmeans_lab import load_kernel
+from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.seeding import INITS, greedy_rows, squared_distances
 
 X = cloud(seed=1, n_samples=200, n_features=3)

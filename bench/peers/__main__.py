@@ -1,0 +1,144 @@
+"""``python -m bench.peers``: kmeans_lab beside other libraries, thread for thread."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from bench import machine
+from bench.peers import report
+from bench.peers.libraries import PEERS
+from bench.peers.referee import Array, Referee, choose_counts
+from bench.peers.rounds import Comparison
+from bench.peers.seeding import LEGEND, Seeding, print_draws
+from kmeans_lab.presets import Workload, find_preset
+from kmeans_lab.registry import find_spec
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
+    add = parser.add_argument
+    add("--preset", action="append", metavar="P", help="a workload; repeatable (standard)")
+    add("--threads", default="1", metavar="1,2", help="thread counts, each a table (1)")
+    add("--rounds", type=int, default=9, metavar="N", help="interleaved rounds (9)")
+    add("--peer", action="append", metavar="NAME",
+        help=f"a library, or module:Class; repeatable (all of {', '.join(PEERS)})")  # fmt: skip
+    add("--kernel", action="append", metavar="K",
+        help="a kernel of ours; the first is what ratios refer to (cpp-simd, cpp)")  # fmt: skip
+    add("--dtype", choices=("float64", "float32"), help="only this one")
+    add("--seeding", action="store_true", help="compare fits with seeding of their own instead")
+    add("--timeout", type=float, default=60.0, metavar="S", help="seconds a peer may take (60)")
+    add("--seed", type=int, default=7, help="draws the order of the rounds (7)")
+    add("--json", type=Path, metavar="FILE", help="write every sample")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the comparison; return the exit status."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    options.preset = options.preset or ["standard"]
+    options.kernel = options.kernel or ["cpp-simd", "cpp"]
+    options.peer = list(PEERS) if options.peer is None else options.peer
+    try:
+        check(options)
+    except ValueError as error:
+        parser.error(str(error))
+    console = Console(highlight=False)
+    results = [pair for name in options.preset for pair in compare(name, options, console)]
+    baseline = options.kernel[0]
+    rows = [row for _, comparison in results for row in comparison.rows]
+    if rows:
+        console.print(Text(report.legend(options.rounds, baseline)), style="dim")
+        console.print(Text(report.versions(rows)), style="dim")
+    if options.seeding:
+        console.print(Text(LEGEND), style="dim")
+    for line in machine.lines():
+        console.print(Text(line), style="dim")
+    if options.json:
+        content = report.as_json(results, baseline, options.rounds)
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise ``ValueError`` for what is not known; read the thread counts."""
+    options.threads = [int(number) for number in options.threads.split(",")]
+    if options.rounds < 1 or min(options.threads) < 1:
+        raise ValueError("--rounds and --threads must be at least 1")
+    for name in options.preset:
+        find_preset(name)
+    for name in options.kernel:
+        find_spec(name)
+    for name in options.peer:
+        if name not in PEERS and ":" not in name:
+            raise ValueError(f"peer={name!r} is not known; choose one of {', '.join(PEERS)}")
+
+
+def compare(
+    name: str, options: argparse.Namespace, console: Console
+) -> list[tuple[str, Comparison]]:
+    """Run one preset with every thread count, printing each table as it is ready."""
+    workload = find_preset(name).load()
+    kept = []
+    with tempfile.TemporaryDirectory(prefix="kmeans-lab-peers-") as temporary:
+        folder = Path(temporary)
+        start, counts, remark = choose_start(workload)
+        dtypes = hand_over(workload, start, folder, options.dtype)
+        for threads in options.threads:
+            plural = "s" * (threads != 1)
+            shape = "{} × {}, k = {}".format(*workload.X.shape, len(start))
+            title = f"{name}: {shape}; {threads} thread{plural}{remark}"
+            if options.seeding:
+                seeding = Seeding(options.kernel[0], threads, folder, options.timeout)
+                seeding.run(options.rounds, options.seed, dtypes[0])
+                print_draws(console, f"{title}, {dtypes[0]}, own seeding", seeding.draws)
+                continue
+            referee = Referee(workload.X, start, folder)
+            comparison = Comparison(
+                names(options), referee, dtypes, counts, threads, folder, options.timeout
+            )
+            comparison.run(options.rounds, options.seed)
+            report.print_comparison(console, title, comparison, options.kernel[0], options.rounds)
+            kept.append((name, comparison))
+    return kept
+
+
+def choose_start(workload: Workload) -> tuple[Array, tuple[int, int], str]:
+    """Return starting centers that do not rest at once, the iterations, and a remark."""
+    X, max_iter = workload.X, workload.preset.max_iter
+    counts = choose_counts(X, workload.centers, max_iter)
+    if counts[1] > counts[0]:
+        return workload.centers, counts, ""
+    first = X[: len(workload.centers)].copy()
+    counts = choose_counts(X, first, max_iter)
+    if counts[1] > counts[0]:
+        return first, counts, "; start: the first rows, since the preset's own rests at once"
+    raise SystemExit("the centers rest after one iteration: there is nothing to compare")
+
+
+def names(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return the rows' labels and what their workers open."""
+    ours = [(name, name) for name in options.kernel]
+    ours.insert(1, (f"{options.kernel[0]} again", options.kernel[0]))  # shows the noise of the day
+    return ours + [(name, name) for name in options.peer]
+
+
+def hand_over(workload: Workload, start: Array, folder: Path, only: str | None) -> tuple[str, ...]:
+    """Write X and the starting centers in each dtype; a float32 preset exists in float32 only."""
+    dtypes = ("float32",) if workload.preset.dtype == "float32" else ("float64", "float32")
+    dtypes = tuple(dtype for dtype in dtypes if only in (None, dtype)) or dtypes
+    for dtype in dtypes:
+        np.save(folder / f"X-{dtype}.npy", workload.X.astype(dtype, copy=False))
+        np.save(folder / f"start-{dtype}.npy", start.astype(dtype, copy=False))
+    return dtypes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

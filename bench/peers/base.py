@@ -1,0 +1,40 @@
+"""What a library looks like to a worker: ``train`` is what the clock sees, ``read`` is off it.
+
+``train(X, start, n_iter)`` runs exactly n_iter iterations from the starting centers and returns
+anything; ``read(model, X)`` takes the ``Outcome`` out of it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A fit's result; None where the library does not say. ``refused`` is why it must not count."""
+
+    centers: Any
+    labels: Any = None
+    n_iter: int | None = None
+    inertia: float | None = None
+    refused: str = ""
+
+
+class Library:
+    """What all of them share; a subclass imports its library when it is opened.
+
+    ``exact``: Lloyd's iterations, not an approximation of them. ``own_start``: it takes no
+    starting centers.
+    """
+
+    distribution = ""
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    exact = True
+    own_start = False
+    remark = ""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def threads_set(self) -> int | None:
+        """Return the library's own setting where it has one that can be read back."""
+        return None

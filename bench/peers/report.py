@@ -1,0 +1,171 @@
+"""The tables of the comparison, the lines below them, and the JSON."""
+
+import platform
+from statistics import median
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import machine
+from bench.peers.rounds import Comparison, Row, ratios
+
+SCHEMA = 1
+#: From which share of held-up fits on a note says so, and from how many foreign cores on.
+OFTEN, DISTURBED = 0.2, 0.1
+_SHORT = {"float64": "f64", "float32": "f32", "": "–"}
+
+
+def factor(value: float) -> str:
+    """Write a ratio with three significant digits."""
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
+
+
+def ours_is(found: list[float]) -> tuple[str, str]:
+    """Say how much faster or slower ours is by the median of paired ratios, and the extremes."""
+    if not found:
+        return "–", "–"
+    middle, low, high = median(found), min(found), max(found)
+    if middle >= 1:
+        return f"{factor(middle)} × faster", f"{factor(low)}–{factor(high)}"
+    return f"{factor(1 / middle)} × slower", f"{factor(1 / high)}–{factor(1 / low)}"
+
+
+def baseline_of(row: Row, rows: list[Row], baseline: str) -> Row | None:
+    """Return our row of the same dtype."""
+    same = (r for r in rows if r.peer == baseline and r.dtype == row.dtype and not r.reason)
+    return next(same, None)
+
+
+def make_table(title: str, rows: list[Row], baseline: str) -> Table:
+    """Lay out one preset and thread count."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+        pad_edge=False, padding=0,
+    )  # fmt: skip
+    table.add_column("peer", no_wrap=True)
+    table.add_column("type", no_wrap=True)
+    for head in ("ms/iter", f"{baseline} is", "min–max", "iter", "cores"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    for row in rows:
+        ours = baseline_of(row, rows, baseline)
+        numbers = ["–"] * 5
+        if not row.reason:
+            verdict = ("1", "–") if row is ours else ours_is(ratios(row, ours))
+            seconds = median(row.per_iteration().values())
+            numbers = [
+                f"{seconds * 1e3:.3g}" if seconds < 0.1 else f"{seconds * 1e3:.0f}",
+                *verdict,
+                f"{row.few}–{row.many}",
+                f"{row.cores():.1f}",
+            ]
+        result = row.reason.partition(":")[0] or row.certificate.partition(" ")[0]
+        style = "red" if row.reason.startswith(("no number", "failed")) else ""
+        table.add_row(Text(row.peer), _SHORT[row.dtype], *numbers, _result(result), style=style)
+    return table
+
+
+def _result(word: str) -> str:
+    return {"unavailable": "absent", "approximate:": "approx."}.get(word, word)
+
+
+def footnotes(rows: list[Row], rounds: int) -> list[str]:
+    """Return what the columns had no room for: reasons, remarks, rounds that a peer sat out."""
+    notes: dict[str, dict[str, None]] = {}
+
+    def note(who: str, text: str) -> None:
+        notes.setdefault(text, {})[who] = None
+
+    for row in rows:
+        name = f"{row.peer} {_SHORT[row.dtype]}" if row.dtype else row.peer
+        if row.reason:
+            note(name, row.reason)
+            continue
+        if row.certificate != "valid":
+            note(name, row.certificate)
+        if row.remark:
+            note(row.peer, row.remark)
+        if row.held_up() > OFTEN:
+            best, middle, mean = (f"{1e3 * seconds:.3g}" for seconds in row.whole_fits())
+            note(
+                name,
+                f"{row.held_up():.0%} of its fits took over twice the shortest "
+                f"({row.many} iterations: best {best} ms, median {middle}, mean {mean})",
+            )
+        if len(row.turns) < rounds:
+            note(name, f"ran in {len(row.turns)} of {rounds} rounds")
+    return [f"{', '.join(names)}: {text}" for text, names in notes.items()]
+
+
+def print_comparison(
+    console: Console, title: str, comparison: Comparison, baseline: str, rounds: int
+) -> None:
+    """Print a table and its footnotes."""
+    console.print(make_table(title, comparison.rows, baseline))
+    for note in footnotes(comparison.rows, rounds):
+        console.print(Text(f"  {note}"), style="dim")
+    others = comparison.others
+    if others is None:
+        console.print("  other programs: unavailable: /proc cannot be read", style="dim")
+    elif others > DISTURBED:
+        warning = (
+            f"  DISTURBED: other programs kept {others:.1f} cores busy meanwhile; run it again"
+        )
+        console.print(warning, style="red")
+    else:
+        console.print(f"  other programs kept {others:.2f} cores busy meanwhile", style="dim")
+    console.print()
+
+
+def legend(rounds: int, baseline: str) -> str:
+    """Say what the columns mean."""
+    return (
+        "ms/iter: (fit of many iterations − fit of few) / difference; iter: few–many; "
+        f"{baseline} is: median over {rounds} rounds of the ratio within a round, same dtype, same "
+        "threads, then its extremes; cores: kept busy, waiting in a loop included. Same X, same "
+        "starting centers, tol = 0; results judged in float64."
+    )
+
+
+def versions(rows: list[Row]) -> str:
+    """Return the versions of all the libraries that were opened."""
+    return ", ".join(dict.fromkeys(row.version for row in rows if row.version))
+
+
+def as_json(results: list[tuple[str, Comparison]], baseline: str, rounds: int) -> dict[str, Any]:
+    """Return everything that was measured, as plain JSON types."""
+    return {
+        "schema": SCHEMA,
+        "machine": machine.card() | {"node": platform.machine()},
+        "baseline": baseline,
+        "rounds": rounds,
+        "comparisons": [
+            {
+                "preset": preset,
+                "threads": comparison.threads,
+                "other_programs_cores": comparison.others,
+                "order": comparison.order,
+                "rows": [_row(row, comparison.rows, baseline) for row in comparison.rows],
+            }
+            for preset, comparison in results
+        ],
+    }
+
+
+def _row(row: Row, rows: list[Row], baseline: str) -> dict[str, Any]:
+    kept = ("peer", "dtype", "reason", "certificate", "remark", "version", "few", "many", "pools")
+    turns = {
+        number: {key: turn[key] for key in ("few", "many", "busy")}
+        for number, turn in row.turns.items()
+    }
+    return {name: getattr(row, name) for name in kept} | {
+        "turns": turns,
+        "cores": row.cores(),
+        "whole_fit_seconds": row.whole_fits() if row.turns else None,
+        "held_up": row.held_up(),
+        "seconds_per_iteration": row.per_iteration(),
+        "ratios": ratios(row, baseline_of(row, rows, baseline)),
+    }

@@ -1,0 +1,170 @@
+"""One library in a process of its own: a request per line on stdin, an answer per line on stdout.
+
+``python -m bench.peers.worker NAME --threads T`` is started by ``bench.peers.process``. Requests
+and answers are JSON objects; arrays are handed over as .npy files. An answer with "error" says
+what went wrong, and the process stays alive where it can.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any, TextIO
+
+from bench.peers import POOL_VARIABLES
+
+
+class Worker:
+    """Answers requests about one library; see the methods named ``do_…``."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        self.library: Any = None
+        self.data: dict[str, tuple[Any, Any]] = {}
+        self.folder = Path()
+        self.certified: dict[tuple[str, int], Any] = {}  # centers by dtype and iterations
+
+    def do_hello(self) -> dict[str, Any]:
+        """Import the library and say what it is."""
+        from bench.peers.libraries import open_library, version_of
+
+        self.library = library = open_library(self.name, self.threads)
+        return {
+            "dtypes": list(library.dtypes),
+            "exact": library.exact,
+            "own_start": library.own_start,
+            "remark": library.remark,
+            "version": version_of(library),
+            "pools": _pools(),
+            "threads_set": library.threads_set(),
+        }
+
+    def do_load(self, folder: str, dtype: str) -> dict[str, Any]:
+        """Map X and the starting centers; a private view, so that no library can harm another."""
+        import numpy as np
+
+        self.folder = Path(folder)
+        self.data[dtype] = (
+            np.load(self.folder / f"X-{dtype}.npy", mmap_mode="c"),
+            np.load(self.folder / f"start-{dtype}.npy"),
+        )
+        return {}
+
+    def do_fit(self, dtype: str, n_iter: int, save: str) -> dict[str, Any]:
+        """Fit once and save what came out."""
+        X, start = self.data[dtype]
+        model, seconds, _ = clocked(self.library.train, X, start.copy(), n_iter)
+        self.certified[dtype, n_iter] = self.library.read(model, X).centers
+        return {"seconds": seconds, "pools": _pools()} | self._saved(model, dtype, save)
+
+    def do_turn(self, dtype: str, few: int, many: int, repeats: int, save: str) -> dict[str, Any]:
+        """Time fits of few and of many iterations in alternation; the last result is saved."""
+        X, start = self.data[dtype]
+        train, read = self.library.train, self.library.read
+        train(X, start.copy(), few)  # wakes caches and thread pools up
+        times: dict[str, list[float]] = {"few": [], "many": []}
+        counts, cpu, model, strayed = set(), 0.0, None, 0
+        for _ in range(repeats):
+            for key, n_iter in (("few", few), ("many", many)):
+                model = None  # releasing the last result is no part of the next fit
+                model, seconds, spent = clocked(train, X, start.copy(), n_iter)
+                times[key].append(seconds)
+                cpu += spent
+                outcome = read(model, X)
+                counts.add((n_iter, outcome.n_iter))
+                strayed += not _same(outcome.centers, self.certified[dtype, n_iter], dtype)
+        wall = sum(times["few"]) + sum(times["many"])
+        answer = {**times, "counts": sorted(counts, key=str), "busy": cpu / wall, "wall": wall}
+        answer["strayed"] = strayed
+        return answer | self._saved(model, dtype, save)
+
+    def do_draw(self, dtype: str, what: str, seed: int, repeats: int) -> dict[str, Any]:
+        """Time fits, or seedings, that choose their own starting centers; return the medians."""
+        from bench.peers.referee import inertia_of
+
+        X, start = self.data[dtype]
+        call = getattr(self.library, what)
+        seeds = range(seed * repeats, (seed + 1) * repeats)
+        drawn = [clocked(call, X, len(start), each)[:2] for each in seeds]
+        results = [result for result, _ in drawn]
+        counts = [result[1] for result in results if isinstance(result, tuple)]
+        centers = [result[0] if isinstance(result, tuple) else result for result in results]
+        return {
+            "seconds": median(seconds for _, seconds in drawn),
+            "inertia": median(inertia_of(X, each) for each in centers),
+            "n_iter": median(counts) if counts else None,
+        }
+
+    def _saved(self, model: Any, dtype: str, save: str) -> dict[str, Any]:
+        import numpy as np
+
+        X = self.data[dtype][0]
+        outcome = self.library.read(model, X)
+        np.save(self.folder / f"{save}-centers.npy", np.asarray(outcome.centers))
+        if outcome.labels is not None:
+            np.save(self.folder / f"{save}-labels.npy", np.asarray(outcome.labels).ravel())
+        original = np.load(self.folder / f"X-{dtype}.npy", mmap_mode="r")
+        return {
+            "n_iter": outcome.n_iter,
+            "inertia": outcome.inertia,
+            "labels": outcome.labels is not None,
+            "modified": not np.array_equal(X, original),
+            "refused": outcome.refused,
+        }
+
+
+def clocked(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:
+    """Return a call's result, its wall seconds, and the processor seconds of all its threads."""
+    cpu, wall = process_time(), perf_counter()
+    result = call(*arguments)
+    wall = perf_counter() - wall
+    return result, wall, process_time() - cpu
+
+
+def _same(centers: Any, certified: Any, dtype: str) -> bool:
+    """Tell whether two fits ended alike; the order of a parallel sum may differ."""
+    within = {"float64": 1e-6, "float32": 1e-3}[dtype] * abs(certified).max()
+    return bool(abs(centers - certified).max() <= within)
+
+
+def _pools() -> list[dict[str, Any]]:
+    import threadpoolctl
+
+    found = threadpoolctl.threadpool_info()
+    return [{"api": p["internal_api"], "threads": p["num_threads"]} for p in found]
+
+
+def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
+    """Answer until there are no more requests."""
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, f"do_{request.pop('do')}")(**request)
+        except ImportError as error:
+            answer = {"error": str(error), "kind": "unavailable"}
+        except Exception as error:  # whatever a library raises is the reason of its row
+            unavailable = type(error).__name__ == "KernelUnavailable"
+            sentence = str(error) if unavailable else f"{type(error).__name__}: {error}"
+            answer = {"error": sentence, "kind": "unavailable" if unavailable else "failed"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.peers.worker")
+    parser.add_argument("name")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    # Importing bench held every pool at one thread; nothing that has a pool is loaded yet.
+    os.environ.update(dict.fromkeys(POOL_VARIABLES, str(options.threads)))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints must not end up between the answers
+    serve(Worker(options.name, options.threads), sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

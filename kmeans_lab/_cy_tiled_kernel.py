@@ -1,0 +1,212 @@
+"""The best that Cython can do by itself: lanes are rows, and the C compiler vectorises.
+
+The code is ``_cy_tiled.pxi``, compiled three times: for every processor, for AVX2 and for AVX-512.
+This module picks the best one that the processor runs, or the one that ``KMEANS_LAB_ISA`` names,
+and lets threads share the chunks.
+
+Threads are Python's own and not ``prange``: OpenMP hangs in a forked child after use, and meets
+the OpenMP of other libraries. A helper waits inside compiled code for a moment before it sleeps,
+so that a hand-over costs a few microseconds; through a ``ThreadPoolExecutor`` it costs 30 to 80,
+as much as half a pass over the standard preset. Threads take the next free chunk; chunks
+have sums of their own, added in chunk order, so that results do not depend on threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from importlib import import_module
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kmeans_lab.kernel import Counts, Labels, Rows, Sums
+
+_NAMES = ("baseline", "avx2", "avx512")
+
+
+def _load(name: str) -> Any:
+    """Import the code compiled for an instruction set; ``None`` where it was not built."""
+    module = f"{__name__.removesuffix('kernel')}{name}"
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return None
+
+
+def _best(modules: dict[str, Any]) -> str:
+    level = modules["baseline"].LEVEL
+    return [name for name in _NAMES[: level + 1] if modules[name] is not None][-1]
+
+
+_MODULES = {name: _load(name) for name in _NAMES}
+if _MODULES["baseline"] is None:
+    raise ModuleNotFoundError("the tiled kernel was not compiled", name=__name__)
+_BEST = _best(_MODULES)
+
+#: Compiler and flags of the best instruction set.
+BUILD: str = _MODULES[_BEST].BUILD
+
+
+def isa() -> str:
+    """Return the instruction set that the next fit will use."""
+    forced = os.environ.get("KMEANS_LAB_ISA", "")
+    if not forced:
+        return _BEST
+    if forced not in _NAMES:
+        raise ValueError(
+            f"KMEANS_LAB_ISA={forced} is not known; choose one of baseline, avx2, avx512"
+        )
+    if _NAMES.index(forced) > _NAMES.index(_BEST) or _MODULES[forced] is None:
+        raise ValueError(
+            f"KMEANS_LAB_ISA={forced} is not supported here; the most that this machine and build "
+            f"run is {_BEST}: unset the variable or name that"
+        )
+    return forced
+
+
+class _Team:
+    """Helpers that run chunks beside the thread that asks for a pass."""
+
+    def __init__(self, n_helpers: int, tiles: Any, bell: Any) -> None:
+        self.owner = os.getpid()
+        self.bell = bell
+        self.wake = threading.Condition()
+        self.ended = False
+        self.threads = [
+            threading.Thread(target=self._serve, args=(tiles,), name="kmeans_lab", daemon=True)
+            for _ in range(n_helpers)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def ring(self) -> None:
+        """Let every helper take chunks."""
+        with self.wake:
+            self.bell.ring()
+            self.wake.notify_all()
+
+    def _serve(self, tiles: Any) -> None:
+        seen = 0
+        while True:
+            if not self.bell.wait(seen):
+                with self.wake:
+                    while self.bell.now() == seen:
+                        self.wake.wait()
+            seen = self.bell.now()
+            if self.ended:
+                return
+            tiles.run()
+
+    def close(self) -> None:
+        """End the helpers; a forked child has none."""
+        if self.owner != os.getpid():
+            return
+        self.ended = True
+        self.ring()
+        for thread in self.threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+
+class TiledRows:
+    """Rows transposed into tiles, with their running sums: what ``prepare`` returns."""
+
+    def __init__(self, X: Rows, n_clusters: int, n_threads: int) -> None:
+        self.isa = isa()
+        self.shape = X.shape
+        self.n_threads = n_threads
+        self._module = _MODULES[self.isa]
+        self.tiles = self._module.Tiles(X, n_clusters)
+        self._team: _Team | None = None
+        self._renew()
+
+    @property
+    def rescored(self) -> int:
+        """Near-ties decided by direct differences so far."""
+        return int(self.tiles.rescored)
+
+    def step(
+        self, centers: Rows, labels: Labels, sums: Sums | None = None, counts: Counts | None = None
+    ) -> float:
+        """Assign, and update where sums are given; return the inertia."""
+        if self._owner != os.getpid():
+            self._renew()
+        with self._lock:
+            self.tiles.start(centers, sums is not None)
+            self._run()
+            inertia: float = self.tiles.finish(labels)
+            if sums is not None:
+                self.tiles.add_sums(sums, counts)
+            return inertia
+
+    def _run(self) -> None:
+        if self.n_threads == 1:
+            self.tiles.run()
+            return
+        if self._team is None:
+            self._team = _Team(self.n_threads - 1, self.tiles, self._module.Bell())
+            weakref.finalize(self, self._team.close)
+        self._team.ring()
+        try:
+            self.tiles.run()
+        finally:
+            while not self.tiles.wait():
+                sleep(0)  # a helper's processor is doing something else
+
+    def _renew(self) -> None:
+        """Start without helpers: a forked child has none of its parent's."""
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._team = None
+
+
+def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
+    """Transpose X into tiles; helpers start with the first pass that needs them."""
+    if X.ndim != 2:
+        raise ValueError("prepare needs X with 2 dimensions")
+    if n_clusters < 1 or n_threads < 1:
+        raise ValueError("n_clusters and n_threads must be at least 1")
+    return TiledRows(X, n_clusters, n_threads)
+
+
+def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
+    """Overwrite labels with each row's nearest center; return the inertia."""
+    if not isinstance(rows, TiledRows):
+        rows = prepare(rows, len(centers), 1)
+    _check(rows, centers, labels)
+    return rows.step(centers, labels)
+
+
+def assign_update(
+    rows: TiledRows, centers: Rows, labels: Labels, sums: Sums, counts: Counts
+) -> float:
+    """Both steps in one pass; return the inertia."""
+    _check(rows, centers, labels)
+    if sums.shape != centers.shape or counts.shape != centers.shape[:1]:
+        raise ValueError("assign_update needs sums (k, d) and counts (k,)")
+    return rows.step(centers, labels, sums, counts)
+
+
+def update(rows: TiledRows, labels: Labels, sums: Sums, counts: Counts) -> None:
+    """Add each row to its cluster's sum and count."""
+    if (
+        labels.shape != rows.shape[:1]
+        or sums.shape[1:] != rows.shape[1:]
+        or sums.shape[:1] != counts.shape
+    ):
+        raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
+    rows.tiles.update(labels, sums, counts)
+
+
+def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:
+    if (
+        centers.ndim != 2
+        or centers.shape[0] < 1
+        or centers.shape[1] != rows.shape[1]
+        or labels.shape != rows.shape[:1]
+    ):
+        raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
