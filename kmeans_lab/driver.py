@@ -230,7 +230,7 @@ class _Means:
     def write(self, old: Array, new: Array) -> None:
         """Overwrite new with the means; the policy says where empty clusters go."""
         crew = self._crew
-        if not crew.counts.all():
+        if np.minimum.reduce(crew.counts) == 0:
             fill_empty(self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng)
         np.divide(crew.sums, crew.counts[:, None], out=self._wide)
         new[:] = self._wide

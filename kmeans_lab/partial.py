@@ -65,6 +65,10 @@ class Partials:
 
     def add_up(self, total: "Partials") -> None:
         """Overwrite the one slot of ``total`` with the sum of all slots, in chunk order."""
+        if len(self.sums) == 1:
+            total.sums[:] = self.sums
+            total.counts[:] = self.counts
+            return
         np.add.reduce(self.sums, axis=0, out=total.sums[0])
         np.add.reduce(self.counts, axis=0, out=total.counts[0])
 

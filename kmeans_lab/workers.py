@@ -78,7 +78,8 @@ class Chunks:
                 middle = perf_counter()
                 update(chunk, labels, sums, counts)
                 end = perf_counter()
-            seconds[c] = middle - start, end - middle
+            seconds[c, 0] = middle - start
+            seconds[c, 1] = end - middle
 
 
 class Crew:
@@ -118,11 +119,11 @@ class Crew:
         self.partials.clear()
         self._run("assign_update", centers)
         self.partials.add_up(self._total)
-        return float(self.partials.inertia.sum())
+        return float(np.add.reduce(self.partials.inertia))
 
     def step_seconds(self) -> tuple[float, float]:
         """Seconds of the last step in assign and in update, added over all workers."""
-        assign, update = self.partials.seconds.sum(axis=0).tolist()
+        assign, update = np.add.reduce(self.partials.seconds, axis=0).tolist()
         return assign, update
 
     def assign(self, centers: Array) -> None:
