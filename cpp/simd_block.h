@@ -1,87 +1,55 @@
-// The block routine, included once per instruction set with LAB_ISA (a namespace) and LAB_BYTES
-// (of a vector) defined. Lanes are rows, not centers: no horizontal reduction, no remainder in k,
-// and ties go to the lowest index for free.
+// Assignment, included once per instruction set. Lanes are rows, not centers: no horizontal
+// reduction, no remainder in k, and ties go to the lowest index for free.
 
 namespace lab {
 namespace LAB_ISA {
 
-template <typename T, typename Integer>
-struct Vectors {
-    typedef Integer Index;
-#if LAB_BYTES > 0
-    typedef T Values __attribute__((vector_size(LAB_BYTES)));
-    typedef Integer Integers __attribute__((vector_size(LAB_BYTES)));
-    typedef std::int32_t Labels __attribute__((vector_size(LAB_BYTES / sizeof(T) * 4), aligned(4)));
-    typedef signed char Flags __attribute__((vector_size(LAB_BYTES / sizeof(T))));
-    typedef double Wide __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
-    static constexpr int lanes = LAB_BYTES / sizeof(T);
-#else
-    typedef T Values;
-    typedef Integer Integers;
-    typedef double Wide;
-    static constexpr int lanes = 1;
-#endif
+// The centers of one panel: packed side by side, or picked from all of them by a list.
+template <typename T, int panel>
+struct Packed {
+    const T* values;   // (n_features, panel)
+    const T* squares;  // (panel,)
+    long first;
+    LAB_MEMBER T at(long f, int c) const { return values[f * panel + c]; }
+    LAB_MEMBER T square(int c) const { return squares[c]; }
+    LAB_MEMBER long index(int c) const { return first + c; }
 };
 template <typename T>
-struct Lanes;
-template <>
-struct Lanes<double> : Vectors<double, std::int64_t> {};
-template <>
-struct Lanes<float> : Vectors<float, std::int32_t> {};
+struct Listed {
+    const T* values;   // (n_clusters, n_features)
+    const T* squares;  // (n_clusters,)
+    const std::int32_t* ids;
+    long d;
+    LAB_MEMBER T at(long f, int c) const { return values[ids[c] * d + f]; }
+    LAB_MEMBER T square(int c) const { return squares[ids[c]]; }
+    LAB_MEMBER long index(int c) const { return ids[c]; }
+};
 
-// One lane of a vector, or the scalar itself.
-template <typename Vector>
-LAB_INLINE auto lane(const Vector& vector, int l) {
-#if LAB_BYTES > 0
-    return vector[l];
-#else
-    return vector;
-#endif
-}
+// The best score so far of each row of a tile, the second best, and whose the best one is.
+template <typename T, int vectors>
+struct Best {
+    typename Lanes<T>::Values best[vectors], second[vectors];
+    typename Lanes<T>::Integers index[vectors];
 
-template <typename T>
-LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values) {
-#if LAB_BYTES > 0
-    return __builtin_convertvector(values, typename Lanes<T>::Wide);
-#else
-    return values;
-#endif
-}
-
-// Whether a lane is a near-tie or differs from the label that is stored for it.
-template <typename T>
-LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
-                    const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
-    using Integers = typename Lanes<T>::Integers;
-#if LAB_BYTES > 0
-    using Labels = typename Lanes<T>::Labels;
-    using Flags = typename Lanes<T>::Flags;
-    const Integers before =
-        __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
-    const Flags flags = __builtin_convertvector(near | (index != before), Flags);
-    std::uint64_t words[(sizeof(Flags) + 7) / 8] = {};
-    std::memcpy(words, &flags, sizeof(Flags));
-    std::uint64_t found = 0;
-    for (const std::uint64_t word : words) found |= word;
-    return found != 0;
-#else
-    return near || index != Integers(*stored);
-#endif
-}
+    LAB_MEMBER Best() {
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            best[v] = second[v] = std::numeric_limits<T>::infinity() - typename Lanes<T>::Values{};
+            index[v] = typename Lanes<T>::Integers{};
+        }
+    }
+};
 
 // Scores ‖c‖² − 2x·c of one tile against one panel, then the running best, second and index.
 // The sums of all centers of the panel are independent, which hides the latency of the additions.
-template <typename T, int vectors, int panel>
-LAB_INLINE void score_panel(const T* tile, const T* packed, const T* squares, long d, long j,
-                            typename Lanes<T>::Values* best, typename Lanes<T>::Values* second,
-                            typename Lanes<T>::Integers* index) {
+template <typename T, int vectors, int panel, typename From>
+LAB_INLINE void score_panel(const T* tile, const From& centers, long d, Best<T, vectors>& all) {
     using Values = typename Lanes<T>::Values;
     using Integers = typename Lanes<T>::Integers;
     constexpr int lanes = Lanes<T>::lanes, width = vectors * lanes;
-    if constexpr (panel == 8) LAB_TO_MEMORY(best, second, index);
+    if constexpr (panel == 8) LAB_TO_MEMORY(all.best, all.second, all.index);
     Values sums[vectors][panel];
     LAB_UNROLL for (int c = 0; c < panel; ++c) {
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] = squares[c] - Values{};
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] = centers.square(c) - Values{};
     }
     for (long f = 0; f < d; ++f) {
         Values x[vectors];
@@ -89,158 +57,186 @@ LAB_INLINE void score_panel(const T* tile, const T* packed, const T* squares, lo
             x[v] = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
         }
         LAB_UNROLL for (int c = 0; c < panel; ++c) {
-            const Values center = packed[f * panel + c] - Values{};
+            const Values center = centers.at(f, c) - Values{};
             LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] += x[v] * center;
         }
     }
     LAB_UNROLL for (int c = 0; c < panel; ++c) {
         LAB_UNROLL for (int v = 0; v < vectors; ++v) {
             const Values score = sums[v][c];
-            const Integers less = score < best[v];
-            const Values higher = score > best[v] ? score : best[v];
-            second[v] = higher < second[v] ? higher : second[v];
-            best[v] = less ? score : best[v];
-            index[v] = less ? Integers{} + typename Lanes<T>::Index(j + c) : index[v];
+            const Integers less = score < all.best[v];
+            const Values higher = score > all.best[v] ? score : all.best[v];
+            all.second[v] = higher < all.second[v] ? higher : all.second[v];
+            all.best[v] = less ? score : all.best[v];
+            all.index[v] =
+                less ? Integers{} + typename Lanes<T>::Index(centers.index(c)) : all.index[v];
         }
+    }
+}
+
+// Score a tile against the listed centers; two more places of the list are overwritten.
+template <typename T, int vectors>
+LAB_INLINE void score_listed(const T* tile, const Centers<T>& centers, long d, std::int32_t* ids,
+                             long n, Best<T, vectors>& all) {
+    ids[n] = ids[n + 1] = ids[n + 2] = std::int32_t(centers.n_clusters);  // at infinity
+    long i = 0;
+    if constexpr (vectors == 2) {
+        for (; i + 2 < n; i += 4) {
+            const Listed<T> four{centers.listed.data(), centers.squares.data(), ids + i, d};
+            score_panel<T, vectors, 4>(tile, four, d, all);
+        }
+    }
+    for (; i < n; i += 2) {
+        const Listed<T> two{centers.listed.data(), centers.squares.data(), ids + i, d};
+        score_panel<T, vectors, 2>(tile, two, d, all);
     }
 }
 
 template <typename T, int vectors, int panel>
-void assign_tiles(Work<T>& work, Chunk& chunk, bool summing) {
-    using L = Lanes<T>;
-    using Values = typename L::Values;
-    using Integers = typename L::Integers;
-    constexpr int lanes = L::lanes, width = vectors * lanes;
-    const long d = work.d, end = chunk.first_tile * width + chunk.n_rows;
-    const T infinity = std::numeric_limits<T>::infinity();
-    typename L::Wide inertia{};
-    chunk.inertia = chunk.squares;
-    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
-        const T* tile = work.tiles.data() + t * width * d;
-        Values best[vectors], second[vectors];
-        Integers index[vectors];
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            best[v] = second[v] = infinity - Values{};
-            index[v] = Integers{};
-        }
-        for (long j = 0; j < work.centers.padded; j += panel) {
-            score_panel<T, vectors, panel>(tile, work.centers.packed.data() + j * d,
-                                           work.centers.squares.data() + j, d, j, best, second,
-                                           index);
-        }
-        const bool whole = (t + 1) * width <= end;
-        const T tolerance = T(work.tolerance(t) * 1.001);  // still above it when rounded to T
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            const long row = t * width + v * lanes;
-            const Integers near = second[v] - best[v] <= tolerance - Values{};
-            if (whole) {
-                inertia += widen<T>(best[v]);
-                if (!any<T>(near, index[v], work.nearest.data() + row)) continue;
-            }
-            for (int l = 0; l < lanes && row + l < end; ++l) {
-                if (!whole) chunk.inertia += double(lane(best[v], l));
-                work.settle(chunk, row + l, std::int32_t(lane(index[v], l)), lane(near, l) != 0,
-                            summing);
-            }
-        }
+LAB_INLINE void score_all(const T* tile, const Centers<T>& centers, long d, Best<T, vectors>& all) {
+    for (long j = 0; j < centers.padded; j += panel) {
+        const Packed<T, panel> from{centers.packed.data() + j * d, centers.squares.data() + j, j};
+        score_panel<T, vectors, panel>(tile, from, d, all);
     }
-    for (int l = 0; l < lanes; ++l) chunk.inertia += lane(inertia, l);
 }
 
-// Squared distances of one chunk to `group` candidates, by direct differences; each row's smaller
-// one of that and `nearest` is added to the candidate's total and, when asked, kept.
-template <typename T, int vectors, int group>
-void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, double* nearest,
-                    double* totals, bool keep) {
-    using L = Lanes<T>;
-    using Values = typename L::Values;
-    using Wide = typename L::Wide;
-    constexpr int lanes = L::lanes, width = vectors * lanes;
-    const long d = work.d;
-    Wide total[group] = {};
-    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
-        const T* tile = work.tiles.data() + t * width * d;
-        Values sums[group][vectors] = {};
-        for (long f = 0; f < d; ++f) {
-            LAB_UNROLL for (int c = 0; c < group; ++c) {
-                LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-                    const Values x = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
-                    const Values diff = x - candidates[c * d + f];
-                    sums[c][v] += diff * diff;
+// Take the rows of a tile to their clusters.
+template <typename T, int vectors>
+LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, long tile, const Best<T, vectors>& all) {
+    using Values = typename Lanes<T>::Values;
+    constexpr int lanes = Lanes<T>::lanes, width = vectors * lanes;
+    const long end = chunk.first_tile * width + chunk.n_rows;
+    const bool whole = (tile + 1) * width <= end;
+    // Still above the tolerance when rounded to T.
+    const T tolerance = T(work.tolerance(work.reach[tile]) * 1.001);
+    LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+        const long row = tile * width + v * lanes;
+        const auto near = all.second[v] - all.best[v] <= tolerance - Values{};
+        if (whole && !any<T>(near, all.index[v], work.nearest.data() + row)) continue;
+        for (int l = 0; l < lanes && row + l < end; ++l) {
+            work.settle(chunk, row + l, std::int32_t(lane(all.index[v], l)), lane(near, l) != 0);
+        }
+    }
+}
+
+// The same for a tile that a list of centers is left for.
+template <typename T, int vectors, int panel>
+LAB_INLINE void assign_rows(Work<T>& work, Chunk& chunk, long tile, std::int32_t* ids, long n) {
+    constexpr long width = vectors * Lanes<T>::lanes;
+    const T* x = work.tiles.data() + tile * width * work.d;
+    Best<T, vectors> all;
+    chunk.met += double(n * width);
+    if (4 * n <= 3 * work.centers.n_clusters) {
+        score_listed<T, vectors>(x, work.centers, work.d, ids, n, all);
+    } else {  // panels of all of them cost less per center than a list
+        score_all<T, vectors, panel>(x, work.centers, work.d, all);
+    }
+    settle_rows<T, vectors>(work, chunk, tile, all);
+}
+
+// A group of tiles that more than one center is left for. Where they are too many for pairs, each
+// tile is tested against all centers.
+template <typename T, int vectors, int panel>
+LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, long group, long first_tile,
+                             const std::int32_t* ids, long n) {
+    constexpr long kids = Balls<T>::kids;
+    const long n_tiles = std::min(kids, chunk.last_tile - first_tile);
+    const long k = work.centers.n_clusters;
+    const bool pairs = n <= kMostPaired;
+    std::uint32_t left[kids];
+    std::int32_t found[kMostFiltered + 64];
+    if (pairs) {
+        test_kids<T>(work, work.tiles_in, group, ids, n, margin(work, work.groups_in.reach[group]),
+                     left);
+    }
+    chunk.met += double((pairs ? n : k) * n_tiles);
+    for (long i = 0; i < n_tiles; ++i) {
+        const long slot = group * kids + i, tile = first_tile + i;
+        std::int32_t& owner = work.tiles_in.owner[slot];
+        const long n_found =
+            pairs ? list_bits(left[i], ids, found) : test_ball(work, work.tiles_in, slot, found);
+        if (n_found > 1) {
+            owner = -1;
+            assign_rows<T, vectors, panel>(work, chunk, tile, found, n_found);
+        } else if (owner != found[0]) {
+            owner = found[0];
+            work.settle_tile(chunk, tile, owner);
+        }
+    }
+}
+
+// The same as assign_tiles where balls are tested first; gives up when that spares too little.
+// Returns the first tile that was left out.
+template <typename T, int vectors, int panel>
+long assign_filtered(Work<T>& work, Chunk& chunk) {
+    constexpr long kids = Balls<T>::kids, width = vectors * Lanes<T>::lanes;
+    const long k = work.centers.n_clusters;
+    std::int32_t of_family[kMostFiltered + 64], of_group[kMostFiltered + 64];
+    std::uint32_t left[kids];
+    long p = chunk.first_family;
+    for (long t = chunk.first_tile; t < chunk.last_tile; ++p) {
+        const long n = test_ball(work, work.families, p, of_family);
+        chunk.met += double(k);
+        const bool testing = n <= kMostPaired;
+        if (testing && n > 1) {
+            test_kids<T>(work, work.groups_in, p, of_family, n,
+                         margin(work, work.families.reach[p]), left);
+            chunk.met += double(n * kids);
+        }
+        for (long g = p * kids; g < (p + 1) * kids && t < chunk.last_tile; ++g, t += kids) {
+            long m = 1;
+            if (n == 1) {
+                of_group[0] = of_family[0];
+            } else if (testing) {
+                m = list_bits(left[g - p * kids], of_family, of_group);
+            } else {
+                m = test_ball(work, work.groups_in, g, of_group);
+                chunk.met += double(k);
+            }
+            std::int32_t& owner = work.groups_in.owner[g];
+            if (m > 1) {
+                owner = -1;
+                assign_group<T, vectors, panel>(work, chunk, g, t, of_group, m);
+            } else if (owner != of_group[0]) {
+                owner = of_group[0];
+                for (long i = 0; i < kids && t + i < chunk.last_tile; ++i) {
+                    work.tiles_in.owner[g * kids + i] = owner;
+                    work.settle_tile(chunk, t + i, owner);
                 }
             }
         }
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            Wide* stored = reinterpret_cast<Wide*>(nearest + t * width + v * lanes);
-            const Wide before = *stored;
-            LAB_UNROLL for (int c = 0; c < group; ++c) {
-                const Wide distance = widen<T>(sums[c][v]);
-                const Wide smaller = distance < before ? distance : before;
-                total[c] += smaller;
-                if (keep) *stored = smaller;
-            }
-        }
+        t = std::min(t, chunk.last_tile);
+        const double rows = double((t - chunk.first_tile) * width);
+        if (chunk.met > kWorthwhile * rows * double(k)) return t;
     }
-    for (int c = 0; c < group; ++c) {
-        totals[c] = 0;
-        for (int l = 0; l < lanes; ++l) totals[c] += lane(total[c], l);
-    }
+    return chunk.last_tile;
 }
 
 template <typename T, int vectors, int panel>
-Block<T> make_block() {
-    return {assign_tiles<T, vectors, panel>, try_candidates<T, vectors, 1>,
-            try_candidates<T, vectors, 2>, vectors * Lanes<T>::lanes, panel};
-}
-
-// How many vectors of rows and how many centers a block holds in registers. Few features leave
-// little to do per score, so that more rows at a time hide the latency of the comparisons.
-template <typename T>
-Block<T> choose_block(long d, long k) {
-    const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
-    if (d <= 4) return make_block<T, 4, 2>();
-    if (fives) return make_block<T, 2, 5>();
-    if (LAB_BYTES == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
-        return make_block<T, 2, 8>();
-    }
-    return make_block<T, 2, 4>();
-}
-
-// The processor's limits, measured with the same vectors: `rounds` of twelve independent
-// multiply-adds (enough to hide their latency), and one pass over an array.
-template <typename T>
-double multiply_add(long rounds, T factor) {
-    using Values = typename Lanes<T>::Values;
-    Values sums[12];
-    LAB_UNROLL for (int i = 0; i < 12; ++i) sums[i] = T(i) - Values{};
-    for (long r = 0; r < rounds; ++r) {
-        LAB_UNROLL for (int i = 0; i < 12; ++i) {
-            sums[i] = sums[i] * (factor - Values{}) + (factor - Values{});
-        }
-    }
-    T sink = 0;
-    for (int i = 0; i < 12; ++i) sink += lane(sums[i], 0);
-    return sink != sink ? -1 : 24.0 * double(rounds) * Lanes<T>::lanes;
-}
-
-template <typename T>
-double read_all(const T* values, long n) {
-    using Values = typename Lanes<T>::Values;
+void assign_tiles(Work<T>& work, Chunk& chunk) {
+    chunk.met = 0;
+    const long first =
+        work.filtering ? assign_filtered<T, vectors, panel>(work, chunk) : chunk.first_tile;
     constexpr int lanes = Lanes<T>::lanes;
-    Values sums[8] = {};
-    for (long i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
-        LAB_UNROLL for (int v = 0; v < 8; ++v) {
-            sums[v] += *reinterpret_cast<const Values*>(values + i + v * lanes);
+    constexpr long width = vectors * lanes;
+    const long end = chunk.first_tile * width + chunk.n_rows;
+    typename Lanes<T>::Wide scores{};
+    chunk.inertia = chunk.squares;
+    for (long t = first; t < chunk.last_tile; ++t) {
+        Best<T, vectors> all;
+        score_all<T, vectors, panel>(work.tiles.data() + t * width * work.d, work.centers, work.d,
+                                     all);
+        chunk.met += double(width * work.centers.n_clusters);
+        settle_rows<T, vectors>(work, chunk, t, all);
+        if ((t + 1) * width <= end) {
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) scores += widen<T>(all.best[v]);
+        } else {
+            for (long l = 0; l < end - t * width; ++l) {
+                chunk.inertia += double(lane(all.best[l / lanes], int(l % lanes)));
+            }
         }
     }
-    double sink = 0;
-    for (int v = 0; v < 8; ++v) sink += double(lane(sums[v], 0));
-    return sink;
-}
-
-template <typename T>
-constexpr Limits<T> limits() {
-    return {multiply_add<T>, read_all<T>};
+    for (int l = 0; l < lanes; ++l) chunk.inertia += lane(scores, l);
 }
 
 }  // namespace LAB_ISA

@@ -24,7 +24,7 @@ public:
           sums_(chunks.size()),
           trials_(chunks.size() * stride_),
           candidates_(stride_ * work.d) {
-        const long padded = long(work.reach.size()) * work.width;
+        const long padded = (work.n + work.width - 1) / work.width * work.width;
         nearest_.resize(padded);
         std::fill_n(nearest_.data(), padded, 0.0);
         std::fill_n(nearest_.data(), work.n, std::numeric_limits<double>::infinity());

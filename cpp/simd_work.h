@@ -1,10 +1,12 @@
 // What the flagship kernel keeps between calls, and the rare paths that need no vectors.
 //
 // Rows lie in tiles: `width` rows transposed, so that one feature of all of them is contiguous.
-// Tiles belong to chunks; a chunk is summed by one thread, and chunks are added in their order.
+// Neighbouring tiles form groups, groups form families, families belong to chunks; a chunk is
+// summed by one thread, and chunks are added in their order.
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -14,26 +16,30 @@
 
 namespace lab {
 
-constexpr long kCenterBytes = 24 * 1024;  // of packed centers at a time, beside one tile
-constexpr long kGroup = 8;                // tiles that use them before the next block comes
+constexpr long kWidest = 128;         // rows of a tile at most
+constexpr long kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
+constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
+constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
 
-// Centers as the block routine reads them: −2c, packed by panels of `panel` centers, feature by
-// feature; a padding center is at infinity.
+// Centers as the routines read them. All values are −2c, so that a score ‖c‖² − 2x·c is a chain of
+// multiply-adds that begins with `squares`; padding centers are at infinity.
 template <typename T>
 struct Centers {
-    const T* given = nullptr;  // (n_clusters, n_features)
+    const T* given = nullptr;  // (n_clusters, n_features): c itself
     long n_clusters = 0, padded = 0, panel = 0;
-    Aligned<T> packed;   // (padded / panel, n_features, panel)
+    Aligned<T> packed;   // (padded / panel, n_features, panel): every row meets every center
     Aligned<T> squares;  // (padded,): ‖c‖²
+    Aligned<T> listed;   // (n_clusters + 1, n_features): rows meet a few; the last one is padding
     double longest = 0;  // max ‖c‖
 
     void set(const T* centers, long k, long d, long panel_width) {
         given = centers;
         n_clusters = k;
         panel = panel_width;
-        padded = (k + panel - 1) / panel * panel;
+        padded = k / panel * panel + panel;  // one padding center at least
         packed.resize(padded * d);
         squares.resize(padded);
+        listed.resize((k + 1) * d);
         longest = 0;
         for (long j = 0; j < padded; ++j) {
             T* to = packed.data() + (j / panel) * panel * d + j % panel;
@@ -41,24 +47,64 @@ struct Centers {
             for (long f = 0; f < d; ++f) {
                 const T value = j < k ? centers[j * d + f] : T(0);
                 to[f * panel] = T(-2) * value;
+                if (j <= k) listed[j * d + f] = T(-2) * value;
                 square += double(value) * double(value);
             }
             squares[j] = j < k ? T(square) : std::numeric_limits<T>::infinity();
             longest = std::fmax(longest, std::sqrt(square));
         }
+        padded = (k + panel - 1) / panel * panel;
+    }
+};
+
+// All centers as one ball meets them: feature by feature, so that lanes are centers.
+template <typename T>
+struct SpreadCenters {
+    long padded = 0;
+    Aligned<T> across;   // (n_features, padded): −2c
+    Aligned<T> squares;  // (padded,): ‖c‖²; infinite beyond n_clusters
+    Aligned<T> apart;    // (n_clusters, padded): 4‖a − b‖², rounded upwards
+};
+
+// Balls that hold all rows of a tile, of a group of tiles, of a family of groups. The balls of one
+// parent lie side by side, so that lanes are balls when they meet one center.
+template <typename T>
+struct Balls {
+    static constexpr long kids = 64 / sizeof(T);  // of one parent; the widest vector
+
+    Aligned<T> middle;                // (n_parents, n_features, kids)
+    Aligned<T> square;                // (n_parents, kids): squared radius
+    std::vector<double> reach;        // (n_parents · kids,): the longest row in it, ‖x‖
+    std::vector<std::int32_t> near;   // (n_parents · kids,): a center that was near last time
+    std::vector<std::int32_t> owner;  // (n_parents · kids,): the cluster of all rows; −1: unknown
+
+    void resize(long n_parents, long d) {
+        middle.resize(n_parents * d * kids);
+        square.resize(n_parents * kids);
+        std::fill_n(middle.data(), n_parents * d * kids, T(0));
+        std::fill_n(square.data(), n_parents * kids, T(0));
+        reach.assign(n_parents * kids, 0.0);
+        near.assign(n_parents * kids, 0);
+        owner.assign(n_parents * kids, -1);
+    }
+    T* middle_of(long b, long d) { return middle.data() + b / kids * kids * d + b % kids; }
+    const T* middle_of(long b, long d) const {
+        return middle.data() + b / kids * kids * d + b % kids;
     }
 };
 
 // Running sums of one chunk. A row that changes cluster is subtracted here and added there.
 struct Chunk {
     long first_tile = 0, last_tile = 0;
+    long first_family = 0;
     long n_rows = 0;
     double squares = 0;        // Σ‖x‖² over the chunk
     double heavy = 0;          // a row longer than this never leaves a sum by subtraction
-    double inertia = 0;        // of the last pass
     long moved = 0;            // rows that changed cluster since the chunk was last summed in full
     bool stale = true;         // sum in full before the sums are used
     long rescored = 0;         // near-ties decided by direct differences
+    double inertia = 0;        // of the last pass, where all centers were met and no sums kept
+    double met = 0;            // rows times centers that they were scored against, last pass
     std::vector<double> sums;  // (n_clusters, n_features)
     std::vector<std::int64_t> counts;  // (n_clusters,)
 };
@@ -66,22 +112,32 @@ struct Chunk {
 template <typename T>
 struct Work {
     long n = 0, d = 0, width = 0;
-    Aligned<T> tiles;               // (n_tiles, d, width); rows beyond n are zero
-    std::vector<double> reach;      // (n_tiles,): the longest row of each tile, ‖x‖
-    Aligned<std::int32_t> nearest;  // (n_tiles · width): labels of the last pass
+    Aligned<T> tiles;                  // (n_tiles, d, width); rows beyond n are zero
+    std::vector<std::uint32_t> order;  // (n,): which row lies where; empty: as they were given
+    std::vector<double> reach;         // (n_tiles,): the longest row of each tile, ‖x‖
+    Aligned<std::int32_t> nearest;     // (n_tiles · width): labels of the last pass
+    // A family has up to `kids` groups and a group as many tiles, each in its own slot: the group
+    // of family p and place i is p · kids + i. Families never cross chunks.
+    Balls<T> tiles_in, groups_in, families;
     Centers<T> centers;
+    SpreadCenters<T> spread;         // where balls are tested
+    std::int32_t* labels = nullptr;  // (n,): the caller's
+    bool filtering = false;          // balls are tested before rows
 
     // The features of a row lie `width` apart from here on.
     const T* row_at(long row) const { return tiles.data() + row / width * width * d + row % width; }
+    long given_as(long row) const { return order.empty() ? row : long(order[row]); }
 
     // Top-two gaps up to this are decided by direct differences: twice the rounding of
     // ‖c‖² − 2x·c in T (d + 1 fused or unfused steps, and ‖c‖² itself), plus twice that of the
     // direct sum in double, so that a gap beyond it gives the label that direct sums would give.
-    double tolerance(long tile) const {
-        const double x = reach[tile], c = centers.longest, steps = 2.0 * double(d + 4);
+    // The last term covers steps that underflow.
+    double tolerance(double x) const {
+        const double c = centers.longest, steps = 2.0 * double(d + 4);
         const double u = double(std::numeric_limits<T>::epsilon()) / 2;
         const double u64 = std::numeric_limits<double>::epsilon() / 2;
-        return steps * (u * c * (c + 2 * x) + u64 * (x + c) * (x + c));
+        const double tiny = double(std::numeric_limits<T>::min());
+        return steps * (u * c * (c + 2 * x) + u64 * (x + c) * (x + c) + tiny);
     }
 
     // The reference kernel's arithmetic, so that ties fall as they do there.
@@ -111,7 +167,7 @@ struct Work {
     }
 
     // Take a row whose label is new, or may be a near-tie, to its cluster.
-    void settle(Chunk& chunk, long row, std::int32_t label, bool near, bool summing) {
+    void settle(Chunk& chunk, long row, std::int32_t label, bool near) {
         if (near) {
             label = rescore(row);
             ++chunk.rescored;
@@ -119,10 +175,8 @@ struct Work {
         const std::int32_t before = nearest[row];
         if (label == before) return;
         nearest[row] = label;
-        if (!summing || chunk.stale) {
-            chunk.stale = true;
-            return;
-        }
+        labels[given_as(row)] = label;
+        if (chunk.stale) return;
         ++chunk.moved;
         const T* x = row_at(row);
         double square = 0;
@@ -138,6 +192,14 @@ struct Work {
         add(chunk, row, label, +1.0);
     }
 
+    // The same for all rows of a tile, where one center is left.
+    void settle_tile(Chunk& chunk, long tile, std::int32_t label) {
+        const long end = chunk.first_tile * width + chunk.n_rows;
+        for (long row = tile * width; row < end && row < (tile + 1) * width; ++row) {
+            settle(chunk, row, label, false);
+        }
+    }
+
     void sum_in_full(Chunk& chunk, long n_clusters) const {
         chunk.sums.assign(n_clusters * d, 0.0);
         chunk.counts.assign(n_clusters, 0);
@@ -148,9 +210,18 @@ struct Work {
     }
 };
 
-// Assign tiles first … last of a chunk; the only routine compiled once per instruction set.
+// Assign the tiles of a chunk; the routine that is compiled once per instruction set.
 template <typename T>
-using AssignTiles = void (*)(Work<T>& work, Chunk& chunk, bool summing);
+using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
+
+// Lay the centers out for the balls.
+template <typename T>
+using Spread = void (*)(const Centers<T>& centers, long d, SpreadCenters<T>& to);
+
+// Put a ball around the rows of some tiles, none beyond row `end`.
+template <typename T>
+using FitBall = void (*)(const Work<T>& work, long first_tile, long last_tile, long end,
+                         Balls<T>& balls, long b);
 
 // Measure one candidate center, or two at a time, for the seeding.
 template <typename T>
@@ -161,6 +232,8 @@ using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk, const T*
 template <typename T>
 struct Block {
     AssignTiles<T> assign;
+    Spread<T> spread;
+    FitBall<T> fit_ball;
     TryCandidates<T> try_one, try_two;
     long width, panel;
 };

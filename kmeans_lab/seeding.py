@@ -81,7 +81,7 @@ def greedy(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
         flagship: Any = load_kernel("cpp-simd")
     except KernelUnavailable:
         return np.asarray(X[greedy_rows(X, first, draws)])
-    return np.asarray(X[flagship.greedy(flagship.prepare(X, n_clusters, 1), first, draws)])
+    return np.asarray(X[flagship.greedy(X, first, draws, 1)])
 
 
 def greedy_rows(X: Array, first: int, draws: NDArray[np.float64]) -> list[int]:

@@ -169,14 +169,13 @@ def test_greedy_in_numpy_and_in_the_flagship_choose_the_same_rows(n, d, k, kind)
     draws = rng.random((k - 1, 2 + int(np.log(k))))
     flagship = load_kernel("cpp-simd")
     for n_threads in (1, 3):
-        tiles = flagship.prepare(rows, k, n_threads)
-        assert flagship.greedy(tiles, 0, draws).tolist() == greedy_rows(rows, 0, draws)
+        assert flagship.greedy(rows, 0, draws, n_threads).tolist() == greedy_rows(rows, 0, draws)
 
 
 def test_greedy_on_copies_of_one_row_chooses_rows_by_their_draws():
     rows, draws = np.ones((10, 2)), np.array([[0.35, 0.1], [0.99, 0.5]])
     flagship = load_kernel("cpp-simd")
-    assert flagship.greedy(flagship.prepare(rows, 3, 1), 4, draws).tolist() == [4, 3, 9]
+    assert flagship.greedy(rows, 4, draws, 1).tolist() == [4, 3, 9]
     assert greedy_rows(rows, 4, draws) == [4, 3, 9]
 
 

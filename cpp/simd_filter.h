@@ -1,0 +1,208 @@
+// Which centers may be nearest to some row of a ball; included once per instruction set. The idea
+// is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric reasoning", KDD
+// 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls instead of a k-d
+// tree. No bound is carried from pass to pass, so that centers may move as they like.
+//
+// A center b is out when the whole ball lies on another one's side of the plane between them:
+// score(b) − score(a) > 2 · radius · ‖a − b‖, with the score ‖c‖² − 2m·c of the ball's middle m.
+
+namespace lab {
+namespace LAB_ISA {
+
+// What the difference of two scores must exceed beyond that: twice the tolerance of rows, theirs
+// and that of the middle. The floor covers squares that underflow: it is more than they may lose.
+template <typename T>
+T margin(const Work<T>& work, double reach) {
+    const double floor = 4 * std::sqrt(double(std::numeric_limits<T>::min()));
+    return T((2 * work.tolerance(reach) + floor) * 1.001);
+}
+
+// Scores of `vectors` times `lanes` centers for one point. Here lanes are centers.
+template <typename T, int vectors>
+LAB_INLINE void score_point(const SpreadCenters<T>& centers, long d, const T* middle, long first,
+                            T* scores) {
+    using Values = typename Lanes<T>::Values;
+    constexpr int lanes = Lanes<T>::lanes;
+    Values sums[vectors];
+    LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+        sums[v] = *reinterpret_cast<const Values*>(centers.squares.data() + first + v * lanes);
+    }
+    for (long f = 0; f < d; ++f) {
+        const Values x = middle[f * Balls<T>::kids] - Values{};
+        const T* across = centers.across.data() + f * centers.padded + first;
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            sums[v] += x * *reinterpret_cast<const Values*>(across + v * lanes);
+        }
+    }
+    LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+        *reinterpret_cast<Values*>(scores + first + v * lanes) = sums[v];
+    }
+}
+
+// The centers that a rules out are left away; the others listed in order.
+template <typename T>
+LAB_INLINE long survivors(const SpreadCenters<T>& centers, long k, const T* scores, T square,
+                          T margin, long a, std::int32_t* found) {
+    using Values = typename Lanes<T>::Values;
+    constexpr int lanes = Lanes<T>::lanes;
+    const T base = scores[a] + margin;
+    const T* apart = centers.apart.data() + a * centers.padded;
+    long n = 0;
+    for (long j = 0; j < centers.padded; j += lanes) {
+        const Values above = *reinterpret_cast<const Values*>(scores + j) - base;
+        const Values limit = *reinterpret_cast<const Values*>(apart + j) * square;
+        const auto out = (above > Values{}) & (above * above > limit);
+        n += Found<T>(~out).list(j, found + n);
+    }
+    while (n > 0 && found[n - 1] >= k) --n;  // padding
+    return n;
+}
+
+// One ball against all centers; the center that was near last time is tried first, and then the
+// nearest of those that it left.
+template <typename T>
+long test_ball(const Work<T>& work, Balls<T>& balls, long b, std::int32_t* found) {
+    constexpr int lanes = Lanes<T>::lanes;
+    alignas(64) T scores[kMostFiltered + 64];
+    const SpreadCenters<T>& centers = work.spread;
+    const T* middle = balls.middle_of(b, work.d);
+    long j = 0;
+    for (; j + 4 * lanes <= centers.padded; j += 4 * lanes) {
+        score_point<T, 4>(centers, work.d, middle, j, scores);
+    }
+    for (; j + 2 * lanes <= centers.padded; j += 2 * lanes) {
+        score_point<T, 2>(centers, work.d, middle, j, scores);
+    }
+    if (j < centers.padded) score_point<T, 1>(centers, work.d, middle, j, scores);
+    const long k = work.centers.n_clusters;
+    const T beyond = margin(work, balls.reach[b]);
+    const long near = balls.near[b] < k ? balls.near[b] : 0;
+    long n = survivors(centers, k, scores, balls.square[b], beyond, near, found);
+    long best = near;
+    for (long i = 0; i < n; ++i) best = scores[found[i]] < scores[best] ? found[i] : best;
+    if (best != near) {
+        n = survivors(centers, k, scores, balls.square[b], beyond, best, found);
+        balls.near[b] = std::int32_t(best);
+    }
+    return n;
+}
+
+// All balls of one parent against the centers that are left for it, each pair of them. Here lanes
+// are balls. Writes a bit for each of the n ≤ kMostPaired centers that stays.
+template <typename T>
+void test_kids(const Work<T>& work, const Balls<T>& balls, long parent, const std::int32_t* ids,
+               long n, T margin, std::uint32_t* left) {
+    using Values = typename Lanes<T>::Values;
+    using Integers = typename Lanes<T>::Integers;
+    using Index = typename Lanes<T>::Index;
+    constexpr int lanes = Lanes<T>::lanes;
+    constexpr long kids = Balls<T>::kids;
+    const long d = work.d;
+    const T* centers = work.centers.listed.data();
+    for (long i = 0; i < kids; i += lanes) {
+        const T* middle = balls.middle.data() + parent * kids * d + i;
+        const Values square =
+            *reinterpret_cast<const Values*>(balls.square.data() + parent * kids + i);
+        Values scores[kMostPaired];
+        for (long c = 0; c < n; ++c) {
+            Values sum = work.centers.squares[ids[c]] - Values{};
+            const T* center = centers + ids[c] * d;
+            for (long f = 0; f < d; ++f) {
+                sum += *reinterpret_cast<const Values*>(middle + f * kids) * center[f];
+            }
+            scores[c] = sum;
+        }
+        Integers out = Integers{};
+        for (long a = 0; a + 1 < n; ++a) {
+            const T* apart = work.spread.apart.data() + ids[a] * work.spread.padded;
+            const Integers bit_a = Integers{} + (Index(1) << a);
+            for (long b = a + 1; b < n; ++b) {
+                const Values above = scores[b] - scores[a];
+                const Values size = (above > Values{} ? above : -above) - margin;
+                const Integers apart_enough =
+                    (size > Values{}) & (size * size > square * apart[ids[b]]);
+                const Integers bit_b = Integers{} + (Index(1) << b);
+                out |= apart_enough & (above > Values{} ? bit_b : bit_a);
+            }
+        }
+        const std::uint32_t all = std::uint32_t((std::uint64_t(1) << n) - 1);
+        for (int l = 0; l < lanes; ++l) left[i + l] = ~std::uint32_t(lane(out, l)) & all;
+    }
+}
+
+// The centers whose bits are set.
+inline long list_bits(std::uint32_t bits, const std::int32_t* ids, std::int32_t* found) {
+    long n = 0;
+    for (; bits != 0; bits &= bits - 1) found[n++] = ids[LAB_LOWEST_BIT(bits)];
+    return n;
+}
+
+// The ball around the mean of some tiles' rows, up to row `end`. Rounded upwards; never so small
+// that its square underflows.
+template <typename T>
+void fit_ball(const Work<T>& work, long first_tile, long last_tile, long end, Balls<T>& balls,
+              long b) {
+    const long d = work.d, width = work.width, kids = Balls<T>::kids;
+    T* middle = balls.middle_of(b, d);
+    for (long f = 0; f < d; ++f) {
+        double sum = 0;
+        for (long t = first_tile; t < last_tile; ++t) {
+            const T* x = work.tiles.data() + (t * d + f) * width;
+            const long count = std::min(width, end - t * width);
+            for (long l = 0; l < count; ++l) sum += double(x[l]);
+        }
+        middle[f * kids] = T(sum / double(std::min(last_tile * width, end) - first_tile * width));
+    }
+    double farthest = 0, distances[kWidest];
+    for (long t = first_tile; t < last_tile; ++t) {
+        std::fill_n(distances, width, 0.0);
+        for (long f = 0; f < d; ++f) {
+            const T* x = work.tiles.data() + (t * d + f) * width;
+            const double from = double(middle[f * kids]);
+            for (long l = 0; l < width; ++l) {
+                const double diff = double(x[l]) - from;
+                distances[l] += diff * diff;
+            }
+        }
+        for (long l = 0; l < std::min(width, end - t * width); ++l) {
+            farthest = std::max(farthest, distances[l]);
+        }
+    }
+    const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
+    const double least = 64 * double(std::numeric_limits<T>::min());
+    balls.square[b] = T(std::max(farthest * up, least));
+}
+
+// All centers, laid out for the balls.
+template <typename T>
+void spread_centers(const Centers<T>& centers, long d, SpreadCenters<T>& to) {
+    constexpr int lanes = Lanes<T>::lanes;
+    const long k = centers.n_clusters, padded = (k + lanes - 1) / lanes * lanes;
+    to.padded = padded;
+    to.across.resize(d * padded);
+    to.squares.resize(padded);
+    to.apart.resize(k * padded);
+    for (long j = 0; j < padded; ++j) {
+        to.squares[j] = j < k ? centers.squares[j] : std::numeric_limits<T>::infinity();
+        for (long f = 0; f < d; ++f) {
+            to.across[f * padded + j] = j < k ? centers.listed[j * d + f] : T(0);
+        }
+    }
+    const T up = T(1) + T(2 * d + 16) * std::numeric_limits<T>::epsilon();
+    const T least = T(64) * std::numeric_limits<T>::min();
+    for (long a = 0; a < k; ++a) {
+        T* apart = to.apart.data() + a * padded;
+        std::fill_n(apart, padded, T(0));
+        for (long f = 0; f < d; ++f) {
+            const T* across = to.across.data() + f * padded;
+            const T from = across[a];
+            for (long j = 0; j < padded; ++j) {
+                apart[j] += (across[j] - from) * (across[j] - from);
+            }
+        }
+        for (long j = 0; j < padded; ++j) apart[j] = std::max(apart[j] * up, least);
+    }
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab

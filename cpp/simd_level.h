@@ -1,0 +1,114 @@
+// All routines of one instruction set: LAB_ISA names the namespace, LAB_BYTES the vector's width.
+
+#include "simd_vectors.h"
+//
+#include "simd_filter.h"
+//
+#include "simd_block.h"
+
+namespace lab {
+namespace LAB_ISA {
+
+// Squared distances of one chunk to `group` candidates, by direct differences; each row's smaller
+// one of that and `nearest` is added to the candidate's total and, when asked, kept.
+template <typename T, int vectors, int group>
+void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, double* nearest,
+                    double* totals, bool keep) {
+    using L = Lanes<T>;
+    using Values = typename L::Values;
+    using Wide = typename L::Wide;
+    constexpr int lanes = L::lanes, width = vectors * lanes;
+    const long d = work.d;
+    Wide total[group] = {};
+    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
+        const T* tile = work.tiles.data() + t * width * d;
+        Values sums[group][vectors] = {};
+        for (long f = 0; f < d; ++f) {
+            LAB_UNROLL for (int c = 0; c < group; ++c) {
+                LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                    const Values x = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
+                    const Values diff = x - candidates[c * d + f];
+                    sums[c][v] += diff * diff;
+                }
+            }
+        }
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            Wide* stored = reinterpret_cast<Wide*>(nearest + t * width + v * lanes);
+            const Wide before = *stored;
+            LAB_UNROLL for (int c = 0; c < group; ++c) {
+                const Wide distance = widen<T>(sums[c][v]);
+                const Wide smaller = distance < before ? distance : before;
+                total[c] += smaller;
+                if (keep) *stored = smaller;
+            }
+        }
+    }
+    for (int c = 0; c < group; ++c) {
+        totals[c] = 0;
+        for (int l = 0; l < lanes; ++l) totals[c] += lane(total[c], l);
+    }
+}
+
+template <typename T, int vectors, int panel>
+Block<T> make_block() {
+    return {assign_tiles<T, vectors, panel>,
+            spread_centers<T>,
+            fit_ball<T>,
+            try_candidates<T, vectors, 1>,
+            try_candidates<T, vectors, 2>,
+            vectors * Lanes<T>::lanes,
+            panel};
+}
+
+// How many vectors of rows and how many centers a block holds in registers. Few features leave
+// little to do per score, so that more rows at a time hide the latency of the comparisons.
+template <typename T>
+Block<T> choose_block(long d, long k) {
+    const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
+    if (d <= 4) return make_block<T, 4, 2>();
+    if (fives) return make_block<T, 2, 5>();
+    if (LAB_BYTES == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
+        return make_block<T, 2, 8>();
+    }
+    return make_block<T, 2, 4>();
+}
+
+// The processor's limits, measured with the same vectors: `rounds` of twelve independent
+// multiply-adds (enough to hide their latency), and one pass over an array.
+template <typename T>
+double multiply_add(long rounds, T factor) {
+    using Values = typename Lanes<T>::Values;
+    Values sums[12];
+    LAB_UNROLL for (int i = 0; i < 12; ++i) sums[i] = T(i) - Values{};
+    for (long r = 0; r < rounds; ++r) {
+        LAB_UNROLL for (int i = 0; i < 12; ++i) {
+            sums[i] = sums[i] * (factor - Values{}) + (factor - Values{});
+        }
+    }
+    T sink = 0;
+    for (int i = 0; i < 12; ++i) sink += lane(sums[i], 0);
+    return sink != sink ? -1 : 24.0 * double(rounds) * Lanes<T>::lanes;
+}
+
+template <typename T>
+double read_all(const T* values, long n) {
+    using Values = typename Lanes<T>::Values;
+    constexpr int lanes = Lanes<T>::lanes;
+    Values sums[8] = {};
+    for (long i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
+        LAB_UNROLL for (int v = 0; v < 8; ++v) {
+            sums[v] += *reinterpret_cast<const Values*>(values + i + v * lanes);
+        }
+    }
+    double sink = 0;
+    for (int v = 0; v < 8; ++v) sink += double(lane(sums[v], 0));
+    return sink;
+}
+
+template <typename T>
+constexpr Limits<T> limits() {
+    return {multiply_add<T>, read_all<T>};
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab

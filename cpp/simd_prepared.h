@@ -1,0 +1,280 @@
+// What prepare returns: rows in tiles, running sums in chunks, a team of threads.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "simd_levels.h"
+#include "simd_order.h"
+#include "simd_seeding.h"
+#include "simd_team.h"
+#include "simd_work.h"
+
+namespace lab {
+
+// A fit comes back with other centers. A single look at the rows needs neither balls nor sums;
+// without balls every row meets every center.
+enum class Use { fit, without_balls, once };
+
+template <typename T>
+class Prepared {
+public:
+    Prepared(const T* rows, long n, long d, long k, int n_threads, Use use)
+        : isa_(chosen_isa()),
+          block_(choose_block<T>(isa_, d, k)),
+          n_clusters_(k),
+          use_(use),
+          team_(std::make_unique<Team>(n_threads)) {
+        work_.n = n;
+        work_.d = d;
+        work_.width = block_.width;
+        const long n_tiles = (n + block_.width - 1) / block_.width;
+        work_.tiles.resize(n_tiles * block_.width * d);
+        work_.nearest.resize(n_tiles * block_.width);
+        work_.reach.resize(n_tiles);
+        const long n_families = cut(n_tiles);
+        if (use == Use::fit) {
+            work_.order = choose_order(rows, n, d, k);
+            work_.families.resize((n_families + kKids - 1) / kKids, d);
+            work_.groups_in.resize(n_families, d);
+            work_.tiles_in.resize(n_families * kKids, d);
+        }
+        each_chunk([&](Chunk& chunk) { fill(chunk, rows); });
+    }
+
+    Prepared(const Prepared&) = delete;
+    Prepared& operator=(const Prepared&) = delete;
+
+    ~Prepared() {
+        // In a forked child there are no threads to end, and their locks may be held for ever.
+        if (team_->forked()) static_cast<void>(team_.release());
+    }
+
+    // Overwrite labels; return the inertia. `kept` says that they hold what the last pass wrote, or
+    // −1: then only those that change need be written.
+    double pass(const T* centers, long k, std::int32_t* labels, bool kept) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (k != n_clusters_) {
+            n_clusters_ = k;
+            for (Chunk& chunk : chunks_) chunk.stale = true;
+        }
+        kept = kept && hold(labels);
+        work_.labels = labels;
+        work_.centers.set(centers, k, work_.d, block_.panel);
+        begin_filtering();
+        each_chunk([&](Chunk& chunk) {
+            block_.assign(work_, chunk);
+            if (use_ != Use::once && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
+            const long first = chunk.first_tile * work_.width;
+            for (long i = first; !kept && i < first + chunk.n_rows; ++i) {
+                labels[work_.given_as(i)] = work_.nearest[i];
+            }
+        });
+        end_filtering();
+        return std::max(use_ == Use::once ? inertia_from_scores() : inertia_from_sums(centers),
+                        0.0);
+    }
+
+    void add_sums(double* sums, std::int64_t* counts) const {
+        for (long i = 0; i < n_clusters_ * work_.d; ++i) sums[i] += sums_[i];
+        for (long j = 0; j < n_clusters_; ++j) counts[j] += counts_[j];
+    }
+
+    void update(const std::int32_t* labels, double* sums, std::int64_t* counts) const {
+        for (long i = 0; i < work_.n; ++i) {
+            const T* x = work_.row_at(i);
+            const long label = labels[work_.given_as(i)];
+            double* to = sums + label * work_.d;
+            for (long f = 0; f < work_.d; ++f) to[f] += double(x[f * work_.width]);
+            counts[label] += 1;
+        }
+    }
+
+    // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
+    // passes its draw; the one that lowers the sum most is kept, the first of equals.
+    std::vector<long> greedy(long first, const double* draws, long n_rounds, long n_candidates) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const auto team = [this](const auto& task) { each_chunk(task); };
+        Seeding<T, decltype(team)> seeding(work_, chunks_, block_, n_candidates, team);
+        std::vector<long> chosen{first};
+        seeding.keep(first);
+        for (long r = 0; r < n_rounds; ++r) {
+            chosen.push_back(seeding.best_of(draws + r * n_candidates, n_candidates));
+            seeding.keep(chosen.back());
+        }
+        return chosen;
+    }
+
+    long n() const { return work_.n; }
+    long d() const { return work_.d; }
+    const char* isa() const { return kIsaNames[int(isa_)]; }
+    long rescored() const {
+        long sum = 0;
+        for (const Chunk& chunk : chunks_) sum += chunk.rescored;
+        return sum;
+    }
+    // Of the last pass: the share of all pairs of a row and a center that were looked at.
+    double met() const { return met_; }
+
+private:
+    // Chunks depend on the shape only. Enough for many threads to share, few enough for their sums
+    // to stay small; a multiple of 1024 rows, so that every instruction set cuts at the same rows.
+    // Returns the number of families.
+    long cut(long n_tiles) {
+        const long slots = std::clamp(long(1 << 21) / (n_clusters_ * work_.d), 4L, 64L);
+        const long rows = std::max(1L, (work_.n / slots + 1023) / 1024) * 1024;
+        const long tiles = rows / work_.width;
+        long n_families = 0;
+        for (long first = 0; first < n_tiles; first += tiles) {
+            Chunk chunk;
+            chunk.first_tile = first;
+            chunk.last_tile = std::min(first + tiles, n_tiles);
+            chunk.first_family = n_families;
+            chunk.n_rows = std::min(chunk.last_tile * work_.width, work_.n) - first * work_.width;
+            n_families += (chunk.last_tile - first + kKids * kKids - 1) / (kKids * kKids);
+            chunks_.push_back(std::move(chunk));
+        }
+        return n_families;
+    }
+
+    void fill(Chunk& chunk, const T* rows) {
+        const long width = work_.width, d = work_.d;
+        for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
+            T* tile = work_.tiles.data() + t * width * d;
+            double longest = 0;
+            for (long l = 0; l < width; ++l) {
+                const long i = t * width + l;
+                const T* row = i < work_.n ? rows + work_.given_as(i) * d : nullptr;
+                LAB_PREFETCH(rows + work_.given_as(std::min(i + kAhead, work_.n - 1)) * d);
+                double square = 0;
+                for (long f = 0; f < d; ++f) {
+                    const T value = row ? row[f] : T(0);
+                    tile[f * width + l] = value;
+                    square += double(value) * double(value);
+                }
+                work_.nearest[i] = -1;
+                longest = std::max(longest, square);
+                chunk.squares += square;
+            }
+            work_.reach[t] = std::sqrt(longest);
+        }
+        chunk.heavy = 64 * chunk.squares / double(chunk.n_rows);
+        if (use_ == Use::fit) fit_balls(chunk);
+    }
+
+    void fit_balls(Chunk& chunk) {
+        const long end = chunk.first_tile * work_.width + chunk.n_rows;
+        const auto fit = [&](Balls<T>& balls, long b, long first, long count) {
+            const long last = std::min(first + count, chunk.last_tile);
+            block_.fit_ball(work_, first, last, end, balls, b);
+            for (long t = first; t < last; ++t) {
+                balls.reach[b] = std::max(balls.reach[b], work_.reach[t]);
+            }
+        };
+        const long families = chunk.first_family, groups = families * kKids, tiles = groups * kKids;
+        for (long t = chunk.first_tile, i = 0; t < chunk.last_tile; ++t, ++i) {
+            fit(work_.tiles_in, tiles + i, t, 1);
+            if (i % kKids == 0) fit(work_.groups_in, groups + i / kKids, t, kKids);
+            if (i % (kKids * kKids) == 0) {
+                fit(work_.families, families + i / (kKids * kKids), t, kKids * kKids);
+            }
+        }
+    }
+
+    // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
+    // few labels of each chunk tell a caller that hands over other arrays.
+    bool hold(const std::int32_t* labels) const {
+        for (const Chunk& chunk : chunks_) {
+            const long first = chunk.first_tile * work_.width, step = (chunk.n_rows + 3) / 4;
+            for (long i = first; i < first + chunk.n_rows; i += step) {
+                if (labels[work_.given_as(i)] != work_.nearest[i]) return false;
+            }
+        }
+        return true;
+    }
+
+    // Testing balls pays where it spares most of the rows; where it did not, it rests for ever
+    // longer. Whether it is tried decides about time alone: labels are the same either way.
+    void begin_filtering() {
+        const long k = n_clusters_;
+        const bool possible =
+            use_ == Use::fit && k >= 4 && k <= kMostFiltered && work_.d <= 64 && work_.n >= 8 * k;
+        const bool before = work_.filtering;
+        work_.filtering = possible && rest_ == 0;
+        if (possible && rest_ > 0) --rest_;
+        if (!work_.filtering) return;
+        block_.spread(work_.centers, work_.d, work_.spread);
+        if (!before) {
+            for (Balls<T>* balls : {&work_.tiles_in, &work_.groups_in}) {
+                std::fill(balls->owner.begin(), balls->owner.end(), -1);
+            }
+        }
+    }
+
+    void end_filtering() {
+        met_ = 1;
+        if (!work_.filtering) return;
+        double met = 0;
+        for (const Chunk& chunk : chunks_) met += chunk.met;
+        met_ = met / (double(work_.n) * double(n_clusters_));
+        pause_ = met_ > kWorthwhile ? std::min(2 * pause_ + 1, 63) : 0;
+        rest_ = pause_;
+    }
+
+    // Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum), over chunks in their order.
+    double inertia_from_sums(const T* centers) {
+        const long k = n_clusters_, d = work_.d;
+        sums_.assign(k * d, 0.0);
+        counts_.assign(k, 0);
+        double inertia = 0;
+        for (const Chunk& chunk : chunks_) {
+            for (long i = 0; i < k * d; ++i) sums_[i] += chunk.sums[i];
+            for (long j = 0; j < k; ++j) counts_[j] += chunk.counts[j];
+            inertia += chunk.squares;
+        }
+        for (long j = 0; j < k; ++j) {
+            double change = 0;
+            for (long f = 0; f < d; ++f) {
+                const double c = double(centers[j * d + f]);
+                change += c * (double(counts_[j]) * c - 2 * sums_[j * d + f]);
+            }
+            inertia += change;
+        }
+        return inertia;
+    }
+
+    double inertia_from_scores() const {
+        double inertia = 0;
+        for (const Chunk& chunk : chunks_) inertia += chunk.inertia;
+        return inertia;
+    }
+
+    template <typename Task>
+    void each_chunk(const Task& task) {
+        team_->run(int(chunks_.size()), [&](int c) { task(chunks_[c]); });
+    }
+
+    static constexpr long kAhead = 32;  // rows that are fetched before they are needed
+    static constexpr long kKids = Balls<T>::kids;
+
+    const Isa isa_;
+    const Block<T> block_;
+    long n_clusters_;
+    const Use use_;
+    int rest_ = 0, pause_ = 0;
+    double met_ = 1;
+    Work<T> work_;
+    std::vector<Chunk> chunks_;
+    std::vector<double> sums_;
+    std::vector<std::int64_t> counts_;
+    std::unique_ptr<Team> team_;
+    std::mutex mutex_;
+};
+
+}  // namespace lab

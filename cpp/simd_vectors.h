@@ -1,0 +1,100 @@
+// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. Included once per level.
+
+namespace lab {
+namespace LAB_ISA {
+
+template <typename T, typename Integer>
+struct Vectors {
+    typedef Integer Index;
+#if LAB_BYTES > 0
+    typedef T Values __attribute__((vector_size(LAB_BYTES)));
+    typedef Integer Integers __attribute__((vector_size(LAB_BYTES)));
+    typedef std::int32_t Labels __attribute__((vector_size(LAB_BYTES / sizeof(T) * 4), aligned(4)));
+    typedef signed char Flags __attribute__((vector_size(LAB_BYTES / sizeof(T))));
+    typedef double Wide __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
+    static constexpr int lanes = LAB_BYTES / sizeof(T);
+#else
+    typedef T Values;
+    typedef Integer Integers;
+    typedef double Wide;
+    static constexpr int lanes = 1;
+#endif
+};
+template <typename T>
+struct Lanes;
+template <>
+struct Lanes<double> : Vectors<double, std::int64_t> {};
+template <>
+struct Lanes<float> : Vectors<float, std::int32_t> {};
+
+// One lane of a vector, or the scalar itself.
+template <typename Vector>
+LAB_INLINE auto lane(const Vector& vector, int l) {
+#if LAB_BYTES > 0
+    return vector[l];
+#else
+    return vector;
+#endif
+}
+
+template <typename T>
+LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values) {
+#if LAB_BYTES > 0
+    return __builtin_convertvector(values, typename Lanes<T>::Wide);
+#else
+    return values;
+#endif
+}
+
+// Whether a lane is a near-tie or differs from the label that is stored for it.
+template <typename T>
+LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
+                    const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
+    using Integers = typename Lanes<T>::Integers;
+#if LAB_BYTES > 0
+    using Labels = typename Lanes<T>::Labels;
+    using Flags = typename Lanes<T>::Flags;
+    const Integers before =
+        __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
+    const Flags flags = __builtin_convertvector(near | (index != before), Flags);
+    std::uint64_t words[(sizeof(Flags) + 7) / 8] = {};
+    std::memcpy(words, &flags, sizeof(Flags));
+    std::uint64_t found = 0;
+    for (const std::uint64_t word : words) found |= word;
+    return found != 0;
+#else
+    return near || index != Integers(*stored);
+#endif
+}
+
+// Bytes of one vector's comparison: 0xff where it holds.
+template <typename T>
+struct Found {
+    static constexpr int lanes = Lanes<T>::lanes;
+    std::uint64_t words[(lanes + 7) / 8] = {};
+
+    LAB_MEMBER explicit Found(const typename Lanes<T>::Integers& mask) {
+#if LAB_BYTES > 0
+        const auto flags = __builtin_convertvector(mask, typename Lanes<T>::Flags);
+        std::memcpy(words, &flags, sizeof(flags));
+#else
+        words[0] = mask ? 0xff : 0;
+#endif
+    }
+
+    // Write the lanes that hold, from `first` on; return how many.
+    LAB_MEMBER long list(long first, std::int32_t* to) const {
+        long n = 0;
+        for (int w = 0; w < int(sizeof(words) / 8); ++w) {
+            if (words[w] == 0) continue;
+            for (int l = 0; l < 8 && l < lanes; ++l) {  // no branch: one place more or less
+                to[n] = std::int32_t(first + w * 8 + l);
+                n += words[w] >> (8 * l) & 1;
+            }
+        }
+        return n;
+    }
+};
+
+}  // namespace LAB_ISA
+}  // namespace lab
