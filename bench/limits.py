@@ -2,10 +2,10 @@
 
 ``python -m bench.limits [PRESET …]``. Multiply-adds per second and bytes read per second are
 measured with the very vectors that the kernel uses, for one thread and for all cores, in the
-same run as the kernel; the best of nine, because a limit is what can be reached. A pass over n rows, d features and k centers needs 2·n·k·d operations
-(‖c‖² − 2x·c: one multiply-add per pair and feature) and reads n·d values; the shares are those of
-a pass that meets every pair. Beside it: the same pass with balls of rows tested first, and how many
-of the pairs it looks at.
+same run as the kernel; the best of nine, because a limit is what can be reached. A pass over n
+rows, d features and k centers needs 2·n·k·d operations (‖c‖² − 2x·c: one multiply-add per pair
+and feature) and reads n·d values; the shares are those of a pass that meets every pair. Beside
+it: the same pass with balls of rows tested first, and how many of the pairs it looks at.
 """
 
 import sys

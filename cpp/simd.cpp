@@ -75,14 +75,16 @@ static std::unique_ptr<lab::Prepared<T>> transpose(const Array<T>& X, long n_clu
 template <typename T>
 static py::array_t<long> greedy(const Array<T>& X, long first, const Array<double>& draws,
                                 int n_threads) {
-    require(draws.ndim() == 2 && draws.shape(1) > 0, "greedy needs draws (rounds, candidates)");
+    require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= lab::kMostCandidates,
+            "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
     require(X.ndim() == 2 && first >= 0 && first < X.shape(0), "first must be a row of X");
-    const auto rows = transpose(X, draws.shape(0) + 1, n_threads, lab::Use::once);
+    const auto rows = transpose(X, draws.shape(0) + 1, n_threads, lab::Use::seeding);
+    const T* given = X.data();
     const double* draws_in = draws.data();
     std::vector<long> chosen;
     {
         py::gil_scoped_release nogil;
-        chosen = rows->greedy(first, draws_in, draws.shape(0), draws.shape(1));
+        chosen = rows->greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
     }
     return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
 }

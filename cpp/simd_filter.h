@@ -17,6 +17,12 @@ T margin(const Work<T>& work, double reach) {
     return T((2 * work.tolerance(reach) + floor) * 1.001);
 }
 
+template <typename T>
+T rounded_up(double square, long d) {
+    const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
+    return T(std::max(square * up, 64 * double(std::numeric_limits<T>::min())));
+}
+
 // Scores of `vectors` times `lanes` centers for one point. Here lanes are centers.
 template <typename T, int vectors>
 LAB_INLINE void score_point(const SpreadCenters<T>& centers, long d, const T* middle, long first,
@@ -137,40 +143,50 @@ inline long list_bits(std::uint32_t bits, const std::int32_t* ids, std::int32_t*
     return n;
 }
 
-// The ball around the mean of some tiles' rows, up to row `end`. Rounded upwards; never so small
-// that its square underflows.
+// The ball around the mean of a tile's first `count` rows. Rounded upwards; never so small that its
+// square underflows.
 template <typename T>
-void fit_ball(const Work<T>& work, long first_tile, long last_tile, long end, Balls<T>& balls,
-              long b) {
+void fit_ball(const Work<T>& work, long tile, long count, Balls<T>& balls, long b) {
     const long d = work.d, width = work.width, kids = Balls<T>::kids;
     T* middle = balls.middle_of(b, d);
+    double farthest = 0, distances[kWidest] = {};
     for (long f = 0; f < d; ++f) {
+        const T* x = work.tiles.data() + (tile * d + f) * width;
         double sum = 0;
-        for (long t = first_tile; t < last_tile; ++t) {
-            const T* x = work.tiles.data() + (t * d + f) * width;
-            const long count = std::min(width, end - t * width);
-            for (long l = 0; l < count; ++l) sum += double(x[l]);
-        }
-        middle[f * kids] = T(sum / double(std::min(last_tile * width, end) - first_tile * width));
-    }
-    double farthest = 0, distances[kWidest];
-    for (long t = first_tile; t < last_tile; ++t) {
-        std::fill_n(distances, width, 0.0);
-        for (long f = 0; f < d; ++f) {
-            const T* x = work.tiles.data() + (t * d + f) * width;
-            const double from = double(middle[f * kids]);
-            for (long l = 0; l < width; ++l) {
-                const double diff = double(x[l]) - from;
-                distances[l] += diff * diff;
-            }
-        }
-        for (long l = 0; l < std::min(width, end - t * width); ++l) {
-            farthest = std::max(farthest, distances[l]);
+        for (long l = 0; l < count; ++l) sum += double(x[l]);
+        middle[f * kids] = T(sum / double(count));
+        const double from = double(middle[f * kids]);
+        for (long l = 0; l < width; ++l) {
+            const double diff = double(x[l]) - from;
+            distances[l] += diff * diff;
         }
     }
-    const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
-    const double least = 64 * double(std::numeric_limits<T>::min());
-    balls.square[b] = T(std::max(farthest * up, least));
+    for (long l = 0; l < count; ++l) farthest = std::max(farthest, distances[l]);
+    balls.square[b] = rounded_up<T>(farthest, d);
+}
+
+// The ball around the first `count` balls of a parent.
+template <typename T>
+void fit_parent(const Balls<T>& of, long parent, long count, long d, Balls<T>& balls, long b) {
+    constexpr long kids = Balls<T>::kids;
+    T* middle = balls.middle_of(b, d);
+    double radius = 0, distances[kids] = {};
+    for (long f = 0; f < d; ++f) {
+        const T* m = of.middle.data() + (parent * d + f) * kids;
+        double sum = 0;
+        for (long i = 0; i < count; ++i) sum += double(m[i]);
+        middle[f * kids] = T(sum / double(count));
+        for (long i = 0; i < kids; ++i) {
+            const double diff = double(m[i]) - double(middle[f * kids]);
+            distances[i] += diff * diff;
+        }
+    }
+    for (long i = 0; i < count; ++i) {
+        const double own = std::sqrt(double(of.square[parent * kids + i]));
+        radius = std::max(radius, std::sqrt(distances[i]) + own);
+        balls.reach[b] = std::max(balls.reach[b], of.reach[parent * kids + i]);
+    }
+    balls.square[b] = rounded_up<T>(radius * radius, d);
 }
 
 // All centers, laid out for the balls.

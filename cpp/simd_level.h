@@ -5,57 +5,20 @@
 #include "simd_filter.h"
 //
 #include "simd_block.h"
+//
+#include "simd_nearest.h"
 
 namespace lab {
 namespace LAB_ISA {
-
-// Squared distances of one chunk to `group` candidates, by direct differences; each row's smaller
-// one of that and `nearest` is added to the candidate's total and, when asked, kept.
-template <typename T, int vectors, int group>
-void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, double* nearest,
-                    double* totals, bool keep) {
-    using L = Lanes<T>;
-    using Values = typename L::Values;
-    using Wide = typename L::Wide;
-    constexpr int lanes = L::lanes, width = vectors * lanes;
-    const long d = work.d;
-    Wide total[group] = {};
-    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
-        const T* tile = work.tiles.data() + t * width * d;
-        Values sums[group][vectors] = {};
-        for (long f = 0; f < d; ++f) {
-            LAB_UNROLL for (int c = 0; c < group; ++c) {
-                LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-                    const Values x = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
-                    const Values diff = x - candidates[c * d + f];
-                    sums[c][v] += diff * diff;
-                }
-            }
-        }
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            Wide* stored = reinterpret_cast<Wide*>(nearest + t * width + v * lanes);
-            const Wide before = *stored;
-            LAB_UNROLL for (int c = 0; c < group; ++c) {
-                const Wide distance = widen<T>(sums[c][v]);
-                const Wide smaller = distance < before ? distance : before;
-                total[c] += smaller;
-                if (keep) *stored = smaller;
-            }
-        }
-    }
-    for (int c = 0; c < group; ++c) {
-        totals[c] = 0;
-        for (int l = 0; l < lanes; ++l) totals[c] += lane(total[c], l);
-    }
-}
 
 template <typename T, int vectors, int panel>
 Block<T> make_block() {
     return {assign_tiles<T, vectors, panel>,
             spread_centers<T>,
             fit_ball<T>,
-            try_candidates<T, vectors, 1>,
-            try_candidates<T, vectors, 2>,
+            fit_parent<T>,
+            try_candidates<T, vectors>,
+            keep_candidate<T, vectors>,
             vectors * Lanes<T>::lanes,
             panel};
 }

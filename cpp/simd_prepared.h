@@ -20,7 +20,7 @@ namespace lab {
 
 // A fit comes back with other centers. A single look at the rows needs neither balls nor sums;
 // without balls every row meets every center.
-enum class Use { fit, without_balls, once };
+enum class Use { fit, without_balls, seeding, once };
 
 template <typename T>
 class Prepared {
@@ -39,9 +39,11 @@ public:
         work_.nearest.resize(n_tiles * block_.width);
         work_.reach.resize(n_tiles);
         const long n_families = cut(n_tiles);
+        if (use == Use::fit || use == Use::seeding) work_.order = choose_order(rows, n, d, k);
         if (use == Use::fit) {
-            work_.order = choose_order(rows, n, d, k);
             work_.families.resize((n_families + kKids - 1) / kKids, d);
+        }
+        if (use == Use::fit || use == Use::seeding) {
             work_.groups_in.resize(n_families, d);
             work_.tiles_in.resize(n_families * kKids, d);
         }
@@ -70,15 +72,14 @@ public:
         begin_filtering();
         each_chunk([&](Chunk& chunk) {
             block_.assign(work_, chunk);
-            if (use_ != Use::once && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
+            if (keeps_sums() && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
             const long first = chunk.first_tile * work_.width;
             for (long i = first; !kept && i < first + chunk.n_rows; ++i) {
                 labels[work_.given_as(i)] = work_.nearest[i];
             }
         });
         end_filtering();
-        return std::max(use_ == Use::once ? inertia_from_scores() : inertia_from_sums(centers),
-                        0.0);
+        return std::max(keeps_sums() ? inertia_from_sums(centers) : inertia_from_scores(), 0.0);
     }
 
     void add_sums(double* sums, std::int64_t* counts) const {
@@ -98,10 +99,11 @@ public:
 
     // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
     // passes its draw; the one that lowers the sum most is kept, the first of equals.
-    std::vector<long> greedy(long first, const double* draws, long n_rounds, long n_candidates) {
+    std::vector<long> greedy(const T* rows, long first, const double* draws, long n_rounds,
+                             long n_candidates) {
         std::lock_guard<std::mutex> lock(mutex_);
         const auto team = [this](const auto& task) { each_chunk(task); };
-        Seeding<T, decltype(team)> seeding(work_, chunks_, block_, n_candidates, team);
+        Seeding<T, decltype(team)> seeding(rows, work_, chunks_, block_, n_candidates, team);
         std::vector<long> chosen{first};
         seeding.keep(first);
         for (long r = 0; r < n_rounds; ++r) {
@@ -143,6 +145,8 @@ private:
         return n_families;
     }
 
+    bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
+
     void fill(Chunk& chunk, const T* rows) {
         const long width = work_.width, d = work_.d;
         for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
@@ -165,26 +169,26 @@ private:
             work_.reach[t] = std::sqrt(longest);
         }
         chunk.heavy = 64 * chunk.squares / double(chunk.n_rows);
-        if (use_ == Use::fit) fit_balls(chunk);
+        if (use_ == Use::fit || use_ == Use::seeding) fit_balls(chunk);
     }
 
     void fit_balls(Chunk& chunk) {
-        const long end = chunk.first_tile * work_.width + chunk.n_rows;
-        const auto fit = [&](Balls<T>& balls, long b, long first, long count) {
-            const long last = std::min(first + count, chunk.last_tile);
-            block_.fit_ball(work_, first, last, end, balls, b);
-            for (long t = first; t < last; ++t) {
-                balls.reach[b] = std::max(balls.reach[b], work_.reach[t]);
+        const long width = work_.width, n_tiles = chunk.last_tile - chunk.first_tile;
+        const long first = chunk.first_family * kKids * kKids;  // the slot of its first tile
+        for (long i = 0; i < n_tiles; ++i) {
+            block_.fit_ball(work_, chunk.first_tile + i, std::min(width, chunk.n_rows - i * width),
+                            work_.tiles_in, first + i);
+            work_.tiles_in.reach[first + i] = work_.reach[chunk.first_tile + i];
+        }
+        const auto fit_parents = [&](const Balls<T>& of, long slot, long n, Balls<T>& balls) {
+            for (long i = 0; i < n; i += kKids) {
+                const long parent = (slot + i) / kKids;
+                block_.fit_parent(of, parent, std::min(kKids, n - i), work_.d, balls, parent);
             }
         };
-        const long families = chunk.first_family, groups = families * kKids, tiles = groups * kKids;
-        for (long t = chunk.first_tile, i = 0; t < chunk.last_tile; ++t, ++i) {
-            fit(work_.tiles_in, tiles + i, t, 1);
-            if (i % kKids == 0) fit(work_.groups_in, groups + i / kKids, t, kKids);
-            if (i % (kKids * kKids) == 0) {
-                fit(work_.families, families + i / (kKids * kKids), t, kKids * kKids);
-            }
-        }
+        const long n_groups = (n_tiles + kKids - 1) / kKids;
+        fit_parents(work_.tiles_in, first, n_tiles, work_.groups_in);
+        if (use_ == Use::fit) fit_parents(work_.groups_in, first / kKids, n_groups, work_.families);
     }
 
     // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A

@@ -14,29 +14,30 @@ namespace lab {
 template <typename T, typename Team>
 class Seeding {
 public:
-    Seeding(const Work<T>& work, const std::vector<Chunk>& chunks, const Block<T>& block,
-            long n_candidates, Team team)
-        : work_(work),
+    Seeding(const T* given, const Work<T>& work, const std::vector<Chunk>& chunks,
+            const Block<T>& block, long n_candidates, Team team)
+        : given_(given),
+          work_(work),
           chunks_(chunks),
           block_(block),
           team_(team),
-          stride_(n_candidates + 1),
+          stride_(n_candidates),
           sums_(chunks.size()),
-          trials_(chunks.size() * stride_),
-          candidates_(stride_ * work.d) {
+          trials_(chunks.size() * n_candidates),
+          rests_(chunks.size()),
+          candidates_(n_candidates * work.d) {
         const long padded = (work.n + work.width - 1) / work.width * work.width;
-        nearest_.resize(padded);
-        std::fill_n(nearest_.data(), padded, 0.0);
-        std::fill_n(nearest_.data(), work.n, std::numeric_limits<double>::infinity());
+        nearest_.resize(work.n, padded, long(work.tiles_in.owner.size()),
+                        long(work.groups_in.owner.size()), !work.order.empty());
     }
 
     // Make a row a center.
     void keep(long row) {
         copy(row, 0);
         team_([&](Chunk& chunk) {
-            block_.try_one(work_, chunk, candidates_.data(), nearest_.data(), &sums_[index(chunk)],
-                           true);
+            sums_[index(chunk)] = block_.keep_candidate(work_, chunk, candidates_.data(), nearest_);
         });
+        if (!work_.order.empty()) team_([&](Chunk& chunk) { sum_as_given(chunk); });
     }
 
     // Of the rows at which the running sum passes each draw, the one that lowers the sum most; the
@@ -50,12 +51,13 @@ public:
             rows[c] = row_passing(draws[c] * total);
             copy(rows[c], c);
         }
-        copy(rows[0], n_candidates);  // they are tried by twos
         team_([&](Chunk& chunk) {
-            for (long c = 0; c < n_candidates; c += 2) {
-                block_.try_two(work_, chunk, &candidates_[c * work_.d], nearest_.data(),
-                               &trials_[index(chunk) * stride_ + c], false);
-            }
+            // Where balls spare little they rest for some rounds; sums do not depend on that.
+            int& rest = rests_[index(chunk)];
+            const double met =
+                block_.try_candidates(work_, chunk, candidates_.data(), n_candidates, nearest_,
+                                      rest == 0, &trials_[index(chunk) * stride_]);
+            rest = rest > 0 ? rest - 1 : met > kWorthwhile ? kRest : 0;
         });
         long best = 0;
         double lowest = std::numeric_limits<double>::infinity();
@@ -74,11 +76,26 @@ private:
     long index(const Chunk& chunk) const { return &chunk - chunks_.data(); }
 
     void copy(long row, long c) {
-        const T* x = work_.row_at(row);
-        for (long f = 0; f < work_.d; ++f) candidates_[c * work_.d + f] = x[f * work_.width];
+        std::copy_n(given_ + row * work_.d, work_.d, &candidates_[c * work_.d]);
+    }
+
+    // Draws count on the rows as they were given; as many of them belong to each chunk.
+    void sum_as_given(const Chunk& chunk) {
+        const double* distances = nearest_.as_given.data() + chunk.first_tile * work_.width;
+        double sums[8] = {};  // side by side: eight times as fast as one
+        long i = 0;
+        for (; i + 8 <= chunk.n_rows; i += 8) {
+            for (int l = 0; l < 8; ++l) sums[l] += distances[i + l];
+        }
+        double sum = 0;
+        for (; i < chunk.n_rows; ++i) sum += distances[i];
+        for (const double part : sums) sum += part;
+        sums_[index(chunk)] = sum;
     }
 
     long row_passing(double target) const {
+        const double* distances =
+            work_.order.empty() ? nearest_.squares.data() : nearest_.as_given.data();
         double running = 0;
         for (std::size_t c = 0; c < chunks_.size(); ++c) {
             if (running + sums_[c] <= target) {
@@ -87,21 +104,23 @@ private:
             }
             const long first = chunks_[c].first_tile * work_.width;
             for (long i = first; i < first + chunks_[c].n_rows; ++i) {
-                running += nearest_[i];
+                running += distances[i];
                 if (running > target) return i;
             }
         }
         return work_.n - 1;
     }
 
+    const T* given_;  // the caller's rows, in their own order
     const Work<T>& work_;
     const std::vector<Chunk>& chunks_;
     const Block<T>& block_;
     Team team_;
     const long stride_;
     std::vector<double> sums_, trials_;
+    std::vector<int> rests_;  // of each chunk: rounds without balls
     std::vector<T> candidates_;
-    Aligned<double> nearest_;
+    Nearest<T> nearest_;
 };
 
 }  // namespace lab

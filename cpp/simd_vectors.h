@@ -82,6 +82,15 @@ struct Found {
 #endif
     }
 
+    // A bit for each lane that holds.
+    LAB_MEMBER std::uint32_t bits() const {
+        std::uint32_t found = 0;
+        for (int l = 0; l < lanes; ++l) {
+            found |= std::uint32_t(words[l / 8] >> (8 * (l % 8)) & 1) << l;
+        }
+        return found;
+    }
+
     // Write the lanes that hold, from `first` on; return how many.
     LAB_MEMBER long list(long first, std::int32_t* to) const {
         long n = 0;

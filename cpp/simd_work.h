@@ -19,6 +19,8 @@ namespace lab {
 constexpr long kWidest = 128;         // rows of a tile at most
 constexpr long kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
 constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
+constexpr int kRest = 8;              // rounds of the seeding in which balls rest then
+constexpr long kMostCandidates = 32;  // of one round of the seeding
 constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
 
 // Centers as the routines read them. All values are −2c, so that a score ‖c‖² − 2x·c is a chain of
@@ -218,15 +220,50 @@ using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
 template <typename T>
 using Spread = void (*)(const Centers<T>& centers, long d, SpreadCenters<T>& to);
 
-// Put a ball around the rows of some tiles, none beyond row `end`.
+// Put a ball around the first rows of a tile, or around the first balls of a parent.
 template <typename T>
-using FitBall = void (*)(const Work<T>& work, long first_tile, long last_tile, long end,
-                         Balls<T>& balls, long b);
+using FitBall = void (*)(const Work<T>& work, long tile, long count, Balls<T>& balls, long b);
+template <typename T>
+using FitParent = void (*)(const Balls<T>& of, long parent, long count, long d, Balls<T>& balls,
+                           long b);
 
-// Measure one candidate center, or two at a time, for the seeding.
+// What the seeding keeps: squared distances to the nearest center so far.
 template <typename T>
-using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk, const T* candidates,
-                               double* nearest, double* totals, bool keep);
+struct Nearest {
+    // Of balls, in their slots.
+    struct Slots {
+        std::vector<double> sums, most;  // of their rows: the sum of distances, and the largest
+        Aligned<T> limits;               // a candidate as far from the middle changes nothing
+
+        void resize(long n) {
+            sums.assign(n, 0.0);
+            most.assign(n, 0.0);
+            limits.resize(n);
+            std::fill_n(limits.data(), n, std::numeric_limits<T>::infinity());
+        }
+    };
+    Aligned<double> squares;   // (n_tiles · width,): of each row; zero beyond n
+    Aligned<double> as_given;  // (n,): the same where rows are put in order
+    Slots tiles, groups;
+
+    void resize(long n, long padded, long n_tiles, long n_groups, bool ordered) {
+        if (ordered) as_given.resize(n);
+        squares.resize(padded);
+        std::fill_n(squares.data(), padded, 0.0);
+        std::fill_n(squares.data(), n, std::numeric_limits<double>::infinity());
+        tiles.resize(n_tiles);
+        groups.resize(n_groups);
+    }
+};
+
+// Measure up to kMostCandidates candidates for the seeding, and keep one.
+template <typename T>
+using TryCandidates = double (*)(const Work<T>& work, const Chunk& chunk, const T* candidates,
+                                 long count, const Nearest<T>& nearest, bool testing,
+                                 double* totals);
+template <typename T>
+using KeepCandidate = double (*)(const Work<T>& work, const Chunk& chunk, const T* candidate,
+                                 Nearest<T>& nearest);
 
 // The routines of one instruction set, with the tile width and panel they were made for.
 template <typename T>
@@ -234,7 +271,9 @@ struct Block {
     AssignTiles<T> assign;
     Spread<T> spread;
     FitBall<T> fit_ball;
-    TryCandidates<T> try_one, try_two;
+    FitParent<T> fit_parent;
+    TryCandidates<T> try_candidates;
+    KeepCandidate<T> keep_candidate;
     long width, panel;
 };
 

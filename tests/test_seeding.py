@@ -172,6 +172,19 @@ def test_greedy_in_numpy_and_in_the_flagship_choose_the_same_rows(n, d, k, kind)
         assert flagship.greedy(rows, 0, draws, n_threads).tolist() == greedy_rows(rows, 0, draws)
 
 
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize(("n", "d", "k"), [(5000, 2, 9), (2100, 3, 20), (16_250, 10, 25)])
+def test_greedy_chooses_the_same_rows_where_it_puts_them_in_another_order(n, d, k, kind):
+    rng = np.random.default_rng(n)
+    points = rng.normal(scale=10, size=(k, d))
+    rows = (points[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(kind)
+    draws = rng.random((k - 1, 2 + int(np.log(k))))
+    for given in (rows, rows[np.argsort(rows[:, 0], kind="stable")]):
+        expected = greedy_rows(given, 3, draws)
+        for n_threads in (1, 2):
+            assert load_kernel("cpp-simd").greedy(given, 3, draws, n_threads).tolist() == expected
+
+
 def test_greedy_on_copies_of_one_row_chooses_rows_by_their_draws():
     rows, draws = np.ones((10, 2)), np.array([[0.35, 0.1], [0.99, 0.5]])
     flagship = load_kernel("cpp-simd")
