@@ -7,6 +7,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
@@ -61,6 +62,36 @@ static void update(const lab::Prepared<T>& rows, const Array<std::int32_t>& labe
     rows.update(labels_in, sums_inout, counts_inout);
 }
 
+// From differences in double. Eight sums side by side hide the latency of the additions, and short
+// blocks keep their rounding small.
+template <typename T>
+static double direct_inertia(const Array<T>& X, const Array<T>& centers,
+                             const Array<std::int32_t>& labels) {
+    require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
+                X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
+            "inertia needs X (n, d), centers (k, d) and labels (n,)");
+    const T* x = X.data();
+    const T* center = centers.data();
+    const std::int32_t* label = labels.data();
+    const long n = X.shape(0), d = X.shape(1), k = centers.shape(0);
+    py::gil_scoped_release nogil;
+    double total = 0;
+    for (long first = 0; first < n; first += 1024) {
+        double sums[8] = {};
+        for (long i = first; i < std::min(first + 1024, n); ++i) {
+            if (label[i] < 0 || label[i] >= k) throw std::invalid_argument("a label is no cluster");
+            double distance = 0;
+            for (long f = 0; f < d; ++f) {
+                const double diff = double(x[i * d + f]) - double(center[label[i] * d + f]);
+                distance += diff * diff;
+            }
+            sums[i % 8] += distance;
+        }
+        for (const double sum : sums) total += sum;
+    }
+    return total;
+}
+
 template <typename T>
 static std::unique_ptr<lab::Prepared<T>> transpose(const Array<T>& X, long n_clusters,
                                                    int n_threads, lab::Use use) {
@@ -94,6 +125,7 @@ static void bind(py::module_& module, const char* name) {
     using Rows = lab::Prepared<T>;
     py::class_<Rows>(module, name, "Rows transposed into tiles, with their running sums.")
         .def_property_readonly("isa", &Rows::isa, "The instruction set that computes.")
+        .def_property_readonly("changed", &Rows::changed, "Labels that the last pass changed.")
         .def_property_readonly("met", &Rows::met,
                                "Share of all pairs of row and center that the last pass met.")
         .def_property_readonly("rescored", &Rows::rescored,
@@ -133,6 +165,9 @@ static void bind(py::module_& module, const char* name) {
         py::arg("rows"), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
         py::arg("sums").noconvert(), py::arg("counts").noconvert(),
         "Both steps in one pass; return the inertia.");
+    module.def("inertia", &direct_inertia<T>, py::arg("X").noconvert(),
+               py::arg("centers").noconvert(), py::arg("labels").noconvert(),
+               "Return the sum of squared distances to the chosen centers, by differences.");
     module.def("greedy", &greedy<T>, py::arg("X").noconvert(), py::arg("first"),
                py::arg("draws").noconvert(), py::arg("n_threads"),
                "Return the rows that greedy k-means++ chooses with these draws from [0, 1).");

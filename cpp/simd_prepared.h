@@ -67,16 +67,14 @@ public:
             for (Chunk& chunk : chunks_) chunk.stale = true;
         }
         kept = kept && hold(labels);
-        work_.labels = labels;
+        work_.labels = kept ? labels : nullptr;
         work_.centers.set(centers, k, work_.d, block_.panel);
         begin_filtering();
         each_chunk([&](Chunk& chunk) {
+            chunk.changed = 0;
             block_.assign(work_, chunk);
             if (keeps_sums() && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
-            const long first = chunk.first_tile * work_.width;
-            for (long i = first; !kept && i < first + chunk.n_rows; ++i) {
-                labels[work_.given_as(i)] = work_.nearest[i];
-            }
+            if (!kept) overwrite(chunk, labels);
         });
         end_filtering();
         return std::max(keeps_sums() ? inertia_from_sums(centers) : inertia_from_scores(), 0.0);
@@ -119,6 +117,12 @@ public:
     long rescored() const {
         long sum = 0;
         for (const Chunk& chunk : chunks_) sum += chunk.rescored;
+        return sum;
+    }
+    // Labels that the last pass changed.
+    long changed() const {
+        long sum = 0;
+        for (const Chunk& chunk : chunks_) sum += chunk.changed;
         return sum;
     }
     // Of the last pass: the share of all pairs of a row and a center that were looked at.
@@ -201,6 +205,16 @@ private:
             }
         }
         return true;
+    }
+
+    void overwrite(Chunk& chunk, std::int32_t* labels) const {
+        const long first = chunk.first_tile * work_.width;
+        chunk.changed = 0;
+        for (long i = first; i < first + chunk.n_rows; ++i) {
+            std::int32_t& label = labels[work_.given_as(i)];
+            chunk.changed += label != work_.nearest[i];
+            label = work_.nearest[i];
+        }
     }
 
     // Testing balls pays where it spares most of the rows; where it did not, it rests for ever

@@ -104,6 +104,7 @@ struct Chunk {
     double heavy = 0;          // a row longer than this never leaves a sum by subtraction
     long moved = 0;            // rows that changed cluster since the chunk was last summed in full
     bool stale = true;         // sum in full before the sums are used
+    long changed = 0;          // labels, in the last pass
     long rescored = 0;         // near-ties decided by direct differences
     double inertia = 0;        // of the last pass, where all centers were met and no sums kept
     double met = 0;            // rows times centers that they were scored against, last pass
@@ -123,7 +124,7 @@ struct Work {
     Balls<T> tiles_in, groups_in, families;
     Centers<T> centers;
     SpreadCenters<T> spread;         // where balls are tested
-    std::int32_t* labels = nullptr;  // (n,): the caller's
+    std::int32_t* labels = nullptr;  // (n,): the caller's, where changes alone are written
     bool filtering = false;          // balls are tested before rows
 
     // The features of a row lie `width` apart from here on.
@@ -177,7 +178,8 @@ struct Work {
         const std::int32_t before = nearest[row];
         if (label == before) return;
         nearest[row] = label;
-        labels[given_as(row)] = label;
+        if (labels) labels[given_as(row)] = label;
+        ++chunk.changed;
         if (chunk.stale) return;
         ++chunk.moved;
         const T* x = row_at(row);

@@ -16,7 +16,6 @@ from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.kernel import Kernel
-from kmeans_lab.partial import direct_inertia
 from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction
@@ -191,15 +190,14 @@ def _lloyd(
     old, new = centers, np.empty_like(centers)
     means = _Means(crew, plan.empty, rng)
     crew.labels.fill(-1)
+    crew.counting = plan.rule.needs_changed or plan.watched
     changed = -1
     seen: list[Iteration] = []
     for n_iter in range(1, plan.max_iter + 1):
-        if plan.rule.needs_changed or plan.watched:
-            before = crew.labels.copy()
         inertia = crew.step(read_only(old))
         watch.lap_step(*crew.step_seconds())
-        if plan.rule.needs_changed or plan.watched:
-            changed = int(np.count_nonzero(crew.labels != before))
+        if crew.counting:
+            changed = crew.changed()
         means.write(old, new)
         called_off = False
         if plan.watched:
@@ -215,7 +213,7 @@ def _lloyd(
     if not np.array_equal(old, new):
         crew.assign(read_only(old))
     labels = crew.labels.copy()
-    inertia = direct_inertia(crew.rows, old, labels)
+    inertia = crew.inertia(old, labels)
     watch.lap("finish")
     return _Run(old, labels, inertia, n_iter, fired, stop, seen)
 

@@ -18,13 +18,20 @@ counts    (n_clusters,)              int64
 The caller owns every array. Sums *add*: ``update(A); update(B)`` equals ``update(A ∪ B)``, so
 blocks, threads and processes all use the same two functions. ``assign`` doubles as predict.
 
-Two more functions are optional, and only where a published benchmark shows that they pay:
+Three more functions are optional, and only where a published benchmark shows that they pay:
 
 ``prepare(X, n_clusters, n_threads) -> rows``
     Called once per chunk and fit. What it returns is handed to the other functions in place of
     the chunk: a transposed copy, row norms, bounds, a thread team.
 ``assign_update(rows, centers, labels, sums, counts) -> float``
     Both steps in one pass; ``labels`` holds the previous labels on entry (−1: none).
+``inertia(X, centers, labels) -> float``
+    The sum of squared distances to the chosen centers, from differences in float64, which ends
+    every fit; X is no prepared copy. A million rows of two features: 1.1 ms instead of NumPy's 8.7.
+
+What ``prepare`` returns may tell two things about the last pass: ``changed``, how many labels it
+changed (a rule that counts them then needs no copy of the labels), and ``rescored``, how many
+near-ties were decided by direct differences since the rows were prepared.
 """
 
 from typing import Any, Protocol, TypeAlias

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Kernel, Labels
-from kmeans_lab.partial import Partials, chunk_bounds
+from kmeans_lab.partial import Partials, chunk_bounds, direct_inertia
 from kmeans_lab.registry import KernelSpec
 
 Array = NDArray[np.floating[Any]]
@@ -59,6 +59,13 @@ class Chunks:
         """Count the near-ties that the kernel has decided by direct differences, if it says so."""
         return sum(getattr(chunk, "rescored", 0) for _, chunk, *_ in self._slots)
 
+    def changed(self) -> int | None:
+        """Count the labels that the last step changed, if the kernel does."""
+        prepared: list[Any] = [chunk for _, chunk, *_ in self._slots]
+        if not all(hasattr(chunk, "changed") for chunk in prepared):
+            return None
+        return sum(chunk.changed for chunk in prepared)
+
     def assign(self, centers: Array) -> None:
         """Overwrite the labels of these chunks."""
         for _, chunk, labels, _, _ in self._slots:
@@ -83,7 +90,15 @@ class Chunks:
 
 
 class Crew:
-    """Labels, slots and their total; this class computes in the calling thread."""
+    """Labels, slots and their total; this class computes in the calling thread.
+
+    With ``counting``, ``changed`` tells after each step how many labels it changed: the kernel
+    counts where it can (``counted``), which spares a copy of the labels.
+    """
+
+    counting = False
+    counted = False
+    _before: Labels | None = None
 
     def __init__(
         self, kernel: Kernel, spec: KernelSpec, rows: Array, n_clusters: int, n_threads: int
@@ -96,6 +111,7 @@ class Crew:
         self.kernel_threads = n_threads if own else 1
         self._total = Partials.empty(1, n_clusters, n_features)
         self.sums, self.counts = self._total.sums[0], self._total.counts[0]
+        self._inertia = getattr(kernel, "inertia", direct_inertia)
         self._start(kernel, rows, n_clusters)
 
     def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
@@ -108,6 +124,7 @@ class Crew:
             )
             for share in self.shares()
         ]
+        self.counted = all(team.changed() is not None for team in self._teams)
 
     def shares(self) -> list[range]:
         """Give every worker a run of neighbouring chunks."""
@@ -117,9 +134,16 @@ class Crew:
     def step(self, centers: Array) -> float:
         """Assign and update; fill labels, sums and counts, return the inertia."""
         self.partials.clear()
+        self._before = self.labels.copy() if self.counting and not self.counted else None
         self._run("assign_update", centers)
         self.partials.add_up(self._total)
         return float(np.add.reduce(self.partials.inertia))
+
+    def changed(self) -> int:
+        """Count the labels that the last step changed; needs ``counting`` before it."""
+        if self._before is None:
+            return sum(team.changed() or 0 for team in self._teams)
+        return int(np.count_nonzero(self.labels != self._before))
 
     def step_seconds(self) -> tuple[float, float]:
         """Seconds of the last step in assign and in update, added over all workers."""
@@ -129,6 +153,10 @@ class Crew:
     def assign(self, centers: Array) -> None:
         """Overwrite the labels."""
         self._run("assign", centers)
+
+    def inertia(self, centers: Array, labels: Labels) -> float:
+        """Sum the squared distances to the chosen centers, from differences in float64."""
+        return float(self._inertia(self.rows, centers, labels))
 
     def rescored(self) -> int:
         """Count the near-ties that the kernel has decided by direct differences so far."""

@@ -111,6 +111,14 @@ def test_history_holds_centers_inertia_and_changed_labels(kernel_name):
     np.testing.assert_array_equal(result.history[-1].centers, result.centers)
 
 
+def test_labels_are_counted_anew_in_every_repetition(kernel_name):
+    starts = iter([X[:4], X[4:8], X[8:12]])
+    seen = []
+    kmeans(X, 4, kernel=kernel_name, init=lambda *_: next(starts), n_init=3, callback=seen.append)
+    firsts = [iteration.changed for iteration in seen if iteration.n_iter == 1]
+    assert firsts == [len(X)] * 3
+
+
 def test_the_callback_sees_what_the_history_keeps():
     seen = []
     result = fit(history=True, callback=seen.append)

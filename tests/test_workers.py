@@ -12,7 +12,13 @@ import pytest
 from helpers import FIVE_CHUNKS, assert_same_fit, cloud, frozen, prepared, some_rows
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
-from kmeans_lab.partial import MAX_CHUNKS, MIN_CHUNK_ROWS, Partials, chunk_bounds
+from kmeans_lab.partial import (
+    MAX_CHUNKS,
+    MIN_CHUNK_ROWS,
+    Partials,
+    chunk_bounds,
+    direct_inertia,
+)
 from kmeans_lab.registry import KernelSpec
 from kmeans_lab.workers import available_cores, resolve_threads
 
@@ -64,6 +70,24 @@ def test_cleared_partials_are_ready_to_be_added_to():
     partials.clear()
     assert not partials.sums.any()
     assert not partials.counts.any()
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_inertia_is_the_sum_of_squared_differences_compiled_or_not(kind):
+    rows = np.random.default_rng(0).integers(-50, 50, size=(3001, 7)).astype(kind)
+    labels = np.arange(3001, dtype=np.int32) % 5
+    centers = rows[:5].copy()
+    exact = int(((rows.astype(int) - centers.astype(int)[labels]) ** 2).sum())
+    assert direct_inertia(rows, centers, labels) == exact  # integers: exact in any order
+    assert load_kernel("cpp-simd").inertia(rows, centers, labels) == exact
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 2**31 - 1])
+def test_inertia_refuses_a_label_that_is_no_cluster(wrong):
+    labels = np.zeros(40, np.int32)
+    labels[17] = wrong
+    with pytest.raises((ValueError, IndexError)):
+        load_kernel("cpp-simd").inertia(np.zeros((40, 2)), np.zeros((5, 2)), labels)
 
 
 def test_every_row_is_assigned_in_every_mode():
