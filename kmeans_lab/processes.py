@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.partial import Partials
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
-from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, read_only
+from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, one_blas_thread, read_only
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
 _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
@@ -221,6 +221,8 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     try:
         name, block_name, layout, bounds, share, n_threads = pipe.recv()
         block = _Block(block_name)
+        if KERNELS[name].blas:
+            one_blas_thread()  # for as long as this process lives
         _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over

@@ -40,6 +40,8 @@ class KernelSpec:
         "own": it brings its own threads and takes ``n_threads`` in ``prepare``.
     whole : bool
         It is handed all rows at once instead of chunks. Always so with ``threading="own"``.
+    blas : bool
+        Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
     compiles_on_first_call : bool
         The first call with a new dtype compiles; benchmarks warm it up first.
     """
@@ -51,6 +53,7 @@ class KernelSpec:
     dtypes: tuple[str, ...] = _FLOATS
     threading: Threading = "nogil"
     whole: bool = False
+    blas: bool = False
     compiles_on_first_call: bool = False
 
 
@@ -73,6 +76,7 @@ KERNELS: dict[str, KernelSpec] = {
         summary="vectorised NumPy: a blocked matrix product",
         requires=("numpy",),
         remedy="pip install numpy",
+        blas=True,
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",

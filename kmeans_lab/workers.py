@@ -7,6 +7,8 @@ crews differ in nothing else: same chunks, same kernel functions, slots added in
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import cache
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -64,7 +66,7 @@ class Chunks:
         prepared: list[Any] = [chunk for _, chunk, *_ in self._slots]
         if not all(hasattr(chunk, "changed") for chunk in prepared):
             return None
-        return sum(chunk.changed for chunk in prepared)
+        return sum(int(chunk.changed) for chunk in prepared)
 
     def assign(self, centers: Array) -> None:
         """Overwrite the labels of these chunks."""
@@ -112,6 +114,8 @@ class Crew:
         self._total = Partials.empty(1, n_clusters, n_features)
         self.sums, self.counts = self._total.sums[0], self._total.counts[0]
         self._inertia = getattr(kernel, "inertia", direct_inertia)
+        self._limits = ExitStack()
+        self._blas = spec.blas
         self._start(kernel, rows, n_clusters)
 
     def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
@@ -169,6 +173,8 @@ class Crew:
         """Let go of threads and processes; ``kill`` does not wait for their work."""
 
     def __enter__(self) -> Self:
+        if self._blas:
+            self._limits.enter_context(one_blas_thread())
         return self
 
     def __exit__(
@@ -178,6 +184,7 @@ class Crew:
         traceback: TracebackType | None,
     ) -> None:
         self.close(kill=error is not None)
+        self._limits.close()
 
 
 class ThreadCrew(Crew):
@@ -200,6 +207,23 @@ class ThreadCrew(Crew):
     def close(self, *, kill: bool = False) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=kill)
+
+
+@cache
+def _pools() -> Any:
+    """Return what controls the thread pools of the libraries that are loaded; found once: 1 ms."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> Any:
+    """Return a context in which BLAS computes in the thread that calls it.
+
+    Otherwise a fit with n_threads=1 would keep every core busy, one with two threads four; and
+    threads that share a product may round it differently.
+    """
+    return _pools().limit(limits=1, user_api="blas")
 
 
 def read_only(array: Array) -> Array:
