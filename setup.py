@@ -13,6 +13,8 @@ from glob import glob
 from Cython.Build import cythonize
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 march = os.environ.get("KMEANS_LAB_MARCH", "")
 optimise = ["/O2"] if sys.platform == "win32" else ["-O3"]
@@ -34,7 +36,24 @@ def tiled(name, *options):
         depends=["kmeans_lab/_cy_tiled.pxi"],
         define_macros=[("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')],
         extra_compile_args=options,
+        # A compiler that does not take these flags leaves the kernel with the other modules.
+        optional=name != "baseline",
     )
+
+
+class Build(build_ext):
+    """Builds the flagship without vectors where the compiler does not take them as written."""
+
+    def build_extension(self, extension):
+        """Build one module, if need be by its portable code."""
+        try:
+            super().build_extension(extension)
+        except CompileError:
+            if not extension.name.endswith("._simd_kernel"):
+                raise
+            self.warn(f"{extension.name}: no vectors with this compiler; building portable code")
+            extension.define_macros.append(("LAB_PORTABLE", None))
+            super().build_extension(extension)
 
 
 tiled_levels = [tiled("baseline")]
@@ -77,6 +96,7 @@ setup(
             build_dir="build",
         ),
     ],
+    cmdclass={"build_ext": Build},
     # Always: an extension left over from other flags would otherwise pass for up to date.
     options={"build_ext": {"force": True}},
 )

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -22,6 +23,11 @@ namespace py = pybind11;
 
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
+
+static bool signal_came() {
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+}
 
 static void require(bool fits, const char* rule) {
     if (!fits) throw std::invalid_argument(rule);
@@ -100,7 +106,7 @@ static std::unique_ptr<lab::Prepared<T>> transpose(const Array<T>& X, long n_clu
     const T* rows = X.data();
     const long n = X.shape(0), d = X.shape(1);
     py::gil_scoped_release nogil;
-    return std::make_unique<lab::Prepared<T>>(rows, n, d, n_clusters, n_threads, use);
+    return std::make_unique<lab::Prepared<T>>(rows, n, d, n_clusters, n_threads, use, signal_came);
 }
 
 template <typename T>
@@ -204,6 +210,13 @@ static void bind(py::module_& module, const char* name) {
 
 PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            std::rethrow_exception(error);
+        } catch (const lab::Interrupted&) {
+            // What the signal's handler raised is set already.
+        }
+    });
     bind<double>(module, "Rows64");
     bind<float>(module, "Rows32");
     module.def(

@@ -207,7 +207,7 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
         }
         t = std::min(t, chunk.last_tile);
         const double rows = double((t - chunk.first_tile) * width);
-        if (chunk.met > kWorthwhile * rows * double(k)) return t;
+        if (chunk.met > kWorthwhile * rows * double(k) || work.patience->over()) return t;
     }
     return chunk.last_tile;
 }
@@ -223,6 +223,7 @@ void assign_tiles(Work<T>& work, Chunk& chunk) {
     typename Lanes<T>::Wide scores{};
     chunk.inertia = chunk.squares;
     for (long t = first; t < chunk.last_tile; ++t) {
+        if (t % kTilesPerLook == 0 && work.patience->over()) return;
         Best<T, vectors> all;
         score_all<T, vectors, panel>(work.tiles.data() + t * width * work.d, work.centers, work.d,
                                      all);

@@ -58,7 +58,7 @@ LAB_INLINE long survivors(const SpreadCenters<T>& centers, long k, const T* scor
         const Values above = *reinterpret_cast<const Values*>(scores + j) - base;
         const Values limit = *reinterpret_cast<const Values*>(apart + j) * square;
         const auto out = (above > Values{}) & (above * above > limit);
-        n += Found<T>(~out).list(j, found + n);
+        n += Found<T>(opposite(out)).list(j, found + n);
     }
     while (n > 0 && found[n - 1] >= k) --n;  // padding
     return n;
@@ -128,7 +128,7 @@ void test_kids(const Work<T>& work, const Balls<T>& balls, long parent, const st
                 const Integers apart_enough =
                     (size > Values{}) & (size * size > square * apart[ids[b]]);
                 const Integers bit_b = Integers{} + (Index(1) << b);
-                out |= apart_enough & (above > Values{} ? bit_b : bit_a);
+                out |= apart_enough ? (above > Values{} ? bit_b : bit_a) : Integers{};
             }
         }
         const std::uint32_t all = std::uint32_t((std::uint64_t(1) << n) - 1);

@@ -30,7 +30,8 @@
 #define LAB_LOWEST_BIT(word) __builtin_ctzll(word)
 #define LAB_PREFETCH(address) __builtin_prefetch(address)
 #else
-#define LAB_LOWEST_BIT(word) 0  // words have one byte there
+#define LAB_LOWEST_BIT(word) lab::lowest_bit(word)
+#define LAB_PREFETCH(address) static_cast<void>(address)
 #endif
 // Keeps running values out of registers while a large panel is summed. gcc 12 would otherwise put
 // the rows on the stack, across cache lines: 64 % of the peak for 64 features.
@@ -40,8 +41,9 @@
 #define LAB_TO_MEMORY(a, b, c)
 #endif
 
+// LAB_PORTABLE: the build found that this compiler does not take vectors as they are written here.
 #define LAB_ISA baseline
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(LAB_PORTABLE)
 #define LAB_BYTES 16
 #else
 #define LAB_BYTES 0
@@ -50,7 +52,7 @@
 #undef LAB_ISA
 #undef LAB_BYTES
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(LAB_PORTABLE)
 #define LAB_DISPATCHES 1
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")

@@ -54,7 +54,7 @@ LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Neares
         }
         const Values limit =
             *reinterpret_cast<const Values*>(slots.limits.data() + parent * kids + i);
-        bits |= Found<T>(~(sum >= limit)).bits() << i;  // near where a value is not a number
+        bits |= Found<T>(opposite(sum >= limit)).bits() << i;  // near where a value is not a number
     }
     return bits;
 }

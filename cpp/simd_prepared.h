@@ -12,6 +12,7 @@
 
 #include "simd_levels.h"
 #include "simd_order.h"
+#include "simd_patience.h"
 #include "simd_seeding.h"
 #include "simd_team.h"
 #include "simd_work.h"
@@ -25,15 +26,17 @@ enum class Use { fit, without_balls, seeding, once };
 template <typename T>
 class Prepared {
 public:
-    Prepared(const T* rows, long n, long d, long k, int n_threads, Use use)
+    Prepared(const T* rows, long n, long d, long k, int n_threads, Use use, bool (*signal_came)())
         : isa_(chosen_isa()),
           block_(choose_block<T>(isa_, d, k)),
           n_clusters_(k),
           use_(use),
+          patience_(signal_came),
           team_(std::make_unique<Team>(n_threads)) {
         work_.n = n;
         work_.d = d;
         work_.width = block_.width;
+        work_.patience = &patience_;
         const long n_tiles = (n + block_.width - 1) / block_.width;
         work_.tiles.resize(n_tiles * block_.width * d);
         work_.nearest.resize(n_tiles * block_.width);
@@ -275,7 +278,11 @@ private:
 
     template <typename Task>
     void each_chunk(const Task& task) {
-        team_->run(int(chunks_.size()), [&](int c) { task(chunks_[c]); });
+        patience_.begin();
+        team_->run(int(chunks_.size()), [&](int c) {
+            if (!patience_.over()) task(chunks_[c]);
+        });
+        if (patience_.over()) throw Interrupted();
     }
 
     static constexpr long kAhead = 32;  // rows that are fetched before they are needed
@@ -285,6 +292,7 @@ private:
     const Block<T> block_;
     long n_clusters_;
     const Use use_;
+    Patience patience_;
     int rest_ = 0, pause_ = 0;
     double met_ = 1;
     Work<T> work_;

@@ -33,6 +33,7 @@ LAB_INLINE auto lane(const Vector& vector, int l) {
 #if LAB_BYTES > 0
     return vector[l];
 #else
+    static_cast<void>(l);
     return vector;
 #endif
 }
@@ -64,6 +65,16 @@ LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
     return found != 0;
 #else
     return near || index != Integers(*stored);
+#endif
+}
+
+// The opposite of a comparison.
+template <typename Mask>
+LAB_INLINE Mask opposite(const Mask& mask) {
+#if LAB_BYTES > 0
+    return ~mask;
+#else
+    return !mask;
 #endif
 }
 

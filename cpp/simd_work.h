@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "simd_memory.h"
+#include "simd_patience.h"
 
 namespace lab {
 
@@ -20,8 +21,16 @@ constexpr long kWidest = 128;         // rows of a tile at most
 constexpr long kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
 constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
 constexpr int kRest = 8;              // rounds of the seeding in which balls rest then
+constexpr long kTilesPerLook = 16;    // between two looks whether a signal came
 constexpr long kMostCandidates = 32;  // of one round of the seeding
 constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
+
+// For compilers without an instruction for it.
+inline int lowest_bit(std::uint64_t word) {
+    int bit = 0;
+    while (!(word >> bit & 1)) ++bit;
+    return bit;
+}
 
 // Centers as the routines read them. All values are −2c, so that a score ‖c‖² − 2x·c is a chain of
 // multiply-adds that begins with `squares`; padding centers are at infinity.
@@ -126,6 +135,7 @@ struct Work {
     SpreadCenters<T> spread;         // where balls are tested
     std::int32_t* labels = nullptr;  // (n,): the caller's, where changes alone are written
     bool filtering = false;          // balls are tested before rows
+    Patience* patience = nullptr;
 
     // The features of a row lie `width` apart from here on.
     const T* row_at(long row) const { return tiles.data() + row / width * width * d + row % width; }

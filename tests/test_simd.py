@@ -175,6 +175,34 @@ def test_python_threads_may_share_and_repeat_fits():
     assert found == [expected] * 160
 
 
+INTERRUPT = """
+import os, signal, threading, time
+import numpy as np
+from kmeans_lab import kmeans
+X = np.random.default_rng(0).normal(size=(60_000, 64))
+sent = []
+def interrupt():
+    time.sleep(1.0)
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try:
+    kmeans(X, 20_000, kernel="cpp-simd", init="first", n_threads=2)  # passes of seconds
+except KeyboardInterrupt:
+    waited = time.perf_counter() - sent[0]
+    assert waited < 1, waited
+    assert kmeans(X[:100], 3, init="first", max_iter=2).n_iter == 2
+    print("stopped")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_stops_a_long_pass_within_a_second():
+    command = [sys.executable, "-c", INTERRUPT]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout) == (0, "stopped\n"), run.stderr
+
+
 FORK = """
 import os
 import numpy as np
