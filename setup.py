@@ -33,7 +33,7 @@ def tiled(name, *options):
     return Extension(
         f"kmeans_lab._cy_tiled_{name}",
         [f"kmeans_lab/_cy_tiled_{name}.pyx"],
-        depends=["kmeans_lab/_cy_tiled.pxi"],
+        depends=["kmeans_lab/_cy_tiled.pxi", "kmeans_lab/_cy_tiled_balls.pxi"],
         define_macros=[("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')],
         extra_compile_args=options,
         # A compiler that does not take these flags leaves the kernel with the other modules.

@@ -62,23 +62,36 @@ cdef struct Chunk:
     int64_t first, last  # tiles
     int64_t n_rows, moved, rescored
     bint stale  # sum in full before the sums are used
-    double squares, heavy, inertia
+    double squares, heavy, inertia, met
     double *sums
     int64_t *counts
 
 cdef struct Shared:
-    Py_ssize_t n, d, k, n_tiles, n_chunks, panels
+    Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
     void *tiles  # (n_tiles, d, WIDTH)
     void *nearest  # (n_tiles · WIDTH): labels of the last pass, as numbers of the rows' type
     void *packed  # (panels, d, PANEL): −2c
-    void *squares  # (panels · PANEL): ‖c‖², a padding center's is infinite
+    void *squares  # (padded): ‖c‖², a padding center's is infinite
+    void *names  # (panels · PANEL): 0, 1, 2, …
     void *centers  # (k, d)
     double *reach  # (n_tiles): the longest row
-    double longest, unit
+    void *middle  # (n_tiles, d): of each tile's ball
+    void *square  # (n_tiles): its squared radius
+    int32_t *near  # (n_tiles): a center that was near last time
+    int32_t *labels  # (n): the caller's, while a pass lasts
+    int32_t *owner  # (n_tiles): the cluster of all its rows; −1: unknown
+    void *across  # (d, padded): −2c
+    void *apart  # (k, padded): 4‖a − b‖²
+    double longest, unit, tiny
     Chunk *chunks
     double *sums
     int64_t *counts
-    bint summing
+    double *total_sums  # of all chunks, in their order
+    int64_t *total_counts
+    bint keeps  # running sums: a fit comes back with other centers
+    bint filtering
+    int rest, pause  # passes without balls, where they spared too little
+    double met  # share of all pairs of row and center that the last pass looked at
     # What threads write has cache lines of its own.
     int64_t before[8]
     int64_t next
@@ -95,8 +108,8 @@ cdef inline void _keep(real score, real j, real *best, real *second, real *index
 
 
 cdef void _score(
-    const real *tile, const real *packed, const real *squares, Py_ssize_t d, Py_ssize_t panels,
-    real *best_out, real *second_out, real *index_out,
+    const real *tile, const real *packed, const real *squares, const real *names, Py_ssize_t d,
+    Py_ssize_t panels, real *best_out, real *second_out, real *index_out,
 ) noexcept nogil:
     cdef Py_ssize_t p, q, f
     cdef real best[WIDTH]
@@ -108,7 +121,7 @@ cdef void _score(
     cdef real s3[WIDTH]
     cdef const real *c
     cdef const real *x
-    cdef real x0, x1, x2, x3, b, e, i, j, q0, q1, q2, q3
+    cdef real x0, x1, x2, x3, b, e, i, j0, j1, j2, j3, q0, q1, q2, q3
     cdef real c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33
     for p in range(WIDTH):
         best[p] = second[p] = <real> INFINITY
@@ -157,13 +170,13 @@ cdef void _score(
                 s1[p] = s1[p] + x0 * c01
                 s2[p] = s2[p] + x0 * c02
                 s3[p] = s3[p] + x0 * c03
-        j = <real> (PANEL * q)
+        j0, j1, j2, j3 = names[4 * q], names[4 * q + 1], names[4 * q + 2], names[4 * q + 3]
         for p in range(WIDTH):
             b, e, i = best[p], second[p], index[p]
-            _keep(s0[p], j, &b, &e, &i)
-            _keep(s1[p], j + 1, &b, &e, &i)
-            _keep(s2[p], j + 2, &b, &e, &i)
-            _keep(s3[p], j + 3, &b, &e, &i)
+            _keep(s0[p], j0, &b, &e, &i)
+            _keep(s1[p], j1, &b, &e, &i)
+            _keep(s2[p], j2, &b, &e, &i)
+            _keep(s3[p], j3, &b, &e, &i)
             best[p], second[p], index[p] = b, e, i
     for p in range(WIDTH):
         best_out[p] = best[p]
@@ -177,7 +190,7 @@ cdef void _score(
 cdef inline double _tolerance(const Shared *w, Py_ssize_t t) noexcept nogil:
     cdef double x = w.reach[t], c = w.longest
     cdef double u = w.unit * c * (c + 2 * x) + U64 * (x + c) * (x + c)
-    return 1.001 * 2 * (w.d + 4) * u
+    return 1.001 * 2 * (w.d + 4) * (u + w.tiny)  # steps may underflow
 
 
 # The plain kernel's arithmetic and rounding, so that ties fall as they do there.
@@ -214,8 +227,7 @@ cdef void _settle(
 ) noexcept nogil:
     cdef double square = 0.0
     cdef Py_ssize_t f
-    if not w.summing or chunk.stale:
-        chunk.stale = True
+    if chunk.stale:
         return
     chunk.moved += 1
     for f in range(w.d):
@@ -280,29 +292,44 @@ cdef void _sum_in_full(const Shared *w, Chunk *chunk, const real *sample) noexce
     chunk.stale = False
 
 
-# Take the next free chunk until there is none; `sample` only says which type the rows have.
-cdef void _run(Shared *w, const real *sample) noexcept nogil:
+cdef void _assign_tile(
+    Shared *w, Chunk *chunk, Py_ssize_t t, const real *packed, const real *squares,
+    const real *names, Py_ssize_t panels,
+) noexcept nogil:
     cdef real best[WIDTH]
     cdef real second[WIDTH]
     cdef real index[WIDTH]
-    cdef const real *tile
-    cdef Py_ssize_t t
+    cdef const real *tile = <const real *> w.tiles + t * WIDTH * w.d
+    _score(tile, packed, squares, names, w.d, panels, best, second, index)
+    chunk.inertia += _read(
+        w, chunk, t, best, second, index, tile, <real *> w.nearest + t * WIDTH
+    )
+
+
+include "_cy_tiled_balls.pxi"
+
+
+# Take the next free chunk until there is none; `sample` only says which type the rows have.
+cdef void _run(Shared *w, const real *sample) noexcept nogil:
+    cdef Py_ssize_t t, i
     cdef Chunk *chunk
     cdef int64_t c = lab_add(&w.next, 1)
     while c < w.n_chunks:
         chunk = w.chunks + c
         chunk.inertia = chunk.squares
-        for t in range(chunk.first, chunk.last):
-            tile = <const real *> w.tiles + t * WIDTH * w.d
-            _score(
-                tile, <const real *> w.packed, <const real *> w.squares, w.d, w.panels,
-                best, second, index,
-            )
-            chunk.inertia += _read(
-                w, chunk, t, best, second, index, tile, <real *> w.nearest + t * WIDTH
-            )
-        if w.summing and chunk.stale:
+        chunk.met = 0
+        if w.filtering:
+            _run_filtered(w, chunk, sample)
+        else:
+            for t in range(chunk.first, chunk.last):
+                _assign_tile(
+                    w, chunk, t, <const real *> w.packed, <const real *> w.squares,
+                    <const real *> w.names, w.panels,
+                )
+        if w.keeps and chunk.stale:
             _sum_in_full(w, chunk, sample)
+        for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):
+            w.labels[i] = <int32_t> (<const real *> w.nearest)[i]
         lab_add(&w.done, 1)
         c = lab_add(&w.next, 1)
 
@@ -325,12 +352,14 @@ cdef void _fill(Shared *w, const real[:, ::1] X) noexcept nogil:
                 longest = fmax(longest, square)
                 chunk.squares += square
             w.reach[t] = sqrt(longest)
+            if w.keeps:
+                _fit_ball(w, t, <const real *> w.tiles)
         chunk.heavy = 64 * chunk.squares / chunk.n_rows
     for i in range(w.n_tiles * WIDTH):
         (<real *> w.nearest)[i] = -1
 
 
-cdef int _start(Shared *w, const real[:, ::1] centers, bint summing) noexcept nogil:
+cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
     cdef real *packed = <real *> w.packed
     cdef Py_ssize_t j, f
     cdef double square, longest = 0.0
@@ -342,23 +371,76 @@ cdef int _start(Shared *w, const real[:, ::1] centers, bint summing) noexcept no
             square += <double> centers[j, f] * <double> centers[j, f]
         (<real *> w.squares)[j] = <real> square
         longest = fmax(longest, square)
-    for j in range(w.k, w.panels * PANEL):
+    for j in range(w.k, w.padded):
         (<real *> w.squares)[j] = <real> INFINITY
+    for j in range(w.panels * PANEL):
+        (<real *> w.names)[j] = <real> j
     w.longest = sqrt(longest)
-    w.summing = summing
+    _begin_filtering(w)
+    if w.filtering:
+        _spread(w, <const real *> w.tiles)
     lab_store(&w.done, 0)
     lab_store(&w.next, 0)  # last: from here on a helper that is late may take a chunk
     return 0
 
 
-cdef double _finish(Shared *w, int32_t[::1] labels, const real *sample) noexcept nogil:
-    cdef const real *nearest = <const real *> w.nearest
-    cdef double inertia = 0.0
-    cdef Py_ssize_t i, c
-    for i in range(w.n):
-        labels[i] = <int32_t> nearest[i]
+# Testing balls pays where it spares most of the rows; where it did not, it rests for ever longer.
+# It decides about time alone: labels are the same either way.
+cdef void _begin_filtering(Shared *w) noexcept nogil:
+    cdef bint possible = w.keeps and 4 <= w.k <= MOST_FILTERED and w.d <= 64 and w.n >= 8 * w.k
+    cdef bint before = w.filtering
+    cdef Py_ssize_t t
+    w.filtering = possible and w.rest == 0
+    if possible and w.rest > 0:
+        w.rest -= 1
+    if w.filtering and not before:
+        for t in range(w.n_tiles):
+            w.owner[t] = -1
+
+
+cdef void _end_filtering(Shared *w) noexcept nogil:
+    cdef Py_ssize_t c
+    cdef double met = 0.0
+    w.met = 1.0
+    if w.filtering:
+        for c in range(w.n_chunks):
+            met += w.chunks[c].met
+        w.met = met / (<double> w.n * w.k)
+        w.pause = min(2 * w.pause + 1, 63) if w.met > WORTHWHILE else 0
+        w.rest = w.pause
+
+
+# Add the chunks up, in their order; Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum).
+cdef double _inertia_from_sums(Shared *w, const real *sample) noexcept nogil:
+    cdef const real *centers = <const real *> w.centers
+    cdef Py_ssize_t c, j, i
+    cdef double center, change, inertia = 0.0
+    memset(w.total_sums, 0, w.k * w.d * sizeof(double))
+    memset(w.total_counts, 0, w.k * sizeof(int64_t))
     for c in range(w.n_chunks):
-        inertia += w.chunks[c].inertia
+        for i in range(w.k * w.d):
+            w.total_sums[i] += w.chunks[c].sums[i]
+        for j in range(w.k):
+            w.total_counts[j] += w.chunks[c].counts[j]
+        inertia += w.chunks[c].squares
+    for j in range(w.k):
+        change = 0.0
+        for i in range(j * w.d, (j + 1) * w.d):
+            center = centers[i]
+            change += center * (w.total_counts[j] * center - 2 * w.total_sums[i])
+        inertia += change
+    return inertia
+
+
+cdef double _finish(Shared *w, const real *sample) noexcept nogil:
+    cdef double inertia = 0.0
+    cdef Py_ssize_t c
+    _end_filtering(w)
+    if w.keeps:
+        inertia = _inertia_from_sums(w, sample)
+    else:
+        for c in range(w.n_chunks):
+            inertia += w.chunks[c].inertia
     return fmax(inertia, 0.0)
 
 
@@ -409,14 +491,16 @@ cdef class Tiles:
     cdef bint wide
     cdef Py_ssize_t itemsize
     cdef int64_t forgotten
-    cdef void *fixed[4]
-    cdef void *varying[5]
+    cdef void *fixed[8]
+    cdef void *varying[10]
 
-    def __cinit__(self, X, Py_ssize_t n_clusters):
+    def __cinit__(self, X, Py_ssize_t n_clusters, bint keeps):
         cdef const double[:, ::1] X64
         cdef const float[:, ::1] X32
         self.wide = X.itemsize == 8
         self.itemsize = 8 if self.wide else 4
+        self.w.keeps = keeps
+        self.w.met = 1.0
         if self.wide:
             X64 = X
             self._cut(X64.shape[0], X64.shape[1], n_clusters)
@@ -441,16 +525,22 @@ cdef class Tiles:
     cdef int _cut(self, Py_ssize_t n, Py_ssize_t d, Py_ssize_t k) except -1:
         cdef Shared *w = &self.w
         cdef Py_ssize_t c, slots = min(max(2**21 // (k * d), 4), 32)
-        cdef Py_ssize_t share = max(_ceil(n, slots * WIDTH), 512 // WIDTH)
+        cdef Py_ssize_t share = max(_ceil(n, slots * WIDTH), 1024 // WIDTH)
         cdef Chunk *chunk
         w.n, w.d, w.n_tiles = n, d, _ceil(n, WIDTH)
         w.n_chunks = _ceil(w.n_tiles, share)
         w.next = w.n_chunks
         w.unit = 2.0 ** (-53 if self.wide else -24)
+        w.tiny = 2.0 ** (-1022 if self.wide else -126)
         w.tiles = _room(&self.fixed[0], w.n_tiles * WIDTH * d * self.itemsize)
         w.nearest = _room(&self.fixed[1], w.n_tiles * WIDTH * self.itemsize)
         w.reach = <double *> _room(&self.fixed[2], w.n_tiles * sizeof(double))
         w.chunks = <Chunk *> _room(&self.fixed[3], w.n_chunks * sizeof(Chunk))
+        if w.keeps:
+            w.middle = _room(&self.fixed[4], w.n_tiles * d * self.itemsize)
+            w.square = _room(&self.fixed[5], w.n_tiles * self.itemsize)
+            w.near = <int32_t *> _room(&self.fixed[6], w.n_tiles * sizeof(int32_t))
+            w.owner = <int32_t *> _room(&self.fixed[7], w.n_tiles * sizeof(int32_t))
         for c in range(w.n_chunks):
             chunk = w.chunks + c
             chunk.first = c * share
@@ -460,14 +550,24 @@ cdef class Tiles:
 
     cdef int _use(self, Py_ssize_t k) except -1:
         cdef Shared *w = &self.w
-        cdef Py_ssize_t c
+        cdef Py_ssize_t c, t
         w.k = 0
         w.panels = _ceil(k, PANEL)
+        w.padded = _ceil(k, LANES) * LANES
         w.packed = _room(&self.varying[0], w.panels * PANEL * w.d * self.itemsize)
-        w.squares = _room(&self.varying[1], w.panels * PANEL * self.itemsize)
+        w.squares = _room(&self.varying[1], w.padded * self.itemsize)
         w.centers = _room(&self.varying[2], k * w.d * self.itemsize)
         w.sums = <double *> _room(&self.varying[3], w.n_chunks * k * w.d * sizeof(double))
         w.counts = <int64_t *> _room(&self.varying[4], w.n_chunks * k * sizeof(int64_t))
+        w.names = _room(&self.varying[5], w.panels * PANEL * self.itemsize)
+        w.total_sums = <double *> _room(&self.varying[6], k * w.d * sizeof(double))
+        w.total_counts = <int64_t *> _room(&self.varying[7], k * sizeof(int64_t))
+        if w.keeps and k <= MOST_FILTERED and w.d <= 64:
+            w.across = _room(&self.varying[8], w.d * w.padded * self.itemsize)
+            w.apart = _room(&self.varying[9], k * w.padded * self.itemsize)
+            for t in range(w.n_tiles):  # they name centers
+                w.near[t] = 0
+        w.filtering = False
         for c in range(w.n_chunks):
             w.chunks[c].sums = w.sums + c * k * w.d
             w.chunks[c].counts = w.counts + c * k
@@ -481,20 +581,26 @@ cdef class Tiles:
         cdef Py_ssize_t c
         return sum([self.w.chunks[c].rescored for c in range(self.w.n_chunks)])
 
-    def start(self, centers, bint summing):
-        """Take new centers and free the chunks for taking."""
+    @property
+    def met(self):
+        """Share of all pairs of row and center that the last pass looked at."""
+        return self.w.met
+
+    def start(self, centers, int32_t[::1] labels):
+        """Take new centers, and labels to overwrite; free the chunks for taking."""
+        self.w.labels = &labels[0]
         cdef const double[:, ::1] c64
         cdef const float[:, ::1] c32
         if self.wide:
             c64 = centers
             if c64.shape[0] != self.w.k:
                 self._use(c64.shape[0])
-            _start(&self.w, c64, summing)
+            _start(&self.w, c64)
         else:
             c32 = centers
             if c32.shape[0] != self.w.k:
                 self._use(c32.shape[0])
-            _start(&self.w, c32, summing)
+            _start(&self.w, c32)
 
     def run(self):
         """Compute chunks until none is left."""
@@ -516,27 +622,24 @@ cdef class Tiles:
                 lab_pause()
         return done
 
-    def finish(self, int32_t[::1] labels):
-        """Overwrite the labels; return the inertia."""
+    def finish(self):
+        """Return the inertia when all chunks are done."""
         cdef double inertia
         with nogil:
             if self.wide:
-                inertia = _finish(&self.w, labels, <double *> NULL)
+                inertia = _finish(&self.w, <double *> NULL)
             else:
-                inertia = _finish(&self.w, labels, <float *> NULL)
+                inertia = _finish(&self.w, <float *> NULL)
         return inertia
 
     def add_sums(self, double[:, ::1] sums, int64_t[::1] counts):
         """Add what the chunks have summed, in their order."""
-        cdef Py_ssize_t c, j, f
-        cdef const Chunk *chunk
+        cdef Py_ssize_t j, f
         with nogil:
-            for c in range(self.w.n_chunks):
-                chunk = self.w.chunks + c
-                for j in range(self.w.k):
-                    for f in range(self.w.d):
-                        sums[j, f] += chunk.sums[j * self.w.d + f]
-                    counts[j] += chunk.counts[j]
+            for j in range(self.w.k):
+                for f in range(self.w.d):
+                    sums[j, f] += self.w.total_sums[j * self.w.d + f]
+                counts[j] += self.w.total_counts[j]
 
     def update(self, const int32_t[::1] labels, double[:, ::1] sums, int64_t[::1] counts):
         """Add every row to the sum of its label."""

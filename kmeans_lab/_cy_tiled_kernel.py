@@ -113,14 +113,17 @@ class _Team:
 
 
 class TiledRows:
-    """Rows transposed into tiles, with their running sums: what ``prepare`` returns."""
+    """Rows transposed into tiles, with their running sums: what ``prepare`` returns.
 
-    def __init__(self, X: Rows, n_clusters: int, n_threads: int) -> None:
+    A single look at the rows (``keeps=False``) needs neither sums nor balls.
+    """
+
+    def __init__(self, X: Rows, n_clusters: int, n_threads: int, keeps: bool = True) -> None:
         self.isa = isa()
         self.shape = X.shape
         self.n_threads = n_threads
         self._module = _MODULES[self.isa]
-        self.tiles = self._module.Tiles(X, n_clusters)
+        self.tiles = self._module.Tiles(X, n_clusters, keeps)
         self._team: _Team | None = None
         self._renew()
 
@@ -129,6 +132,11 @@ class TiledRows:
         """Near-ties decided by direct differences so far."""
         return int(self.tiles.rescored)
 
+    @property
+    def met(self) -> float:
+        """Share of all pairs of row and center that the last pass looked at."""
+        return float(self.tiles.met)
+
     def step(
         self, centers: Rows, labels: Labels, sums: Sums | None = None, counts: Counts | None = None
     ) -> float:
@@ -136,9 +144,9 @@ class TiledRows:
         if self._owner != os.getpid():
             self._renew()
         with self._lock:
-            self.tiles.start(centers, sums is not None)
+            self.tiles.start(centers, labels)
             self._run()
-            inertia: float = self.tiles.finish(labels)
+            inertia: float = self.tiles.finish()
             if sums is not None:
                 self.tiles.add_sums(sums, counts)
             return inertia
@@ -166,17 +174,21 @@ class TiledRows:
 
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
     """Transpose X into tiles; helpers start with the first pass that needs them."""
+    return _tiled(X, n_clusters, n_threads, keeps=True)
+
+
+def _tiled(X: Rows, n_clusters: int, n_threads: int, *, keeps: bool) -> TiledRows:
     if X.ndim != 2:
         raise ValueError("prepare needs X with 2 dimensions")
     if n_clusters < 1 or n_threads < 1:
         raise ValueError("n_clusters and n_threads must be at least 1")
-    return TiledRows(X, n_clusters, n_threads)
+    return TiledRows(X, n_clusters, n_threads, keeps)
 
 
 def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     if not isinstance(rows, TiledRows):
-        rows = prepare(rows, len(centers), 1)
+        rows = _tiled(rows, len(centers), 1, keeps=False)
     _check(rows, centers, labels)
     return rows.step(centers, labels)
 

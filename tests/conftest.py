@@ -40,3 +40,14 @@ def kernel_name(request):
 def kernel(kernel_name):
     """Return the kernel's module."""
     return load_kernel(kernel_name)
+
+
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def isa(request, monkeypatch):
+    """Force one instruction set, where the machine has it."""
+    monkeypatch.setenv("KMEANS_LAB_ISA", request.param)
+    try:
+        load_kernel("cpp-simd").isa()
+    except ValueError as error:
+        pytest.skip(str(error))
+    return request.param

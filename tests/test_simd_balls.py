@@ -2,41 +2,13 @@
 
 import numpy as np
 import pytest
+from balls import blobs, nearest, steps
 
 from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import state_of
-from tests.test_simd import isa  # noqa: F401  # the fixture
 
 pytestmark = pytest.mark.skipif(state_of("cpp-simd")[0] == "unavailable", reason="not built")
-
-
-def blobs(n, d, k, seed, kind="f8", spread=10.0):
-    """Rows around k points, shuffled, and centers near those points."""
-    rng = np.random.default_rng(seed)
-    points = rng.normal(scale=spread, size=(k, d))
-    X = points[rng.integers(k, size=n)] + rng.normal(size=(n, d))
-    return X.astype(kind), (points + rng.normal(size=(k, d))).astype(kind)
-
-
-def steps(X, centers, n_steps=6, n_threads=1):
-    """Lloyd steps of the flagship, each held to the reference; return the share of pairs met."""
-    simd, reference = load_kernel("cpp-simd"), load_kernel("cpp")
-    n, k = len(X), len(centers)
-    rows, labels, met = simd.prepare(X, k, n_threads), np.full(n, -1, np.int32), []
-    for _ in range(n_steps):
-        expected, sums, counts = np.empty(n, np.int32), np.zeros(centers.shape), np.zeros(k, int)
-        inertia = reference.assign(X, centers, expected)
-        ours = simd.assign_update(rows, centers, labels, sums, counts)
-        np.testing.assert_array_equal(labels, expected)
-        assert counts.tolist() == np.bincount(expected, minlength=k).tolist()
-        scale = float((X.astype(float) ** 2).sum() + (centers[expected].astype(float) ** 2).sum())
-        rounding = 40 * np.finfo(X.dtype).eps + n * np.finfo(float).eps  # n terms are added
-        assert abs(ours - inertia) <= rounding * scale
-        with np.errstate(invalid="ignore"):
-            centers = np.where(counts[:, None] > 0, sums / counts[:, None], centers).astype(X.dtype)
-        met.append(rows.met)
-    return met
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -45,7 +17,7 @@ def steps(X, centers, n_steps=6, n_threads=1):
     ("n", "d", "k"), [(2047, 2, 9), (5000, 2, 40), (6001, 3, 25), (9000, 5, 11), (16_000, 10, 25)]
 )
 def test_blobs_meet_few_centers_and_keep_the_labels_of_the_reference(
-    isa,  # noqa: F811
+    isa,
     n,
     d,
     k,
@@ -60,18 +32,12 @@ def test_blobs_meet_few_centers_and_keep_the_labels_of_the_reference(
 def test_shuffled_rows_are_put_in_order_and_come_back_in_their_own():
     X, centers = blobs(20_000, 2, 12, seed=1)
     assert steps(X, centers, 3)[-1] < 0.1
-    by_blob = X[np.argsort(load_kernel_labels(X, centers), kind="stable")]
+    by_blob = X[np.argsort(nearest(X, centers), kind="stable")]
     assert steps(by_blob, centers, 3)[-1] < 0.2
 
 
-def load_kernel_labels(X, centers):
-    labels = np.empty(len(X), np.int32)
-    load_kernel("cpp").assign(X, centers, labels)
-    return labels
-
-
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_ties_on_a_grid_go_to_the_lowest_index(isa, kind):  # noqa: F811
+def test_ties_on_a_grid_go_to_the_lowest_index(isa, kind):
     # Integers: many rows lie exactly between centers, and centers coincide.
     rng = np.random.default_rng(0)
     X = rng.integers(-20, 21, size=(8000, 2)).astype(kind)
@@ -81,7 +47,7 @@ def test_ties_on_a_grid_go_to_the_lowest_index(isa, kind):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_a_ball_of_equal_rows_between_two_centers_is_decided_by_its_rows(isa, kind):  # noqa: F811
+def test_a_ball_of_equal_rows_between_two_centers_is_decided_by_its_rows(isa, kind):
     # No radius to speak of: what is left is the rounding of the two scores.
     rng = np.random.default_rng(3)
     centers = (rng.normal(size=(6, 9)) * 100).astype(kind)
@@ -93,7 +59,7 @@ def test_a_ball_of_equal_rows_between_two_centers_is_decided_by_its_rows(isa, ki
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
 @pytest.mark.parametrize("power", [-160, -22, -17, 15, 17, 150])
-def test_values_whose_squares_leave_the_range_keep_their_labels(isa, kind, power):  # noqa: F811
+def test_values_whose_squares_leave_the_range_keep_their_labels(isa, kind, power):
     X, centers = blobs(4000, 2, 9, seed=2)
     if kind == "f4" and abs(power) > 100:
         power //= 9
@@ -125,7 +91,7 @@ def test_rows_that_no_ball_can_tell_apart_cost_one_try_and_ever_fewer():
 def test_labels_of_another_array_are_written_in_full():
     simd = load_kernel("cpp-simd")
     X, centers = blobs(5000, 2, 9, seed=5)
-    expected = load_kernel_labels(X, centers)
+    expected = nearest(X, centers)
     rows = simd.prepare(X, 9, 2)
     for start in (-1, 7, -1):
         labels = np.full(5000, start, np.int32)
@@ -143,7 +109,7 @@ def test_another_number_of_clusters_forgets_who_owned_the_balls():
     for k in (12, 5, 12, 1, 12):
         labels, sums, counts = np.full(5000, -1, np.int32), np.zeros((k, 2)), np.zeros(k, int)
         simd.assign_update(rows, centers[:k], labels, sums, counts)
-        np.testing.assert_array_equal(labels, load_kernel_labels(X, centers[:k]))
+        np.testing.assert_array_equal(labels, nearest(X, centers[:k]))
         assert counts.tolist() == np.bincount(labels, minlength=k).tolist()
 
 

@@ -1,0 +1,40 @@
+"""What the tests of kernels that test balls of rows share."""
+
+import numpy as np
+
+from kmeans_lab import load_kernel
+
+
+def blobs(n, d, k, seed, kind="f8", spread=10.0):
+    """Rows around k points, shuffled, and centers near those points."""
+    rng = np.random.default_rng(seed)
+    points = rng.normal(scale=spread, size=(k, d))
+    X = points[rng.integers(k, size=n)] + rng.normal(size=(n, d))
+    return X.astype(kind), (points + rng.normal(size=(k, d))).astype(kind)
+
+
+def steps(X, centers, n_steps=6, n_threads=1, kernel="cpp-simd"):
+    """Lloyd steps of a kernel, each held to the reference; return the shares of pairs met."""
+    tested, reference = load_kernel(kernel), load_kernel("cpp")
+    n, k = len(X), len(centers)
+    rows, labels, met = tested.prepare(X, k, n_threads), np.full(n, -1, np.int32), []
+    for _ in range(n_steps):
+        expected, sums, counts = np.empty(n, np.int32), np.zeros(centers.shape), np.zeros(k, int)
+        inertia = reference.assign(X, centers, expected)
+        ours = tested.assign_update(rows, centers, labels, sums, counts)
+        np.testing.assert_array_equal(labels, expected)
+        assert counts.tolist() == np.bincount(expected, minlength=k).tolist()
+        scale = float((X.astype(float) ** 2).sum() + (centers[expected].astype(float) ** 2).sum())
+        rounding = 40 * np.finfo(X.dtype).eps + n * np.finfo(float).eps  # n terms are added
+        assert abs(ours - inertia) <= rounding * scale
+        with np.errstate(invalid="ignore"):
+            centers = np.where(counts[:, None] > 0, sums / counts[:, None], centers).astype(X.dtype)
+        met.append(rows.met)
+    return met
+
+
+def nearest(X, centers):
+    """The reference kernel's labels."""
+    labels = np.empty(len(X), np.int32)
+    load_kernel("cpp").assign(X, centers, labels)
+    return labels
