@@ -6,6 +6,7 @@ every kernel and every peer: two libraries given the same seed do not start alik
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -272,8 +273,22 @@ def _smoke_table() -> dict[str, Preset]:
 PRESETS: dict[str, Preset] = _table()
 
 
+_SIZES = re.compile(r"blobs-(\d+)-(\d+)-(\d+)(-f32)?")
+
+
 def find_preset(name: str) -> Preset:
-    """Return a preset by name; ``ValueError`` listing the choices when there is none."""
-    if name not in PRESETS:
-        raise ValueError(f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    """Return a preset by name, or one of any size by ``blobs-N-D-K``, with ``-f32`` for float32.
+
+    Those are the clusters of the wide presets: N rows, D features, K clusters, 20 iterations.
+    ``ValueError`` listing the choices when there is none.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    if sizes := _SIZES.fullmatch(name):
+        n, d, k = (int(size) for size in sizes.groups()[:3])
+        if d >= 1 and n >= k >= 1:
+            return _wide(n, d, k, 20, "float32" if sizes[4] else "float64")
+    raise ValueError(
+        f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}, or blobs-N-D-K for any "
+        "sizes with N ≥ K"
+    )

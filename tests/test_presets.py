@@ -123,3 +123,19 @@ def test_real_data_without_scikit_learn_say_what_to_type(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'kmeans-lab\[data\]'"):
         PRESETS["digits"].load()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "k", "kind"),
+    [("blobs-103-7-11", (103, 7), 11, "float64"), ("blobs-5-1-5-f32", (5, 1), 5, "float32")],
+)
+def test_blobs_come_in_any_size(name: str, shape: tuple[int, int], k: int, kind: str) -> None:
+    workload = find_preset(name).load()
+    assert (workload.X.shape, workload.X.dtype.name) == (shape, kind)
+    assert workload.centers.shape == (k, shape[1])
+
+
+@pytest.mark.parametrize("name", ["blobs-3-2-4", "blobs-3-0-1", "blobs-3-2-0", "blobs-3-2", "x"])
+def test_a_preset_that_is_not_known_is_refused_with_the_choices(name: str) -> None:
+    with pytest.raises(ValueError, match=f"preset='{name}' is not known; choose one of standard"):
+        find_preset(name)
