@@ -13,11 +13,17 @@ arrays of two dimensions the vectoriser gives up ("too many memory checks") and 
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
 
+Before its rows, the ball around a tile meets the centers. Center b is out when the whole ball lies
+on another one's side of the plane between them: score(b) − score(a) > 2 · radius · ‖a − b‖. Mostly
+one center is left, or a few; the rows meet those alone. Centers may move as they like, since no
+bound is carried from pass to pass. Where balls spare too little they rest for ever more passes.
+
 Threads are Python's own and not ``prange``: the portable threading layer of Numba ends the process
 when two Python threads use it at once, and OpenMP hangs after a fork. A helper waits inside
-compiled code for a moment before it sleeps, so that a hand-over costs 1 to 7 µs; through a
-``ThreadPoolExecutor`` it costs 30 to 80, half a pass. Threads take the next free chunk;
-chunks have sums of their own, added in chunk order, so that results do not depend on threads.
+compiled code for the next pass's chunks before it sleeps, because waking it costs 10 to 40 µs: it
+then needs the interpreter's lock, which a pass that balls make short has hardly released. Threads
+take the next free chunk; chunks have sums of their own, added in chunk order, so that results do
+not depend on threads.
 """
 
 from __future__ import annotations
@@ -42,14 +48,22 @@ if TYPE_CHECKING:
 _FAST = {"contract"}
 _PANEL = 4  # centers at a time
 _LONGEST_BLOCK, _BLOCK = 16, 4  # features in one piece; features per piece beyond that
+_WIDEST = 128  # rows of a tile at most: fewer make a smaller ball
 _RUN = 32  # rows that are looked through together for a new label
+_LANES = 16  # centers that a ball meets together: the widest vector
+_MOST_FILTERED, _MOST_FEATURES = 1024, 64  # up to which balls are tested
+_APART = _MOST_FILTERED + 8  # from a feature of all centers to the next: not always the same sets
+_WORTHWHILE = 0.6  # of all pairs met: more, and balls are not worth it
+_TRIED = 4  # tiles of a chunk before its balls are judged
+_ENDED = 2**40  # no pass will follow
 _SPINS = 20_000  # longer than the driver's own work between two passes
 
 # Columns of the arrays that describe a chunk and a pass.
-_SQUARES, _HEAVY, _INERTIA = range(3)
+_SQUARES, _HEAVY, _INERTIA, _MET = range(4)
 _MOVED, _STALE, _RESCORED, _N_ROWS = range(4)
-_NEXT, _DONE, _SHARE, _SUMMING = 0, 8, 16, 17  # what threads write has a cache line of its own
-_LONGEST, _STEPS, _UNIT = range(3)
+# What threads write has a cache line of its own.
+_NEXT, _DONE, _STAYING, _SHARE, _SUMMING, _FILTERING = 0, 8, 16, 24, 25, 26
+_LONGEST, _STEPS, _UP, _LEAST = range(4)
 _U64 = 2.0**-53
 
 
@@ -88,6 +102,23 @@ def _rounded(typing_context: Any, value: Any) -> Any:
     return types.float64(types.float64), generate
 
 
+@intrinsic
+def _borrowed(typing_context: Any, array: Any) -> Any:
+    """Return a view that keeps nothing alive.
+
+    A slice of any other array counts references, atomically: dozens of times for each tile, by
+    all threads in the same places, which cost more than the tile itself.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = make_array(signature.args[0])(context, builder, arguments[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), generate
+
+
 @numba.njit(nogil=True, cache=True)
 def _fill(X: Any, tiles: Any, reach: Any, chunk_tiles: int, notes: Any) -> None:
     """Transpose the rows; note how long they are."""
@@ -106,10 +137,53 @@ def _fill(X: Any, tiles: Any, reach: Any, chunk_tiles: int, notes: Any) -> None:
         reach[t] = np.sqrt(longest)
 
 
+@numba.njit(nogil=True, cache=True, fastmath=_FAST | {"reassoc"})
+def _fit_balls(tiles: Any, n_samples: int, middle: Any, square: Any, scale: Any) -> None:
+    """Put a ball around each tile's rows; rounded upwards, and no square underflows."""
+    width = tiles.shape[2]
+    distances = np.empty(width)
+    for t in range(tiles.shape[0]):
+        rows = min(width, n_samples - t * width)
+        distances[:] = 0.0
+        for f in range(tiles.shape[1]):
+            x = tiles[t, f]
+            total = 0.0
+            for p in range(rows):
+                total += np.float64(x[p])
+            middle[t, f] = total / rows
+            near = np.float64(middle[t, f])
+            for p in range(rows):
+                diff = np.float64(x[p]) - near
+                distances[p] += diff * diff
+        farthest = 0.0
+        for p in range(rows):
+            farthest = max(farthest, distances[p])
+        square[t] = max(farthest * scale[_UP], scale[_LEAST])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+def _spread(centers: Any, across: Any, apart: Any, scale: Any) -> None:
+    """Write −2c feature by feature, and 4‖a − b‖² of each pair, rounded upwards."""
+    for j in range(centers.shape[0]):
+        for f in range(centers.shape[1]):
+            across[f, j] = -2 * centers[j, f]
+    for a in range(apart.shape[0]):
+        row = apart[a]
+        row[:] = 0
+        for f in range(centers.shape[1]):
+            values = across[f]
+            own = values[a]
+            for j in range(row.shape[0]):
+                row[j] += (values[j] - own) * (values[j] - own)
+        for j in range(row.shape[0]):
+            row[j] = max(row[j] * scale[_UP], scale[_LEAST])
+
+
 @numba.njit(nogil=True, cache=True)
 def _start(
-    given: Any, centers: Any, packed: Any, squares: Any, scale: Any, control: Any, summing: bool
-) -> None:
+    given: Any, centers: Any, packed: Any, squares: Any, scale: Any, control: Any,
+    across: Any, apart: Any, filtering: bool,
+) -> None:  # fmt: skip
     """Write −2c by panels, feature by feature, and ‖c‖²; free the chunks for taking."""
     longest = 0.0
     for j in range(given.shape[0]):
@@ -122,7 +196,9 @@ def _start(
         squares[j] = square
         longest = max(longest, square)
     scale[_LONGEST] = np.sqrt(longest)
-    control[_SUMMING] = summing
+    if filtering:
+        _spread(centers, across, apart, scale)
+    control[_FILTERING] = filtering
     _exchange(control, _DONE, 0)
     _exchange(control, _NEXT, 0)  # last: from here on a helper that is late may take a chunk
 
@@ -144,13 +220,14 @@ def _rescore(tile: Any, p: int, centers: Any) -> int:
 
 
 @numba.njit(inline="always")
-def _tolerance(x: float, c: float, steps: float, unit: float) -> float:
+def _tolerance(x: float, c: float, steps: float, unit: float, tiny: float) -> float:
     """Return up to which gap two scores are decided by direct differences.
 
     Twice the rounding of ‖c‖² − 2x·c and of ‖c‖², plus twice that of the direct sum, so that a
-    gap beyond it gives the label that direct sums would give.
+    gap beyond it gives the label that direct sums would give. The last term covers steps that
+    underflow.
     """
-    return 1.001 * steps * (unit * c * (c + 2 * x) + _U64 * (x + c) * (x + c))
+    return 1.001 * steps * (unit * c * (c + 2 * x) + _U64 * (x + c) * (x + c) + tiny)
 
 
 @numba.njit(inline="always")
@@ -191,12 +268,24 @@ def _add_rows(tiles: Any, labels: Any, sums: Any, counts: Any) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_chunks(parts: Any, sizes: Any, sums: Any, counts: Any) -> None:
+def _add_chunks(parts: Any, sizes: Any, notes: Any, centers: Any, sums: Any, counts: Any) -> float:
+    """Overwrite sums and counts; return Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum), the inertia."""
+    sums[:] = 0.0
+    counts[:] = 0
+    inertia = 0.0
     for c in range(parts.shape[0]):
         for j in range(parts.shape[1]):
             for f in range(parts.shape[2]):
                 sums[j, f] += parts[c, j, f]
             counts[j] += sizes[c, j]
+        inertia += notes[c, _SQUARES]
+    for j in range(parts.shape[1]):
+        change = 0.0
+        for f in range(parts.shape[2]):
+            value = np.float64(centers[j, f])
+            change += value * (counts[j] * value - 2 * sums[j, f])
+        inertia += change
+    return inertia
 
 
 @numba.njit(inline="always")
@@ -229,7 +318,7 @@ def _read_tile(
     t: int, own: Any, tolerance: Any, tiles: Any, nearest: Any, centers: Any,
     note: Any, tally: Any, sums: Any, counts: Any, summing: bool,
 ) -> float:  # fmt: skip
-    """Take the new labels of a tile from ``own``; return the sum of the best scores."""
+    """Take the new labels of a tile from ``own``; return the sum of scores, where none is kept."""
     tile = tiles[t]
     width = tile.shape[1]
     labels = nearest[t * width : (t + 1) * width]  # fewer in the last tile
@@ -242,15 +331,16 @@ def _read_tile(
         news = 0
         for p in range(last - first):
             news += (b2[p] - b1[p] <= tolerance) | (i[p] != stored[p])
-        a = b = c = d = 0.0  # four sums: one would wait for its own additions
-        for p in range(first, last - 3, 4):
-            a += best[p]
-            b += best[p + 1]
-            c += best[p + 2]
-            d += best[p + 3]
-        for p in range(last - (last - first) % 4, last):
-            a += best[p]
-        inertia += (a + b) + (c + d)
+        if not summing:
+            a = b = c = d = 0.0  # four sums: one would wait for its own additions
+            for p in range(first, last - 3, 4):
+                a += best[p]
+                b += best[p + 1]
+                c += best[p + 2]
+                d += best[p + 3]
+            for p in range(last - (last - first) % 4, last):
+                a += best[p]
+            inertia += (a + b) + (c + d)
         if news == 0:
             continue
         for p in range(first, last):
@@ -262,11 +352,64 @@ def _read_tile(
             if label == before:
                 continue
             labels[p] = label
-            if not summing:
-                tally[_STALE] = 1
-            elif tally[_STALE] == 0:
+            if tally[_STALE] == 0:
                 _settle(tile, p, before, label, note, tally, sums, counts)
     return inertia
+
+
+@numba.njit(inline="always")
+def _settle_tile(
+    tile: Any, labels: Any, label: int, note: Any, tally: Any, sums: Any, counts: Any
+) -> None:
+    """Take all rows of a tile to one cluster."""
+    for p in range(labels.shape[0]):
+        before = np.int64(labels[p])
+        if before != label:
+            labels[p] = label
+            if tally[_STALE] == 0:
+                _settle(tile, p, before, label, note, tally, sums, counts)
+
+
+@numba.njit(inline="always")
+def _list_near(
+    scores: Any, apart: Any, near: Any, t: int, square: Any, beyond: Any, out: Any, found: Any
+) -> int:
+    """List the centers that may be nearest to a row of a ball, in order; return how many.
+
+    The center that was near last time rules others out first, then the nearest of all.
+    """
+    a: Any = np.int64(near[t])
+    while True:
+        base, far = scores[a] + beyond, apart[a]
+        for j in range(far.shape[0]):  # what is not a number stays
+            above = scores[j] - base
+            out[j] = (above > 0) & (above * above > far[j] * square)
+        n = 0
+        for j in range(apart.shape[0]):
+            found[n] = j
+            n += 1 - out[j]
+        best = a
+        for i in range(n):
+            if scores[found[i]] < scores[best]:
+                best = np.int64(found[i])
+        if best == a:
+            return n
+        a = best
+        near[t] = a
+
+
+@numba.njit(inline="always")
+def _pack(
+    packed: Any, squares: Any, found: Any, n: int, few: Any, few_squares: Any, few_names: Any
+) -> None:
+    """Put listed centers side by side."""
+    for i in range((n + 3) // 4 * 4):
+        j = np.int64(found[min(i, n - 1)])
+        own, to = packed[j // 4], few[i // 4]
+        few_names[i] = j
+        few_squares[i] = squares[j] if i < n else np.inf
+        for f in range(packed.shape[1] // 4):
+            to[f * 4 + i % 4] = own[f * 4 + j % 4]
 
 
 @cache
@@ -277,32 +420,92 @@ def _compiled(block: int, many: bool, width: int, real: Any) -> Any:
     a whole, the loop would be too long for LLVM to vectorise.
     """
     rest = 3 * width  # where these sums begin: after best, second best and index
+    unit, tiny = float(np.finfo(real).eps) / 2, float(np.finfo(real).tiny)
+    floor = 4 * tiny**0.5  # more than squares that underflow may lose
 
     @numba.njit(nogil=True, cache=True, fastmath=_FAST)
     def run(
-        tiles: Any, reach: Any, nearest: Any, packed: Any, squares: Any, centers: Any,
-        sums: Any, counts: Any, notes: Any, tallies: Any, control: Any, scale: Any,
+        tiles: Any, reach: Any, nearest: Any, packed: Any, squares: Any, names: Any,
+        centers: Any, sums: Any, counts: Any, notes: Any, tallies: Any, control: Any, scale: Any,
+        middle: Any, square: Any, across: Any, apart: Any, near: Any, owner: Any, spins: int,
     ) -> None:  # fmt: skip
-        own = np.empty(7 * width, tiles.dtype)
+        tiles, nearest = _borrowed(tiles), _borrowed(nearest)  # type: ignore[call-arg]
+        packed, squares, names = _borrowed(packed), _borrowed(squares), _borrowed(names)
+        centers, sums, counts = _borrowed(centers), _borrowed(sums), _borrowed(counts)
+        notes, tallies, control = _borrowed(notes), _borrowed(tallies), _borrowed(control)
+        middle, across, apart = _borrowed(middle), _borrowed(across), _borrowed(apart)
         half = tiles.shape[1] - block if many else 0
         flat = tiles.reshape(tiles.shape[0], tiles.shape[1] * tiles.shape[2])
+        spread = across.reshape(across.size)
         share = control[_SHARE]
+        k, padded = centers.shape[0], squares.shape[0]
+        # Room of this thread: for the rows of a tile, for a ball, and for listed centers.
+        room = np.empty(16 + 7 * width + padded * 3 + packed.size, tiles.dtype)
+        lists = np.empty(2 * padded + 1, np.int32)
+        own = _borrowed(room)[-room.ctypes.data % 64 // room.itemsize :]
+        rest_of_room = own[7 * width :]
+        scores = rest_of_room[:padded]
+        few_squares, few_names = rest_of_room[padded : 2 * padded], rest_of_room[2 * padded :]
+        few = rest_of_room[3 * padded : 3 * padded + packed.size].reshape(packed.shape)
+        out, found = _borrowed(lists)[:padded], _borrowed(lists)[padded:]
+        if spins > 0:
+            _fetch_add(control, _STAYING, 1)
         c = _fetch_add(control, _NEXT, 1)
         while c < notes.shape[0]:
             note, tally = notes[c], tallies[c]
             stop = min((c + 1) * share, tiles.shape[0])
             summing = control[_SUMMING] != 0
+            filtering = testing = control[_FILTERING] != 0
             inertia = note[_SQUARES]
+            met = 0.0
             for t in range(c * share, stop):
+                tolerance = _tolerance(reach[t], scale[_LONGEST], scale[_STEPS], unit, tiny)
+                rows = nearest[t * width : (t + 1) * width]  # fewer in the last tile
+                n_left, n_panels = k, packed.shape[0]
+                panels, weighed, named = packed, squares, names
+                if filtering:
+                    if testing:
+                        point = middle[t]
+                        for j in range(padded):
+                            scores[j] = squares[j]
+                        for g in range(0, half + block, block):
+                            x, weights = point[g:], spread[g * _APART :]
+                            for j in range(padded):
+                                score = scores[j]
+                                for f in range(block):
+                                    score += x[f] * weights[f * _APART + j]
+                                scores[j] = score
+                        beyond = real(2 * tolerance + floor)
+                        n_left = _list_near(
+                            scores, apart, near, t, square[t], beyond, out, found
+                        )  # fmt: skip
+                        met += k
+                        if n_left == 1:
+                            j = np.int64(found[0])
+                            if owner[t] != j:
+                                owner[t] = j
+                                _settle_tile(tiles[t], rows, j, note, tally, sums[c], counts[c])
+                            continue
+                        if 4 * n_left <= 3 * k:
+                            _pack(packed, squares, found, n_left, few, few_squares, few_names)
+                            n_panels = (n_left + 3) // 4
+                            panels, weighed, named = few, few_squares, few_names
+                    if owner[t] >= 0:  # neighbours are another thread's: written when it changes
+                        owner[t] = -1
+                met += np.float64(n_left) * rows.shape[0]
+                if testing and t + 1 - c * share >= _TRIED:
+                    testing = met <= _WORTHWHILE * k * ((t + 1 - c * share) * width)
                 tile = flat[t]
                 for p in range(width):
                     own[p] = own[width + p] = np.inf
                     own[2 * width + p] = 0
-                for q in range(packed.shape[0]):
-                    panel = packed[q]
-                    j = real(4 * q)
+                for q in range(n_panels):
+                    panel = panels[q]
                     squared = (
-                        squares[4 * q], squares[4 * q + 1], squares[4 * q + 2], squares[4 * q + 3]
+                        weighed[4 * q], weighed[4 * q + 1], weighed[4 * q + 2], weighed[4 * q + 3]
+                    )  # fmt: skip
+                    j0, j1, j2, j3 = (
+                        named[4 * q], named[4 * q + 1], named[4 * q + 2], named[4 * q + 3]
                     )  # fmt: skip
                     for g in range(0, half, block):
                         part, weights = tile[g * width :], panel[g * 4 :]
@@ -326,17 +529,16 @@ def _compiled(block: int, many: bool, width: int, real: Any) -> Any:
                             )  # fmt: skip
                         s = _dot(part, weights, p, width, block, s)
                         top = own[p], own[width + p], own[2 * width + p]
-                        top = _keep(s[0], j, top)
-                        top = _keep(s[1], j + real(1), top)
-                        top = _keep(s[2], j + real(2), top)
-                        top = _keep(s[3], j + real(3), top)
+                        top = _keep(s[0], j0, top)
+                        top = _keep(s[1], j1, top)
+                        top = _keep(s[2], j2, top)
+                        top = _keep(s[3], j3, top)
                         own[p], own[width + p], own[2 * width + p] = top
-                tolerance = _tolerance(reach[t], scale[_LONGEST], scale[_STEPS], scale[_UNIT])
                 inertia += _read_tile(
                     t, own, real(tolerance), tiles, nearest, centers, note, tally,
                     sums[c], counts[c], summing,
                 )  # fmt: skip
-            note[_INERTIA] = inertia
+            note[_INERTIA], note[_MET] = inertia, met
             if summing and tally[_STALE] != 0:
                 sums[c] = 0.0
                 counts[c] = 0
@@ -345,6 +547,16 @@ def _compiled(block: int, many: bool, width: int, real: Any) -> Any:
                 tally[_MOVED] = tally[_STALE] = 0
             _fetch_add(control, _DONE, 1)
             c = _fetch_add(control, _NEXT, 1)
+            if c >= notes.shape[0]:  # a helper stays for the next pass
+                for _ in range(spins):
+                    c = _fetch_add(control, _NEXT, 0)
+                    if c < notes.shape[0]:
+                        c = _fetch_add(control, _NEXT, 1)
+                    if c < notes.shape[0] or c >= _ENDED:
+                        break
+        if spins > 0:
+            _fetch_add(control, _STAYING, -1)
+        room[0] = lists[0] = 0  # they live until here
 
     return run
 
@@ -383,6 +595,7 @@ class _Team:
         self.turn = _aligned((8,), np.int64)
         self.wake = threading.Condition()
         self.task: Any = None
+        self.control: Any = None
         self.threads = [
             threading.Thread(target=self._serve, name="kmeans_lab", daemon=True)
             for _ in range(n_helpers)
@@ -390,10 +603,10 @@ class _Team:
         for thread in self.threads:
             thread.start()
 
-    def post(self, task: Any) -> None:
-        """Let every helper run the task; ``None`` ends them."""
+    def post(self, task: Any, control: Any) -> None:
+        """Let every helper run the task, which ``control`` can end; ``None`` ends them."""
         with self.wake:
-            self.task = task
+            self.task, self.control = task, control
             self.turn[0] += 1
             self.wake.notify_all()
 
@@ -413,7 +626,9 @@ class _Team:
     def close(self) -> None:
         """End the helpers; a forked child has none."""
         if self.owner == os.getpid():
-            self.post(None)
+            if self.control is not None:
+                self.control[_NEXT] = _ENDED
+            self.post(None, None)
             for thread in self.threads:
                 if thread is not threading.current_thread():
                     thread.join()
@@ -429,8 +644,10 @@ class _Plan:
         dtype = rows.tiles.dtype
         self.centers = np.empty((n_clusters, n_features), dtype)
         self.packed = _aligned((n_panels, padded * _PANEL), dtype)
-        self.squares = np.full(n_panels * _PANEL, np.inf, dtype)  # a padding center is far away
-        self.scale = np.array([0.0, 2.0 * (n_features + 4), np.finfo(dtype).eps / 2])
+        lanes = -(-n_clusters // _LANES) * _LANES
+        self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
+        self.names = np.arange(lanes, dtype=dtype)
+        self.scale = _scale(n_features, dtype)
         self.sums = np.zeros((n_chunks, n_clusters, n_features))
         self.counts = np.zeros((n_chunks, n_clusters), np.int64)
         self.tallies = np.zeros((n_chunks, 4), np.int64)
@@ -439,18 +656,59 @@ class _Plan:
         self.tallies[:, _N_ROWS] = np.diff(edges)
         self.control = _aligned((32,), np.int64)
         self.control[_NEXT], self.control[_SHARE] = n_chunks, rows.share
+        self.control[_SUMMING] = rows.again
+        # What balls need; next to nothing where they are never tested.
+        self.possible = (
+            rows.again
+            and 4 <= n_clusters <= _MOST_FILTERED
+            and n_features <= _MOST_FEATURES
+            and n_samples >= 8 * n_clusters
+        )
+        self.across = _aligned((padded, _APART) if self.possible else (1, 1), dtype)
+        self.apart = _aligned((n_clusters, lanes) if self.possible else (1, 1), dtype)
+        self.near = np.zeros(n_tiles, np.int32)  # a center that was near last time
+        self.owner = np.full(n_tiles, -1, np.int32)  # the cluster of all rows; −1: unknown
+        self.filtering = False
+        self.rest = self.pause = 0
+        self.total = np.empty((n_clusters, n_features)), np.empty(n_clusters, np.int64)
         arrays = (
-            rows.tiles, rows.reach, rows.nearest, self.packed, self.squares, self.centers,
-            self.sums, self.counts, rows.notes, self.tallies, self.control, self.scale,
+            rows.tiles, rows.reach, rows.nearest, self.packed, self.squares, self.names,
+            self.centers, self.sums, self.counts, rows.notes, self.tallies, self.control,
+            self.scale, rows.middle, rows.square, self.across, self.apart, self.near, self.owner,
         )  # fmt: skip
-        self.task = partial(rows.run, *arrays)
+        self.task = partial(rows.run, *arrays, 0)
+        self.help = partial(rows.run, *arrays, _SPINS)
+
+    def begin(self, centers: Rows) -> None:
+        """Take new centers; decide whether balls are tested, on which labels do not depend."""
+        before = self.filtering
+        self.filtering = self.possible and self.rest == 0
+        self.rest = max(self.rest - 1, 0)
+        if self.filtering and not before:
+            self.owner[:] = -1
+        _start(
+            centers, self.centers, self.packed, self.squares, self.scale, self.control,
+            self.across, self.apart, self.filtering,
+        )  # fmt: skip
+
+    def end(self, met: float) -> None:
+        """Let balls rest where they spared too little, ever longer."""
+        if self.filtering:
+            self.pause = min(2 * self.pause + 1, 63) if met > _WORTHWHILE else 0
+            self.rest = self.pause
 
 
 class TiledRows:
-    """Rows transposed into tiles, with their running sums: what ``prepare`` returns."""
+    """Rows transposed into tiles, with their running sums: what ``prepare`` returns.
 
-    def __init__(self, X: Rows, n_clusters: int, n_threads: int) -> None:
+    ``again`` says that other centers will follow; or else neither sums nor balls are kept.
+    """
+
+    _plan: _Plan
+
+    def __init__(self, X: Rows, n_clusters: int, n_threads: int, again: bool) -> None:
         n_samples, n_features = self.shape = X.shape
+        self.again = again
         many = n_features > _LONGEST_BLOCK
         block = _BLOCK if many else n_features
         padded = -(-n_features // block) * block
@@ -462,13 +720,19 @@ class TiledRows:
         self.run = _compiled(block, many, width, real)
         self.tiles = _aligned((n_tiles, padded, width), X.dtype)
         self.reach = np.zeros(n_tiles)
-        self.notes = np.zeros((-(-n_tiles // self.share), 3))
+        self.notes = np.zeros((-(-n_tiles // self.share), 4))
         self.nearest = np.full(n_samples, -1, np.int32)
         _fill(X, self.tiles, self.reach, self.share, self.notes)
+        self.middle = np.zeros((n_tiles if again else 1, padded), X.dtype)
+        self.square = np.zeros(n_tiles if again else 1, X.dtype)
+        if again and n_features <= _MOST_FEATURES:
+            _fit_balls(self.tiles, n_samples, self.middle, self.square, _scale(n_features, X.dtype))
+        self._met = 1.0
         # A row this much longer than the others never leaves a sum by subtraction.
         self.notes[:, _HEAVY] = 64 / (self.share * width) * self.notes[:, _SQUARES]
         self.n_threads = n_threads
         self._team: _Team | None = None
+        self._rescored = 0
         self._renew()
         self._use(n_clusters)
 
@@ -476,6 +740,11 @@ class TiledRows:
     def rescored(self) -> int:
         """Near-ties decided by direct differences so far."""
         return self._rescored + int(self._plan.tallies[:, _RESCORED].sum())
+
+    @property
+    def met(self) -> float:
+        """Of all pairs of a row and a center, the share that the last pass looked at."""
+        return self._met
 
     def step(self, centers: Rows, labels: Labels, sums: Sums | None, counts: Any) -> float:
         """Assign, and update where sums are given; return the inertia."""
@@ -485,15 +754,20 @@ class TiledRows:
             if len(centers) != len(self._plan.centers):
                 self._use(len(centers))
             plan = self._plan
-            _start(
-                centers, plan.centers, plan.packed, plan.squares, plan.scale, plan.control,
-                sums is not None,
-            )  # fmt: skip
+            plan.begin(centers)
             self._run(plan)
+            self._met = 1.0
+            if plan.filtering:
+                self._met = float(self.notes[:, _MET].sum()) / (len(self.nearest) * len(centers))
+            plan.end(self._met)
             labels[:] = self.nearest
+            if not self.again:
+                return max(float(self.notes[:, _INERTIA].sum()), 0.0)
+            inertia = _add_chunks(plan.sums, plan.counts, self.notes, plan.centers, *plan.total)
             if sums is not None:
-                _add_chunks(plan.sums, plan.counts, sums, counts)
-            return max(float(self.notes[:, _INERTIA].sum()), 0.0)
+                sums += plan.total[0]
+                counts += plan.total[1]
+            return max(inertia, 0.0)
 
     def _run(self, plan: _Plan) -> None:
         if self.n_threads == 1:
@@ -502,7 +776,8 @@ class TiledRows:
         if self._team is None:
             self._team = _Team(self.n_threads - 1)
             weakref.finalize(self, self._team.close)
-        self._team.post(plan.task)
+        if plan.control[_STAYING] < self.n_threads - 1:  # the others see it themselves
+            self._team.post(plan.help, plan.control)
         try:
             plan.task()
         finally:
@@ -510,7 +785,9 @@ class TiledRows:
                 sleep(0)  # a helper's processor is doing something else
 
     def _use(self, n_clusters: int) -> None:
-        self._rescored = self.rescored if hasattr(self, "_plan") else 0
+        if hasattr(self, "_plan"):
+            self._rescored = self.rescored
+            self._plan.control[_NEXT] = _ENDED
         self._plan = _Plan(self, n_clusters)
 
     def _renew(self) -> None:
@@ -518,11 +795,20 @@ class TiledRows:
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._team = None
+        if hasattr(self, "_plan"):
+            self._plan.control[_STAYING] = 0
+
+
+def _scale(n_features: int, dtype: Any) -> Any:
+    """Return what rounding depends on; the longest center comes with every pass."""
+    kind = np.finfo(dtype)
+    up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
+    return np.array([0.0, 2.0 * (n_features + 4), up, least])
 
 
 def _width(row_bytes: int) -> int:
     """Return how many rows make a tile that stays in the first-level cache."""
-    width = 256
+    width = _WIDEST
     while width > 32 and width * row_bytes > 2**15:
         width //= 2
     return width
@@ -530,17 +816,21 @@ def _width(row_bytes: int) -> int:
 
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
     """Transpose X into tiles; helpers start with the first pass that needs them."""
+    return _lay_out(X, n_clusters, n_threads, again=True)
+
+
+def _lay_out(X: Rows, n_clusters: int, n_threads: int, *, again: bool) -> TiledRows:
     if X.ndim != 2 or X.dtype.name not in ("float32", "float64"):
         raise ValueError("prepare needs X (n, d) of float32 or float64")
     if n_clusters < 1 or n_threads < 1:
         raise ValueError("n_clusters and n_threads must be at least 1")
-    return TiledRows(X, n_clusters, n_threads)
+    return TiledRows(X, n_clusters, n_threads, again)
 
 
 def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     if isinstance(rows, np.ndarray):
-        rows = prepare(rows, len(centers), 1)
+        rows = _lay_out(rows, len(centers), 1, again=False)
     _check(rows, centers, labels)
     return rows.step(centers, labels, None, None)
 

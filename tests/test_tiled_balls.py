@@ -6,7 +6,7 @@ from balls import blobs, nearest, steps
 
 from kmeans_lab import load_kernel
 
-pytestmark = pytest.mark.kernels("cython-tiled")
+pytestmark = pytest.mark.kernels("numba-tiled", "cython-tiled")
 
 
 def in_blob_order(*shape, **options):
