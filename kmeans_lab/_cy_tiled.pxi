@@ -54,7 +54,7 @@ ctypedef fused real:
 cdef enum:
     WIDTH = 64  # rows of a tile
     PANEL = 4  # centers at a time
-    SPINS = 20000  # some 100 µs
+    SPINS = 20000  # longer than the driver's own work between two passes
 
 cdef double U64 = 2.0 ** -53
 
@@ -654,7 +654,7 @@ cdef inline Py_ssize_t _ceil(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-# Zeros that begin at a cache line: vectors across two lines load at half the speed.
+# Zeros that begin at a cache line, so that no vector lies across two.
 cdef void *_room(void **block, Py_ssize_t size) except NULL:
     free(block[0])
     block[0] = calloc(size + 64, 1)

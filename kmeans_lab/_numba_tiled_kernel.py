@@ -580,7 +580,7 @@ def _wait_for_chunks(control: Any, n_chunks: int) -> bool:
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return zeros that begin at a cache line: vectors across two lines load at half the speed."""
+    """Return zeros that begin at a cache line, so that no vector lies across two."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     skip = -raw.ctypes.data % 64

@@ -188,13 +188,14 @@ def _lloyd(
 ) -> _Run:
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
     old, new = centers, np.empty_like(centers)
+    shown, next_shown = read_only(old), read_only(new)
     means = _Means(crew, plan.empty, rng)
     crew.labels.fill(-1)
     crew.counting = plan.rule.needs_changed or plan.watched
     changed = -1
     seen: list[Iteration] = []
     for n_iter in range(1, plan.max_iter + 1):
-        inertia = crew.step(read_only(old))
+        inertia = crew.step(shown)
         watch.lap_step(*crew.step_seconds())
         if crew.counting:
             changed = crew.changed()
@@ -204,14 +205,14 @@ def _lloyd(
             called_off = _show(plan, n_iter, old, crew.labels, inertia, changed, seen)
         step = Step(old, new, plan.variance, changed, len(crew.rows))
         fired = plan.rule.fired(step)
-        old, new = new, old
+        old, new, shown, next_shown = new, old, next_shown, shown
         watch.lap("update")
         if fired or called_off:
             break
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
     # After the swap, old is the newest and new the one before it.
     if not np.array_equal(old, new):
-        crew.assign(read_only(old))
+        crew.assign(shown)
     labels = crew.labels.copy()
     inertia = crew.inertia(old, labels)
     watch.lap("finish")
@@ -223,15 +224,14 @@ class _Means:
 
     def __init__(self, crew: Crew, policy: str, rng: np.random.Generator) -> None:
         self._crew, self._policy, self._rng = crew, policy, rng
-        self._wide = np.empty_like(crew.sums)
+        self._rows_per_center = crew.counts[:, None]
 
     def write(self, old: Array, new: Array) -> None:
         """Overwrite new with the means; the policy says where empty clusters go."""
         crew = self._crew
         if np.minimum.reduce(crew.counts) == 0:
             fill_empty(self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng)
-        np.divide(crew.sums, crew.counts[:, None], out=self._wide)
-        new[:] = self._wide
+        np.divide(crew.sums, self._rows_per_center, out=new, casting="same_kind")
 
 
 def _show(

@@ -112,11 +112,11 @@ class Crew:
         self.n_workers = 1 if own else min(n_threads, len(self.bounds))
         self.kernel_threads = n_threads if own else 1
         self._total = Partials.empty(1, n_clusters, n_features)
-        self.sums, self.counts = self._total.sums[0], self._total.counts[0]
         self._inertia = getattr(kernel, "inertia", direct_inertia)
         self._limits = ExitStack()
         self._blas = spec.blas
         self._start(kernel, rows, n_clusters)
+        self.sums, self.counts = self._total.sums[0], self._total.counts[0]
 
     def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
         self.rows = rows
@@ -128,6 +128,8 @@ class Crew:
             )
             for share in self.shares()
         ]
+        if len(self.bounds) == 1:  # nothing to add up
+            self._total = self.partials
         self.counted = all(team.changed() is not None for team in self._teams)
 
     def shares(self) -> list[range]:
@@ -140,6 +142,8 @@ class Crew:
         self.partials.clear()
         self._before = self.labels.copy() if self.counting and not self.counted else None
         self._run("assign_update", centers)
+        if self._total is self.partials:
+            return self.partials.inertia.item()
         self.partials.add_up(self._total)
         return float(np.add.reduce(self.partials.inertia))
 
@@ -151,7 +155,8 @@ class Crew:
 
     def step_seconds(self) -> tuple[float, float]:
         """Seconds of the last step in assign and in update, added over all workers."""
-        assign, update = np.add.reduce(self.partials.seconds, axis=0).tolist()
+        spent = self.partials.seconds
+        assign, update = (spent[0] if len(spent) == 1 else np.add.reduce(spent, axis=0)).tolist()
         return assign, update
 
     def assign(self, centers: Array) -> None:
