@@ -114,7 +114,7 @@ def main(names: list[str]) -> None:
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     headers = (
-        "preset", "threads", "all pairs\nms", "\nGFLOP/s", "of\npeak", "of\nbandwidth",
+        "preset", "threads", "all pairs\nms", "\nGFLOP/s", "of\npeak", "of\nreads",
         "balls\nms", "pairs\nmet",
     )  # fmt: skip
     for header in headers:
@@ -132,7 +132,7 @@ def main(names: list[str]) -> None:
             table.add_row(
                 name, str(n_threads), f"{found.every * 1e3:.4g}", f"{rate / 1e9:.1f}",
                 f"{rate / peaks[found.dtype]:.0%}", f"{found.size / found.every / memory:.0%}",
-                f"{found.balls * 1e3:.4g}", f"{found.met:.1%}",
+                f"{found.balls * 1e3:.4g}", f"{found.met * 100:.3g}%",
             )  # fmt: skip
     console.print(table)
     for line in machine.lines():
