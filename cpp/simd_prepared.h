@@ -76,6 +76,7 @@ public:
         each_chunk([&](Chunk& chunk) {
             chunk.changed = 0;
             block_.assign(work_, chunk);
+            if (patience_.over()) return;  // rows may be left without a cluster
             if (keeps_sums() && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
             if (!kept) overwrite(chunk, labels);
         });
