@@ -33,7 +33,7 @@ def tiled(name, *options):
     return Extension(
         f"kmeans_lab._cy_tiled_{name}",
         [f"kmeans_lab/_cy_tiled_{name}.pyx"],
-        depends=["kmeans_lab/_cy_tiled.pxi", "kmeans_lab/_cy_tiled_balls.pxi"],
+        depends=glob("kmeans_lab/_cy_tiled*.pxi"),
         define_macros=[("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')],
         extra_compile_args=options,
         # A compiler that does not take these flags leaves the kernel with the other modules.
@@ -65,20 +65,21 @@ if unix and platform.machine() in ("x86_64", "AMD64"):
     tiled_levels.append(tiled("avx512", *avx2, *avx512, "-mprefer-vector-width=512"))
 
 setup(
+    # Lists are copied: pybind11 adds the C++ standard to its own, which a C compiler may refuse.
     ext_modules=[
         Pybind11Extension(
             "kmeans_lab._cpp_kernel",
             ["cpp/kmeans.cpp"],
             cxx_std=17,
-            define_macros=flags,
-            extra_compile_args=optimise,
+            define_macros=[*flags],
+            extra_compile_args=[*optimise],
         ),
         Pybind11Extension(
             "kmeans_lab._simd_kernel",
             ["cpp/simd.cpp"],
             depends=glob("cpp/*.h"),
             cxx_std=17,
-            define_macros=flags,
+            define_macros=[*flags],
             extra_compile_args=[*optimise, *threads, *quiet],
             extra_link_args=threads,
         ),
@@ -86,8 +87,8 @@ setup(
             Extension(
                 "kmeans_lab._cy_kernel",
                 ["kmeans_lab/_cy_kernel.pyx"],
-                define_macros=flags,
-                extra_compile_args=optimise,
+                define_macros=[*flags],
+                extra_compile_args=[*optimise],
             ),
             build_dir="build",
         ),

@@ -6,11 +6,13 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -23,6 +25,10 @@ namespace py = pybind11;
 
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
+
+// A row of X that all others are taken relative to, or nothing.
+template <typename T>
+using Middle = std::optional<Array<T>>;
 
 static bool signal_came() {
     py::gil_scoped_acquire gil;
@@ -49,9 +55,7 @@ static double run(lab::Prepared<T>& rows, const Array<T>& centers, Array<std::in
     double* sums_inout = sums ? sums->mutable_data() : nullptr;
     std::int64_t* counts_inout = counts ? counts->mutable_data() : nullptr;
     py::gil_scoped_release nogil;
-    const double inertia = rows.pass(centers_in, k, labels_out, sums != nullptr);
-    if (sums) rows.add_sums(sums_inout, counts_inout);
-    return inertia;
+    return rows.pass(centers_in, k, labels_out, sums_inout, counts_inout);
 }
 
 template <typename T>
@@ -68,15 +72,23 @@ static void update(const lab::Prepared<T>& rows, const Array<std::int32_t>& labe
     rows.update(labels_in, sums_inout, counts_inout);
 }
 
+template <typename T>
+static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
+    if (!middle) return nullptr;
+    require(middle->ndim() == 1 && middle->shape(0) == X.shape(1), "middle must have shape (d,)");
+    return middle->data();
+}
+
 // From differences in double. Eight sums side by side hide the latency of the additions, and short
 // blocks keep their rounding small.
 template <typename T>
 static double direct_inertia(const Array<T>& X, const Array<T>& centers,
-                             const Array<std::int32_t>& labels) {
+                             const Array<std::int32_t>& labels, const Middle<T>& middle) {
     require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
                 X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
             "inertia needs X (n, d), centers (k, d) and labels (n,)");
-    const T* x = X.data();
+    const std::vector<T> zero(X.shape(1), T(0));
+    const lab::Given<T> x{X.data(), middle ? values_of(middle, X) : zero.data(), X.shape(1)};
     const T* center = centers.data();
     const std::int32_t* label = labels.data();
     const long n = X.shape(0), d = X.shape(1), k = centers.shape(0);
@@ -88,7 +100,7 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
             if (label[i] < 0 || label[i] >= k) throw std::invalid_argument("a label is no cluster");
             double distance = 0;
             for (long f = 0; f < d; ++f) {
-                const double diff = double(x[i * d + f]) - double(center[label[i] * d + f]);
+                const double diff = double(x.at(i, f)) - double(center[label[i] * d + f]);
                 distance += diff * diff;
             }
             sums[i % 8] += distance;
@@ -100,30 +112,44 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
 
 template <typename T>
 static std::unique_ptr<lab::Prepared<T>> transpose(const Array<T>& X, long n_clusters,
-                                                   int n_threads, lab::Use use) {
+                                                   int n_threads, const Middle<T>& middle,
+                                                   lab::Use use) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
+    require(X.shape(1) > 0, "X must have at least one feature");
     require(n_clusters >= 1 && n_threads >= 1, "n_clusters and n_threads must be at least 1");
     const T* rows = X.data();
+    const T* middle_in = values_of(middle, X);
     const long n = X.shape(0), d = X.shape(1);
     py::gil_scoped_release nogil;
-    return std::make_unique<lab::Prepared<T>>(rows, n, d, n_clusters, n_threads, use, signal_came);
+    return std::make_unique<lab::Prepared<T>>(rows, middle_in, n, d, n_clusters, n_threads, use,
+                                              signal_came);
 }
 
 template <typename T>
-static py::array_t<long> greedy(const Array<T>& X, long first, const Array<double>& draws,
-                                int n_threads) {
+static py::array_t<long> greedy_on(lab::Prepared<T>& rows, const Array<T>& X, long first,
+                                   const Array<double>& draws) {
     require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= lab::kMostCandidates,
             "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
-    require(X.ndim() == 2 && first >= 0 && first < X.shape(0), "first must be a row of X");
-    const auto rows = transpose(X, draws.shape(0) + 1, n_threads, lab::Use::seeding);
+    require(X.ndim() == 2 && X.shape(0) == rows.n() && X.shape(1) == rows.d(),
+            "greedy needs the X that was prepared");
+    require(first >= 0 && first < rows.n(), "first must be a row of X");
+    require(rows.has_balls(), "greedy needs rows that were prepared with balls");
     const T* given = X.data();
     const double* draws_in = draws.data();
     std::vector<long> chosen;
     {
         py::gil_scoped_release nogil;
-        chosen = rows->greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
+        chosen = rows.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
     }
     return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
+}
+
+template <typename T>
+static py::array_t<long> greedy(const Array<T>& X, long first, const Array<double>& draws,
+                                int n_threads, const Middle<T>& middle) {
+    require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
+    const auto rows = transpose(X, draws.shape(0) + 1, n_threads, middle, lab::Use::seeding);
+    return greedy_on(*rows, X, first, draws);
 }
 
 template <typename T>
@@ -134,19 +160,21 @@ static void bind(py::module_& module, const char* name) {
         .def_property_readonly("changed", &Rows::changed, "Labels that the last pass changed.")
         .def_property_readonly("met", &Rows::met,
                                "Share of all pairs of row and center that the last pass met.")
+        .def("greedy", &greedy_on<T>, py::arg("X").noconvert(), py::arg("first"),
+             py::arg("draws").noconvert(),
+             "Return the rows of X, which was prepared, that greedy k-means++ chooses.")
         .def_property_readonly("rescored", &Rows::rescored,
                                "Near-ties decided by direct differences so far.");
     module.def(
         "prepare",
-        [](const Array<T>& X, long n_clusters, int n_threads, bool balls) {
-            return transpose(X, n_clusters, n_threads,
+        [](const Array<T>& X, long n_clusters, int n_threads, const Middle<T>& middle, bool balls) {
+            return transpose(X, n_clusters, n_threads, middle,
                              balls ? lab::Use::fit : lab::Use::without_balls);
         },
         py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),
-        py::arg("balls") = true,
-        "Transpose X into tiles, neighbours together; start a team of threads. Without balls, "
-        "every "
-        "row meets every center.");
+        py::arg("middle").noconvert() = py::none(), py::arg("balls") = true,
+        "Transpose X − middle into tiles, neighbours together; start a team of threads. Without "
+        "balls, every row meets every center.");
     module.def(
         "assign",
         [](Rows& rows, const Array<T>& centers, Array<std::int32_t>& labels) {
@@ -159,7 +187,7 @@ static void bind(py::module_& module, const char* name) {
         [](const Array<T>& X, const Array<T>& centers, Array<std::int32_t>& labels) {
             require(centers.ndim() == 2 && centers.shape(0) > 0,
                     "assign needs rows (n, d), centers (k, d) and labels (n,)");
-            const auto rows = transpose(X, centers.shape(0), 1, lab::Use::once);
+            const auto rows = transpose(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
             return run<T>(*rows, centers, labels);
         },
         py::arg("rows").noconvert(), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
@@ -173,9 +201,12 @@ static void bind(py::module_& module, const char* name) {
         "Both steps in one pass; return the inertia.");
     module.def("inertia", &direct_inertia<T>, py::arg("X").noconvert(),
                py::arg("centers").noconvert(), py::arg("labels").noconvert(),
-               "Return the sum of squared distances to the chosen centers, by differences.");
+               py::arg("middle").noconvert() = py::none(),
+               "Return the sum of squared distances of X − middle to the chosen centers, by "
+               "differences.");
     module.def("greedy", &greedy<T>, py::arg("X").noconvert(), py::arg("first"),
                py::arg("draws").noconvert(), py::arg("n_threads"),
+               py::arg("middle").noconvert() = py::none(),
                "Return the rows that greedy k-means++ chooses with these draws from [0, 1).");
     module.def(
         sizeof(T) == 8 ? "multiply_add_float64" : "multiply_add_float32",

@@ -207,7 +207,10 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
         }
         t = std::min(t, chunk.last_tile);
         const double rows = double((t - chunk.first_tile) * width);
-        if (chunk.met > kWorthwhile * rows * double(k) || work.patience->over()) return t;
+        if (chunk.met > kWorthwhile * rows * double(k) || work.patience->over()) {
+            work.forget_owners(chunk, p + 1);  // their rows change hands without balls
+            return t;
+        }
     }
     return chunk.last_tile;
 }

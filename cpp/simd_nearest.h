@@ -35,12 +35,26 @@ LAB_INLINE void meet_rows(const T* tile, const T* const* candidates, long d, con
     }
 }
 
-// Which balls of a parent may have a row that is nearer to the candidate than to its center: a bit
-// for each. Here lanes are balls.
+// A sum that is the same however many rows are met: lanes are halved.
+template <typename T>
+LAB_INLINE double sum_of(const typename Lanes<T>::Wide& lanes_of) {
+    double values[Lanes<T>::lanes];
+    for (int l = 0; l < Lanes<T>::lanes; ++l) values[l] = lane(lanes_of, l);
+    for (int half = Lanes<T>::lanes / 2; half > 0; half /= 2) {
+        for (int l = 0; l < half; ++l) values[l] += values[l + half];
+    }
+    return values[0];
+}
+
+// Which of the first `count` balls of a parent may have a row that is nearer to the candidate than
+// to its center: a bit for each. The sums of the others, which stay, are added to `kept`. Here
+// lanes are balls.
 template <typename T>
 LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
-                                    long parent, long d, const T* candidate) {
+                                    long parent, long count, long d, const T* candidate,
+                                    typename Lanes<T>::Wide* kept) {
     using Values = typename Lanes<T>::Values;
+    using Wide = typename Lanes<T>::Wide;
     constexpr int lanes = Lanes<T>::lanes;
     constexpr long kids = Balls<T>::kids;
     const T* middle = balls.middle.data() + parent * kids * d;
@@ -52,11 +66,13 @@ LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Neares
                 *reinterpret_cast<const Values*>(middle + f * kids + i) - candidate[f];
             sum += diff * diff;
         }
-        const Values limit =
-            *reinterpret_cast<const Values*>(slots.limits.data() + parent * kids + i);
-        bits |= Found<T>(opposite(sum >= limit)).bits() << i;  // near where a value is not a number
+        const long slot = parent * kids + i;
+        const auto far = sum >= *reinterpret_cast<const Values*>(slots.limits.data() + slot);
+        *kept +=
+            widen_mask<T>(far) ? *reinterpret_cast<const Wide*>(slots.sums.data() + slot) : Wide{};
+        bits |= Found<T>(opposite(far)).bits() << i;  // near where a value is not a number
     }
-    return bits;
+    return bits & std::uint32_t((std::uint64_t(1) << count) - 1);
 }
 
 // The candidates of a round, with their sums so far.
@@ -65,94 +81,83 @@ struct Round {
     using Wide = typename Lanes<T>::Wide;
     const T* candidates;
     long d;
-    double totals[kMostCandidates] = {};  // of balls that keep their sums
-    Wide sums[kMostCandidates] = {};      // of rows
+    Wide sums[kMostCandidates] = {};
 
-    // Of the listed candidates, those that are near to ball i of a parent go on to its kids or
-    // rows; to the others it adds its sum. `near` has the bits of each listed one.
-    LAB_MEMBER long split(const std::int32_t* list, long n, const std::uint32_t* near, long i,
-                          double sum, std::int32_t* found) {
-        long m = 0;
+    // Test the listed candidates against the balls of a parent; return the bits of those that are
+    // near to any.
+    LAB_MEMBER std::uint32_t test(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
+                                  long parent, long count, const std::int32_t* list, long n,
+                                  std::uint32_t* near) {
+        std::uint32_t any = 0;
         for (long c = 0; c < n; ++c) {
-            const bool is_near = near[c] >> i & 1;
-            totals[list[c]] += is_near ? 0.0 : sum;
-            found[m] = list[c];
-            m += is_near;
+            near[c] = near_balls<T>(balls, slots, parent, count, d, candidates + list[c] * d,
+                                    &sums[list[c]]);
+            any |= near[c];
         }
-        return m;
+        return any;
+    }
+
+    template <int vectors, int group>
+    LAB_MEMBER void meet(const T* tile, const double* rows, const std::int32_t* list) {
+        const auto ignore = [](int, const Wide&) {};
+        const T* meeting[group];
+        for (int c = 0; c < group; ++c) meeting[c] = candidates + list[c] * d;
+        Wide sum[group];
+        meet_rows<T, vectors, group>(tile, meeting, d, rows, sum, ignore);
+        for (int c = 0; c < group; ++c) sums[list[c]] += sum[c];
     }
 
     template <int vectors>
-    LAB_MEMBER void meet_tile(const T* tile, const double* rows, const std::int32_t* found,
-                              long n) {
-        const auto ignore = [](int, const Wide&) {};
-        const T* meeting[kMostCandidates];
-        for (long i = 0; i < n; ++i) meeting[i] = candidates + found[i] * d;
-        Wide sum[5];
+    LAB_MEMBER void meet_tile(const T* tile, const double* rows, const std::int32_t* list, long n) {
         long i = 0;
-        for (; i + 4 < n; i += 5) {
-            meet_rows<T, vectors, 5>(tile, meeting + i, d, rows, sum, ignore);
-            for (int c = 0; c < 5; ++c) sums[found[i + c]] += sum[c];
-        }
-        for (; i < n; ++i) {
-            meet_rows<T, vectors, 1>(tile, meeting + i, d, rows, sum, ignore);
-            sums[found[i]] += sum[0];
-        }
+        for (; i + 4 < n; i += 5) meet<vectors, 5>(tile, rows, list + i);
+        for (; i + 1 < n; i += 2) meet<vectors, 2>(tile, rows, list + i);
+        if (i < n) meet<vectors, 1>(tile, rows, list + i);
     }
 };
 
-// Without balls, where they spare too little: every candidate meets every row.
-template <typename T, int vectors>
-LAB_INLINE void meet_all(const Work<T>& work, const Chunk& chunk, const Nearest<T>& nearest,
-                         const std::int32_t* all, long count, Round<T>& round) {
-    constexpr long width = vectors * Lanes<T>::lanes;
-    for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
-        round.template meet_tile<vectors>(work.tiles.data() + t * width * work.d,
-                                          nearest.squares.data() + t * width, all, count);
+// Those of the listed candidates that are near to ball i.
+inline long near_to(std::uint32_t i, const std::int32_t* list, long n, const std::uint32_t* near,
+                    std::int32_t* found) {
+    long m = 0;
+    for (long c = 0; c < n; ++c) {  // no branch: one place more or less
+        found[m] = list[c];
+        m += near[c] >> i & 1;
     }
+    return m;
 }
 
 // The sums of nearest distances of one chunk with each of the candidates added to its centers.
-// Returns the share of pairs of tile and candidate that met.
 template <typename T, int vectors>
-double try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, long count,
-                      const Nearest<T>& nearest, bool testing, double* totals) {
+void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, long count,
+                    const Nearest<T>& nearest, double* totals) {
     constexpr long kids = Balls<T>::kids, width = vectors * Lanes<T>::lanes;
     const long d = work.d;
     Round<T> round{candidates, d};
     std::int32_t all[kMostCandidates], of_group[kMostCandidates], of_tile[kMostCandidates];
     std::uint32_t near[kMostCandidates], near_tiles[kMostCandidates];
     for (long c = 0; c < count; ++c) all[c] = std::int32_t(c);
-    const auto test = [&](const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
-                          long parent, const std::int32_t* list, long n, std::uint32_t* bits) {
-        for (long c = 0; c < n; ++c) {
-            bits[c] = near_balls<T>(balls, slots, parent, d, candidates + list[c] * d);
-        }
-    };
-    long t = chunk.first_tile, met = 0;
-    if (!testing) meet_all<T, vectors>(work, chunk, nearest, all, count, round);
-    for (long family = chunk.first_family; testing && t < chunk.last_tile; ++family) {
-        test(work.groups_in, nearest.groups, family, all, count, near);
-        for (long g = family * kids; g < (family + 1) * kids && t < chunk.last_tile; ++g) {
-            const long n =
-                round.split(all, count, near, g - family * kids, nearest.groups.sums[g], of_group);
-            const long last = std::min(t + kids, chunk.last_tile);
-            if (n > 0) test(work.tiles_in, nearest.tiles, g, of_group, n, near_tiles);
-            for (long i = 0; n > 0 && t + i < last; ++i) {
-                const long m = round.split(of_group, n, near_tiles, i,
-                                           nearest.tiles.sums[g * kids + i], of_tile);
-                round.template meet_tile<vectors>(work.tiles.data() + (t + i) * width * d,
-                                                  nearest.squares.data() + (t + i) * width, of_tile,
-                                                  m);
+    long family = chunk.first_family;
+    for (long t = chunk.first_tile; t < chunk.last_tile; t += kids * kids, ++family) {
+        const long n_groups = std::min(kids, (chunk.last_tile - t + kids - 1) / kids);
+        std::uint32_t groups =
+            round.test(work.groups_in, nearest.groups, family, n_groups, all, count, near);
+        for (; groups != 0; groups &= groups - 1) {
+            const long i = LAB_LOWEST_BIT(groups), first = t + i * kids;
+            const long n = near_to(std::uint32_t(i), all, count, near, of_group);
+            const long n_tiles = std::min(kids, chunk.last_tile - first);
+            std::uint32_t tiles = round.test(work.tiles_in, nearest.tiles, family * kids + i,
+                                             n_tiles, of_group, n, near_tiles);
+            for (; tiles != 0; tiles &= tiles - 1) {
+                const long tile = LAB_LOWEST_BIT(tiles);
+                const long m = near_to(std::uint32_t(tile), of_group, n, near_tiles, of_tile);
+                round.template meet_tile<vectors>(work.tiles.data() + (first + tile) * width * d,
+                                                  nearest.squares.data() + (first + tile) * width,
+                                                  of_tile, m);
             }
-            t = last;
         }
     }
-    for (long c = 0; c < count; ++c) {
-        totals[c] = round.totals[c];
-        for (int l = 0; l < Lanes<T>::lanes; ++l) totals[c] += lane(round.sums[c], l);
-    }
-    return testing ? double(met) / double((chunk.last_tile - chunk.first_tile) * count) : 1.0;
+    for (long c = 0; c < count; ++c) totals[c] = sum_of<T>(round.sums[c]);
 }
 
 // No row of the ball changes for a candidate beyond its radius and its farthest row's distance.
@@ -164,56 +169,64 @@ LAB_INLINE void set_limit(const Balls<T>& balls, typename Nearest<T>::Slots& slo
     slots.limits[slot] = T(limit * limit * up);
 }
 
-// Add one candidate to the centers for good; return the chunk's sum of nearest distances.
+// Add a candidate to the centers of one tile's rows for good.
+template <typename T, int vectors>
+LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const T* candidate,
+                             Nearest<T>& nearest) {
+    using Wide = typename Lanes<T>::Wide;
+    constexpr int lanes = Lanes<T>::lanes;
+    constexpr long width = vectors * lanes;
+    const long d = work.d, row = tile * width;
+    double* rows = nearest.squares.data() + row;
+    Wide sum, most = Wide{};
+    const auto keep = [&](int v, const Wide& smaller) {
+        *reinterpret_cast<Wide*>(rows + v * lanes) = smaller;
+        most = most > smaller ? most : smaller;
+    };
+    meet_rows<T, vectors, 1>(work.tiles.data() + row * d, &candidate, d, rows, &sum, keep);
+    double largest = 0;
+    for (int l = 0; l < lanes; ++l) largest = std::max(largest, double(lane(most, l)));
+    nearest.tiles.sums[slot] = sum_of<T>(sum);
+    nearest.tiles.most[slot] = largest;
+    set_limit<T>(work.tiles_in, nearest.tiles, slot, d);
+    if (work.order.empty()) return;
+    for (long l = 0; l < width && row + l < work.n; ++l) {
+        nearest.as_given[work.order[row + l]] = rows[l];
+    }
+}
+
+// The same for a chunk; return its sum of nearest distances.
 template <typename T, int vectors>
 double keep_candidate(const Work<T>& work, const Chunk& chunk, const T* candidate,
                       Nearest<T>& nearest) {
     using Wide = typename Lanes<T>::Wide;
-    constexpr int lanes = Lanes<T>::lanes;
-    constexpr long kids = Balls<T>::kids, width = vectors * lanes;
-    const long d = work.d;
+    constexpr long kids = Balls<T>::kids;
     auto& groups = nearest.groups;
     auto& tiles = nearest.tiles;
     double total = 0;
-    long t = chunk.first_tile;
-    for (long family = chunk.first_family; t < chunk.last_tile; ++family) {
-        const std::uint32_t near = near_balls<T>(work.groups_in, groups, family, d, candidate);
-        for (long g = family * kids; g < (family + 1) * kids && t < chunk.last_tile; ++g) {
-            const long first = t, last = std::min(t + kids, chunk.last_tile);
-            t = last;
-            if (near >> (g - family * kids) & 1) {
-                const std::uint32_t near_tiles =
-                    near_balls<T>(work.tiles_in, tiles, g, d, candidate);
-                groups.sums[g] = groups.most[g] = 0;
-                for (long i = 0; i < last - first; ++i) {
-                    const long slot = g * kids + i;
-                    if (near_tiles >> i & 1) {
-                        double* rows = nearest.squares.data() + (first + i) * width;
-                        Wide sum, most = Wide{};
-                        const auto keep = [&](int v, const Wide& smaller) {
-                            *reinterpret_cast<Wide*>(rows + v * lanes) = smaller;
-                            most = most > smaller ? most : smaller;
-                        };
-                        meet_rows<T, vectors, 1>(work.tiles.data() + (first + i) * width * d,
-                                                 &candidate, d, rows, &sum, keep);
-                        tiles.sums[slot] = tiles.most[slot] = 0;
-                        for (int l = 0; l < lanes; ++l) {
-                            tiles.sums[slot] += lane(sum, l);
-                            tiles.most[slot] = std::max(tiles.most[slot], double(lane(most, l)));
-                        }
-                        set_limit<T>(work.tiles_in, tiles, slot, d);
-                        if (!work.order.empty()) {
-                            const long row = (first + i) * width;
-                            for (long l = 0; l < width && row + l < work.n; ++l) {
-                                nearest.as_given[work.order[row + l]] = rows[l];
-                            }
-                        }
-                    }
-                    groups.sums[g] += tiles.sums[slot];
-                    groups.most[g] = std::max(groups.most[g], tiles.most[slot]);
-                }
-                set_limit<T>(work.groups_in, groups, g, d);
+    long family = chunk.first_family;
+    for (long t = chunk.first_tile; t < chunk.last_tile; t += kids * kids, ++family) {
+        const long n_groups = std::min(kids, (chunk.last_tile - t + kids - 1) / kids);
+        Wide kept = {};
+        std::uint32_t near =
+            near_balls<T>(work.groups_in, groups, family, n_groups, work.d, candidate, &kept);
+        total += sum_of<T>(kept);
+        for (; near != 0; near &= near - 1) {
+            const long i = LAB_LOWEST_BIT(near), g = family * kids + i, first = t + i * kids;
+            const long n_tiles = std::min(kids, chunk.last_tile - first);
+            Wide rest = {};
+            std::uint32_t bits =
+                near_balls<T>(work.tiles_in, tiles, g, n_tiles, work.d, candidate, &rest);
+            for (; bits != 0; bits &= bits - 1) {
+                const long tile = LAB_LOWEST_BIT(bits);
+                keep_in_tile<T, vectors>(work, first + tile, g * kids + tile, candidate, nearest);
             }
+            groups.sums[g] = groups.most[g] = 0;
+            for (long slot = g * kids; slot < g * kids + n_tiles; ++slot) {
+                groups.sums[g] += tiles.sums[slot];
+                groups.most[g] = std::max(groups.most[g], tiles.most[slot]);
+            }
+            set_limit<T>(work.groups_in, groups, g, work.d);
             total += groups.sums[g];
         }
     }

@@ -23,21 +23,31 @@ struct Layout {
     double within = 0;
 };
 
-// `row(i)` is where the values of the i-th row begin.
-template <typename Row>
-Layout sample_layout(const Row& row, long n, long d) {
+// The caller's rows, relative to a middle: the same values as a centered copy would hold.
+template <typename T>
+struct Given {
+    const T* rows;    // (n, d)
+    const T* middle;  // (d,)
+    long d;
+
+    T at(long i, long f) const { return T(rows[i * d + f] - middle[f]); }
+};
+
+// `row(i)` is the place of the i-th row.
+template <typename T, typename Row>
+Layout sample_layout(const Given<T>& given, const Row& row, long n, long d) {
     const long n_blocks = std::min(n / kBlock, 128L), step = n / n_blocks;
     Layout layout{std::vector<double>(d), std::vector<double>(d)};
     std::vector<double> sums(d), squares(d), block_sums(d), block_squares(d);
     double within = 0, total = 0;
-    const auto first = row(0);  // subtracted: keeps the squares small
+    const long first = row(0);  // subtracted: keeps the squares small
     for (long b = 0; b < n_blocks; ++b) {
         std::fill(block_sums.begin(), block_sums.end(), 0.0);
         std::fill(block_squares.begin(), block_squares.end(), 0.0);
         for (long i = b * step; i < b * step + kBlock; ++i) {
-            const auto x = row(i);
+            const long place = row(i);
             for (long f = 0; f < d; ++f) {
-                const double value = double(x[f]) - double(first[f]);
+                const double value = double(given.at(place, f)) - double(given.at(first, f));
                 block_sums[f] += value;
                 block_squares[f] += value * value;
             }
@@ -52,7 +62,7 @@ Layout sample_layout(const Row& row, long n, long d) {
     for (long f = 0; f < d; ++f) {
         const double mean = sums[f] / count;
         const double variance = std::max(squares[f] / count - mean * mean, 0.0);
-        layout.mean[f] = mean + double(first[f]);
+        layout.mean[f] = mean + double(given.at(first, f));
         layout.deviation[f] = std::sqrt(variance);
         total += variance * count;
     }
@@ -63,7 +73,7 @@ Layout sample_layout(const Row& row, long n, long d) {
 // Cells are halved n_bits times, each time the longer side of all: a k-d tree of fixed splits, so
 // that a row's cell follows from its values alone. Returns the rows in the order of their cells.
 template <typename T>
-std::vector<std::uint32_t> cell_order(const T* rows, long n, long d, const Layout& layout) {
+std::vector<std::uint32_t> cell_order(const Given<T>& rows, long n, long d, const Layout& layout) {
     const int n_bits = std::clamp(int(std::ceil(std::log2(double(n) / kBlock))) + 1, 1, 20);
     std::vector<double> side(d);
     std::vector<std::vector<int>> bits(d);  // of each feature: the bits of the cell that it gives
@@ -86,8 +96,8 @@ std::vector<std::uint32_t> cell_order(const T* rows, long n, long d, const Layou
         const double low = layout.mean[f] - 2 * layout.deviation[f];
         const double scale = double(last + 1) / (4 * layout.deviation[f]);
         for (long i = 0; i < n; ++i) {
-            const double at = (double(rows[i * d + f]) - low) * scale;
-            cell[i] |= given[long(std::min(std::max(at, 0.0), double(last)))];
+            const double at = (double(rows.at(i, f)) - low) * scale;
+            cell[i] |= given[at > 0 ? long(std::min(at, double(last))) : 0];  // NaN: cell 0
         }
     }
     for (long i = 0; i < n; ++i) ++first[cell[i] + 1];
@@ -99,15 +109,15 @@ std::vector<std::uint32_t> cell_order(const T* rows, long n, long d, const Layou
 // The order for a fit with k clusters; empty where the rows stay as they are: they lie well
 // already, or cells do not bring them much closer together.
 template <typename T>
-std::vector<std::uint32_t> choose_order(const T* rows, long n, long d, long k) {
+std::vector<std::uint32_t> choose_order(const Given<T>& rows, long n, long d, long k) {
     if (k < 4 || d > 64 || n < kOrderedRows || n > 0xffffffffL) return {};
-    const Layout given = sample_layout([&](long i) { return rows + i * d; }, n, d);
+    const Layout given = sample_layout(rows, [](long i) { return i; }, n, d);
     // Cells of n / 32 equal parts would leave this share, were the rows uniform.
     const double uniform = std::pow(double(n) / kBlock, -2.0 / double(d));
     if (!(given.within > 2 * std::min(uniform, kClose))) return {};
     std::vector<std::uint32_t> order = cell_order(rows, n, d, given);
-    const auto row = [&](long i) { return rows + long(order[i]) * d; };
-    if (sample_layout(row, n, d).within > kCloser * given.within) order.clear();
+    const auto row = [&](long i) { return long(order[i]); };
+    if (sample_layout(rows, row, n, d).within > kCloser * given.within) order.clear();
     return order;
 }
 

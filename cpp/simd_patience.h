@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -15,16 +16,19 @@ class Patience {
 public:
     explicit Patience(bool (*signal_came)()) : signal_came_(signal_came) {}
 
-    // The calling thread begins something that may last.
-    void begin() {
+    // The calling thread begins something that may last. Between two looks lie up to so many
+    // multiply-adds: where they are few, the clock would take longer than they do.
+    void begin(double work_per_look) {
         caller_ = std::this_thread::get_id();
-        asked_ = Clock::now();
+        looks_per_time_ = int(std::clamp(kWorkPerTime / work_per_look, 1.0, 64.0));
+        looks_ = 0;
         over_.store(false, std::memory_order_relaxed);
     }
 
-    // Whether to stop; any thread of the team may ask, every millisecond or so.
+    // Whether to stop; any thread of the team may ask.
     bool over() {
-        if (std::this_thread::get_id() == caller_) {
+        if (std::this_thread::get_id() == caller_ && ++looks_ >= looks_per_time_) {
+            looks_ = 0;
             const auto now = Clock::now();
             if (now - asked_ > kPause) {
                 asked_ = now;
@@ -37,10 +41,12 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
     static constexpr std::chrono::milliseconds kPause{100};
+    static constexpr double kWorkPerTime = 1 << 24;  // some milliseconds of plain code
 
     bool (*const signal_came_)();
     std::thread::id caller_;
-    Clock::time_point asked_;
+    int looks_ = 0, looks_per_time_ = 1;  // the caller's alone
+    Clock::time_point asked_ = Clock::now();
     std::atomic<bool> over_{false};
 };
 

@@ -12,6 +12,7 @@
 
 #include "simd_levels.h"
 #include "simd_order.h"
+#include "simd_pace.h"
 #include "simd_patience.h"
 #include "simd_seeding.h"
 #include "simd_team.h"
@@ -26,13 +27,18 @@ enum class Use { fit, without_balls, seeding, once };
 template <typename T>
 class Prepared {
 public:
-    Prepared(const T* rows, long n, long d, long k, int n_threads, Use use, bool (*signal_came)())
+    // Rows are taken relative to the middle, (d,), which may be null: as they are.
+    Prepared(const T* rows, const T* middle, long n, long d, long k, int n_threads, Use use,
+             bool (*signal_came)())
         : isa_(chosen_isa()),
           block_(choose_block<T>(isa_, d, k)),
           n_clusters_(k),
           use_(use),
+          middle_(d, T(0)),
           patience_(signal_came),
           team_(std::make_unique<Team>(n_threads)) {
+        if (middle) std::copy_n(middle, d, middle_.begin());
+        const Given<T> given{rows, middle_.data(), d};
         work_.n = n;
         work_.d = d;
         work_.width = block_.width;
@@ -42,15 +48,15 @@ public:
         work_.nearest.resize(n_tiles * block_.width);
         work_.reach.resize(n_tiles);
         const long n_families = cut(n_tiles);
-        if (use == Use::fit || use == Use::seeding) work_.order = choose_order(rows, n, d, k);
+        if (has_balls()) work_.order = choose_order(given, n, d, k);
         if (use == Use::fit) {
             work_.families.resize((n_families + kKids - 1) / kKids, d);
         }
-        if (use == Use::fit || use == Use::seeding) {
+        if (has_balls()) {
             work_.groups_in.resize(n_families, d);
             work_.tiles_in.resize(n_families * kKids, d);
         }
-        each_chunk([&](Chunk& chunk) { fill(chunk, rows); });
+        each_chunk([&](Chunk& chunk) { fill(chunk, given); });
     }
 
     Prepared(const Prepared&) = delete;
@@ -61,32 +67,39 @@ public:
         if (team_->forked()) static_cast<void>(team_.release());
     }
 
-    // Overwrite labels; return the inertia. `kept` says that they hold what the last pass wrote, or
-    // −1: then only those that change need be written.
-    double pass(const T* centers, long k, std::int32_t* labels, bool kept) {
+    // Overwrite labels, add to sums and counts where they are given, return the inertia. With sums,
+    // the contract promises that labels hold the previous ones: if it was the last pass that wrote
+    // them, only those that change need be written.
+    double pass(const T* centers, long k, std::int32_t* labels, double* sums,
+                std::int64_t* counts) {
         std::lock_guard<std::mutex> lock(mutex_);
         if (k != n_clusters_) {
             n_clusters_ = k;
             for (Chunk& chunk : chunks_) chunk.stale = true;
         }
-        kept = kept && hold(labels);
+        const bool kept = sums && labels == written_ && hold(labels);
         work_.labels = kept ? labels : nullptr;
+        written_ = labels;
         work_.centers.set(centers, k, work_.d, block_.panel);
         begin_filtering();
-        each_chunk([&](Chunk& chunk) {
+        // Pairs that the last pass met, and what else each of them costs.
+        const double work = met_ * double(work_.n) * double(k) * double(work_.d + 3);
+        const bool alone = team_->size() > 1 && pace_.alone(work);
+        const auto task = [&](Chunk& chunk) {
             chunk.changed = 0;
             block_.assign(work_, chunk);
             if (patience_.over()) return;  // rows may be left without a cluster
             if (keeps_sums() && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
             if (!kept) overwrite(chunk, labels);
-        });
+        };
+        each_chunk(task, alone);
+        pace_.end();
         end_filtering();
-        return std::max(keeps_sums() ? inertia_from_sums(centers) : inertia_from_scores(), 0.0);
-    }
-
-    void add_sums(double* sums, std::int64_t* counts) const {
-        for (long i = 0; i < n_clusters_ * work_.d; ++i) sums[i] += sums_[i];
-        for (long j = 0; j < n_clusters_; ++j) counts[j] += counts_[j];
+        if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
+        const double inertia = inertia_from_sums(centers);
+        for (long i = 0; sums && i < k * work_.d; ++i) sums[i] += sums_[i];
+        for (long j = 0; sums && j < k; ++j) counts[j] += counts_[j];
+        return std::max(inertia, 0.0);
     }
 
     void update(const std::int32_t* labels, double* sums, std::int64_t* counts) const {
@@ -104,8 +117,9 @@ public:
     std::vector<long> greedy(const T* rows, long first, const double* draws, long n_rounds,
                              long n_candidates) {
         std::lock_guard<std::mutex> lock(mutex_);
-        const auto team = [this](const auto& task) { each_chunk(task); };
-        Seeding<T, decltype(team)> seeding(rows, work_, chunks_, block_, n_candidates, team);
+        const auto team = [this](const auto& task) { this->each_chunk(task); };
+        Seeding<T, decltype(team)> seeding({rows, middle_.data(), work_.d}, work_, chunks_, block_,
+                                           n_candidates, team);
         std::vector<long> chosen{first};
         seeding.keep(first);
         for (long r = 0; r < n_rounds; ++r) {
@@ -115,6 +129,7 @@ public:
         return chosen;
     }
 
+    bool has_balls() const { return use_ == Use::fit || use_ == Use::seeding; }
     long n() const { return work_.n; }
     long d() const { return work_.d; }
     const char* isa() const { return kIsaNames[int(isa_)]; }
@@ -135,10 +150,12 @@ public:
 private:
     // Chunks depend on the shape only. Enough for many threads to share, few enough for their sums
     // to stay small; a multiple of 1024 rows, so that every instruction set cuts at the same rows.
+    // Tiles are twice as wide where features are few: 2048 rows fill a family of 8 × 8 tiles there.
     // Returns the number of families.
     long cut(long n_tiles) {
         const long slots = std::clamp(long(1 << 21) / (n_clusters_ * work_.d), 4L, 64L);
-        const long rows = std::max(1L, (work_.n / slots + 1023) / 1024) * 1024;
+        const long unit = work_.d <= 4 ? 2048 : 1024;
+        const long rows = std::max(1L, (work_.n / slots + unit - 1) / unit) * unit;
         const long tiles = rows / work_.width;
         long n_families = 0;
         for (long first = 0; first < n_tiles; first += tiles) {
@@ -155,18 +172,18 @@ private:
 
     bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
 
-    void fill(Chunk& chunk, const T* rows) {
+    void fill(Chunk& chunk, const Given<T>& given) {
         const long width = work_.width, d = work_.d;
         for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
             T* tile = work_.tiles.data() + t * width * d;
             double longest = 0;
             for (long l = 0; l < width; ++l) {
                 const long i = t * width + l;
-                const T* row = i < work_.n ? rows + work_.given_as(i) * d : nullptr;
-                LAB_PREFETCH(rows + work_.given_as(std::min(i + kAhead, work_.n - 1)) * d);
+                const long place = i < work_.n ? work_.given_as(i) : -1;
+                LAB_PREFETCH(given.rows + work_.given_as(std::min(i + kAhead, work_.n - 1)) * d);
                 double square = 0;
                 for (long f = 0; f < d; ++f) {
-                    const T value = row ? row[f] : T(0);
+                    const T value = place < 0 ? T(0) : given.at(place, f);
                     tile[f * width + l] = value;
                     square += double(value) * double(value);
                 }
@@ -177,7 +194,7 @@ private:
             work_.reach[t] = std::sqrt(longest);
         }
         chunk.heavy = 64 * chunk.squares / double(chunk.n_rows);
-        if (use_ == Use::fit || use_ == Use::seeding) fit_balls(chunk);
+        if (has_balls()) fit_balls(chunk);
     }
 
     void fit_balls(Chunk& chunk) {
@@ -232,11 +249,8 @@ private:
         if (possible && rest_ > 0) --rest_;
         if (!work_.filtering) return;
         block_.spread(work_.centers, work_.d, work_.spread);
-        if (!before) {
-            for (Balls<T>* balls : {&work_.tiles_in, &work_.groups_in}) {
-                std::fill(balls->owner.begin(), balls->owner.end(), -1);
-            }
-        }
+        if (before) return;
+        for (const Chunk& chunk : chunks_) work_.forget_owners(chunk, chunk.first_family);
     }
 
     void end_filtering() {
@@ -278,11 +292,14 @@ private:
     }
 
     template <typename Task>
-    void each_chunk(const Task& task) {
-        patience_.begin();
-        team_->run(int(chunks_.size()), [&](int c) {
+    void each_chunk(const Task& task, bool alone = false) {
+        // No more than a family of tiles lies between two looks.
+        const double rows_per_look = double(kKids * kKids * work_.width);
+        patience_.begin(rows_per_look * double(n_clusters_) * double(work_.d));
+        const auto one = [&](int c) {
             if (!patience_.over()) task(chunks_[c]);
-        });
+        };
+        team_->run(int(chunks_.size()), one, alone);
         if (patience_.over()) throw Interrupted();
     }
 
@@ -293,9 +310,12 @@ private:
     const Block<T> block_;
     long n_clusters_;
     const Use use_;
+    std::vector<T> middle_;
     Patience patience_;
+    Pace pace_;
     int rest_ = 0, pause_ = 0;
     double met_ = 1;
+    const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     Work<T> work_;
     std::vector<Chunk> chunks_;
     std::vector<double> sums_;

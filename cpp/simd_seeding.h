@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "simd_order.h"
 #include "simd_work.h"
 
 namespace lab {
@@ -14,7 +15,7 @@ namespace lab {
 template <typename T, typename Team>
 class Seeding {
 public:
-    Seeding(const T* given, const Work<T>& work, const std::vector<Chunk>& chunks,
+    Seeding(const Given<T>& given, const Work<T>& work, const std::vector<Chunk>& chunks,
             const Block<T>& block, long n_candidates, Team team)
         : given_(given),
           work_(work),
@@ -24,7 +25,6 @@ public:
           stride_(n_candidates),
           sums_(chunks.size()),
           trials_(chunks.size() * n_candidates),
-          rests_(chunks.size()),
           candidates_(n_candidates * work.d) {
         const long padded = (work.n + work.width - 1) / work.width * work.width;
         nearest_.resize(work.n, padded, long(work.tiles_in.owner.size()),
@@ -52,12 +52,8 @@ public:
             copy(rows[c], c);
         }
         team_([&](Chunk& chunk) {
-            // Where balls spare little they rest for some rounds; sums do not depend on that.
-            int& rest = rests_[index(chunk)];
-            const double met =
-                block_.try_candidates(work_, chunk, candidates_.data(), n_candidates, nearest_,
-                                      rest == 0, &trials_[index(chunk) * stride_]);
-            rest = rest > 0 ? rest - 1 : met > kWorthwhile ? kRest : 0;
+            block_.try_candidates(work_, chunk, candidates_.data(), n_candidates, nearest_,
+                                  &trials_[index(chunk) * stride_]);
         });
         long best = 0;
         double lowest = std::numeric_limits<double>::infinity();
@@ -76,7 +72,7 @@ private:
     long index(const Chunk& chunk) const { return &chunk - chunks_.data(); }
 
     void copy(long row, long c) {
-        std::copy_n(given_ + row * work_.d, work_.d, &candidates_[c * work_.d]);
+        for (long f = 0; f < work_.d; ++f) candidates_[c * work_.d + f] = given_.at(row, f);
     }
 
     // Draws count on the rows as they were given; as many of them belong to each chunk.
@@ -111,14 +107,13 @@ private:
         return work_.n - 1;
     }
 
-    const T* given_;  // the caller's rows, in their own order
+    const Given<T> given_;  // the caller's rows, in their own order
     const Work<T>& work_;
     const std::vector<Chunk>& chunks_;
     const Block<T>& block_;
     Team team_;
     const long stride_;
     std::vector<double> sums_, trials_;
-    std::vector<int> rests_;  // of each chunk: rounds without balls
     std::vector<T> candidates_;
     Nearest<T> nearest_;
 };

@@ -12,6 +12,7 @@ struct Vectors {
     typedef std::int32_t Labels __attribute__((vector_size(LAB_BYTES / sizeof(T) * 4), aligned(4)));
     typedef signed char Flags __attribute__((vector_size(LAB_BYTES / sizeof(T))));
     typedef double Wide __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
+    typedef std::int64_t WideMask __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
     static constexpr int lanes = LAB_BYTES / sizeof(T);
 #else
     typedef T Values;
@@ -44,6 +45,16 @@ LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values
     return __builtin_convertvector(values, typename Lanes<T>::Wide);
 #else
     return values;
+#endif
+}
+
+// The lanes of a mask, beside each other as those of doubles are.
+template <typename T>
+LAB_INLINE auto widen_mask(const typename Lanes<T>::Integers& mask) {
+#if LAB_BYTES > 0
+    return __builtin_convertvector(mask, typename Lanes<T>::WideMask);
+#else
+    return mask;
 #endif
 }
 
@@ -95,9 +106,10 @@ struct Found {
 
     // A bit for each lane that holds.
     LAB_MEMBER std::uint32_t bits() const {
+        constexpr std::uint64_t ones = 0x0101010101010101, gather = 0x0102040810204080;
         std::uint32_t found = 0;
-        for (int l = 0; l < lanes; ++l) {
-            found |= std::uint32_t(words[l / 8] >> (8 * (l % 8)) & 1) << l;
+        for (int w = 0; w < int(sizeof(words) / 8); ++w) {
+            found |= std::uint32_t((words[w] & ones) * gather >> 56) << (8 * w);
         }
         return found;
     }

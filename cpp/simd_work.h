@@ -20,7 +20,6 @@ namespace lab {
 constexpr long kWidest = 128;         // rows of a tile at most
 constexpr long kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
 constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
-constexpr int kRest = 8;              // rounds of the seeding in which balls rest then
 constexpr long kTilesPerLook = 16;    // between two looks whether a signal came
 constexpr long kMostCandidates = 32;  // of one round of the seeding
 constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
@@ -214,6 +213,18 @@ struct Work {
         }
     }
 
+    // From a family of the chunk on, nobody knows whose the balls are.
+    void forget_owners(const Chunk& chunk, long family) {
+        constexpr long kids = Balls<T>::kids;
+        const long n_tiles = chunk.last_tile - chunk.first_tile;
+        const long end = chunk.first_family + (n_tiles + kids * kids - 1) / (kids * kids);
+        const auto forget = [](std::vector<std::int32_t>& owner, long first, long last) {
+            if (first < last) std::fill(owner.begin() + first, owner.begin() + last, -1);
+        };
+        forget(groups_in.owner, family * kids, end * kids);
+        forget(tiles_in.owner, family * kids * kids, end * kids * kids);
+    }
+
     void sum_in_full(Chunk& chunk, long n_clusters) const {
         chunk.sums.assign(n_clusters * d, 0.0);
         chunk.counts.assign(n_clusters, 0);
@@ -244,13 +255,15 @@ template <typename T>
 struct Nearest {
     // Of balls, in their slots.
     struct Slots {
-        std::vector<double> sums, most;  // of their rows: the sum of distances, and the largest
-        Aligned<T> limits;               // a candidate as far from the middle changes nothing
+        Aligned<double> sums, most;  // of their rows: the sum of distances, and the largest
+        Aligned<T> limits;           // a candidate as far from the middle changes nothing
 
         void resize(long n) {
-            sums.assign(n, 0.0);
-            most.assign(n, 0.0);
+            sums.resize(n);
+            most.resize(n);
             limits.resize(n);
+            std::fill_n(sums.data(), n, 0.0);
+            std::fill_n(most.data(), n, 0.0);
             std::fill_n(limits.data(), n, std::numeric_limits<T>::infinity());
         }
     };
@@ -270,9 +283,8 @@ struct Nearest {
 
 // Measure up to kMostCandidates candidates for the seeding, and keep one.
 template <typename T>
-using TryCandidates = double (*)(const Work<T>& work, const Chunk& chunk, const T* candidates,
-                                 long count, const Nearest<T>& nearest, bool testing,
-                                 double* totals);
+using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk, const T* candidates,
+                               long count, const Nearest<T>& nearest, double* totals);
 template <typename T>
 using KeepCandidate = double (*)(const Work<T>& work, const Chunk& chunk, const T* candidate,
                                  Nearest<T>& nearest);

@@ -68,6 +68,11 @@ def isa() -> str:
     return forced
 
 
+def binary() -> str:
+    """Return the file that holds the compiled code of that instruction set."""
+    return str(_MODULES[isa()].__file__)
+
+
 class _Team:
     """Helpers that run chunks beside the thread that asks for a pass."""
 

@@ -4,10 +4,12 @@ A kernel that expands ‖x − c‖² loses digits when the data lie far from th
 subtracts a middle first and adds it back at the end. The middle is the column means rounded to a
 coarse power of two, about one standard deviation: close enough for the expansion, and exact for
 data on a grid — integers stay integers, so ties stay ties. Data that already lie around the
-origin get a middle of zero, and no copy of X is made.
+origin get a middle of zero and are used as they are. Others are centered a block at a time, so
+that no second copy of X lies beside what a kernel makes of it.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,34 @@ Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 _ROW_VALUES = 1024  # values laid side by side in one long row
+
+
+@dataclass(frozen=True, slots=True)
+class Centered:
+    """X relative to its middle: what is taken from it is computed then."""
+
+    X: Array
+    middle: Array  # (n_features,), in the dtype of X
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_samples, n_features)."""
+        return self.X.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of X."""
+        return self.X.dtype
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, rows: Any) -> Array:
+        return np.asarray(self.X[rows] - self.middle)
+
+
+#: Rows around the origin: those of X itself, where its middle is zero.
+Samples: TypeAlias = Array | Centered
 
 
 def middle_and_variance(X: Array) -> tuple[Array, float]:

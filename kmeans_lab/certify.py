@@ -87,6 +87,11 @@ class Certificate:
         _require(fingerprint(X) == self.inputs, "X was modified")
 
 
+def in_words(ties: int) -> str:
+    """Return what tables say of something that was proved right."""
+    return f"valid, {ties} tie{'s' * (ties != 1)}" if ties else "valid"
+
+
 def certify_fit(
     X: Array,
     n_clusters: int,

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
-from kmeans_lab.seeding import INITS, InitFunction
+from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.stopping import Step, StopRule, make_rule
 from kmeans_lab.workers import MODES, Crew, read_only, resolve_threads, start_crew
 
@@ -114,9 +114,9 @@ def kmeans(
     X = checks.samples(X, spec.dtypes)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
-    start = _make_start(init, n_clusters, X, n_init)
     rng = checks.generator(random_state)
     middle, variance = middle_and_variance(X)
+    start = _make_start(init, n_clusters, X, middle, n_init)
     plan = _Plan(
         max_iter=checks.integer("max_iter", max_iter, 1),
         rule=make_rule(stop, tol),
@@ -126,12 +126,12 @@ def kmeans(
         variance=variance,
         middle=middle,
     )
-    rows = X - middle if middle.any() else X
+    rows = Centered(X, middle) if middle.any() else X
     best: _Run | None = None
     with start_crew(mode, module, name, spec, rows, n_clusters, n_threads) as crew:
         watch.lap("prepare")
         for _ in range(n_init):
-            centers = start(rng) - middle
+            centers = start(rng, crew)
             watch.lap("init")
             run = _lloyd(crew, centers, plan, rng, watch)
             if best is None or run.inertia < best.inertia:
@@ -229,7 +229,7 @@ class _Means:
     def write(self, old: Array, new: Array) -> None:
         """Overwrite new with the means; the policy says where empty clusters go."""
         crew = self._crew
-        if np.minimum.reduce(crew.counts) == 0:
+        if np.count_nonzero(crew.counts) < len(crew.counts):
             fill_empty(self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng)
         np.divide(crew.sums, self._rows_per_center, out=new, casting="same_kind")
 
@@ -268,17 +268,23 @@ def _resolve_kernel(kernel: str | Kernel, mode: str) -> tuple[Kernel, str, Kerne
 
 
 def _make_start(
-    init: Any, n_clusters: int, X: Array, n_init: int
-) -> Callable[[np.random.Generator], Array]:
-    """Return a function that draws starting centers in the coordinates of X."""
+    init: Any, n_clusters: int, X: Array, middle: Array, n_init: int
+) -> Callable[[np.random.Generator, Crew], Array]:
+    """Return a function that draws starting centers, relative to the middle of X."""
     named = isinstance(init, str)
     fixed = init == "first" if named else not callable(init)
     if fixed and n_init > 1:
         raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
     if fixed and not named:
-        centers = checks.initial_centers(init, n_clusters, X, "init")
-        return lambda rng: centers
+        centers = checks.initial_centers(init, n_clusters, X, "init") - middle
+        return lambda rng, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
+    if draw is greedy:
+        return lambda rng, crew: greedy(crew.rows, n_clusters, rng, crew.prepared)
     source = "init" if named else "init(X, n_clusters, rng)"
     view = read_only(X)
-    return lambda rng: checks.initial_centers(draw(view, n_clusters, rng), n_clusters, X, source)
+
+    def start(rng: np.random.Generator, crew: Crew) -> Array:
+        return checks.initial_centers(draw(view, n_clusters, rng), n_clusters, X, source) - middle
+
+    return start

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.centering import Samples
+
 Array = NDArray[np.floating[Any]]
 
 POLICIES = ("relocate", "random", "keep", "error")
@@ -18,7 +20,7 @@ def fill_empty(
     policy: str,
     sums: NDArray[np.float64],  # INOUT (n_clusters, n_features)
     counts: NDArray[np.int64],  # INOUT (n_clusters,)
-    rows: Array,
+    rows: Samples,
     labels: NDArray[np.int32],
     centers: Array,
     rng: np.random.Generator,
@@ -61,7 +63,7 @@ def fill_empty(
 
 
 def _off_center(
-    rows: Array, labels: NDArray[np.int32], centers: Array, counts: NDArray[np.int64]
+    rows: Samples, labels: NDArray[np.int32], centers: Array, counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the rows that lie off their centers by more than rounding, and how far, squared."""
     wide = centers.astype(np.float64)

@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.centering import Samples
+
 #: Rows per chunk at least. Below about two thousand rows the cost of a call (about a
 #: microsecond each for two functions) starts to show beside the work.
 MIN_CHUNK_ROWS = 2048
@@ -74,7 +76,7 @@ class Partials:
 
 
 def direct_inertia(
-    rows: NDArray[np.floating], centers: NDArray[np.floating], labels: NDArray[np.int32]
+    rows: Samples, centers: NDArray[np.floating], labels: NDArray[np.int32]
 ) -> float:
     """Sum of squared distances to the chosen centers, from differences in float64."""
     wide = centers.astype(np.float64)

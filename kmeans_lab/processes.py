@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.partial import Partials
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
@@ -35,7 +36,7 @@ class Layout:
     size: int
 
     @classmethod
-    def of(cls, rows: Array, n_clusters: int, n_chunks: int) -> "Layout":
+    def of(cls, rows: Samples, n_clusters: int, n_chunks: int) -> "Layout":
         """Lay out the arrays of one fit."""
         n_samples, n_features = rows.shape
         dtype = rows.dtype.str
@@ -91,7 +92,7 @@ class ProcessCrew(Crew):
         name: str,
         kernel: Kernel,
         spec: KernelSpec,
-        rows: Array,
+        rows: Samples,
         n_clusters: int,
         n_threads: int,
     ) -> None:
@@ -102,7 +103,7 @@ class ProcessCrew(Crew):
         self._pipes: list[Connection[Any, Any]] = []
         super().__init__(kernel, spec, rows, n_clusters, n_threads)
 
-    def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
+    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
         layout = Layout.of(rows, n_clusters, len(self.bounds))
         _refuse_what_does_not_fit(layout.size)
         try:
@@ -111,7 +112,10 @@ class ProcessCrew(Crew):
             self._start_processes()
             self._block = _Block(create=True, size=layout.size)
             views = layout.views(self._block)
-            views["rows"][:] = rows
+            if isinstance(rows, Centered):
+                np.subtract(rows.X, rows.middle, out=views["rows"])
+            else:
+                views["rows"][:] = rows
             views["labels"].fill(-1)
             self.rows, self.labels, self._centers = views["rows"], views["labels"], views["centers"]
             self.partials = _partials(views)
@@ -193,7 +197,7 @@ class ProcessCrew(Crew):
 
 
 def start_process_crew(
-    name: str, kernel: Kernel, spec: KernelSpec, rows: Array, n_clusters: int, n_threads: int
+    name: str, kernel: Kernel, spec: KernelSpec, rows: Samples, n_clusters: int, n_threads: int
 ) -> Crew:
     """Start worker processes for a registered kernel."""
     if name not in KERNELS or load_kernel(name) is not kernel:

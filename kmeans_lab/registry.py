@@ -6,13 +6,18 @@ whose dependency or compiled module is absent is ``KernelUnavailable`` with the 
 it, and a kernel that is there but fails to import raises its own error, untouched.
 """
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Literal, cast
 
 from kmeans_lab.kernel import Kernel
 
 Threading = Literal["gil", "nogil", "own"]
+Arithmetic = Literal["direct", "expanded"]
 State = Literal["ready", "unavailable", "broken"]
 
 _FLOATS = ("float32", "float64")
@@ -40,6 +45,13 @@ class KernelSpec:
         "own": it brings its own threads and takes ``n_threads`` in ``prepare``.
     whole : bool
         It is handed all rows at once instead of chunks. Always so with ``threading="own"``.
+    centers : bool
+        Its ``prepare`` and ``inertia`` take the middle of X as one more argument and subtract it:
+        no centered copy of X lies beside the prepared rows.
+    arithmetic : {"direct", "expanded"}
+        How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
+    sources : tuple of str
+        Patterns of its files in a checkout, where its module is not all of it.
     blas : bool
         Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
     compiles_on_first_call : bool
@@ -53,6 +65,9 @@ class KernelSpec:
     dtypes: tuple[str, ...] = _FLOATS
     threading: Threading = "nogil"
     whole: bool = False
+    centers: bool = False
+    arithmetic: Arithmetic = "direct"
+    sources: tuple[str, ...] = ()
     blas: bool = False
     compiles_on_first_call: bool = False
 
@@ -76,6 +91,7 @@ KERNELS: dict[str, KernelSpec] = {
         summary="vectorised NumPy: a blocked matrix product",
         requires=("numpy",),
         remedy="pip install numpy",
+        arithmetic="expanded",
         blas=True,
     ),
     "numba": KernelSpec(
@@ -89,11 +105,13 @@ KERNELS: dict[str, KernelSpec] = {
         module="kmeans_lab._cy_kernel",
         summary="the nested loops in Cython, typed memoryviews, nogil",
         remedy=_REBUILD,
+        sources=("kmeans_lab/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
         summary="the nested loops in C++ through pybind11: the reference",
         remedy=_REBUILD,
+        sources=("cpp/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab._numba_tiled_kernel",
@@ -101,6 +119,8 @@ KERNELS: dict[str, KernelSpec] = {
         requires=("numba", "llvmlite", "numpy"),
         remedy="pip install numba",
         threading="own",
+        arithmetic="expanded",
+        sources=("kmeans_lab/_numba_tiled_*.py",),
         compiles_on_first_call=True,
     ),
     "cython-tiled": KernelSpec(
@@ -108,12 +128,17 @@ KERNELS: dict[str, KernelSpec] = {
         summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
         remedy=_REBUILD,
         threading="own",
+        arithmetic="expanded",
+        sources=("kmeans_lab/_cy_tiled_kernel.py", "kmeans_lab/_cy_tiled*.pxi"),
     ),
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",
         remedy=_REBUILD,
         threading="own",
+        arithmetic="expanded",
+        sources=("cpp/simd*",),
+        centers=True,
     ),
 }
 
@@ -122,11 +147,115 @@ class KernelUnavailable(RuntimeError):
     """A known kernel cannot run here; the message says why and what to type."""
 
 
+#: Entry points of this group are kernels of installed packages: name = "module", or "module:SPEC"
+#: where SPEC is a ``KernelSpec``.
+ENTRY_POINTS = "kmeans_lab.kernels"
+
+_added: dict[str, KernelSpec] = {}
+_places: dict[str, str] = {}  # where these were found
+
+
 def find_spec(name: str) -> KernelSpec:
     """Return the row of a kernel; ``ValueError`` listing the choices when there is none."""
-    if name not in KERNELS:
-        raise ValueError(f"kernel={name!r} is not known; choose one of {', '.join(KERNELS)}")
-    return KERNELS[name]
+    spec = KERNELS.get(name) or _added.get(name) or installed().get(name)
+    if spec is None:
+        known = ", ".join([*KERNELS, *_added, *installed()])
+        raise ValueError(f"kernel={name!r} is not known; choose one of {known}")
+    return spec
+
+
+@cache
+def installed() -> dict[str, KernelSpec]:
+    """Return the kernels that other installed packages bring; names of the table stay ours."""
+    from importlib.metadata import entry_points  # 20 ms: not before somebody asks
+
+    found = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in KERNELS:
+            continue
+        package = point.dist.name if point.dist else point.module
+        spec = KernelSpec(point.module, f"from the package {package}", f"pip install {package}")
+        if point.attr:
+            spec = _with_module(point.load(), point.module, f"entry point {point.value}")
+        found[point.name] = spec
+    return found
+
+
+def add_kernel(place: str) -> str:
+    """Make a kernel known by the path of its file or the name of its module; return its name.
+
+    A module may say more about itself in an attribute ``SPEC``, a ``KernelSpec``.
+
+    Raises
+    ------
+    ValueError
+        There is no such file or module, or its SPEC is something else.
+    Exception
+        Whatever its import raises.
+    """
+    path = Path(place)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise ValueError(f"there is no file {place}; give the path of a kernel's .py file")
+        # A name of its own: the file may be called like a package that it imports.
+        name, module_name = path.stem, f"kmeans_lab_kernel_{path.stem}"
+        spec = spec_from_file_location(module_name, path)
+        assert spec is not None  # it ends in .py
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    else:
+        name = module_name = place
+        try:
+            module = import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+                raise
+            raise ValueError(
+                f"{place!r} is no kernel, no module that can be imported and no .py file; "
+                "kmeans-lab kernels lists the kernels"
+            ) from None
+    if name in KERNELS:
+        raise ValueError(f"{place} has the name of the kernel {name!r}; give the file another name")
+    own = getattr(module, "SPEC", KernelSpec(module_name, f"from {place}", "none"))
+    _added[name] = _with_module(own, module_name, place)
+    _places[name] = str(path.resolve()) if path.suffix == ".py" else place
+    return name
+
+
+def place_of(name: str) -> str:
+    """Return what ``known_as`` needs in another process to find the same kernel."""
+    return _places.get(name, name)
+
+
+def known_as(name_or_place: str) -> str:
+    """Return the name of a kernel that is given by name, or by the place of its code.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+    Exception
+        Whatever the import of a module that is not in the table raises.
+    """
+    if Path(name_or_place).suffix == ".py" or "." in name_or_place:
+        return name_or_place if name_or_place in _added else add_kernel(name_or_place)
+    find_spec(name_or_place)
+    return name_or_place
+
+
+def _with_module(spec: object, module: str, source: str) -> KernelSpec:
+    if not isinstance(spec, KernelSpec):
+        raise ValueError(  # noqa: TRY004 (what is wrong is a value in a file)
+            f"SPEC of {source} is a {type(spec).__name__} and must be a "
+            "kmeans_lab.registry.KernelSpec"
+        )
+    return replace(spec, module=module)
 
 
 def load_kernel(name: str) -> Kernel:

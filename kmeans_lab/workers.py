@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.kernel import Kernel, Labels
 from kmeans_lab.partial import Partials, chunk_bounds, direct_inertia
 from kmeans_lab.registry import KernelSpec
@@ -35,15 +36,20 @@ class Chunks:
     def __init__(
         self,
         kernel: Kernel,
-        rows: Array,
+        rows: Samples,
         labels: Labels,
         partials: Partials,
         bounds: list[tuple[int, int]],
         share: range,
         n_threads: int,
+        *,
+        takes_middle: bool = False,
     ) -> None:
         prepare = getattr(kernel, "prepare", None)
-        n_clusters = partials.sums.shape[1]
+        options: tuple[Any, ...] = partials.sums.shape[1], n_threads
+        if takes_middle and isinstance(rows, Centered):
+            options = *options, rows.middle
+            rows = rows.X
         self._assign = kernel.assign
         self._update = kernel.update
         self._fused = getattr(kernel, "assign_update", None)
@@ -53,20 +59,18 @@ class Chunks:
             first, last = bounds[c]
             chunk = read_only(rows[first:last])
             if prepare is not None:
-                chunk = prepare(chunk, n_clusters, n_threads)
+                chunk = prepare(chunk, *options)
             outputs = labels[first:last], partials.sums[c], partials.counts[c]
             self._slots.append((c, chunk, *outputs))
 
+    @property
+    def prepared(self) -> list[Any]:
+        """What the kernel made of each chunk."""
+        return [chunk for _, chunk, *_ in self._slots]
+
     def rescored(self) -> int:
         """Count the near-ties that the kernel has decided by direct differences, if it says so."""
-        return sum(getattr(chunk, "rescored", 0) for _, chunk, *_ in self._slots)
-
-    def changed(self) -> int | None:
-        """Count the labels that the last step changed, if the kernel does."""
-        prepared: list[Any] = [chunk for _, chunk, *_ in self._slots]
-        if not all(hasattr(chunk, "changed") for chunk in prepared):
-            return None
-        return sum(int(chunk.changed) for chunk in prepared)
+        return sum(getattr(chunk, "rescored", 0) for chunk in self.prepared)
 
     def assign(self, centers: Array) -> None:
         """Overwrite the labels of these chunks."""
@@ -81,14 +85,13 @@ class Chunks:
             start = perf_counter()
             if fused is not None:
                 inertia[c] = fused(chunk, centers, labels, sums, counts)
-                middle = end = perf_counter()
-            else:
-                inertia[c] = assign(chunk, centers, labels)
-                middle = perf_counter()
-                update(chunk, labels, sums, counts)
-                end = perf_counter()
+                seconds[c, 0] = perf_counter() - start
+                continue
+            inertia[c] = assign(chunk, centers, labels)
+            middle = perf_counter()
+            update(chunk, labels, sums, counts)
+            seconds[c, 1] = perf_counter() - middle
             seconds[c, 0] = middle - start
-            seconds[c, 1] = end - middle
 
 
 class Crew:
@@ -100,11 +103,13 @@ class Crew:
 
     counting = False
     counted = False
+    prepared: Any = None  # what the kernel made of the rows, where one chunk holds them all
     _before: Labels | None = None
 
     def __init__(
-        self, kernel: Kernel, spec: KernelSpec, rows: Array, n_clusters: int, n_threads: int
+        self, kernel: Kernel, spec: KernelSpec, rows: Samples, n_clusters: int, n_threads: int
     ) -> None:
+        self._spec = spec
         n_samples, n_features = rows.shape
         own = spec.threading == "own"
         whole = spec.whole or own
@@ -112,25 +117,33 @@ class Crew:
         self.n_workers = 1 if own else min(n_threads, len(self.bounds))
         self.kernel_threads = n_threads if own else 1
         self._total = Partials.empty(1, n_clusters, n_features)
-        self._inertia = getattr(kernel, "inertia", direct_inertia)
+        self._inertia = getattr(kernel, "inertia", None)
         self._limits = ExitStack()
-        self._blas = spec.blas
         self._start(kernel, rows, n_clusters)
         self.sums, self.counts = self._total.sums[0], self._total.counts[0]
 
-    def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
+    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
         self.rows = rows
         self.labels: Labels = np.full(len(rows), -1, dtype=np.int32)
         self.partials = Partials.empty(len(self.bounds), n_clusters, rows.shape[1])
         self._teams = [
             Chunks(
-                kernel, rows, self.labels, self.partials, self.bounds, share, self.kernel_threads
+                kernel,
+                rows,
+                self.labels,
+                self.partials,
+                self.bounds,
+                share,
+                self.kernel_threads,
+                takes_middle=self._spec.centers,
             )
             for share in self.shares()
         ]
         if len(self.bounds) == 1:  # nothing to add up
             self._total = self.partials
-        self.counted = all(team.changed() is not None for team in self._teams)
+            (self.prepared,) = self._teams[0].prepared
+        self._prepared = [chunk for team in self._teams for chunk in team.prepared]
+        self.counted = all(hasattr(chunk, "changed") for chunk in self._prepared)
 
     def shares(self) -> list[range]:
         """Give every worker a run of neighbouring chunks."""
@@ -150,7 +163,7 @@ class Crew:
     def changed(self) -> int:
         """Count the labels that the last step changed; needs ``counting`` before it."""
         if self._before is None:
-            return sum(team.changed() or 0 for team in self._teams)
+            return sum([int(chunk.changed) for chunk in self._prepared])
         return int(np.count_nonzero(self.labels != self._before))
 
     def step_seconds(self) -> tuple[float, float]:
@@ -165,7 +178,12 @@ class Crew:
 
     def inertia(self, centers: Array, labels: Labels) -> float:
         """Sum the squared distances to the chosen centers, from differences in float64."""
-        return float(self._inertia(self.rows, centers, labels))
+        rows = self.rows
+        if self._inertia is None or (isinstance(rows, Centered) and not self._spec.centers):
+            return direct_inertia(rows, centers, labels)
+        if isinstance(rows, Centered):
+            return float(self._inertia(rows.X, centers, labels, rows.middle))
+        return float(self._inertia(rows, centers, labels))
 
     def rescored(self) -> int:
         """Count the near-ties that the kernel has decided by direct differences so far."""
@@ -178,7 +196,7 @@ class Crew:
         """Let go of threads and processes; ``kill`` does not wait for their work."""
 
     def __enter__(self) -> Self:
-        if self._blas:
+        if self._spec.blas:
             self._limits.enter_context(one_blas_thread())
         return self
 
@@ -195,7 +213,7 @@ class Crew:
 class ThreadCrew(Crew):
     """A share of the chunks in each thread; kernels that release the GIL run side by side."""
 
-    def _start(self, kernel: Kernel, rows: Array, n_clusters: int) -> None:
+    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
         super()._start(kernel, rows, n_clusters)
         self._pool = ThreadPoolExecutor(max(1, self.n_workers - 1), "kmeans_lab")
 
@@ -263,7 +281,7 @@ def start_crew(
     kernel: Kernel,
     name: str,
     spec: KernelSpec,
-    rows: Array,
+    rows: Samples,
     n_clusters: int,
     n_threads: int,
 ) -> Crew:

@@ -58,11 +58,12 @@ def test_the_driver_starts_where_the_function_says(init):
     np.testing.assert_allclose(result.history[0].centers, draw(init, seed=9), rtol=1e-13)
 
 
+@pytest.mark.parametrize("offset", [0, 1000.3])
 @pytest.mark.parametrize("init", INITS)
-def test_the_start_does_not_depend_on_the_kernel(kernel_name, init):
+def test_the_start_does_not_depend_on_the_kernel(kernel_name, init, offset):
     options = {"init": init, "random_state": 2, "max_iter": 1, "history": True}
-    start = kmeans(X, 6, kernel=kernel_name, **options).history[0].centers
-    expected = kmeans(X, 6, kernel="python", **options).history[0].centers
+    start = kmeans(X + offset, 6, kernel=kernel_name, **options).history[0].centers
+    expected = kmeans(X + offset, 6, kernel="python", **options).history[0].centers
     assert start.tobytes() == expected.tobytes()
 
 
@@ -178,11 +179,36 @@ def test_greedy_chooses_the_same_rows_where_it_puts_them_in_another_order(n, d, 
     rng = np.random.default_rng(n)
     points = rng.normal(scale=10, size=(k, d))
     rows = (points[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(kind)
-    draws = rng.random((k - 1, 2 + int(np.log(k))))
+    draws, flagship = rng.random((k - 1, 2 + int(np.log(k)))), load_kernel("cpp-simd")
     for given in (rows, rows[np.argsort(rows[:, 0], kind="stable")]):
         expected = greedy_rows(given, 3, draws)
         for n_threads in (1, 2):
-            assert load_kernel("cpp-simd").greedy(given, 3, draws, n_threads).tolist() == expected
+            assert flagship.greedy(given, 3, draws, n_threads).tolist() == expected
+            prepared = flagship.prepare(given, k, n_threads)
+            for _ in range(2):
+                assert prepared.greedy(given, 3, draws).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "first", "draws", "message"),
+    [
+        (X[:9].copy(), 0, np.zeros((2, 3)), "needs the X that was prepared"),
+        (X[:, :2].copy(), 0, np.zeros((2, 3)), "needs the X that was prepared"),
+        (X, 200, np.zeros((2, 3)), "first must be a row"),
+        (X, -1, np.zeros((2, 3)), "first must be a row"),
+        (X, 0, np.zeros((2, 33)), "1 to 32 candidates"),
+        (X, 0, np.zeros(3), "draws"),
+    ],
+)
+def test_greedy_on_prepared_rows_refuses_what_does_not_fit(rows, first, draws, message):
+    with pytest.raises(ValueError, match=message):
+        load_kernel("cpp-simd").prepare(X, 6, 1).greedy(rows, first, draws)
+
+
+def test_greedy_refuses_rows_that_were_prepared_without_balls():
+    rows = load_kernel("cpp-simd").prepare(X, 6, 1, balls=False)
+    with pytest.raises(ValueError, match="with balls"):
+        rows.greedy(X, 0, np.zeros((2, 3)))
 
 
 def test_greedy_on_copies_of_one_row_chooses_rows_by_their_draws():

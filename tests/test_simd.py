@@ -232,3 +232,38 @@ def test_an_instruction_set_that_is_unknown_or_not_here_is_refused(monkeypatch):
         kmeans(X, 2, kernel="cpp-simd")
     monkeypatch.setenv("KMEANS_LAB_ISA", "")
     assert load_kernel("cpp-simd").isa() in ("baseline", "avx2", "avx512")
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(37, 1, 5), (5000, 3, 9)])  # the second is put in order
+def test_a_middle_is_subtracted_as_numpy_does(isa, kind, shape):
+    n, d, k = shape
+    rng = np.random.default_rng(n)
+    X = (rng.normal(size=(k, d), scale=9)[rng.integers(k, size=n)] + rng.normal(size=(n, d))) + 70.3
+    X, middle = X.astype(kind), rng.normal(size=d, loc=70).astype(kind)
+    rows, simd = X - middle, load_kernel("cpp-simd")
+    centers, draws = rows[:k].copy(), rng.random((k - 1, 3))
+    found = []
+    for prepared, given in (
+        (simd.prepare(rows, k, 1), (rows,)),
+        (simd.prepare(X, k, 2, middle), (X, middle)),
+    ):
+        labels, sums, counts = np.full(n, -1, np.int32), np.zeros((k, d)), np.zeros(k, int)
+        inertia = simd.assign_update(prepared, centers, labels, sums, counts)
+        direct = simd.inertia(given[0], centers, labels, *given[1:])
+        greedy = simd.greedy(given[0], 2, draws, 1, *given[1:])
+        assert prepared.greedy(given[0], 2, draws).tolist() == greedy.tolist()
+        found.append([labels.tolist(), sums.tolist(), counts.tolist(), inertia, direct, *greedy])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("middle", [np.zeros(2), np.zeros((1, 3)), np.zeros(4)])
+def test_a_middle_of_another_shape_is_refused(middle):
+    X, simd = np.zeros((5, 3)), load_kernel("cpp-simd")
+    for call in (
+        lambda: simd.prepare(X, 2, 1, middle),
+        lambda: simd.greedy(X, 0, np.zeros((1, 2)), 1, middle),
+        lambda: simd.inertia(X, X[:2].copy(), np.zeros(5, np.int32), middle),
+    ):
+        with pytest.raises(ValueError, match="middle must have shape"):
+            call()

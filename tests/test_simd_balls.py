@@ -134,3 +134,53 @@ def test_presets_meet_few_centers(preset):
     rows = simd.prepare(workload.X, k, 1)
     simd.assign(rows, result.centers, np.empty(len(workload.X), np.int32))
     assert rows.met < 0.2
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_a_chunk_that_gives_balls_up_forgets_who_owned_those_it_left_out(isa, kind):
+    # One blob among twelve: where most centers stand in it, its chunks give up, the others do not,
+    # and the pass as a whole was worth it. Then the first centers come back.
+    rng = np.random.default_rng(8)
+    spots = rng.normal(scale=50, size=(24, 20))
+    X = (np.repeat(spots[:12], 12_500, axis=0) + rng.normal(size=(150_000, 20))).astype(kind)
+    apart = spots.astype(kind)
+    crowd = np.concatenate([spots[1:5], spots[0] + rng.normal(size=(20, 20))]).astype(kind)
+    simd, labels = load_kernel("cpp-simd"), np.full(len(X), -1, np.int32)
+    rows = simd.prepare(X, 24, 1)
+    for centers in (apart, crowd, apart, crowd[::-1].copy(), apart):
+        simd.assign_update(rows, centers, labels, np.zeros((24, 20)), np.zeros(24, int))
+        np.testing.assert_array_equal(labels, nearest(X, centers))
+        assert rows.met < 0.6
+
+
+@pytest.mark.parametrize("cluster", [0, 3, 6])
+def test_labels_in_two_arrays_are_kept_apart(cluster):
+    simd = load_kernel("cpp-simd")
+    X, centers = blobs(20_000, 2, 12, seed=11, spread=3.0)
+    moved = centers.copy()
+    moved[cluster] += 0.02  # so few rows change that a sample of labels hardly tells
+    assert 0 < np.count_nonzero(nearest(X, moved) != nearest(X, centers)) <= 60
+    rows, mine, other = simd.prepare(X, 12, 1), *np.full((2, 20_000), -1, np.int32)
+    for _ in range(3):
+        simd.assign_update(rows, centers, mine, np.zeros((12, 2)), np.zeros(12, int))
+        np.testing.assert_array_equal(mine, nearest(X, centers))
+        simd.assign(rows, moved, other)
+        simd.assign_update(rows, moved, mine, np.zeros((12, 2)), np.zeros(12, int))
+        np.testing.assert_array_equal(mine, nearest(X, moved))
+
+
+def test_values_that_are_not_numbers_leave_the_others_alone():
+    # The driver refuses them; a kernel that is called by itself must not end the process.
+    X, centers = blobs(6000, 2, 9, seed=10)
+    labels = nearest(X, centers)
+    X[[40, 86, 132]] = [[np.nan], [np.inf], [-np.inf]]  # between the rows that are sampled
+    simd, ours = load_kernel("cpp-simd"), np.full(6000, -1, np.int32)
+    simd.assign_update(simd.prepare(X, 9, 2), centers, ours, np.zeros((9, 2)), np.zeros(9, int))
+    finite = np.isfinite(X).all(axis=1)
+    np.testing.assert_array_equal(ours[finite], labels[finite])
+
+
+@pytest.mark.parametrize("n_samples", [0, 3])
+def test_rows_without_features_are_refused(n_samples):
+    with pytest.raises(ValueError, match="at least one feature"):
+        load_kernel("cpp-simd").prepare(np.zeros((n_samples, 0)), 2, 1)
