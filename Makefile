@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
 
-.PHONY: bench smoke test lint wheel peers clean
+.PHONY: bench report smoke test lint wheel peers clean
 .DEFAULT_GOAL := bench
 
 $(READY): $(BUILT_FROM)
@@ -16,6 +16,11 @@ $(READY): $(BUILT_FROM)
 
 bench: $(READY)  ## the standard comparison; make bench ARGS='--preset image'
 	$(BIN)/python -m pytest --benchmark-only $(ARGS)
+
+report: $(READY)  ## the standard preset as one HTML page: build/report.html
+	mkdir -p build
+	$(BIN)/kmeans-lab bench --output build/run.json $(ARGS)
+	$(BIN)/kmeans-lab report build/run.json --output build/report.html --force
 
 smoke: $(READY)  ## the same on tiny data, in seconds
 	$(BIN)/python -m pytest --benchmark-only --preset smoke --require-kernels=all

@@ -1,10 +1,12 @@
 """Every kernel on one preset: the whole fit, then each of the two steps alone.
 
-Every row is certified before it is timed, and every timed round is compared with the certified
-result bit for bit, outside the clock. A kernel without a certificate gets no number.
+Whole fits are those of ``kmeans-lab bench``: paired rounds, whose samples are played back to
+pytest-benchmark. Every row is certified before it is timed, and every timed round is compared with
+the certified result bit for bit, outside the clock. A kernel without a certificate gets no number.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -13,16 +15,17 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.table import Row
-from kmeans_lab import KMeansResult, kmeans, load_kernel
+from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.certify import (
-    Certificate,
     CertificateError,
     certify_assign,
-    certify_fit,
     certify_update,
     fingerprint,
+    in_words,
 )
+from kmeans_lab.measure.calls import prepared, seconds_of_assign
+from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload
 from kmeans_lab.workers import read_only
 
@@ -35,43 +38,52 @@ FIT, ASSIGN, UPDATE = "whole fit", "assign alone", "update alone"
 
 
 @pytest.fixture(scope="session")
-def reference_n_iter(workload: Workload, settings: dict[str, Any]) -> int:
-    """Count the iterations of this preset: every kernel must take as many."""
-    return kmeans(workload.X, workload.preset.n_clusters, kernel="numpy", **settings).n_iter
-
-
-@pytest.fixture(scope="session")
 def centered(workload: Workload) -> tuple[Any, Any]:
     """Return X and the starting centers as the driver hands them to a kernel."""
     middle, _ = middle_and_variance(workload.X)
     return read_only(workload.X - middle), read_only(workload.centers - middle)
 
 
+class Playback:
+    """A clock that tells what was measured before: two looks at it are one sample apart."""
+
+    def __init__(self) -> None:
+        self.now, self.seconds = 0.0, iter(())
+
+    def __call__(self) -> float:
+        """Return the beginning of a sample, then its end."""
+        self.now += next(self.seconds, 0.0)
+        return self.now
+
+
+@pytest.fixture
+def playback(request: pytest.FixtureRequest) -> Playback:
+    """Give this test's benchmark a clock that plays back."""
+    clock = Playback()
+    # Before the marker of the function: the plugin reads the first one alone.
+    request.node.add_marker(pytest.mark.benchmark(group=FIT, timer=clock), append=False)
+    return clock
+
+
 @pytest.mark.benchmark(group=FIT)
 def test_fit(
-    benchmark: BenchmarkFixture,
+    playback: Playback,
     kernel_name: str,
-    workload: Workload,
-    settings: dict[str, Any],
-    reference_n_iter: int,
-    rows: list[Row],
+    benchmark: BenchmarkFixture,
+    paired: PairedRun,
 ) -> None:
-    X, n_clusters = workload.X, workload.preset.n_clusters
-    expected = estimate_assign(kernel_name, workload) * reference_n_iter * workload.preset.n_init
-    if expected > LIMIT:
-        too_slow(FIT, kernel_name, expected, rows)
-    results: list[KMeansResult] = []
-
-    def fit() -> None:
-        results[:] = [kmeans(X, n_clusters, kernel=kernel_name, **settings)]
-
-    def certify() -> Certificate:
-        return certify_fit(X, n_clusters, settings, kernel_name, n_iter=reference_n_iter)
-
-    def recheck(certificate: Certificate) -> None:
-        certificate.recheck(results[0], X)
-
-    measure(benchmark, FIT, kernel_name, rows, certify, results.clear, fit, recheck, expected)
+    it = paired.find(kernel_name)
+    if it.state == "left out":
+        pytest.skip(it.why)  # nobody would wait for it; the lab's table has the row and why
+    if it.certificate is None or not it.seconds:
+        benchmark.has_error = True  # keeps it out of the plugin's table and JSON
+        raise CertificateError(f"{it.state}: {it.why}")
+    playback.seconds = chain.from_iterable((0.0, seconds) for seconds in it.seconds)
+    benchmark.pedantic(lambda: None, rounds=len(it.seconds), iterations=1)
+    n_iter, ties = it.certificate.result.n_iter, it.certificate.ties
+    text = in_words(ties)
+    extra = {"kernel": kernel_name, "n_iter": n_iter, "certificate": text, "ties": ties}
+    benchmark.extra_info |= extra
 
 
 @pytest.mark.benchmark(group=ASSIGN)
@@ -82,7 +94,7 @@ def test_assign(
     centered: tuple[Any, Any],
     rows: list[Row],
 ) -> None:
-    expected = estimate_assign(kernel_name, workload)
+    expected = seconds_of_assign(kernel_name, workload)
     if expected > LIMIT:
         too_slow(ASSIGN, kernel_name, expected, rows)
     X, centers = centered
@@ -188,13 +200,11 @@ def measure(
         benchmark.has_error = True  # keeps the samples out of the plugin's table and JSON
         rows.append(Row(group, name, certificate=f"INVALID: {error}"))
         raise
-    n_iter = certificate.result.n_iter if isinstance(certificate, Certificate) else None
-    ties = certificate.ties
-    text = f"valid, {ties} tie{'s' * (ties != 1)}" if ties else "valid"
-    benchmark.extra_info |= {"kernel": name, "n_iter": n_iter, "certificate": text, "ties": ties}
+    text = in_words(certificate.ties)
+    benchmark.extra_info |= {"kernel": name, "certificate": text, "ties": certificate.ties}
     if benchmark.disabled:
         return
-    rows.append(Row(group, name, benchmark.stats.stats.median, n_iter, text))
+    rows.append(Row(group, name, benchmark.stats.stats.median, text))
 
 
 def timed(target: Callable[[], None]) -> float:
@@ -202,22 +212,6 @@ def timed(target: Callable[[], None]) -> float:
     start = perf_counter()
     target()
     return perf_counter() - start
-
-
-def prepared(kernel: Any, X: Any, n_clusters: int) -> Any:
-    """Return what the kernel's own ``prepare`` makes of X, or X."""
-    return kernel.prepare(X, n_clusters, 1) if hasattr(kernel, "prepare") else X
-
-
-def estimate_assign(name: str, workload: Workload) -> float:
-    """Extrapolate the seconds of one assignment from a few rows."""
-    X = read_only(workload.X[: max(1, min(len(workload.X), 200_000 // workload.centers.size))])
-    centers = read_only(workload.centers)
-    kernel = load_kernel(name)
-    given = prepared(kernel, X, len(centers))
-    labels = np.empty(len(X), dtype=np.int32)
-    kernel.assign(given, centers, labels)  # compiles, where the kernel does that
-    return timed(lambda: kernel.assign(given, centers, labels) and None) * len(workload.X) / len(X)
 
 
 def too_slow(group: str, name: str, seconds: float, rows: list[Row]) -> None:

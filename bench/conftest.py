@@ -6,18 +6,25 @@ from typing import Any
 import pytest
 import threadpoolctl
 
-from bench import machine
 from bench.table import Row, print_tables
+from kmeans_lab.measure import machine, record
+from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import KERNELS, state_of
 
 ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
+PAIRED: pytest.StashKey[list[PairedRun]] = pytest.StashKey()
+
+BASELINE = "cpp"
+#: A kernel whose whole fit would take longer is left out, and the table says so.
+PATIENCE = 180.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     config.stash[NOTES] = []
+    config.stash[PAIRED] = []
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,9 +44,27 @@ def workload(pytestconfig: pytest.Config) -> Workload:
 
 
 @pytest.fixture(scope="session")
-def settings(workload: Workload, pytestconfig: pytest.Config) -> dict[str, Any]:
-    """Return the arguments of ``kmeans`` that every kernel is given."""
-    return workload.settings(to_rest=pytestconfig.getoption("--to-rest"))
+def paired(request: pytest.FixtureRequest, workload: Workload) -> PairedRun:
+    """Run whole fits of all kernels that were asked for, in paired rounds, once."""
+    asked = {
+        item.callspec.params["kernel_name"]
+        for item in request.session.items
+        if getattr(item, "originalname", "") == "test_fit"
+    }
+    ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
+    run = PairedRun(
+        workload,
+        request.config.getoption("--preset"),
+        [name for name in KERNELS if name in asked],
+        BASELINE if BASELINE in ready else ready[0],
+        to_rest=request.config.getoption("--to-rest"),
+        patience=PATIENCE,
+    )
+    request.config.stash[PAIRED].append(run)
+    run.run()
+    if run.partial:
+        raise KeyboardInterrupt
+    return run
 
 
 @pytest.fixture
@@ -77,12 +102,20 @@ def pytest_benchmark_update_machine_info(
     machine_info["kmeans_lab"] = machine.card()
 
 
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
+) -> None:
+    if config.stash[PAIRED]:
+        output_json["kmeans_lab"] = record.to_dict(config.stash[PAIRED], machine.card())
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Iterator[None]:
     """Print the lab's own table below the plugin's."""
     yield
-    if config.stash[ROWS]:
+    rows, runs = config.stash[ROWS], [record.run_dict(run) for run in config.stash[PAIRED]]
+    if rows or runs:
         preset = config.getoption("--preset")
-        print_tables(terminalreporter, config.stash[ROWS], config.stash[NOTES], preset)
+        print_tables(terminalreporter, runs, rows, config.stash[NOTES], preset)

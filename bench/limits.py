@@ -9,12 +9,9 @@ it: the same pass with balls of rows tested first, and how many of the pairs it 
 """
 
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,9 +19,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import machine
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.measure import machine
+from kmeans_lab.measure.limits import bandwidth, peak, timed
 from kmeans_lab.presets import find_preset
 from kmeans_lab.workers import available_cores
 
@@ -33,51 +31,6 @@ PRESETS = (
     "digits", "wide-16-64", "wide-16-64-f32", "wide-64-256", "wide-64-256-f32", "wide-128-1024",
     "wide-128-1024-f32",
 )  # fmt: skip
-READ_BYTES = 2**28  # far beyond every cache
-ROUNDS = 3_000_000
-
-
-def timed(task: Callable[[], Any], repeats: int) -> list[float]:
-    """Return the seconds of every call."""
-    spent = []
-    for _ in range(repeats):
-        start = perf_counter()
-        task()
-        spent.append(perf_counter() - start)
-    return spent
-
-
-def together(task: Callable[[], Any], n_threads: int) -> Callable[[], Any]:
-    """Return a call that runs the task in several threads at once."""
-
-    def run() -> None:
-        with ThreadPoolExecutor(n_threads) as pool:
-            for future in [pool.submit(task) for _ in range(n_threads)]:
-                future.result()
-
-    return run
-
-
-def peak(dtype: str, n_threads: int) -> float:
-    """Return multiply-add operations per second."""
-    multiply_add = getattr(load_kernel("cpp-simd"), f"multiply_add_{dtype}")
-    operations = multiply_add(1000, 0.5) / 1000 * ROUNDS * n_threads
-    return operations / min(timed(together(lambda: multiply_add(ROUNDS, 0.5), n_threads), 9))
-
-
-def bandwidth(n_threads: int) -> float:
-    """Return bytes read per second from memory."""
-    values = np.ones(READ_BYTES // 8 + 8)
-    offset = -values.ctypes.data % 64 // 8  # to a cache line
-    values = values[offset : offset + READ_BYTES // 8]
-    read_all: Any = load_kernel("cpp-simd").read_all  # type: ignore[attr-defined]
-    parts = np.array_split(values, n_threads)
-
-    def run() -> None:
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(read_all, parts))
-
-    return READ_BYTES / min(timed(run, 9))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kmeans_lab.measure import report
 from kmeans_lab.presets import find_preset
 
 #: Ratios are against these kernels, by name: a ratio to "the best" changes its meaning run by run.
@@ -21,7 +22,6 @@ class Row:
     group: str
     kernel: str
     seconds: float | None = None
-    n_iter: int | None = None
     certificate: str = ""
 
 
@@ -54,16 +54,12 @@ def make_table(group: str, rows: list[Row]) -> Table:
     table.add_column("median ms", justify="right", no_wrap=True)
     for name in BASELINES:
         table.add_column(f"vs {name}", justify="right", no_wrap=True)
-    iterated = any(row.n_iter is not None for row in rows)
-    if iterated:
-        table.add_column("n_iter", justify="right", no_wrap=True)
     table.add_column("certificate")
     for row in rows:
         table.add_row(
             row.kernel,
             "–" if row.seconds is None else f"{row.seconds * 1e3:.4g}",
             *(ratio(row, by_name.get(name)) for name in BASELINES),
-            *(["–" if row.n_iter is None else str(row.n_iter)] if iterated else []),
             row.certificate,
             style="red" if row.certificate.startswith("INVALID") else "",
         )
@@ -71,9 +67,13 @@ def make_table(group: str, rows: list[Row]) -> Table:
 
 
 def print_tables(
-    reporter: pytest.TerminalReporter, rows: list[Row], notes: list[str], preset_name: str
+    reporter: pytest.TerminalReporter,
+    runs: list[report.Record],
+    rows: list[Row],
+    notes: list[str],
+    preset_name: str,
 ) -> None:
-    """Write the tables of all groups, in the order in which they ran."""
+    """Write the paired runs of whole fits, then the tables of all groups as they ran."""
     preset = find_preset(preset_name)
     console = Console(
         width=max(reporter._tw.fullwidth, 80),
@@ -82,6 +82,8 @@ def print_tables(
         highlight=False,
     )
     with console.capture() as capture:
+        for run in runs:
+            console.print(*report.tables(run), "", sep="\n")
         for group, members in groupby(rows, key=lambda row: row.group):
             console.print(make_table(group, list(members)))
         console.print(

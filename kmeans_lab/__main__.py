@@ -5,15 +5,12 @@ and progress bars need the extra ``cli``; ``--json`` does not.
 """
 
 import argparse
-import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.util import find_spec
-from itertools import groupby, zip_longest
+from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
@@ -24,10 +21,20 @@ import kmeans_lab
 from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, plan_output, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
-from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel, state_of
+from kmeans_lab.measure import command as bench
+from kmeans_lab.measure import command_kernel as look
+from kmeans_lab.registry import (
+    KERNELS,
+    KernelUnavailable,
+    find_spec,
+    installed,
+    load_kernel,
+    state_of,
+)
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
+from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
 from kmeans_lab.workers import MODES, WorkerDiedError
 
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
@@ -58,13 +65,14 @@ class _Parser(argparse.ArgumentParser):
         raise Refused(f"{message}; see {self.prog} --help")
 
     def print_help(self, file: Any = None) -> None:
-        _emit(self.format_help())
+        emit(self.format_help())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on ``argv``, by default the process's own, and return the exit status.
 
-    0; 2: input is refused; 130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
+    0; 1: something that was measured has no certificate or does not count; 2: input is refused;
+    130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
     """
     try:
         arguments = _parser().parse_args(argv)
@@ -73,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = "; use fewer rows or float32" if isinstance(error, MemoryError) else ""
         print(f"kmeans-lab: error: {str(error) or 'out of memory'}{remedy}", file=sys.stderr)
         return 2
+    except bench.Uncertified as error:
+        print(f"kmeans-lab: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("kmeans-lab: interrupted", file=sys.stderr)
         return 130
@@ -86,17 +97,32 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.set_defaults(run=_version)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    for run, text in (
-        (_kernels, "list the kernels and whether they can run here"),
-        (_fit, "cluster the rows of a file"),
-        (_presets, "list the standard workloads"),
+    for name, run, add_arguments, text in (
+        ("kernels", _kernels, None, "list the kernels and whether they can run here"),
+        ("fit", _fit, _add_fit_arguments, "cluster the rows of a file"),
+        ("presets", _presets, None, "list the standard workloads"),
+        ("bench", bench.run, bench.add_arguments, "measure kernels in paired rounds, certified"),
+        ("report", bench.report, bench.add_report_arguments, "write a run as one HTML page"),
+        ("check", look.check, look.add_check_arguments, "ask a kernel what the contract promises"),
+        (
+            "explain",
+            look.explain,
+            look.add_explain_arguments,
+            "hold a kernel against what the machine can do at most",
+        ),
+        ("profile", look.profile, look.add_profile_arguments, "say where the time of a fit goes"),
+        (
+            "scaling",
+            look.scaling,
+            look.add_scaling_arguments,
+            "say how a fit's time falls with workers and grows with size",
+        ),
     ):
-        name = run.__name__.removeprefix("_")
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
-        if run is _fit:
-            _add_fit_arguments(command)
+        if add_arguments is not None:
+            add_arguments(command)
     return parser
 
 
@@ -120,25 +146,25 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
 def _version(arguments: argparse.Namespace) -> None:
     if not arguments.version:
         raise Refused("no command is given; see kmeans-lab --help")
-    _emit(f"kmeans-lab {kmeans_lab.__version__}\n")
+    emit(f"kmeans-lab {kmeans_lab.__version__}\n")
 
 
 def _kernels(arguments: argparse.Namespace) -> None:
-    entries = [_kernel_entry(name) for name in KERNELS]
+    entries = [_kernel_entry(name) for name in (*KERNELS, *installed())]
     if arguments.json:
-        return _emit(json.dumps(entries, indent=2) + "\n")
-    table = _table("kernel", "state", "threading", "dtypes", "summary")
+        return emit(json.dumps(entries, indent=2) + "\n")
+    table = make_table("kernel", "state", "threading", "dtypes", "summary")
     styles = {"ready": None, "unavailable": "yellow", "broken": "red"}
     for entry in entries:
         dtypes = " ".join(entry["dtypes"]).replace("float", "f")
         about = entry["summary"] + (f"\n{entry['build']}" if entry["build"] else "")
         cells = (entry["name"], entry["state"], entry["threading"], dtypes, about)
         table.add_row(*cells, style=styles[entry["state"]])
-    return _show(table, *(f"\n{entry['reason']}" for entry in entries if entry["reason"]))
+    return show(table, *(f"\n{entry['reason']}" for entry in entries if entry["reason"]))
 
 
 def _kernel_entry(name: str) -> dict[str, Any]:
-    spec = KERNELS[name]
+    spec = find_spec(name)
     state, reason = state_of(name)
     if state == "broken":
         reason = f"kernel {name!r} is broken: {reason}; {spec.remedy}"
@@ -152,7 +178,7 @@ def _presets(arguments: argparse.Namespace) -> None:
     if arguments.json:
         entries = [{"name": name} | asdict(preset) for name, preset in PRESETS.items()]
         known = [{k: v for k, v in entry.items() if not callable(v)} for entry in entries]
-        return _emit(json.dumps(known, indent=2) + "\n")
+        return emit(json.dumps(known, indent=2) + "\n")
     headers = ("preset", "rows", "d", "k", "max_iter", "dtype", "stop, tol")
     rows = {}
     for name, p in PRESETS.items():
@@ -162,17 +188,17 @@ def _presets(arguments: argparse.Namespace) -> None:
         rows[name] = (f"  {name}", *shape, max_iter, p.dtype.replace("float", "f"), stop)
     # A summary is wider than any column: it stands above a table of its own, of the same widths.
     widths = [max(map(len, column)) for column in zip(headers, *rows.values(), strict=True)]
-    tables = [_table(*headers, widths=widths)]
+    tables = [make_table(*headers, widths=widths)]
     for summary, group in groupby(PRESETS, lambda name: PRESETS[name].summary):
-        tables.append(_table(*headers, widths=widths, title=summary, show_header=False))
+        tables.append(make_table(*headers, widths=widths, title=summary, show_header=False))
         for name in group:
             tables[-1].add_row(*rows[name])
-    return _show(*tables)
+    return show(*tables)
 
 
 def _fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
-        _table()  # a missing extra is better reported before the fit
+        make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_output(arguments.output, arguments.data, arguments.force)
     X = read_rows(arguments.data, arguments.skip_rows)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
@@ -186,7 +212,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         output.write(result)
     report = _report(result, [str(path) for path in output.paths] if output else [])
     if arguments.json:
-        _emit(json.dumps(report, indent=2) + "\n")
+        emit(json.dumps(report, indent=2) + "\n")
     elif not arguments.quiet:
         _show_report(report)
 
@@ -217,16 +243,16 @@ def _show_report(report: dict[str, Any]) -> None:
         **{f"  {phase}": f"{spent:.4f}" for phase, spent in seconds.items()},
         "written": "\n".join(report["output"]) or "nothing, without --output",
     }
-    table = _table("", "", show_header=False)
+    table = make_table("", "", show_header=False)
     for row in rows.items():
         table.add_row(*row)
-    _show(table)
+    show(table)
 
 
 @contextmanager
 def _progress(max_iter: int, quiet: bool) -> Iterator[Any]:
     """Yield a callback that shows a bar on stderr, or None where nobody would see it."""
-    if quiet or os.environ.get("TERM") == "dumb" or not (sys.stderr.isatty() and find_spec("rich")):
+    if quiet or not seen_by_a_person():
         yield None
         return
     from rich import console, progress
@@ -255,46 +281,6 @@ def _progress(max_iter: int, quiet: bool) -> Iterator[Any]:
         yield show
     finally:
         bar.stop()
-
-
-def _table(*headers: str, widths: Sequence[int] = (), **options: Any) -> Any:
-    """Return an empty table in our style; ``MissingExtra`` when rich is not there."""
-    try:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-    except ModuleNotFoundError:
-        raise MissingExtra("tables, unlike --json, need", "rich") from None
-    options |= {"show_edge": False, "padding": (0, 1, 0, 0), "title_justify": "left"}
-    table = Table(box=SIMPLE_HEAD, **options)
-    for header, width in zip_longest(headers, widths):
-        side: Any = "right" if header in ("rows", "d", "k", "max_iter") else "left"
-        table.add_column(header, width=width, justify=side, style="" if table.columns else "bold")
-    return table
-
-
-def _show(*parts: Any) -> None:
-    from rich.console import Console
-
-    # Rendered aside in stdout's encoding: only _emit knows what to do when a write fails.
-    page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, errors="replace")
-    tty = sys.stdout.isatty() or None
-    console = Console(file=page, force_terminal=tty, markup=False, emoji=False, highlight=False)
-    console.print(*parts, sep="\n")
-    page.seek(0)
-    _emit(page.read())
-
-
-def _emit(text: str) -> None:
-    """Write to stdout: all of it, now, so that a closed pipe or a full disk is noticed here."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # What stays in the buffer has to go somewhere when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise SystemExit(141) from None
-        raise Refused(f"standard output cannot be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

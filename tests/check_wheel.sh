@@ -26,3 +26,6 @@ fits = {k: kmeans(workload.X, 5, kernel=k, **workload.settings()) for k in KERNE
 assert all((fit.labels == fits["python"].labels).all() for fit in fits.values())
 print(f"kmeans-lab {kmeans_lab.__version__} from the wheel: {', '.join(fits)} agree")
 EOF
+
+"$folder/venv/bin/kmeans-lab" bench --preset smoke --rounds 2 --json > run.json
+grep -q '"format": "kmeans-lab bench"' run.json

@@ -1,10 +1,18 @@
-"""The generated part of the README: ``python -m tests.readme`` rewrites the kernel table."""
+"""The generated parts of the README: ``python -m tests.readme`` rewrites them.
+
+The kernel table is the registry; the benchmark is a run of ``kmeans-lab bench`` that is kept in
+docs/runs, where a fresh one goes with ``--output docs/runs/standard.json``.
+"""
 
 from pathlib import Path
+from textwrap import indent
 
 from kmeans_lab import KERNELS
+from kmeans_lab.measure import machine, record, report
+from kmeans_lab.terminal import as_text
 
 README = Path(__file__).parent.parent / "README.md"
+RUN = README.parent / "docs" / "runs" / "standard.json"
 
 
 def kernel_table() -> str:
@@ -18,6 +26,14 @@ def kernel_table() -> str:
     return "\n".join(lines)
 
 
+def benchmark() -> str:
+    """Return the run that is kept, as it was printed."""
+    data = record.read(RUN)
+    (run,) = data["runs"]
+    card = machine.lines(data["machine"])
+    return indent(as_text(*report.tables(run), "", *card), "    ")
+
+
 def between(text: str, name: str) -> str:
     """Return what stands between two markers."""
     return text.partition(f"<!-- {name}:begin -->\n")[2].partition(f"<!-- {name}:end -->")[0]
@@ -25,6 +41,7 @@ def between(text: str, name: str) -> str:
 
 if __name__ == "__main__":
     text = README.read_text(encoding="utf-8")
-    old, new = between(text, "kernels"), kernel_table() + "\n"
-    marker = "<!-- kernels:begin -->\n"
-    README.write_text(text.replace(marker + old, marker + new), encoding="utf-8")
+    for name, new in (("kernels", kernel_table()), ("bench", benchmark())):
+        marker = f"<!-- {name}:begin -->\n"
+        text = text.replace(marker + between(text, name), f"{marker}{new}\n")
+    README.write_text(text, encoding="utf-8")

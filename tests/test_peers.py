@@ -161,6 +161,7 @@ def test_a_peer_that_cannot_be_imported_is_unavailable(fakes) -> None:
 def test_a_peer_that_did_equal_work_has_certificate_and_samples(name, fakes) -> None:
     row = fakes[0][f"fakes:{name}", "float64"]
     if "do not differ reliably" in row["reason"]:
+        # What is refused then is right; only a machine with nothing else to do can show the rest.
         pytest.skip("the machine is too busy to resolve a microsecond")
     assert row["certificate"] == "valid", row["reason"]
     assert len(row["turns"]) == 3
@@ -220,7 +221,7 @@ def test_other_programs_are_noticed_and_our_own_are_not() -> None:
             time.sleep(0.5)
             found[known] = watch.cores()
     if found[True] is None:
-        pytest.skip("this system does not tell")
+        pytest.skip("this system does not tell")  # only Linux has /proc
     assert found[False] > 0.3
     assert Disturbance({2**22 + 1}).cores() is None  # a process that has ended
 

@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from bench import machine
 from bench.peers import report
 from bench.peers.libraries import PEERS
 from bench.peers.referee import Array, Referee, choose_counts
 from bench.peers.rounds import Comparison
 from bench.peers.seeding import LEGEND, Seeding, print_draws
+from kmeans_lab.measure import machine
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import find_spec
 

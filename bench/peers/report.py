@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import machine
 from bench.peers.rounds import Comparison, Row, ratios
+from kmeans_lab.measure import machine
 
 SCHEMA = 1
 #: From which share of held-up fits on a note says so, and from how many foreign cores on.

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -54,12 +56,24 @@ def card() -> dict[str, Any]:
         "numba": numba.__version__,
         "builds": builds(),
         "pools": pools(),
+        "commit": commit(),
     }
 
 
-def lines() -> list[str]:
-    """Return the card as the few lines that every table carries."""
-    it = card()
+def commit() -> str | None:
+    """Return the checkout's commit, with "-dirty" where files differ; None outside a checkout."""
+    here = str(Path(__file__).parent)
+    git = ("git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12")
+    try:
+        run = subprocess.run(git, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git here
+        return None
+    return run.stdout.strip() or None
+
+
+def lines(it: dict[str, Any] | None = None) -> list[str]:
+    """Return a card, by default this machine's, as the few lines that every table carries."""
+    it = card() if it is None else it
     blas = ", ".join(
         f"{p['internal_api']} {p.get('version', '')} ({p.get('architecture', '?')}, "
         f"{p['num_threads']} thread{'s' * (p['num_threads'] != 1)})"
@@ -68,6 +82,7 @@ def lines() -> list[str]:
     return [
         f"{it['cpu']}, {it['affinity'] or it['cores']} cores, {it['system']}, "
         f"load {it['load_average'][0]:.2f}",
+        *([f"kmeans_lab {it['commit']}"] if it.get("commit") else []),
         f"Python {it['python']}, NumPy {it['numpy']} with {blas or 'no thread pool'}, "
         f"Numba {it['numba']}",
         "; ".join(f"{name}: {build}" for name, build in it["builds"].items()),

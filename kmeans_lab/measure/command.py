@@ -1,0 +1,231 @@
+"""``kmeans-lab bench``, and what it shares with the commands that look at one kernel."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kmeans_lab.datafiles import Refused
+from kmeans_lab.registry import KERNELS, installed, known_as, state_of
+from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
+
+#: Pools that would compute behind a kernel's back; they read these when they are loaded.
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+class Uncertified(Exception):
+    """The run is over and printed, and something in it has no certificate or does not count."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``kmeans-lab bench``."""
+    add = parser.add_argument
+    add("--preset", metavar="P", action="append", help="a workload; repeatable (standard)")
+    add("--kernel", metavar="K", action="append", help="a name, file or module; repeatable (all)")
+    add("--threads", metavar="1,2", default="1", help="thread counts, each a table (1)")
+    add("--baseline", metavar="K", default="cpp", help="what ratios refer to (cpp)")
+    add("--rounds", metavar="N", type=int, help="rounds (24); 9 at least for sure ratios of all")
+    add("--seed", metavar="N", type=int, default=0, help="draws the order of the rounds (0)")
+    add("--output", metavar="FILE", type=Path, help="also write the JSON here")
+    add("--compare", metavar="OLD.json", type=Path, help="judge against an older run")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the benchmark; ``Uncertified`` when a number is missing that should be there."""
+    from kmeans_lab.measure import machine, record
+    from kmeans_lab.measure import report as tables
+    from kmeans_lab.measure.rounds import ROUNDS, PairedRun
+
+    if not arguments.json:
+        make_table()  # a missing extra is better reported before the run
+    kernels, threads = _kernels(arguments), counts_of(arguments.threads)
+    presets = presets_of(arguments.preset or ["standard"])
+    n_rounds = ROUNDS if arguments.rounds is None else arguments.rounds
+    if n_rounds < 1:
+        raise Refused(f"--rounds {n_rounds} must be at least 1")
+    if arguments.output:
+        with arguments.output.open("a"):  # better refused before the run than after it
+            pass
+    old = arguments.compare and record.read(arguments.compare)
+    runs: list[PairedRun] = []
+    with quiet_pools():
+        for name, preset in presets.items():
+            workload = preset.load()
+            for n_threads in threads:
+                one = PairedRun(
+                    workload, name, kernels, arguments.baseline, n_threads, n_rounds, arguments.seed
+                )
+                with progress_on_stderr() as watch:
+                    one.run(watch)
+                runs.append(one)
+                if not arguments.json:
+                    show(*tables.tables(record.run_dict(one)), "")
+                if one.partial:
+                    break
+            if runs[-1].partial:
+                break
+        card = machine.card()
+        if not arguments.json:
+            show(*machine.lines(card))
+    data = record.to_dict(runs, card)
+    if arguments.json:
+        emit(record.dumps(data))
+    if arguments.output:
+        arguments.output.write_text(record.dumps(data), encoding="utf-8")
+    if old:
+        _show_changes(record.compare(old, data), arguments.json)
+    _raise_what_is_wrong(runs)
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``kmeans-lab report``."""
+    add = parser.add_argument
+    add("record", metavar="RUN.json", type=Path, help="what bench --output wrote")
+    add("-o", "--output", metavar="FILE", type=Path, required=True, help="the page to write: .html")
+    add("--force", action="store_true", help="replace a page that exists")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write a run as one HTML page."""
+    from kmeans_lab.measure import page, record
+
+    if arguments.output.suffix != ".html":
+        raise Refused(f"--output {arguments.output} must end in .html")
+    if arguments.output.exists() and not arguments.force:
+        raise Refused(f"{arguments.output} exists; use --force to replace it")
+    arguments.output.write_text(page.page(record.read(arguments.record)), encoding="utf-8")
+    told = {"page": str(arguments.output), "bytes": arguments.output.stat().st_size}
+    emit(json.dumps(told) + "\n" if arguments.json else f"{told['page']}\n")
+
+
+def resolve(name_or_place: str) -> str:
+    """Return a kernel's name, from a name, a .py file or a module."""
+    try:
+        return known_as(name_or_place)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    except Exception as error:  # a file may do anything when it is imported
+        raise Refused(
+            f"{name_or_place} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _kernels(arguments: argparse.Namespace) -> list[str]:
+    names = [resolve(name) for name in arguments.kernel or (*KERNELS, *installed())]
+    resolve(arguments.baseline)
+    state, why = state_of(arguments.baseline)
+    if state != "ready":
+        raise Refused(f"--baseline {arguments.baseline} is {state}: {why}")
+    return list(names)
+
+
+def counts_of(text: str, option: str = "--threads") -> list[int]:
+    """Return the counts of a list like 1,2."""
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise Refused(f"{option} {text} must be counts of at least 1, like 1,2")
+    return counts
+
+
+def presets_of(names: list[str]) -> dict[str, Any]:
+    """Return presets by name; refuse one that is not known."""
+    from kmeans_lab.presets import find_preset
+
+    try:
+        return {name: find_preset(name) for name in names}
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+@contextmanager
+def quiet_pools() -> Iterator[None]:
+    """Hold the pools of all libraries at one thread, and make sure of it."""
+    from threadpoolctl import threadpool_limits
+
+    from kmeans_lab.measure import machine
+
+    before = {name: os.environ.get(name) for name in POOLS}
+    os.environ.update(dict.fromkeys(POOLS, "1"))  # for those that are loaded later
+    try:
+        with threadpool_limits(1):
+            yield
+            busy = [pool for pool in machine.pools() if pool["num_threads"] != 1]
+            if busy:
+                raise RuntimeError(f"a thread pool did not stay at one thread: {busy}")
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def progress_on_stderr() -> Iterator[Any]:
+    """Yield a watcher that draws on stderr, or does nothing where nobody would see it."""
+    if not seen_by_a_person():
+        yield lambda progress: None
+        return
+    from rich import console, progress
+
+    bar = progress.Progress(
+        "{task.fields[what]} {task.fields[name]}",
+        progress.BarColumn(bar_width=20),
+        "{task.completed}/{task.total} fits, {task.fields[left]:.0f} s left",
+        console=console.Console(stderr=True),
+        transient=True,
+        auto_refresh=False,  # nothing draws while a kernel is timed
+    )
+    task = bar.add_task("", total=1, what="", name="", left=0.0)
+
+    def draw(it: Any) -> None:
+        bar.update(
+            task, completed=it.done, total=it.total, what=it.what, name=it.name, left=it.left
+        )
+        bar.refresh()
+
+    bar.start()
+    try:
+        yield draw
+    finally:
+        bar.stop()
+
+
+def _show_changes(changes: list[tuple[str, str, str, str]], as_json: bool) -> None:
+    if as_json:
+        print(*(" ".join(change) for change in changes), sep="\n", file=sys.stderr)
+        return
+    table = make_table("against the older run", "kernel", "new / old", "verdict")
+    for change in changes:
+        table.add_row(*change)
+    show(table)
+
+
+def _raise_what_is_wrong(runs: list[Any]) -> None:
+    wrong = [
+        f"{it.name} is {it.state} ({it.why})"
+        for one in runs
+        for it in one.contestants
+        if it.state in ("INVALID", "broken")
+    ]
+    wrong += [f"void: {one.void}" for one in runs if one.void]
+    wrong += [
+        f"{one.preset} is partial: it was interrupted and has what was measured until then"
+        for one in runs
+        if one.partial
+    ]
+    if wrong:
+        raise Uncertified("; ".join(dict.fromkeys(wrong)))

@@ -1,0 +1,305 @@
+"""The contract as questions to a kernel: what it gets wrong is said in words.
+
+On small whole numbers every correct formulation is exact, so expected answers are computed in
+whole numbers and compared bit for bit; where numbers are rounded, the certificate judges, which
+forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wherever it lies.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.certify import CertificateError, certify_assign, certify_fit, certify_update
+from kmeans_lab.driver import kmeans
+from kmeans_lab.foreign import find_foreign_code
+from kmeans_lab.measure.calls import prepared
+from kmeans_lab.presets import PRESETS
+from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.workers import read_only
+
+Array = NDArray[np.floating[Any]]
+
+_POISON = -1_234_567
+#: (n_samples, n_features, n_clusters) around the widths of vectors and tiles.
+_SHAPES = (
+    *((37, d, 8) for d in (1, 2, 3, 5, 8, 9, 16, 17, 33)),
+    *((71, 3, k) for k in (1, 2, 7, 9, 25, 64)),
+    *((n, 5, 7) for n in (7, 8, 9, 16, 31, 33, 127, 129, 257)),
+    (1, 4, 1),
+    (64, 6, 64),
+    (2_100, 2, 9),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a kernel made of one question.
+
+    Attributes
+    ----------
+    question : str
+        What was asked.
+    wrong : str
+        What is wrong, in a sentence; empty where nothing is.
+    """
+
+    question: str
+    wrong: str
+
+
+class _Wrong(Exception):
+    """An answer, not a failure of ours."""
+
+
+def examine(name: str) -> Iterator[Answer]:
+    """Ask all questions of a kernel of the registry, and yield the answers as they come.
+
+    Raises
+    ------
+    KernelUnavailable, ValueError
+        The kernel cannot be loaded.
+    """
+    kernel = load_kernel(name)
+    missing = [verb for verb in ("assign", "update") if not callable(getattr(kernel, verb, None))]
+    yield Answer(
+        "it has assign and update",
+        f"there is no function {' and no function '.join(missing)}" if missing else "",
+    )
+    if missing:
+        return
+    for question, ask in _QUESTIONS.items():
+        yield Answer(question, _ask(ask, name, kernel))
+
+
+def _ask(ask: Callable[[str, Any], None], name: str, kernel: Any) -> str:
+    try:
+        ask(name, kernel)
+    except (_Wrong, CertificateError) as error:
+        return str(error)
+    except Exception as error:  # whatever it raises is its answer
+        return f"it raised {type(error).__name__}: {error}"
+    return ""
+
+
+def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(dtype)
+
+
+def _cases(name: str) -> Iterator[tuple[str, Array, Array]]:
+    for dtype in find_spec(name).dtypes:
+        for n, d, k in _SHAPES:
+            what = f"{n} × {d} {dtype}, k = {k}"
+            yield (
+                what,
+                read_only(_whole(d, (n, d), dtype)),
+                read_only(_whole(99 + k, (k, d), dtype)),
+            )
+
+
+def _exact(rows: Array, centers: Array) -> tuple[list[int], int]:
+    """Return labels, lowest index on a tie, and the inertia, in whole numbers."""
+    x, c = rows.astype(np.int64), centers.astype(np.int64)
+    distances = ((x[:, None] - c) ** 2).sum(axis=2)
+    labels = distances.argmin(axis=1)
+    return labels.tolist(), int(distances.min(axis=1).sum())
+
+
+def _exact_sums(rows: Array, labels: list[int], k: int) -> tuple[list[list[int]], list[int]]:
+    sums, counts = np.zeros((k, rows.shape[1]), np.int64), np.zeros(k, np.int64)
+    np.add.at(sums, labels, rows.astype(np.int64))
+    np.add.at(counts, labels, 1)
+    return sums.tolist(), counts.tolist()
+
+
+def _labels_are_nearest(name: str, kernel: Any) -> None:
+    for what, rows, centers in _cases(name):
+        labels = np.full(len(rows), _POISON, np.int32)
+        kernel.assign(prepared(kernel, rows, len(centers)), centers, labels)
+        _compare_labels(what, labels, _exact(rows, centers)[0])
+
+
+def _compare_labels(what: str, labels: NDArray[np.int32], expected: list[int]) -> None:
+    left = np.flatnonzero(labels == _POISON)
+    if len(left):
+        raise _Wrong(
+            f"{what}: assign left {len(left)} labels unwritten, the first in row {left[0]}; it "
+            "must overwrite all"
+        )
+    wrong = np.flatnonzero(labels != np.array(expected))
+    if len(wrong):
+        i = wrong[0]
+        raise _Wrong(
+            f"{what}: row {i} got label {labels[i]} and its nearest center is {expected[i]} "
+            f"({len(wrong)} rows are wrong)"
+        )
+
+
+def _inertia_is_exact(name: str, kernel: Any) -> None:
+    for what, rows, centers in _cases(name):
+        labels = np.empty(len(rows), np.int32)
+        found = kernel.assign(prepared(kernel, rows, len(centers)), centers, labels)
+        if not isinstance(found, float):
+            raise _Wrong(f"{what}: assign returned {found!r} and must return a float")
+        expected = _exact(rows, centers)[1]
+        if not found == expected:
+            raise _Wrong(
+                f"{what}: assign returned the inertia {found!r} and the sum of squared distances "
+                f"is {expected}"
+            )
+
+
+def _ties_go_to_the_lowest(name: str, kernel: Any) -> None:
+    for dtype in find_spec(name).dtypes:
+        rows = np.array([[4.0 * i + 2, 1] for i in range(20)], dtype)
+        centers = np.array([[4.0 * j, 1] for j in range(21)] * 4, dtype)
+        labels = np.full(20, _POISON, np.int32)
+        kernel.assign(prepared(kernel, read_only(rows), 84), read_only(centers), labels)
+        _compare_labels(f"rows halfway between centers, {dtype}", labels, list(range(20)))
+
+
+def _sums_are_added(name: str, kernel: Any) -> None:
+    for what, rows, centers in _cases(name):
+        k = len(centers)
+        labels = _exact(rows, centers)[0]
+        sums, counts = np.full(centers.shape, 1000.0), np.full(k, 500)
+        given = np.array(labels, np.int32)
+        given.flags.writeable = False
+        kernel.update(prepared(kernel, rows, k), given, sums, counts)
+        expected = _exact_sums(rows, labels, k)
+        _compare_sums(what, sums - 1000, counts - 500, expected, "update, which adds,")
+
+
+def _compare_sums(what: str, sums: Any, counts: Any, expected: Any, who: str) -> None:
+    if counts.tolist() != expected[1]:
+        j = int(np.flatnonzero(counts != np.array(expected[1]))[0])
+        raise _Wrong(
+            f"{what}: {who} made the count of cluster {j} {counts[j]:+} and it owns "
+            f"{expected[1][j]} rows"
+        )
+    wrong = np.argwhere(~(sums == np.array(expected[0])))
+    if len(wrong):
+        j, f = wrong[0]
+        raise _Wrong(
+            f"{what}: {who} made the sum of cluster {j}, feature {f}, {sums[j, f]:+} and its rows "
+            f"sum to {expected[0][j][f]}"
+        )
+
+
+def _parts_add_up(name: str, kernel: Any) -> None:
+    rows, centers = (
+        read_only(_whole(3, (90, 7), "float64")),
+        read_only(_whole(4, (6, 7), "float64")),
+    )
+    labels, inertia = _exact(rows, centers)
+    for cut in (1, 31, 64, 89):
+        sums, counts, total = np.zeros((6, 7)), np.zeros(6, np.int64), 0.0
+        for part, own in ((rows[:cut], labels[:cut]), (rows[cut:], labels[cut:])):
+            found = np.empty(len(part), np.int32)
+            total += kernel.assign(prepared(kernel, part, 6), centers, found)
+            given: Any = read_only(np.array(own, np.int32))
+            kernel.update(prepared(kernel, part, 6), given, sums, counts)
+        who = "update of two parts"
+        _compare_sums(f"rows cut at {cut}", sums, counts, _exact_sums(rows, labels, 6), who)
+        if total != inertia:
+            raise _Wrong(f"rows cut at {cut}: two parts have inertia {total}, the whole {inertia}")
+
+
+def _inputs_stay(name: str, kernel: Any) -> None:
+    for dtype in find_spec(name).dtypes:
+        inputs = _whole(5, (60, 5), dtype), _whole(6, (7, 5), dtype)
+        labels = np.array(_exact(*inputs)[0], np.int32)
+        copies = [array.copy() for array in (*inputs, labels)]
+        kernel.assign(prepared(kernel, inputs[0], 7), inputs[1], np.empty(60, np.int32))
+        sums, counts = np.zeros((7, 5)), np.zeros(7, np.int64)
+        kernel.update(prepared(kernel, inputs[0], 7), labels, sums, counts)
+        for what, array, copy in zip(
+            ("rows", "centers", "update's labels"), (*inputs, labels), copies, strict=True
+        ):
+            if not np.array_equal(array, copy):
+                raise _Wrong(f"it changed its {what}, {dtype}; inputs belong to the caller")
+
+
+def _steps_follow(name: str, kernel: Any) -> None:
+    """As the driver calls it: prepared once, previous labels on entry, centers that move."""
+    if not hasattr(kernel, "assign_update"):
+        return
+    rows = read_only(_whole(7, (230, 4), "float64"))
+    given, labels = prepared(kernel, rows, 9), np.full(230, -1, np.int32)
+    for step, seed in enumerate((0, 1, 1, 2)):
+        centers = read_only(_whole(seed, (9, 4), "float64"))
+        sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
+        found = kernel.assign_update(given, centers, labels, sums, counts)
+        expected, inertia = _exact(rows, centers)
+        what = f"step {step + 1} of assign_update"
+        _compare_labels(what, labels, expected)
+        _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
+        if not found == inertia:
+            raise _Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
+
+
+def _rounding_is_judged(name: str, kernel: Any) -> None:
+    rng = np.random.default_rng(8)
+    for dtype in find_spec(name).dtypes:
+        for n, d, k in ((501, 10, 25), (300, 33, 9), (400, 2, 64)):
+            rows = read_only(rng.normal(size=(n, d)).astype(dtype))
+            centers = read_only(rows[:k] + rows[k : 2 * k] / 8)
+            labels = np.empty(n, np.int32)
+            found = kernel.assign(prepared(kernel, rows, k), centers, labels)
+            certify_assign(rows, centers, labels, found)
+            sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
+            kernel.update(prepared(kernel, rows, k), labels, sums, counts)
+            certify_update(rows, labels, sums, counts)
+
+
+def _it_repeats_itself(name: str, kernel: Any) -> None:
+    workload = PRESETS["smoke-wide"].load()
+    counts = (1, 1, 2, 3) if find_spec(name).threading == "own" else (1, 1)
+    first = None
+    for n_threads in counts:
+        fit = kmeans(workload.X, 8, kernel=name, n_threads=n_threads, **workload.settings())
+        bits = fit.labels.tobytes(), fit.centers.tobytes(), fit.inertia
+        if first is not None and bits != first:
+            raise _Wrong(
+                f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other bits; "
+                "results must not depend on the run or on threads"
+            )
+        first = bits
+
+
+def _it_computes_itself(name: str, kernel: Any) -> None:
+    spec = find_spec(name)
+    foreign = find_foreign_code(kernel, spec, _whole(9, (200, 5), "float64"))
+    if foreign is not None:
+        raise _Wrong(
+            f"code of {foreign} ran in place of its own; a kernel that is made of {foreign} says "
+            "so in the requires of its KernelSpec"
+        )
+
+
+def _fits_are_certified(name: str, kernel: Any) -> None:
+    for preset in ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32"):
+        workload = PRESETS[preset].load()
+        if workload.preset.dtype not in find_spec(name).dtypes:
+            continue
+        try:
+            certify_fit(workload.X, workload.preset.n_clusters, workload.settings(), name)
+        except CertificateError as error:
+            raise _Wrong(f"preset {preset}, {error}") from None
+
+
+_QUESTIONS: dict[str, Callable[[str, Any], None]] = {
+    "every row gets its nearest center": _labels_are_nearest,
+    "ties go to the lowest index": _ties_go_to_the_lowest,
+    "assign returns the inertia": _inertia_is_exact,
+    "update adds to sums and counts": _sums_are_added,
+    "parts add up to the whole": _parts_add_up,
+    "inputs stay as they are": _inputs_stay,
+    "assign_update does both": _steps_follow,
+    "rounded numbers stay within rounding": _rounding_is_judged,
+    "it repeats itself, bit for bit": _it_repeats_itself,
+    "its own code computes": _it_computes_itself,
+    "whole fits are certified": _fits_are_certified,
+}

@@ -1,0 +1,223 @@
+"""Why a kernel is as fast as it is: its two steps against what the machine can do at most.
+
+Everything is measured in one run, at the preset's starting centers: the limits, the steps, the
+machine code behind them, the memory of a fit, and on request the instructions of each pair of row
+and center. What cannot be told here says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.certify import certify_assign, certify_update
+from kmeans_lab.measure.calls import prepared
+from kmeans_lab.measure.facts import instructions_per_pair, lines_of_code, memory_of_a_fit
+from kmeans_lab.measure.limits import Roof, measure_roof, timed
+from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel
+from kmeans_lab.presets import Workload
+from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.workers import read_only
+
+#: Seconds that the timed calls of a step may take, and how many calls at most.
+_BUDGET, _CALLS = 1.0, 25
+_FLOPS = {"direct": 3, "expanded": 2}  # of one pair of row and center, and one feature
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its time, its work, and what of the limits it uses.
+
+    Attributes
+    ----------
+    seconds : float
+        Median of a call.
+    operations, bytes : float
+        Nominal floating-point operations (of all pairs), and bytes of X.
+    of_peak, of_read : float
+        Shares of the machine's multiply-adds and of its bandwidth, were all pairs computed.
+    """
+
+    seconds: float
+    operations: float
+    bytes: float
+    of_peak: float
+    of_read: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that is known about a kernel on one preset; None and a reason where nothing is.
+
+    Attributes
+    ----------
+    kernel, preset : str
+    n_threads : int
+    arithmetic : {"direct", "expanded"}
+        How a distance is computed: Σ(x − c)², or ‖c‖² − 2x·c.
+    steps : dict of str to Step
+        "assign", "update" and, for kernels that have it, "assign_update".
+    met : float
+        Of all pairs of row and center, the share that the last call looked at.
+    roof : Roof
+    isa : str
+        The instruction set that the kernel chose, where it chooses.
+    code : MachineCode or None
+    memory : int or None
+        Bytes that a fit takes beyond X.
+    instructions : float or None
+        Per pair of row and center.
+    lines : int or None
+        Of source code that are neither blank nor comment.
+    reasons : dict of str to str
+        Why a part is None.
+    """
+
+    kernel: str
+    preset: str
+    n_threads: int
+    arithmetic: str
+    steps: dict[str, Step]
+    met: float
+    roof: Roof
+    isa: str
+    code: MachineCode | None
+    memory: int | None
+    instructions: float | None
+    lines: int | None
+    reasons: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self) | {"verdict": verdict(self)}
+
+
+def explain(
+    name: str, workload: Workload, preset: str, n_threads: int = 1, *, callgrind: bool = False
+) -> Explanation:
+    """Measure everything about one kernel.
+
+    Raises
+    ------
+    CertificateError
+        A step gives a wrong result: there is nothing to explain.
+    KernelUnavailable
+        The kernel, or the flagship, whose vectors measure the limits, is not there.
+    """
+    kernel, spec = load_kernel(name), find_spec(name)
+    own = n_threads if spec.threading == "own" else 1
+    X, centers = workload.X, workload.centers
+    middle, _ = middle_and_variance(X)
+    rows, centers = read_only(X - middle), read_only(centers - middle)
+    given = prepared(kernel, rows, len(centers), own)
+    roof = measure_roof(own)
+    steps = _time_steps(kernel, given, rows, centers, roof, _FLOPS[spec.arithmetic])
+    reasons: dict[str, str] = {}
+
+    def unless_unknown(part: str, find: Callable[[], Any]) -> Any:
+        try:
+            return find()
+        except CannotTell as error:
+            reasons[part] = str(error)
+            return None
+
+    def count() -> float:
+        if not callgrind:
+            raise CannotTell("not asked for; --callgrind counts, and takes half a minute")
+        return instructions_per_pair(name, rows[:2_000], centers)
+
+    return Explanation(
+        name,
+        preset,
+        own,
+        spec.arithmetic,
+        steps,
+        float(getattr(given, "met", 1.0)),
+        roof,
+        kernel.isa() if hasattr(kernel, "isa") else "",
+        unless_unknown("code", lambda: of_kernel(name, X.dtype.name, X.shape[1])),
+        unless_unknown("memory", lambda: memory_of_a_fit(name, preset)),
+        unless_unknown("instructions", count),
+        unless_unknown("lines", lambda: lines_of_code(name)),
+        reasons,
+    )
+
+
+def _time_steps(
+    kernel: Any, given: Any, rows: Any, centers: Any, roof: Roof, flops: int
+) -> dict[str, Step]:
+    n, d = rows.shape
+    k = len(centers)
+    labels = np.full(n, -1, np.int32)
+    inertia = kernel.assign(given, centers, labels)
+    certify_assign(rows, centers, labels, inertia)
+    sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
+    kernel.update(given, labels, sums, counts)
+    certify_update(rows, labels, sums, counts)
+    calls: dict[str, tuple[Callable[[], Any], float]] = {
+        "assign": (lambda: kernel.assign(given, centers, labels), float(flops) * n * d * k),
+        "update": (lambda: kernel.update(given, labels, sums, counts), float(n) * d),
+    }
+    if hasattr(kernel, "assign_update"):
+        fused = lambda: kernel.assign_update(given, centers, labels, sums, counts)  # noqa: E731
+        calls["assign_update"] = fused, float(flops) * n * d * k
+    peak = roof.operations[rows.dtype.name]
+    found = {}
+    for name, (call, operations) in calls.items():
+        once = timed(call, 1)[0]
+        seconds = median(timed(call, int(np.clip(_BUDGET / max(once, 1e-9), 1, _CALLS))))
+        of_peak, of_read = operations / seconds / peak, rows.nbytes / seconds / roof.read
+        found[name] = Step(seconds, operations, float(rows.nbytes), of_peak, of_read)
+    return found
+
+
+def verdict(it: Explanation) -> str:
+    """Say in one or two plain sentences why it is as fast as it is."""
+    assign = it.steps["assign"]
+    said = [_of_the_code(it)]
+    if it.met < 0.9:
+        said.append(
+            f"Balls of rows tell it from afar that {1 - it.met:.0%} of all distances need not be "
+            f"computed, so that it beats what a kernel could that computes them all."
+            if assign.of_peak > 1
+            else f"Balls of rows spare it {1 - it.met:.0%} of all distances; the rest, and the "
+            "tests of the balls, take the time."
+        )
+    elif max(assign.of_peak, assign.of_read) < 0.35:
+        said.append(
+            f"It uses {percent(assign.of_peak)} of the multiply-adds and "
+            f"{percent(assign.of_read)} of the bandwidth that there are: neither limit binds, its "
+            "own instructions do."
+        )
+    elif assign.of_peak >= assign.of_read:
+        said.append(
+            f"It uses {assign.of_peak:.0%} of the multiply-adds that the machine can do: "
+            "arithmetic is what limits it."
+        )
+    else:
+        said.append(f"It reads X at {assign.of_read:.0%} of the bandwidth: memory limits it.")
+    return " ".join(said)
+
+
+def percent(share: float) -> str:
+    """Return a share in percent; what is too small to show is called that."""
+    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
+
+
+def _of_the_code(it: Explanation) -> str:
+    if it.code is None:
+        return (
+            "Every number is a Python object, made and looked up one by one."
+            if find_spec(it.kernel).threading == "gil"
+            else "NumPy computes, one whole array after another."
+        )
+    if it.code.share < 0.75:
+        return (
+            "Its inner loop adds one number per instruction: a sum of floating-point numbers may "
+            "not be reordered, which keeps compilers from using their vectors."
+        )
+    fused = ", multiplied and added at once" if it.code.fma else ""
+    return f"Its inner loop computes with {it.code.widest} bits at a time{fused}."

@@ -1,0 +1,153 @@
+"""Runs as JSON: raw samples, order, certificates and machine card, with a versioned schema.
+
+``schema.json`` beside this file is the schema. A run is compared with an older one of the same
+machine only, and by intervals, never by a fixed percentage.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from kmeans_lab.datafiles import Refused
+from kmeans_lab.measure.rounds import PairedRun
+from kmeans_lab.measure.statistics import Interval
+
+FORMAT, VERSION = "kmeans-lab bench", 1
+#: What has to agree before two runs are compared.
+_SAME = ("cpu", "cores", "affinity", "system", "python", "numpy", "numba")
+
+
+def to_dict(runs: list[PairedRun], card: dict[str, Any]) -> dict[str, Any]:
+    """Return what there is to know about some runs, as plain JSON types."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "machine": card,
+        "runs": [run_dict(run) for run in runs],
+    }
+
+
+def run_dict(run: PairedRun) -> dict[str, Any]:
+    """Return one run as plain JSON types."""
+    preset = run.workload.preset
+    return {
+        "preset": run.preset,
+        "n_samples": preset.n_samples,
+        "n_features": preset.n_features,
+        "n_clusters": preset.n_clusters,
+        "dtype": preset.dtype,
+        "n_threads": run.n_threads,
+        "baseline": run.baseline,
+        "seed": run.seed,
+        "confidence": run.confidence,
+        "n_rounds": run.n_rounds,
+        "partial": run.partial,
+        "void": run.void,
+        "floor": run.floor,
+        "calibration": {"opening": run.opening, "closing": run.closing, "drift": run.drift},
+        "orders": run.orders,
+        "contestants": [_contestant(run, it) for it in run.contestants],
+    }
+
+
+def _contestant(run: PairedRun, it: Any) -> dict[str, Any]:
+    certified = it.certificate if it.state == "valid" else None
+    return {
+        "name": it.name,
+        "kernel": it.kernel,
+        "state": it.state,
+        "why": it.why,
+        "every": it.every,
+        "start": it.start,
+        "n_iter": certified and certified.result.n_iter,
+        "ties": certified and certified.ties,
+        "rescored": certified and certified.result.rescored,
+        "seconds": it.seconds,
+        "rounds": it.rounds,
+        "phases": it.phases,
+        "ratio": interval_dict(run.ratio_of(it.name)),
+    }
+
+
+def interval_dict(interval: Interval | None) -> dict[str, Any] | None:
+    """Return an interval's numbers by name."""
+    if interval is None:
+        return None
+    return {name: getattr(interval, name) for name in ("middle", "low", "high", "confidence", "n")}
+
+
+def dumps(data: Any) -> str:
+    """Return JSON text in which a list of numbers or names takes one line."""
+    text = json.dumps(data, indent=1)
+    return re.sub(r"\[\s+([^][{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a run that was written before; ``Refused`` says what is wrong with the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Refused(
+            f"{path} is not JSON ({error}); give a file that bench --json wrote"
+        ) from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise Refused(f"{path} is not a run of kmeans-lab; give a file that bench --json wrote")
+    if data.get("version") != VERSION:
+        raise Refused(
+            f"{path} has version {data.get('version')!r} of the format and this kmeans-lab reads "
+            f"version {VERSION}; read it with the release that wrote it"
+        )
+    return data
+
+
+def compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return (preset and threads, contestant, change, verdict) of what both have.
+
+    A ratio has changed when the two intervals have nothing in common; the change is that of the
+    medians.
+
+    Raises
+    ------
+    Refused
+        The machines differ, or the runs have nothing in common.
+    """
+    for key in _SAME:
+        before, now = old["machine"].get(key), new["machine"].get(key)
+        if before != now:
+            raise Refused(
+                f"the older run is from another machine ({key} {before!r}, here {now!r}), and "
+                "times are compared on one machine only; measure both here"
+            )
+    found = []
+    for key, runs in _by_work(new).items():
+        before = _by_work(old).get(key, {})
+        for name, ratio in runs.items():
+            if name in before:
+                found.append((key, name, *_verdict(before[name], ratio)))
+    if not found:
+        raise Refused(
+            "the older run has no certified ratio to the same baseline on the same preset and "
+            "threads; run bench with the options that it was made with"
+        )
+    return found
+
+
+def _by_work(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{run['preset']}, {run['n_threads']} thread{'s' * (run['n_threads'] > 1)}, "
+        f"vs {run['baseline']}": {
+            it["name"]: it["ratio"] for it in run["contestants"] if it["ratio"] is not None
+        }
+        for run in data["runs"]
+        if not run["void"]
+    }
+
+
+def _verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
+    change = new["middle"] / old["middle"]
+    if new["low"] > old["high"]:
+        return f"{change:.3f}", "slower"
+    if new["high"] < old["low"]:
+        return f"{change:.3f}", "faster"
+    return f"{change:.3f}", "not resolved"

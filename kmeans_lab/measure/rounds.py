@@ -1,0 +1,311 @@
+"""The paired run: contestants, one fit of each per round, every fit certified off the clock.
+
+A round runs every contestant once on the same input, in an order drawn from Latin squares. The
+baseline runs under two names; the ratio of these two is what the day resolves. A fixed loop of
+plain Python is timed before and after: a machine that changed meanwhile voids the run.
+"""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from random import Random
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from kmeans_lab.certify import Certificate, CertificateError, certify_fit, fingerprint
+from kmeans_lab.driver import kmeans
+from kmeans_lab.measure import order
+from kmeans_lab.measure.calls import calibrate, seconds_of_assign, start_costs
+from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
+from kmeans_lab.presets import Workload
+from kmeans_lab.registry import find_spec, state_of
+from kmeans_lab.result import PHASES, KMeansResult
+
+#: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
+#: join every fourth of 24, which leaves six.
+ROUNDS, FEWEST = 24, 6
+#: Seconds that one contestant's timed fits may take before it joins every m-th round only.
+SHARE = 15.0
+#: A fit that takes longer runs in the first round only: a ratio without an interval.
+LONG = 20.0
+#: The calibration loop may take this much longer or shorter at the end; ratios would stand more,
+#: milliseconds would not.
+DRIFT = 1.25
+TWIN = " again"
+
+
+@dataclass
+class Contestant:
+    """A kernel in the run, and what was measured of it.
+
+    Attributes
+    ----------
+    name : str
+        The kernel's, with ``" again"`` for the baseline's twin.
+    kernel : str
+        A name of the registry.
+    every : int
+        It joins each so-many-th round.
+    state : {"ready", "valid", "INVALID", "unavailable", "broken", "left out"}
+        Only "valid" has a number.
+    why : str
+        What is wrong, where something is.
+    seconds : list of float
+        Wall time of each whole fit.
+    rounds : list of int
+        In which round each of them ran, from 0.
+    phases : dict of str to list of float
+        The driver's own seconds of each fit, phase by phase.
+    start : dict of str to float or None
+        Seconds before the first fit, measured in processes of their own: "import", "compile" and
+        "load" (see ``calls.start_costs``).
+    """
+
+    name: str
+    kernel: str
+    every: int = 1
+    state: str = "ready"
+    why: str = ""
+    seconds: list[float] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    phases: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PHASES})
+    start: dict[str, float | None] | None = None
+    certificate: Certificate | None = None
+
+    def reject(self, state: str, why: str) -> None:
+        """Take away the number, for good."""
+        self.state, self.why = state, why
+        self.seconds, self.rounds = [], []
+        self.phases = {p: [] for p in PHASES}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a watcher of the run is told before each fit."""
+
+    what: str  # "calibrate", "certify", "round"
+    name: str
+    done: int  # fits
+    total: int
+    left: float  # estimated seconds
+
+
+Watcher = Callable[[Progress], Any]
+
+
+@dataclass
+class PairedRun:
+    """One preset, one thread count: its settings, its contestants, its verdicts.
+
+    Call ``run``; then ``ratio_of`` gives each contestant's ratio to the baseline.
+    """
+
+    workload: Workload
+    preset: str
+    kernels: Sequence[str]
+    baseline: str
+    n_threads: int = 1
+    n_rounds: int = ROUNDS
+    seed: int = 0
+    confidence: float = CONFIDENCE
+    to_rest: bool = False
+    patience: float = inf  # seconds; who would need longer for one fit is left out
+    contestants: list[Contestant] = field(init=False)
+    orders: list[list[str]] = field(init=False, default_factory=list)
+    opening: list[float] = field(init=False, default_factory=list)
+    closing: list[float] = field(init=False, default_factory=list)
+    partial: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._inputs = fingerprint(self.workload.X)
+        names = list(dict.fromkeys(self.kernels))
+        if self.baseline not in names:
+            names.insert(0, self.baseline)
+        self.contestants = [Contestant(name, name) for name in names]
+        self.contestants.append(Contestant(self.baseline + TWIN, self.baseline))
+        for it in self.contestants:
+            state, why = state_of(it.kernel)
+            if state != "ready":
+                it.reject(state, why)
+            elif self.n_threads > 1 and find_spec(it.kernel).threading == "gil":
+                it.reject("left out", "it holds the GIL: a second thread could not help")
+
+    def run(self, watch: Watcher = lambda progress: None) -> None:
+        """Calibrate, certify, run the rounds, calibrate; Ctrl-C keeps what was measured."""
+        try:
+            watch(Progress("calibrate", "", 0, 0, 0.0))
+            self.opening = calibrate()
+            self._certify(watch)
+            self._run_rounds(watch)
+            self.closing = calibrate()
+        except KeyboardInterrupt:
+            self.partial = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of ``kmeans`` that make every fit do equal work."""
+        return self.workload.settings(to_rest=self.to_rest)
+
+    def fit(self, kernel: str) -> KMeansResult:
+        """Run one whole fit with this run's threads."""
+        own = find_spec(kernel).threading == "own"
+        mode = "serial" if own or self.n_threads == 1 else "threads"
+        return kmeans(
+            self.workload.X,
+            self.workload.preset.n_clusters,
+            kernel=kernel,
+            mode=mode,
+            n_threads=self.n_threads,
+            **self.settings,
+        )
+
+    def _certify(self, watch: Watcher) -> None:
+        n_iter = None
+        ready = [it for it in self.contestants if it.state == "ready"]
+        ready.sort(key=lambda it: it.kernel != self.baseline)  # what it does, the others must
+        for i, it in enumerate(ready):
+            if it.state != "ready":  # its twin was rejected
+                continue
+            watch(Progress("certify", it.name, i, len(ready), 0.0))
+            try:
+                it.start = self._start(it.kernel)
+                seconds = self._expected(it.kernel)
+                if seconds > self.patience:
+                    it.reject("left out", f"a fit would take about {seconds / 60:.0f} min")
+                    continue
+                it.certificate = self._certificate(it.kernel, n_iter)
+            except CertificateError as error:
+                self._reject(it.kernel, "INVALID", str(error))
+                continue
+            except Exception as error:  # a kernel may raise anything; the others go on
+                self._reject(it.kernel, "broken", f"{type(error).__name__}: {error}")
+                continue
+            n_iter = it.certificate.result.n_iter
+            it.state = "valid"
+            spent = it.certificate.result.seconds
+            once = sum(spent.values()) - spent["update"]  # in which the judge spoke
+            # No rarer than leaves it the fewest rounds that make an interval.
+            most = self.n_rounds if once > LONG else max(1, self.n_rounds // FEWEST)
+            it.every = min(most, max(1, round(once * self.n_rounds / SHARE)))
+
+    def _start(self, kernel: str) -> dict[str, float | None] | None:
+        for it in self.contestants:  # the twin starts as the baseline does
+            if it.kernel == kernel and it.start is not None:
+                return it.start
+        preset = self.workload.preset
+        return start_costs(kernel, preset.dtype, preset.n_features)
+
+    def _expected(self, kernel: str) -> float:
+        preset = self.workload.preset
+        if self.patience == inf:
+            return 0.0
+        return seconds_of_assign(kernel, self.workload) * preset.max_iter * preset.n_init
+
+    def _certificate(self, kernel: str, n_iter: int | None) -> Certificate:
+        for it in self.contestants:  # the twin is the baseline: proved once
+            if it.kernel == kernel and it.certificate is not None:
+                return it.certificate
+        X, k = self.workload.X, self.workload.preset.n_clusters
+        return certify_fit(X, k, self.settings, kernel, n_iter=n_iter)
+
+    def _run_rounds(self, watch: Watcher) -> None:
+        runners = [it for it in self.contestants if it.state == "valid"]
+        rng = Random(self.seed)
+        plan = list(order.rounds([it.every for it in runners], self.n_rounds, rng))
+        total = sum(map(len, plan))
+        done, begun = 0, perf_counter()
+        collecting = gc.isenabled()
+        gc.disable()  # a collection belongs to whoever made the garbage
+        gc.freeze()  # what is there already need not be looked at in every round
+        try:
+            for r, names in enumerate(plan):
+                gc.collect()
+                self.orders.append([])
+                for i in names:
+                    it = runners[i]
+                    spent = perf_counter() - begun
+                    left = spent / done * (total - done) if done else 0.0
+                    watch(Progress("round", it.name, done, total, left))
+                    done += 1
+                    if it.state == "valid":
+                        self.orders[-1].append(it.name)
+                        self._run_one(it, r)
+        finally:
+            gc.unfreeze()
+            if collecting:
+                gc.enable()
+
+    def _run_one(self, it: Contestant, r: int) -> None:
+        assert it.certificate is not None  # it is valid
+        try:
+            start = perf_counter()
+            result = self.fit(it.kernel)
+            seconds = perf_counter() - start
+            it.certificate.recheck(result, self.workload.X)
+        except CertificateError as error:
+            self._reject(it.kernel, "INVALID", f"round {r + 1}: {error}")
+            return
+        except Exception as error:  # as above
+            why = f"round {r + 1}: {type(error).__name__}: {error}"
+            self._reject(it.kernel, "broken", why)
+            return
+        it.seconds.append(seconds)
+        it.rounds.append(r)
+        for phase, spent in result.seconds.items():
+            it.phases[phase].append(spent)
+
+    def _reject(self, kernel: str, state: str, why: str) -> None:
+        """Take a kernel's number away, and its twin's; give the others X as it was."""
+        for it in self.contestants:
+            if it.kernel == kernel:
+                it.reject(state, why)
+        if fingerprint(self.workload.X) != self._inputs:
+            self.workload = self.workload.preset.load()
+
+    def find(self, name: str) -> Contestant:
+        """Return a contestant by name."""
+        return next(it for it in self.contestants if it.name == name)
+
+    def ratio_of(self, name: str) -> Interval | None:
+        """Return how many times as long as the baseline it takes; None without a number.
+
+        The intervals of all contestants hold together with ``confidence``.
+        """
+        it, base = self.find(name), self.find(self.baseline)
+        at = dict(zip(base.rounds, base.seconds, strict=True))
+        pairs = [(s, at[r]) for s, r in zip(it.seconds, it.rounds, strict=True) if r in at]
+        if it is base or not pairs:
+            return None
+        seconds, baseline = [s for s, _ in pairs], [b for _, b in pairs]
+        return ratio(seconds, baseline, corrected(self.confidence, self.n_comparisons))
+
+    @property
+    def n_comparisons(self) -> int:
+        """How many intervals have to hold together."""
+        return max(1, sum(it.state == "valid" for it in self.contestants) - 1)
+
+    @property
+    def floor(self) -> float | None:
+        """The smallest factor that this run resolves, from the baseline's twin."""
+        twin = self.ratio_of(self.baseline + TWIN)
+        return None if twin is None else floor_of(twin)
+
+    @property
+    def drift(self) -> float | None:
+        """How much longer the calibration loop took at the end."""
+        if not self.opening or not self.closing:
+            return None
+        return median(self.closing) / median(self.opening)
+
+    @property
+    def void(self) -> str:
+        """Why no number of this run counts, or nothing."""
+        drift = self.drift
+        if drift is None or 1 / DRIFT <= drift <= DRIFT:
+            return ""
+        return (
+            f"the calibration loop took {drift:.2f} times as long at the end as at the beginning, "
+            f"and beyond {DRIFT} the machine was not the same; run again when it is quiet"
+        )

@@ -1,0 +1,156 @@
+"""``kmeans-lab bench``: its tables, its JSON, its refusals, its exit status."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+from test_rounds import plant  # noqa: F401 (a fixture)
+
+from kmeans_lab import __main__ as cli
+from kmeans_lab.measure import record
+from kmeans_lab.registry import KERNELS
+
+QUICK = ("bench", "--preset", "smoke", "--rounds", "9")
+SCHEMA = json.loads((files("kmeans_lab") / "measure" / "schema.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+def call(capsys, *argv):
+    status = cli.main([str(argument) for argument in argv])
+    return status, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Write a small run, and return where."""
+    path = tmp_path_factory.mktemp("run") / "old.json"
+    options = ("--kernel", "numpy", "--kernel", "cpp-simd", "--threads", "1,2")
+    assert cli.main([*QUICK, *options, "--json", "--output", str(path)]) == 0
+    return path
+
+
+def test_the_json_follows_the_schema_and_has_all_samples(written):
+    data = json.loads(written.read_text())
+    jsonschema.validate(data, SCHEMA, jsonschema.Draft202012Validator)
+    assert [run["n_threads"] for run in data["runs"]] == [1, 2]
+    for run in data["runs"]:
+        assert [it["name"] for it in run["contestants"]] == [
+            "cpp", "numpy", "cpp-simd", "cpp again",
+        ]  # fmt: skip
+        assert all(len(it["seconds"]) == 9 for it in run["contestants"])
+        assert len(run["orders"]) == 9
+    assert all(pool["num_threads"] == 1 for pool in data["machine"]["pools"])
+
+
+def test_the_tables_fit_80_columns_and_name_everything(capsys):
+    status, out, err = call(capsys, *QUICK)
+    assert (status, err) == (0, "")
+    printed = out.splitlines()
+    assert max(map(len, printed)) <= 80
+    assert printed[0].startswith("smoke: 150 × 3 float64, k = 5; 1 thread, whole fits")
+    rows = [line.split() for line in printed[3:13]]
+    assert [row[0] for row in rows] == [
+        *KERNELS, "cpp",
+    ]  # fmt: skip
+    assert all(row[-1] == "valid" for row in rows)
+    assert "…" not in out
+    assert "Calibration loop" in out
+
+
+def test_a_kernel_without_certificate_has_no_ratio_anywhere(capsys, plant):  # noqa: F811
+    plant("def assign(*a):\n    return good_assign(*a) + 1e-3\n")
+    status, out, err = call(capsys, *QUICK, "--kernel", "planted", "--output", "bad.json")
+    assert status == 1
+    assert "planted is INVALID (iteration 1: the fit returned the inertia" in err
+    (row,) = [line for line in out.splitlines() if line.startswith("planted")]
+    assert row.split()[1:5] == ["–", "–", "–", "–"]
+    assert "INVALID" in row
+    data = json.loads(Path("bad.json").read_text())
+    jsonschema.validate(data, SCHEMA, jsonschema.Draft202012Validator)
+    entry = data["runs"][0]["contestants"][1]
+    assert (entry["state"], entry["seconds"], entry["ratio"]) == ("INVALID", [], None)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--kernel", "cuda"], "kernel='cuda' is not known"),
+        (["--baseline", "cuda"], "kernel='cuda' is not known"),
+        (["--preset", "huge"], "'huge' is not known"),
+        (["--threads", "0"], "--threads 0 must be counts of at least 1, like 1,2"),
+        (["--threads", "1,x"], "--threads 1,x must be counts"),
+        (["--rounds", "0"], "--rounds 0 must be at least 1"),
+        (["--compare", "none.json"], "none.json"),
+        (["--output", "no/such/folder.json"], "no/such/folder.json"),
+    ],
+)
+def test_refusals_come_before_anything_runs(capsys, options, sentence):
+    status, out, err = call(capsys, "bench", *options)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is not a run of kmeans-lab"),
+        ('{"format": "other"}', "is not a run of kmeans-lab"),
+        ('{"format": "kmeans-lab bench", "version": 2}', "has version 2 of the format and this"),
+    ],
+)
+def test_files_that_are_no_run_are_refused_by_what_they_are(capsys, tmp_path, text, sentence):
+    (tmp_path / "old.json").write_text(text)
+    status, out, err = call(capsys, *QUICK, "--compare", "old.json")
+    assert (status, out) == (2, "")
+    assert sentence in err
+
+
+def changed(written, factor):
+    """Return the run with every ratio of cpp-simd multiplied."""
+    data = json.loads(written.read_text())
+    for run in data["runs"]:
+        for it in run["contestants"]:
+            if it["name"] == "cpp-simd":
+                for bound in ("low", "middle", "high"):
+                    it["ratio"][bound] *= factor
+    return data
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, "not resolved"), (1e4, "slower"), (1e-4, "faster")]
+)
+def test_two_runs_are_compared_by_their_intervals(written, factor, verdict):
+    old, new = json.loads(written.read_text()), changed(written, factor)
+    found = {(work, name): (change, said) for work, name, change, said in record.compare(old, new)}
+    for threads in ("1 thread", "2 threads"):
+        work = f"smoke, {threads}, vs cpp"
+        assert found[work, "cpp-simd"] == (f"{factor:.3f}", verdict)
+        assert found[work, "numpy"] == ("1.000", "not resolved")
+
+
+def test_runs_of_another_machine_or_of_other_work_are_not_compared(written):
+    old, new = (json.loads(written.read_text()) for _ in range(2))
+    old["machine"]["cpu"] = "another one"
+    with pytest.raises(record.Refused, match="from another machine \\(cpu 'another one', here"):
+        record.compare(old, new)
+    old["machine"]["cpu"] = new["machine"]["cpu"]
+    for run in old["runs"]:
+        run["preset"] = "image"
+    with pytest.raises(record.Refused, match="no certified ratio to the same baseline"):
+        record.compare(old, new)
+
+
+def test_a_comparison_is_printed_below_the_run(capsys, written):
+    status, out, err = call(capsys, *QUICK, "--kernel", "numpy", "--compare", written)
+    assert (status, err) == (0, "")
+    assert "against the older run" in out
+    assert "smoke, 1 thread, vs cpp" in out
