@@ -5,6 +5,8 @@ that ``@pytest.mark.kernels`` names; ask for ``dtype`` as well and it runs for e
 row promises. Kernels are imported when their first test starts, never while tests are collected.
 """
 
+import signal
+
 import pytest
 from helpers import require_ready
 
@@ -12,6 +14,8 @@ from kmeans_lab.registry import KERNELS, load_kernel
 
 
 def pytest_configure(config):
+    # A shell without job control starts "make test &" with Ctrl-C ignored, and children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "kernels(*names): run for these kernels only")
 
 
