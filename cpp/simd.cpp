@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
 #include "simd_prepared.h"
@@ -21,7 +22,7 @@
 namespace py = pybind11;
 
 // ---------------------------------------------------------------------------------------
-// The binding. Outputs are noconvert: a silently copied one would lose the results.
+// The binding. No array is ever converted: a silently copied output would lose the results.
 
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
@@ -39,38 +40,113 @@ static void require(bool fits, const char* rule) {
     if (!fits) throw std::invalid_argument(rule);
 }
 
+// The values of an array of T in the usual layout. Every iteration hands over four arrays:
+// pybind11's own array_t would ask NumPy to convert each of them, 0.15 µs for nothing.
 template <typename T>
-static double run(lab::Prepared<T>& rows, const Array<T>& centers, Array<std::int32_t>& labels,
-                  Array<double>* sums = nullptr, Array<std::int64_t>* counts = nullptr) {
-    require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows.d() &&
-                labels.shape(0) == rows.n(),
-            "assign needs rows (n, d), centers (k, d) and labels (n,)");
-    require(sums == nullptr ||
-                (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&
-                 sums->shape(1) == rows.d() && counts->shape(0) == centers.shape(0)),
-            "assign_update needs sums (k, d) and counts (k,)");
-    const T* centers_in = centers.data();
-    const long k = centers.shape(0);
-    std::int32_t* labels_out = labels.mutable_data();
-    double* sums_inout = sums ? sums->mutable_data() : nullptr;
-    std::int64_t* counts_inout = counts ? counts->mutable_data() : nullptr;
-    py::gil_scoped_release nogil;
-    return rows.pass(centers_in, k, labels_out, sums_inout, counts_inout);
+static const T* read(const py::array& array, const char* rule) {
+    constexpr char kind = std::is_floating_point<T>::value ? 'f' : 'i';
+    constexpr int usual = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    const py::dtype dtype = array.dtype();
+    const bool fits = dtype.kind() == kind && dtype.itemsize() == sizeof(T) &&
+                      dtype.byteorder() == '=' && (array.flags() & usual) == usual;
+    if (!fits) throw py::type_error(rule);
+    return static_cast<const T*>(array.data());
 }
 
 template <typename T>
-static void update(const lab::Prepared<T>& rows, const Array<std::int32_t>& labels,
-                   Array<double>& sums, Array<std::int64_t>& counts) {
-    require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
-                labels.shape(0) == rows.n() && sums.shape(1) == rows.d() &&
-                sums.shape(0) == counts.shape(0),
-            "update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)");
-    const std::int32_t* labels_in = labels.data();
-    double* sums_inout = sums.mutable_data();
-    std::int64_t* counts_inout = counts.mutable_data();
-    py::gil_scoped_release nogil;
-    rows.update(labels_in, sums_inout, counts_inout);
+static T* write(py::array& array, const char* rule) {
+    read<T>(array, rule);
+    return static_cast<T*>(array.mutable_data());
 }
+
+// Rows of either dtype: Python sees one class, so that no call tries the wrong one first.
+class Rows {
+public:
+    virtual ~Rows() = default;
+    virtual double pass(const py::array& centers, py::array& labels, py::array* sums,
+                        py::array* counts) = 0;
+    virtual void update(const py::array& labels, py::array& sums, py::array& counts) const = 0;
+    virtual py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) = 0;
+    virtual const char* isa() const = 0;
+    virtual long changed() const = 0;
+    virtual long rescored() const = 0;
+    virtual double met() const = 0;
+};
+
+template <typename T>
+static constexpr const char* kCenters =
+    sizeof(T) == 8 ? "centers must be a C-contiguous float64 array"
+                   : "centers must be a C-contiguous float32 array";
+template <typename T>
+static constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguous float64 array"
+                                                       : "X must be a C-contiguous float32 array";
+static constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
+static constexpr const char* kSums = "sums must be a C-contiguous float64 array";
+static constexpr const char* kCounts = "counts must be a C-contiguous int64 array";
+static constexpr const char* kDraws = "draws must be a C-contiguous float64 array";
+
+template <typename T>
+class RowsOf final : public Rows {
+public:
+    template <typename... Given>
+    explicit RowsOf(Given... given) : rows_(given...) {}
+
+    double pass(const py::array& centers, py::array& labels, py::array* sums,
+                py::array* counts) override {
+        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
+                    labels.shape(0) == rows_.n(),
+                "assign needs rows (n, d), centers (k, d) and labels (n,)");
+        require(
+            sums == nullptr ||
+                (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&
+                 sums->shape(1) == rows_.d() && counts->shape(0) == centers.shape(0)),
+            "assign_update needs sums (k, d) and counts (k,)");
+        const T* centers_in = read<T>(centers, kCenters<T>);
+        const long k = centers.shape(0);
+        std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
+        double* sums_inout = sums ? write<double>(*sums, kSums) : nullptr;
+        std::int64_t* counts_inout = counts ? write<std::int64_t>(*counts, kCounts) : nullptr;
+        py::gil_scoped_release nogil;
+        return rows_.pass(centers_in, k, labels_out, sums_inout, counts_inout);
+    }
+
+    void update(const py::array& labels, py::array& sums, py::array& counts) const override {
+        require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
+                    labels.shape(0) == rows_.n() && sums.shape(1) == rows_.d() &&
+                    sums.shape(0) == counts.shape(0),
+                "update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)");
+        const std::int32_t* labels_in = read<std::int32_t>(labels, kLabels);
+        double* sums_inout = write<double>(sums, kSums);
+        std::int64_t* counts_inout = write<std::int64_t>(counts, kCounts);
+        py::gil_scoped_release nogil;
+        rows_.update(labels_in, sums_inout, counts_inout);
+    }
+
+    py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) override {
+        require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= lab::kMostCandidates,
+                "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
+        require(X.ndim() == 2 && X.shape(0) == rows_.n() && X.shape(1) == rows_.d(),
+                "greedy needs the X that was prepared");
+        require(first >= 0 && first < rows_.n(), "first must be a row of X");
+        require(rows_.has_balls(), "greedy needs rows that were prepared with balls");
+        const T* given = read<T>(X, kSamples<T>);
+        const double* draws_in = read<double>(draws, kDraws);
+        std::vector<long> chosen;
+        {
+            py::gil_scoped_release nogil;
+            chosen = rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
+        }
+        return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
+    }
+
+    const char* isa() const override { return rows_.isa(); }
+    long changed() const override { return rows_.changed(); }
+    long rescored() const override { return rows_.rescored(); }
+    double met() const override { return rows_.met(); }
+
+private:
+    lab::Prepared<T> rows_;
+};
 
 template <typename T>
 static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
@@ -111,9 +187,8 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
 }
 
 template <typename T>
-static std::unique_ptr<lab::Prepared<T>> transpose(const Array<T>& X, long n_clusters,
-                                                   int n_threads, const Middle<T>& middle,
-                                                   lab::Use use) {
+static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n_threads,
+                                       const Middle<T>& middle, lab::Use use) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
     require(X.shape(1) > 0, "X must have at least one feature");
     require(n_clusters >= 1 && n_threads >= 1, "n_clusters and n_threads must be at least 1");
@@ -121,27 +196,8 @@ static std::unique_ptr<lab::Prepared<T>> transpose(const Array<T>& X, long n_clu
     const T* middle_in = values_of(middle, X);
     const long n = X.shape(0), d = X.shape(1);
     py::gil_scoped_release nogil;
-    return std::make_unique<lab::Prepared<T>>(rows, middle_in, n, d, n_clusters, n_threads, use,
-                                              signal_came);
-}
-
-template <typename T>
-static py::array_t<long> greedy_on(lab::Prepared<T>& rows, const Array<T>& X, long first,
-                                   const Array<double>& draws) {
-    require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= lab::kMostCandidates,
-            "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
-    require(X.ndim() == 2 && X.shape(0) == rows.n() && X.shape(1) == rows.d(),
-            "greedy needs the X that was prepared");
-    require(first >= 0 && first < rows.n(), "first must be a row of X");
-    require(rows.has_balls(), "greedy needs rows that were prepared with balls");
-    const T* given = X.data();
-    const double* draws_in = draws.data();
-    std::vector<long> chosen;
-    {
-        py::gil_scoped_release nogil;
-        chosen = rows.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
-    }
-    return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
+    return std::make_unique<RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use,
+                                       signal_came);
 }
 
 template <typename T>
@@ -149,22 +205,40 @@ static py::array_t<long> greedy(const Array<T>& X, long first, const Array<doubl
                                 int n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
     const auto rows = transpose(X, draws.shape(0) + 1, n_threads, middle, lab::Use::seeding);
-    return greedy_on(*rows, X, first, draws);
+    return rows->greedy(X, first, draws);
 }
 
-template <typename T>
-static void bind(py::module_& module, const char* name) {
-    using Rows = lab::Prepared<T>;
-    py::class_<Rows>(module, name, "Rows transposed into tiles, with their running sums.")
+// What works on rows that were prepared, whatever their dtype.
+static void bind_prepared(py::module_& module) {
+    py::class_<Rows>(module, "Tiles", "Rows transposed into tiles, with their running sums.")
         .def_property_readonly("isa", &Rows::isa, "The instruction set that computes.")
         .def_property_readonly("changed", &Rows::changed, "Labels that the last pass changed.")
         .def_property_readonly("met", &Rows::met,
                                "Share of all pairs of row and center that the last pass met.")
-        .def("greedy", &greedy_on<T>, py::arg("X").noconvert(), py::arg("first"),
-             py::arg("draws").noconvert(),
-             "Return the rows of X, which was prepared, that greedy k-means++ chooses.")
         .def_property_readonly("rescored", &Rows::rescored,
-                               "Near-ties decided by direct differences so far.");
+                               "Near-ties decided by direct differences so far.")
+        .def("greedy", &Rows::greedy, py::arg("X"), py::arg("first"), py::arg("draws"),
+             "Return the rows of X, which was prepared, that greedy k-means++ chooses.");
+    module.def(
+        "assign",
+        [](Rows& rows, const py::array& centers, py::array& labels) {
+            return rows.pass(centers, labels, nullptr, nullptr);
+        },
+        py::arg("rows"), py::arg("centers"), py::arg("labels"),
+        "Overwrite labels with each row's nearest center; return the inertia.");
+    module.def(
+        "assign_update",
+        [](Rows& rows, const py::array& centers, py::array& labels, py::array& sums,
+           py::array& counts) { return rows.pass(centers, labels, &sums, &counts); },
+        py::arg("rows"), py::arg("centers"), py::arg("labels"), py::arg("sums"), py::arg("counts"),
+        "Both steps in one pass; return the inertia.");
+    module.def("update", &Rows::update, py::arg("rows"), py::arg("labels"), py::arg("sums"),
+               py::arg("counts"), "Add each row to its cluster's sum and count.");
+}
+
+// What takes X itself, and the measuring routines.
+template <typename T>
+static void bind(py::module_& module) {
     module.def(
         "prepare",
         [](const Array<T>& X, long n_clusters, int n_threads, const Middle<T>& middle, bool balls) {
@@ -177,28 +251,14 @@ static void bind(py::module_& module, const char* name) {
         "balls, every row meets every center.");
     module.def(
         "assign",
-        [](Rows& rows, const Array<T>& centers, Array<std::int32_t>& labels) {
-            return run<T>(rows, centers, labels);
-        },
-        py::arg("rows"), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
-        "Overwrite labels with each row's nearest center; return the inertia.");
-    module.def(
-        "assign",
-        [](const Array<T>& X, const Array<T>& centers, Array<std::int32_t>& labels) {
+        [](const Array<T>& X, const py::array& centers, py::array& labels) {
             require(centers.ndim() == 2 && centers.shape(0) > 0,
                     "assign needs rows (n, d), centers (k, d) and labels (n,)");
             const auto rows = transpose(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
-            return run<T>(*rows, centers, labels);
+            return rows->pass(centers, labels, nullptr, nullptr);
         },
-        py::arg("rows").noconvert(), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
+        py::arg("rows").noconvert(), py::arg("centers"), py::arg("labels"),
         "The same for an array that has not been prepared.");
-    module.def(
-        "assign_update",
-        [](Rows& rows, const Array<T>& centers, Array<std::int32_t>& labels, Array<double>& sums,
-           Array<std::int64_t>& counts) { return run<T>(rows, centers, labels, &sums, &counts); },
-        py::arg("rows"), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
-        py::arg("sums").noconvert(), py::arg("counts").noconvert(),
-        "Both steps in one pass; return the inertia.");
     module.def("inertia", &direct_inertia<T>, py::arg("X").noconvert(),
                py::arg("centers").noconvert(), py::arg("labels").noconvert(),
                py::arg("middle").noconvert() = py::none(),
@@ -226,9 +286,6 @@ static void bind(py::module_& module, const char* name) {
             return lab::choose_limits<T>(lab::chosen_isa()).read_all(begin, n);
         },
         py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
-    module.def("update", &update<T>, py::arg("rows"), py::arg("labels").noconvert(),
-               py::arg("sums").noconvert(), py::arg("counts").noconvert(),
-               "Add each row to its cluster's sum and count.");
 }
 
 #if defined(__clang__)
@@ -248,8 +305,9 @@ PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
             // What the signal's handler raised is set already.
         }
     });
-    bind<double>(module, "Rows64");
-    bind<float>(module, "Rows32");
+    bind_prepared(module);
+    bind<double>(module);
+    bind<float>(module);
     module.def(
         "isa", [] { return lab::kIsaNames[int(lab::chosen_isa())]; },
         "Return the instruction set that the next fit will use.");

