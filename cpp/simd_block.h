@@ -153,8 +153,8 @@ LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, long group, long first
     for (long i = 0; i < n_tiles; ++i) {
         const long slot = group * kids + i, tile = first_tile + i;
         std::int32_t& owner = work.tiles_in.owner[slot];
-        const long n_found =
-            pairs ? list_bits(left[i], ids, found) : test_ball(work, work.tiles_in, slot, found);
+        const long n_found = pairs ? list_bits(left[i], ids, found)
+                                   : test_ball(work, work.tiles_in, slot, work.reach[tile], found);
         if (n_found > 1) {
             owner = -1;
             assign_rows<T, vectors, panel>(work, chunk, tile, found, n_found);
@@ -175,7 +175,7 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
     std::uint32_t left[kids];
     long p = chunk.first_family;
     for (long t = chunk.first_tile; t < chunk.last_tile; ++p) {
-        const long n = test_ball(work, work.families, p, of_family);
+        const long n = test_ball(work, work.families, p, work.families.reach[p], of_family);
         chunk.met += double(k);
         const bool testing = n <= kMostPaired;
         if (testing && n > 1) {
@@ -190,7 +190,7 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
             } else if (testing) {
                 m = list_bits(left[g - p * kids], of_family, of_group);
             } else {
-                m = test_ball(work, work.groups_in, g, of_group);
+                m = test_ball(work, work.groups_in, g, work.groups_in.reach[g], of_group);
                 chunk.met += double(k);
             }
             std::int32_t& owner = work.groups_in.owner[g];

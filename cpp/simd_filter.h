@@ -64,10 +64,10 @@ LAB_INLINE long survivors(const SpreadCenters<T>& centers, long k, const T* scor
     return n;
 }
 
-// One ball against all centers; the center that was near last time is tried first, and then the
-// nearest of those that it left.
+// One ball, with rows no longer than reach, against all centers; the center that was near last time
+// is tried first, and then the nearest of those that it left.
 template <typename T>
-long test_ball(const Work<T>& work, Balls<T>& balls, long b, std::int32_t* found) {
+long test_ball(const Work<T>& work, Balls<T>& balls, long b, double reach, std::int32_t* found) {
     constexpr int lanes = Lanes<T>::lanes;
     alignas(64) T scores[kMostFiltered + 64];
     const SpreadCenters<T>& centers = work.spread;
@@ -81,7 +81,7 @@ long test_ball(const Work<T>& work, Balls<T>& balls, long b, std::int32_t* found
     }
     if (j < centers.padded) score_point<T, 1>(centers, work.d, middle, j, scores);
     const long k = work.centers.n_clusters;
-    const T beyond = margin(work, balls.reach[b]);
+    const T beyond = margin(work, reach);
     const long near = balls.near[b] < k ? balls.near[b] : 0;
     long n = survivors(centers, k, scores, balls.square[b], beyond, near, found);
     long best = near;
@@ -184,7 +184,6 @@ void fit_parent(const Balls<T>& of, long parent, long count, long d, Balls<T>& b
     for (long i = 0; i < count; ++i) {
         const double own = std::sqrt(double(of.square[parent * kids + i]));
         radius = std::max(radius, std::sqrt(distances[i]) + own);
-        balls.reach[b] = std::max(balls.reach[b], of.reach[parent * kids + i]);
     }
     balls.square[b] = rounded_up<T>(radius * radius, d);
 }

@@ -23,6 +23,7 @@ public:
         size_ = size;
     }
 
+    bool empty() const { return size_ == 0; }
     T* data() { return data_; }
     const T* data() const { return data_; }
     T& operator[](std::size_t i) { return data_[i]; }

@@ -163,10 +163,17 @@ void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates
 // No row of the ball changes for a candidate beyond its radius and its farthest row's distance.
 template <typename T>
 LAB_INLINE void set_limit(const Balls<T>& balls, typename Nearest<T>::Slots& slots, long slot,
-                          long d) {
-    const double limit = std::sqrt(double(balls.square[slot])) + std::sqrt(slots.most[slot]);
+                          double farthest, long d) {
+    const double limit = std::sqrt(double(balls.square[slot])) + farthest;
     const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
     slots.limits[slot] = T(limit * limit * up);
+}
+
+// That distance again, or a little more: nothing but the limit is kept of it.
+template <typename T>
+LAB_INLINE double farthest_in(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
+                              long slot) {
+    return std::sqrt(double(slots.limits[slot])) - std::sqrt(double(balls.square[slot]));
 }
 
 // Add a candidate to the centers of one tile's rows for good.
@@ -187,9 +194,8 @@ LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const T*
     double largest = 0;
     for (int l = 0; l < lanes; ++l) largest = std::max(largest, double(lane(most, l)));
     nearest.tiles.sums[slot] = sum_of<T>(sum);
-    nearest.tiles.most[slot] = largest;
-    set_limit<T>(work.tiles_in, nearest.tiles, slot, d);
-    if (work.order.empty()) return;
+    set_limit<T>(work.tiles_in, nearest.tiles, slot, std::sqrt(largest), d);
+    if (nearest.as_given.empty()) return;
     for (long l = 0; l < width && row + l < work.n; ++l) {
         nearest.as_given[work.order[row + l]] = rows[l];
     }
@@ -221,12 +227,13 @@ double keep_candidate(const Work<T>& work, const Chunk& chunk, const T* candidat
                 const long tile = LAB_LOWEST_BIT(bits);
                 keep_in_tile<T, vectors>(work, first + tile, g * kids + tile, candidate, nearest);
             }
-            groups.sums[g] = groups.most[g] = 0;
+            double farthest = 0;
+            groups.sums[g] = 0;
             for (long slot = g * kids; slot < g * kids + n_tiles; ++slot) {
                 groups.sums[g] += tiles.sums[slot];
-                groups.most[g] = std::max(groups.most[g], tiles.most[slot]);
+                farthest = std::max(farthest, farthest_in<T>(work.tiles_in, tiles, slot));
             }
-            set_limit<T>(work.groups_in, groups, g, work.d);
+            set_limit<T>(work.groups_in, groups, g, farthest, work.d);
             total += groups.sums[g];
         }
     }

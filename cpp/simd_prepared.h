@@ -50,10 +50,10 @@ public:
         const long n_families = cut(n_tiles);
         if (has_balls()) work_.order = choose_order(given, n, d, k);
         if (use == Use::fit) {
-            work_.families.resize((n_families + kKids - 1) / kKids, d);
+            work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
         }
         if (has_balls()) {
-            work_.groups_in.resize(n_families, d);
+            work_.groups_in.resize_with_reach(n_families, d);
             work_.tiles_in.resize(n_families * kKids, d);
         }
         each_chunk([&](Chunk& chunk) { fill(chunk, given); });
@@ -86,6 +86,7 @@ public:
         const double work = met_ * double(work_.n) * double(k) * double(work_.d + 3);
         const bool alone = team_->size() > 1 && pace_.alone(work);
         const auto task = [&](Chunk& chunk) {
+            begin(chunk);
             chunk.changed = 0;
             block_.assign(work_, chunk);
             if (patience_.over()) return;  // rows may be left without a cluster
@@ -149,12 +150,12 @@ public:
 
 private:
     // Chunks depend on the shape only. Enough for many threads to share, few enough for their sums
-    // to stay small; a multiple of 1024 rows, so that every instruction set cuts at the same rows.
+    // to stay small.
     // Tiles are twice as wide where features are few: 2048 rows fill a family of 8 × 8 tiles there.
     // Returns the number of families.
     long cut(long n_tiles) {
-        const long slots = std::clamp(long(1 << 21) / (n_clusters_ * work_.d), 4L, 64L);
-        const long unit = work_.d <= 4 ? 2048 : 1024;
+        const long slots = std::clamp(long(1 << 21) / (n_clusters_ * work_.d), 4L, kMostChunks);
+        const long unit = work_.d <= 4 ? 2 * kCut : kCut;
         const long rows = std::max(1L, (work_.n / slots + unit - 1) / unit) * unit;
         const long tiles = rows / work_.width;
         long n_families = 0;
@@ -187,7 +188,6 @@ private:
                     tile[f * width + l] = value;
                     square += double(value) * double(value);
                 }
-                work_.nearest[i] = -1;
                 longest = std::max(longest, square);
                 chunk.squares += square;
             }
@@ -197,29 +197,44 @@ private:
         if (has_balls()) fit_balls(chunk);
     }
 
+    // Not before the first pass: until then, the seeding needs the memory.
+    void begin(Chunk& chunk) {
+        if (chunk.begun) return;
+        chunk.begun = true;
+        std::int32_t* nearest = work_.nearest.data();
+        std::fill(nearest + chunk.first_tile * work_.width, nearest + chunk.last_tile * work_.width,
+                  -1);
+    }
+
     void fit_balls(Chunk& chunk) {
         const long width = work_.width, n_tiles = chunk.last_tile - chunk.first_tile;
         const long first = chunk.first_family * kKids * kKids;  // the slot of its first tile
         for (long i = 0; i < n_tiles; ++i) {
             block_.fit_ball(work_, chunk.first_tile + i, std::min(width, chunk.n_rows - i * width),
                             work_.tiles_in, first + i);
-            work_.tiles_in.reach[first + i] = work_.reach[chunk.first_tile + i];
         }
-        const auto fit_parents = [&](const Balls<T>& of, long slot, long n, Balls<T>& balls) {
+        const auto fit_parents = [&](const Balls<T>& of, long slot, long n, const double* reach,
+                                     Balls<T>& balls) {
             for (long i = 0; i < n; i += kKids) {
-                const long parent = (slot + i) / kKids;
-                block_.fit_parent(of, parent, std::min(kKids, n - i), work_.d, balls, parent);
+                const long parent = (slot + i) / kKids, count = std::min(kKids, n - i);
+                block_.fit_parent(of, parent, count, work_.d, balls, parent);
+                balls.reach[parent] = *std::max_element(reach + i, reach + i + count);
             }
         };
         const long n_groups = (n_tiles + kKids - 1) / kKids;
-        fit_parents(work_.tiles_in, first, n_tiles, work_.groups_in);
-        if (use_ == Use::fit) fit_parents(work_.groups_in, first / kKids, n_groups, work_.families);
+        const long group = first / kKids;  // the slot of its first group
+        fit_parents(work_.tiles_in, first, n_tiles, &work_.reach[chunk.first_tile],
+                    work_.groups_in);
+        if (use_ != Use::fit) return;
+        fit_parents(work_.groups_in, group, n_groups, &work_.groups_in.reach[group],
+                    work_.families);
     }
 
     // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
     // few labels of each chunk tell a caller that hands over other arrays.
     bool hold(const std::int32_t* labels) const {
         for (const Chunk& chunk : chunks_) {
+            if (!chunk.begun) return false;
             const long first = chunk.first_tile * work_.width, step = (chunk.n_rows + 3) / 4;
             for (long i = first; i < first + chunk.n_rows; i += step) {
                 if (labels[work_.given_as(i)] != work_.nearest[i]) return false;

@@ -22,6 +22,9 @@ constexpr long kMostPaired = 24;      // centers that a group's balls are tested
 constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
 constexpr long kTilesPerLook = 16;    // between two looks whether a signal came
 constexpr long kMostCandidates = 32;  // of one round of the seeding
+constexpr long kMostChunks = 64;
+constexpr long kCut =
+    1024;  // chunks begin at multiples, so that every instruction set has the same
 constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
 
 // For compilers without an instruction for it.
@@ -82,20 +85,29 @@ template <typename T>
 struct Balls {
     static constexpr long kids = 64 / sizeof(T);  // of one parent; the widest vector
 
-    Aligned<T> middle;                // (n_parents, n_features, kids)
-    Aligned<T> square;                // (n_parents, kids): squared radius
-    std::vector<double> reach;        // (n_parents · kids,): the longest row in it, ‖x‖
-    std::vector<std::int32_t> near;   // (n_parents · kids,): a center that was near last time
-    std::vector<std::int32_t> owner;  // (n_parents · kids,): the cluster of all rows; −1: unknown
+    Aligned<T> middle;          // (n_parents, n_features, kids)
+    Aligned<T> square;          // (n_parents, kids): squared radius
+    std::vector<double> reach;  // (n_parents · kids,): the longest row in it; tiles: see Work
+    // What passes leave behind: no memory is touched before forget.
+    Aligned<std::int32_t> near;   // (n_parents · kids,): a center that was near last time
+    Aligned<std::int32_t> owner;  // (n_parents · kids,): the cluster of all rows; −1: unknown
 
     void resize(long n_parents, long d) {
         middle.resize(n_parents * d * kids);
         square.resize(n_parents * kids);
         std::fill_n(middle.data(), n_parents * d * kids, T(0));
         std::fill_n(square.data(), n_parents * kids, T(0));
+        near.resize(n_parents * kids);
+        owner.resize(n_parents * kids);
+    }
+    void resize_with_reach(long n_parents, long d) {
+        resize(n_parents, d);
         reach.assign(n_parents * kids, 0.0);
-        near.assign(n_parents * kids, 0);
-        owner.assign(n_parents * kids, -1);
+    }
+    void forget(long first, long last) {
+        if (first >= last) return;
+        std::fill(near.data() + first, near.data() + last, 0);
+        std::fill(owner.data() + first, owner.data() + last, -1);
     }
     T* middle_of(long b, long d) { return middle.data() + b / kids * kids * d + b % kids; }
     const T* middle_of(long b, long d) const {
@@ -111,6 +123,7 @@ struct Chunk {
     double squares = 0;        // Σ‖x‖² over the chunk
     double heavy = 0;          // a row longer than this never leaves a sum by subtraction
     long moved = 0;            // rows that changed cluster since the chunk was last summed in full
+    bool begun = false;        // its rows have labels, or −1: none
     bool stale = true;         // sum in full before the sums are used
     long changed = 0;          // labels, in the last pass
     long rescored = 0;         // near-ties decided by direct differences
@@ -218,11 +231,9 @@ struct Work {
         constexpr long kids = Balls<T>::kids;
         const long n_tiles = chunk.last_tile - chunk.first_tile;
         const long end = chunk.first_family + (n_tiles + kids * kids - 1) / (kids * kids);
-        const auto forget = [](std::vector<std::int32_t>& owner, long first, long last) {
-            if (first < last) std::fill(owner.begin() + first, owner.begin() + last, -1);
-        };
-        forget(groups_in.owner, family * kids, end * kids);
-        forget(tiles_in.owner, family * kids * kids, end * kids * kids);
+        families.forget(family, end);
+        groups_in.forget(family * kids, end * kids);
+        tiles_in.forget(family * kids * kids, end * kids * kids);
     }
 
     void sum_in_full(Chunk& chunk, long n_clusters) const {
@@ -255,24 +266,22 @@ template <typename T>
 struct Nearest {
     // Of balls, in their slots.
     struct Slots {
-        Aligned<double> sums, most;  // of their rows: the sum of distances, and the largest
-        Aligned<T> limits;           // a candidate as far from the middle changes nothing
+        Aligned<double> sums;  // of their rows' distances
+        Aligned<T> limits;     // a candidate as far from the middle, squared, changes nothing
 
         void resize(long n) {
             sums.resize(n);
-            most.resize(n);
             limits.resize(n);
             std::fill_n(sums.data(), n, 0.0);
-            std::fill_n(most.data(), n, 0.0);
             std::fill_n(limits.data(), n, std::numeric_limits<T>::infinity());
         }
     };
     Aligned<double> squares;   // (n_tiles · width,): of each row; zero beyond n
-    Aligned<double> as_given;  // (n,): the same where rows are put in order
+    Aligned<double> as_given;  // (n,): the same where rows were put in order, unless too many
     Slots tiles, groups;
 
-    void resize(long n, long padded, long n_tiles, long n_groups, bool ordered) {
-        if (ordered) as_given.resize(n);
+    void resize(long n, long padded, long n_tiles, long n_groups, bool copies) {
+        if (copies) as_given.resize(n);
         squares.resize(padded);
         std::fill_n(squares.data(), padded, 0.0);
         std::fill_n(squares.data(), n, std::numeric_limits<double>::infinity());

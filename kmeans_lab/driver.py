@@ -130,10 +130,10 @@ def kmeans(
     best: _Run | None = None
     with start_crew(mode, module, name, spec, rows, n_clusters, n_threads) as crew:
         watch.lap("prepare")
-        for _ in range(n_init):
+        for left in reversed(range(n_init)):
             centers = start(rng, crew)
             watch.lap("init")
-            run = _lloyd(crew, centers, plan, rng, watch)
+            run = _lloyd(crew, centers, plan, rng, watch, last=left == 0)
             if best is None or run.inertia < best.inertia:
                 best = run
         rescored = crew.rescored()
@@ -184,7 +184,13 @@ class _Run:
 
 
 def _lloyd(
-    crew: Crew, centers: Array, plan: _Plan, rng: np.random.Generator, watch: Stopwatch
+    crew: Crew,
+    centers: Array,
+    plan: _Plan,
+    rng: np.random.Generator,
+    watch: Stopwatch,
+    *,
+    last: bool,
 ) -> _Run:
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
     old, new = centers, np.empty_like(centers)
@@ -213,7 +219,7 @@ def _lloyd(
     # After the swap, old is the newest and new the one before it.
     if not np.array_equal(old, new):
         crew.assign(shown)
-    labels = crew.labels.copy()
+    labels = crew.labels_to_keep(last=last)
     inertia = crew.inertia(old, labels)
     watch.lap("finish")
     return _Run(old, labels, inertia, n_iter, fired, stop, seen)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
-from kmeans_lab.kernel import Kernel
+from kmeans_lab.kernel import Kernel, Labels
 from kmeans_lab.partial import Partials
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
 from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, one_blas_thread, read_only
@@ -144,6 +144,10 @@ class ProcessCrew(Crew):
         for w in range(self.n_workers):
             self._send(w, order)
         self._rescored = sum(self._collect())
+
+    def labels_to_keep(self, *, last: bool) -> Labels:
+        """Return a copy: the labels themselves lie in shared memory, which goes."""
+        return self.labels.copy()
 
     def rescored(self) -> int:
         """Count the near-ties that the workers have decided by direct differences so far."""

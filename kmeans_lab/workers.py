@@ -133,7 +133,8 @@ class Crew:
 
     def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
         self.rows = rows
-        self.labels: Labels = np.full(len(rows), -1, dtype=np.int32)
+        # The loop fills them; until then, while the start is drawn, they take no memory.
+        self.labels: Labels = np.empty(len(rows), dtype=np.int32)
         self.partials = Partials.empty(len(self.bounds), n_clusters, rows.shape[1])
         self._teams = [
             Chunks(
@@ -189,6 +190,10 @@ class Crew:
     def assign(self, centers: Array) -> None:
         """Overwrite the labels."""
         self._run("assign", centers)
+
+    def labels_to_keep(self, *, last: bool) -> Labels:
+        """Return labels that outlive the crew; after the ``last`` loop nobody overwrites them."""
+        return self.labels if last else self.labels.copy()
 
     def inertia(self, centers: Array, labels: Labels) -> float:
         """Sum the squared distances to the chosen centers, from differences in float64."""

@@ -45,9 +45,16 @@ def test_a_fit_takes_at_most_200_mib_beyond_x(name: str, pytestconfig: pytest.Co
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-def test_the_flagship_makes_no_centered_copy_beside_its_tiles() -> None:
-    size = 600_000 * 64 * 8
-    assert memory_of_a_fit("cpp-simd", 600_000, 64, "k-means++") <= 1.5 * size + 64 * MIB
+@pytest.mark.parametrize(
+    ("n", "d", "init"),
+    [
+        (600_000, 64, "k-means++"),  # no centered copy beside the tiles
+        (10_000_000, 2, "k-means++"),  # where labels and the like are half as large as X
+        (10_000_000, 2, "random"),
+    ],
+)
+def test_the_flagship_takes_half_of_x_beside_its_tiles(n: int, d: int, init: str) -> None:
+    assert memory_of_a_fit("cpp-simd", n, d, init) <= 1.5 * n * d * 8 + 64e6
 
 
 def test_numpy_broadcast_refuses_by_name_and_number_what_does_not_fit(
