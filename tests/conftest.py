@@ -32,6 +32,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("dtype", ["float32", "float64"])
 
 
+@pytest.fixture(autouse=True, scope="session")
+def steady_machine():
+    """Keep a busy machine from voiding the runs of tests, which look at no times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kmeans_lab.measure.rounds.calibrate", lambda: [0.001] * 15)
+        yield
+
+
 @pytest.fixture
 def kernel_name(request):
     """Return the name of a kernel that is ready; skip or fail the test otherwise."""

@@ -11,11 +11,12 @@ from test_certify import GOOD
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
-from kmeans_lab.measure import facts, machinecode
+from kmeans_lab.measure import facts, machinecode, report
 from kmeans_lab.measure.explain import Explanation, Step, verdict
 from kmeans_lab.measure.limits import Roof
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel, of_text
 from kmeans_lab.presets import PRESETS
+from kmeans_lab.terminal import as_text
 
 # objdump's way of writing: a scalar loop around a packed one, and a scalar one after it.
 OBJDUMP = """
@@ -196,6 +197,9 @@ def test_without_a_checkout_lines_cannot_be_counted(monkeypatch):
         facts.lines_of_code("cpp")
 
 
+NOTHING = dict.fromkeys(("code", "memory", "instructions", "lines"), "not looked at")
+
+
 def made_up(seconds, size=1e7, met=1.0, code=None, kernel="cpp"):
     """A kernel that computes 1e9 operations on so many bytes, where 100e9 and 10e9 are possible."""
     roof = Roof(1, {"float64": 100e9, "float32": 200e9}, 10e9, 10e9)
@@ -219,3 +223,20 @@ def test_the_verdict_names_the_limit_that_binds():
     assert "Balls of rows spare it 70%" in verdict(made_up(0.5, met=0.3))
     assert "that it beats what a kernel could" in verdict(made_up(0.009, met=0.3))
     assert "Every number is a Python object" in verdict(made_up(50.0, kernel="python"))
+
+
+def test_the_verdict_says_what_limits_update_where_a_fit_calls_it():
+    it = made_up(0.9)
+    it.steps["update"] = Step(0.1, 1e6, 8e8, 0.001, 0.8)
+    assert verdict(it).endswith(
+        "Update takes 10% of an iteration; it reads X at 80% of the bandwidth, which is its limit."
+    )
+    it.steps["update"] = Step(0.1, 1e6, 1e7, 0.001, 0.01)
+    assert verdict(it).endswith("at 1% of the bandwidth its own instructions limit it.")
+    it.steps["assign_update"] = it.steps["assign"]
+    assert "Update takes" not in verdict(it)
+
+
+def test_a_fit_that_takes_no_memory_is_not_an_unknown_one():
+    shown = as_text(*report.explained(replace(made_up(0.5), memory=0, reasons=NOTHING)))
+    assert "0.0 MiB beyond X" in shown

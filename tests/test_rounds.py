@@ -7,7 +7,7 @@ import pytest
 from test_certify import GOOD
 
 from kmeans_lab.measure import record, report
-from kmeans_lab.measure.calls import start_costs
+from kmeans_lab.measure.calls import calibrate, start_costs
 from kmeans_lab.measure.page import headline
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
 from kmeans_lab.presets import PRESETS
@@ -165,6 +165,11 @@ def test_a_machine_that_changed_voids_the_run():
     for closing in (1.0 * DRIFT + 0.01, 1 / DRIFT - 0.01):
         run.closing = [closing]
         assert f"took {closing:.2f} times as long" in run.void
+
+
+def test_the_calibration_loop_is_timed_many_times():
+    assert len(found := calibrate()) == 15
+    assert min(found) > 0
 
 
 def test_what_a_start_costs_is_measured_where_nothing_has_started():

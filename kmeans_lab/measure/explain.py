@@ -175,7 +175,7 @@ def _time_steps(
 
 
 def verdict(it: Explanation) -> str:
-    """Say in one or two plain sentences why it is as fast as it is."""
+    """Say in two or three plain sentences why it is as fast as it is."""
     assign = it.steps["assign"]
     said = [_of_the_code(it)]
     if it.met < 0.9:
@@ -199,7 +199,21 @@ def verdict(it: Explanation) -> str:
         )
     else:
         said.append(f"It reads X at {assign.of_read:.0%} of the bandwidth: memory limits it.")
-    return " ".join(said)
+    return " ".join([*said, *_of_the_update(it)])
+
+
+def _of_the_update(it: Explanation) -> list[str]:
+    """Say what limits update, where a fit calls it."""
+    fused, update = it.steps.get("assign_update"), it.steps.get("update")
+    if fused is not None or update is None:
+        return []
+    share = update.seconds / (update.seconds + it.steps["assign"].seconds)
+    limit = (
+        f"it reads X at {update.of_read:.0%} of the bandwidth, which is its limit"
+        if update.of_read >= 0.35
+        else f"at {percent(update.of_read)} of the bandwidth its own instructions limit it"
+    )
+    return [f"Update takes {percent(share)} of an iteration; {limit}."]
 
 
 def percent(share: float) -> str:

@@ -224,7 +224,7 @@ def _facts(it: Explanation) -> dict[str, str]:
     )
     found = {
         "machine code": code,
-        "memory of a fit": it.memory and f"{it.memory / 2**20:.1f} MiB beyond X",
+        "memory of a fit": None if it.memory is None else f"{it.memory / 2**20:.1f} MiB beyond X",
         "instructions": it.instructions and f"{it.instructions:.2f} per pair of row and center",
         "lines of code": it.lines and str(it.lines),
     }
