@@ -149,6 +149,15 @@ def test_runs_of_another_machine_or_of_other_work_are_not_compared(written):
         record.compare(old, new)
 
 
+def test_a_run_of_another_machine_is_refused_before_anything_runs(capsys, written):
+    old = json.loads(written.read_text())
+    old["machine"]["cores"] = 999
+    Path("other.json").write_text(json.dumps(old))
+    status, out, err = call(capsys, *QUICK, "--compare", "other.json")
+    assert (status, out) == (2, "")
+    assert "other.json is from another machine (cores 999, here" in err
+
+
 def test_a_comparison_is_printed_below_the_run(capsys, written):
     status, out, err = call(capsys, *QUICK, "--kernel", "numpy", "--compare", written)
     assert (status, err) == (0, "")

@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
         with arguments.output.open("a"):  # better refused before the run than after it
             pass
     old = arguments.compare and record.read(arguments.compare)
+    if old:
+        record.hold_to_machine(str(arguments.compare), old["machine"], machine.card())
     runs: list[PairedRun] = []
     with quiet_pools():
         for name, preset in presets.items():

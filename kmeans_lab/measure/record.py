@@ -101,6 +101,16 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
+def hold_to_machine(what: str, other: dict[str, Any], here: dict[str, Any]) -> None:
+    """Raise ``Refused`` when a machine card is not that of the machine here."""
+    for key in _SAME:
+        if other.get(key) != here.get(key):
+            raise Refused(
+                f"{what} is from another machine ({key} {other.get(key)!r}, here "
+                f"{here.get(key)!r}), and times are compared on one machine only; measure both here"
+            )
+
+
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return (preset and threads, contestant, change, verdict) of what both have.
 
@@ -112,13 +122,7 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, st
     Refused
         The machines differ, or the runs have nothing in common.
     """
-    for key in _SAME:
-        before, now = old["machine"].get(key), new["machine"].get(key)
-        if before != now:
-            raise Refused(
-                f"the older run is from another machine ({key} {before!r}, here {now!r}), and "
-                "times are compared on one machine only; measure both here"
-            )
+    hold_to_machine("the older run", old["machine"], new["machine"])
     found = []
     for key, runs in _by_work(new).items():
         before = _by_work(old).get(key, {})
