@@ -5,10 +5,14 @@ Portable by default: no ``-march=native``, no ``-ffast-math``. For research buil
 into each module, so that every table can show them. No extension needs NumPy's headers.
 """
 
+import json
 import os
 import platform
 import sys
+from collections import Counter
 from glob import glob
+from pathlib import Path
+from time import perf_counter
 
 from Cython.Build import cythonize
 from pybind11.setup_helpers import Pybind11Extension
@@ -24,6 +28,7 @@ unix = sys.platform != "win32"
 threads = ["-pthread"] if unix else []
 # gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
 quiet = ["-Wno-psabi"] if unix else []
+built = Counter()  # seconds that each source took, translation to C included
 flags = [("KMEANS_LAB_FLAGS", '"' + " ".join(optimise) + '"')]
 
 
@@ -41,10 +46,34 @@ def tiled(name, *options):
     )
 
 
+def translated(extension):
+    """Return a Cython extension with its C source, always written anew, so that it can be timed."""
+    (source,) = extension.sources
+    start = perf_counter()
+    extensions = cythonize(extension, build_dir="build", force=True)
+    built[source] += perf_counter() - start
+    extensions[0].written = source
+    return extensions
+
+
 class Build(build_ext):
-    """Builds the flagship without vectors where the compiler does not take them as written."""
+    """Times each module, and builds the flagship without vectors where the compiler needs that."""
+
+    def run(self):
+        """Build all modules, and leave beside them what they took."""
+        super().run()
+        package = Path("kmeans_lab" if self.inplace else f"{self.build_lib}/kmeans_lab")
+        told = {source: round(seconds, 1) for source, seconds in sorted(built.items())}
+        (package / "_built.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
     def build_extension(self, extension):
+        """Build one module."""
+        start = perf_counter()
+        self._build(extension)
+        source = getattr(extension, "written", extension.sources[0])
+        built[source] += perf_counter() - start
+
+    def _build(self, extension):
         """Build one module, if need be by its portable code."""
         try:
             super().build_extension(extension)
@@ -83,19 +112,15 @@ setup(
             extra_compile_args=[*optimise, *threads, *quiet],
             extra_link_args=threads,
         ),
-        *cythonize(
+        *translated(
             Extension(
                 "kmeans_lab._cy_kernel",
                 ["kmeans_lab/_cy_kernel.pyx"],
                 define_macros=[*flags],
                 extra_compile_args=[*optimise],
-            ),
-            build_dir="build",
+            )
         ),
-        *cythonize(
-            tiled_levels,
-            build_dir="build",
-        ),
+        *(extension for level in tiled_levels for extension in translated(level)),
     ],
     cmdclass={"build_ext": Build},
     # Always: an extension left over from other flags would otherwise pass for up to date.
