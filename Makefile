@@ -20,7 +20,12 @@ bench: $(READY)  ## the standard comparison; make bench ARGS='--preset image'
 report: $(READY)  ## the standard preset as one HTML page: build/report.html
 	mkdir -p build
 	$(BIN)/kmeans-lab bench --output build/run.json $(ARGS)
-	$(BIN)/kmeans-lab report build/run.json --output build/report.html --force
+	$(BIN)/kmeans-lab scaling cpp --json > build/scaling-cpp.json
+	$(BIN)/kmeans-lab scaling cpp-simd --json > build/scaling-cpp-simd.json
+	$(BIN)/kmeans-lab scaling cpp-simd --grow n,k,d --json > build/growth.json
+	$(BIN)/kmeans-lab report build/run.json --scaling build/scaling-cpp.json \
+		--scaling build/scaling-cpp-simd.json --scaling build/growth.json \
+		--output build/report.html --force
 
 smoke: $(READY)  ## the same on tiny data, in seconds
 	$(BIN)/python -m pytest --benchmark-only --preset smoke --require-kernels=all

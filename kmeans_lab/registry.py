@@ -129,7 +129,7 @@ KERNELS: dict[str, KernelSpec] = {
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
-        sources=("kmeans_lab/_cy_tiled_kernel.py", "kmeans_lab/_cy_tiled*.pxi"),
+        sources=("kmeans_lab/_cy_tiled_kernel.py", "kmeans_lab/_cy_tiled*.p?[xi]"),
     ),
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",

@@ -29,3 +29,4 @@ EOF
 
 "$folder/venv/bin/kmeans-lab" bench --preset smoke --rounds 2 --json > run.json
 grep -q '"format": "kmeans-lab bench"' run.json
+grep -q '"build": [0-9]' run.json  # the wheel knows what building it took

@@ -13,7 +13,7 @@ from kmeans_lab.measure import record
 from kmeans_lab.registry import KERNELS
 
 QUICK = ("bench", "--preset", "smoke", "--rounds", "9")
-SCHEMA = json.loads((files("kmeans_lab") / "measure" / "schema.json").read_text())
+SCHEMA = json.loads((files("kmeans_lab") / "measure" / "bench.json").read_text())
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,10 @@ import pytest
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab.measure import record
+from kmeans_lab.measure.facts import digest_of
 from kmeans_lab.measure.page import headline, page
+from kmeans_lab.measure.scaling import Growth, Point, Scaling
+from kmeans_lab.measure.statistics import Interval
 from kmeans_lab.registry import KERNELS
 
 RUN = Path(__file__).parent.parent / "docs" / "runs" / "standard.json"
@@ -37,7 +40,30 @@ class Checker(HTMLParser):
 
 @pytest.fixture
 def data():
-    return record.read(RUN)
+    """Return the run that is kept, as if it were of the sources that are here."""
+    data = record.read(RUN)
+    for it in data["runs"][0]["contestants"]:
+        it["source"] = digest_of(it["kernel"])
+    return data
+
+
+def interval(middle):
+    return Interval(middle, middle * 0.9, middle * 1.1, 0.95, 9)
+
+
+@pytest.fixture
+def scalings(data):
+    """Two kernels on one preset, and how one grows."""
+    points = [
+        Point(p, 0.1, 0.01, interval(s), interval(s), float(min(p, 2)))
+        for p, s in ((1, 1.0), (2, 1.8), (4, 1.7))
+    ]
+    found = [
+        Scaling("cpp", "standard", "threads", points, 0.1),
+        Scaling("cpp-simd", "standard", "processes", points[:2], None),
+        Growth("cpp", "n", {"d": 8, "k": 16}, [1000, 2000], [0.1, 0.2], interval(1.0)),
+    ]
+    return [record.scaling_dict(found, data["machine"])]
 
 
 def find(data, name):
@@ -51,14 +77,14 @@ def text_of(html, name):
     return re.sub(r"<[^>]+>", " ", row)
 
 
-def test_the_page_is_well_formed_and_fetches_nothing(data):
-    html = page(data)
+def test_the_page_is_well_formed_and_fetches_nothing(data, scalings):
+    html = page(data, scalings)
     checker = Checker()
     checker.feed(html)
     assert (checker.wrong, checker.open, checker.links) == ([], [], [])
     for word in ("<script", "url(", "@import", "http:", "https:"):
         assert word not in html.partition("<h2>The kernels</h2>")[0]
-    assert len(html) < 400_000
+    assert len(html) < 450_000
 
 
 def test_every_kernel_is_there_with_its_ratio_and_its_source(data):
@@ -89,6 +115,82 @@ def test_marks_lie_where_the_ratios_say(data):
     it = find(data, "cpp-simd")
     expected = places["cpp"][-1] - tenfold * log10(it["ratio"]["middle"])
     assert places["cpp-simd"][-1] == pytest.approx(expected, abs=0.05)
+
+
+def plotted(html, heading):
+    """Return the chart below a heading: names by mark, lines by look."""
+    chart = html.partition(f"<h3>{heading}")[2].partition("axis-title below")[0]
+    assert chart, heading
+    return chart
+
+
+def test_marks_lie_against_the_roof_where_the_rates_say(data):
+    run = data["runs"][0]
+    chart = plotted(page(data), "Against the machine")
+    roof, it = run["roof"], find(data, "python")
+    (line,) = re.findall(r'<polyline class="roof" points="([^"]+)"', chart)
+    slope, ridge, end = [tuple(map(float, at.split(","))) for at in line.split()]
+    assert ridge[1] == end[1] < slope[1]
+    assert slope[0] == 0
+    # Two places give the scale of each axis: the ridge, and the grid line of 1.
+    (x, y), *_ = [
+        tuple(map(float, found))
+        for found in re.findall(r'<u class="python" style="left:([\d.]+)%;top:([\d.]+)%"', chart)
+    ]
+    (one,) = re.findall(r'<b class="y" style="top:([\d.]+)%">1<', chart)
+    (ten,) = re.findall(r'<b class="y" style="top:([\d.]+)%">10<', chart)
+    tenfold = float(one) - float(ten)
+    operations = 3 * 16_250 * 10 * 25 * it["n_iter"] / median(it["phases"]["assign"])
+    assert y == pytest.approx(float(one) - tenfold * log10(operations / 1e9), abs=0.05)
+    peak = roof["operations"]["float64"]
+    assert ridge[1] == pytest.approx(float(one) - tenfold * log10(peak / 1e9), abs=0.05)
+    (ones,) = re.findall(r'<b class="x" style="left:([\d.]+)%">1<', chart)
+    (tens,) = re.findall(r'<b class="x" style="left:([\d.]+)%">10<', chart)
+    tenfold = float(tens) - float(ones)
+    assert x == pytest.approx(float(ones) + tenfold * log10(3 * 25 / 8), abs=0.05)
+    assert ridge[0] == pytest.approx(float(ones) + tenfold * log10(peak / roof["read"]), abs=0.05)
+
+
+def test_a_machine_whose_limits_are_not_known_has_no_roof(data):
+    data["runs"][0]["roof"] = None
+    assert "Against the machine" not in page(data)
+
+
+def test_lines_of_fits_begin_at_the_start_and_end_at_its_fits(data):
+    it = find(data, "numba-tiled")
+    it["start"] |= {"import": 2.0, "compile": 7.99}
+    it["seconds"] = [0.01]
+    chart = plotted(page(data), "Before the first fit")
+    lines = re.findall(r'<polyline class="numba tuned" points="([^"]+)"', chart)
+    (line,) = lines
+    first, *_, last = [tuple(map(float, at.split(","))) for at in line.split()]
+    grid = dict(re.findall(r'<b class="y" style="top:([\d.]+)%">([\d.,]+)<', chart))
+    at = {float(value.replace(",", "")): float(place) for place, value in grid.items()}
+    assert first == (0.0, at[10])  # 2 + 7.99 + 0.01
+    assert last[0] == 100
+    assert last[1] == pytest.approx(at[100] - (at[10] - at[100]) * log10(1.0999), abs=0.05)
+
+
+def test_speedups_are_drawn_beside_what_the_machine_had_to_give(data, scalings):
+    chart = plotted(page(data, scalings), "standard: how many times")
+    for name in ("cpp", "cpp-simd, proc.", "the machine", "ideal"):
+        assert f">{name}</span>" in chart
+    grid = dict(re.findall(r'<b class="y" style="top:([\d.]+)%">([\d.]+)<', chart))
+    (two,) = [float(place) for place, value in grid.items() if value == "2"]
+    (line,) = re.findall(r'<polyline class="roof" points="([^"]+)"', chart)
+    tops = [float(at.split(",")[1]) for at in line.split()]
+    assert tops[1:] == [two, two]
+    html = page(data, scalings)
+    assert "<td>1.80 (1.62–1.98)</td>" in html
+    assert "cpp, d = 8, k = 16: time grows as n^1.00 (0.90–1.10) from n = 1,000 to 2,000" in html
+
+
+def test_a_source_that_was_not_measured_is_not_shown(data):
+    find(data, "cpp")["source"] = find(data, "cpp again")["source"] = "0" * 16
+    html = page(data)
+    assert "<b>cpp</b> <small>the source that was measured is not here" in html
+    assert "<summary>cpp <small>" not in html
+    assert "<summary>cython <small>" in html
 
 
 def test_what_is_not_resolved_says_so(data):
@@ -130,8 +232,9 @@ def test_a_run_without_any_number_still_makes_a_page(data):
     assert "No kernel has a certified number." in page(data)
 
 
-def test_the_command_writes_the_page_once(capsys, tmp_path, monkeypatch):
+def test_the_command_writes_the_page_once(capsys, tmp_path, monkeypatch, scalings):
     monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
     assert cli.main(["report", str(RUN), "-o", "page.html"]) == 0
     assert capsys.readouterr().out == "page.html\n"
     assert Path("page.html").read_text().startswith("<!doctype html>")
@@ -140,6 +243,19 @@ def test_the_command_writes_the_page_once(capsys, tmp_path, monkeypatch):
     assert cli.main(["report", str(RUN), "-o", "page.html", "--force", "--json"]) == 0
     assert cli.main(["report", str(RUN), "-o", "page.txt"]) == 2
     assert "--output page.txt must end in .html" in capsys.readouterr().err
+    Path("bad.json").write_text("{}")
+    again = ("report", str(RUN), "-o", "other.html", "--scaling", "bad.json")
+    assert cli.main([*again]) == 2
+    assert "bad.json is not a scaling of kmeans-lab; give a file that scaling" in (
+        capsys.readouterr().err
+    )
+    Path("bad.json").write_text(record.dumps(scalings[0]).replace('"cores": ', '"cores": 9'))
+    assert cli.main([*again]) == 2
+    assert "bad.json is from another machine (cores 9" in capsys.readouterr().err
+    Path("good.json").write_text(record.dumps(scalings[0]))
+    assert cli.main([*again[:-1], "good.json"]) == 0
+    assert "standard: how many times" in Path("other.html").read_text()
+    Path("other.html").unlink()
     Path("bad.json").write_text("{}")
     assert cli.main(["report", "bad.json", "-o", "other.html"]) == 2
     assert not Path("other.html").exists()

@@ -178,7 +178,7 @@ def test_what_a_start_costs_is_measured_where_nothing_has_started():
         assert costs["import"] > 0
         assert (costs["compile"] is None) == (costs["load"] is None) == (name == "cpp")
     assert costs["compile"] > costs["load"] > 0
-    assert paired("numba").find("numba").start.keys() == {"import", "compile", "load"}
+    assert paired("numba").find("numba").start.keys() == {"import", "compile", "load", "build"}
 
 
 def test_a_kernel_that_only_this_process_knows_has_no_such_costs(plant):

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from fnmatch import fnmatch
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+import kmeans_lab
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 from kmeans_lab.workers import read_only
@@ -70,7 +73,8 @@ def start_costs(kernel: str, dtype: str, n_features: int) -> dict[str, float | N
 
     "import": its module and what that needs beyond kmeans_lab. "compile" and "load", where it
     compiles on its first call: how much longer the first fit takes than the second, with an empty
-    cache of compiled code and with a full one. None for a kernel that only this process knows.
+    cache of compiled code and with a full one. "build", where a compiler made it when it was
+    installed: what that took, wherever it was. None for a kernel that only this process knows.
     """
     jits = find_spec(kernel).compiles_on_first_call
     command = [sys.executable, "-c", _START, place_of(kernel), dtype, str(n_features)]
@@ -89,4 +93,19 @@ def start_costs(kernel: str, dtype: str, n_features: int) -> dict[str, float | N
         "import": found[-1][0],
         "compile": extra[0] if jits else None,
         "load": extra[1] if jits else None,
+        "build": build_seconds(kernel),
     }
+
+
+def build_seconds(kernel: str) -> float | None:
+    """Return what building a kernel's modules took, as the build wrote it down; None without."""
+    told = Path(kmeans_lab.__file__).parent / "_built.json"
+    if not told.is_file():
+        return None
+    patterns = find_spec(kernel).sources
+    found = [
+        seconds
+        for source, seconds in json.loads(told.read_text(encoding="utf-8")).items()
+        if any(fnmatch(source, pattern) for pattern in patterns)
+    ]
+    return sum(found) if found else None

@@ -93,6 +93,14 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``kmeans-lab report``."""
     add = parser.add_argument
     add("record", metavar="RUN.json", type=Path, help="what bench --output wrote")
+    add(
+        "--scaling",
+        metavar="S.json",
+        type=Path,
+        action="append",
+        default=[],
+        help="what scaling --json printed; repeatable",
+    )
     add("-o", "--output", metavar="FILE", type=Path, required=True, help="the page to write: .html")
     add("--force", action="store_true", help="replace a page that exists")
 
@@ -105,7 +113,12 @@ def report(arguments: argparse.Namespace) -> None:
         raise Refused(f"--output {arguments.output} must end in .html")
     if arguments.output.exists() and not arguments.force:
         raise Refused(f"{arguments.output} exists; use --force to replace it")
-    arguments.output.write_text(page.page(record.read(arguments.record)), encoding="utf-8")
+    data = record.read(arguments.record)
+    scalings = [record.read(path, record.SCALING) for path in arguments.scaling]
+    for path, scaling in zip(arguments.scaling, scalings, strict=True):
+        whose = f"in {arguments.record}"
+        record.hold_to_machine(str(path), scaling["machine"], data["machine"], whose)
+    arguments.output.write_text(page.page(data, scalings), encoding="utf-8")
     told = {"page": str(arguments.output), "bytes": arguments.output.stat().st_size}
     emit(json.dumps(told) + "\n" if arguments.json else f"{told['page']}\n")
 

@@ -119,10 +119,8 @@ def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def scaling(arguments: argparse.Namespace) -> None:
     """Say how a fit's time falls with workers, or grows with its size."""
-    from dataclasses import asdict
-
     from kmeans_lab.certify import CertificateError
-    from kmeans_lab.measure import machine, report
+    from kmeans_lab.measure import machine, record, report
     from kmeans_lab.measure import scaling as measure
 
     if not arguments.json:
@@ -157,10 +155,10 @@ def scaling(arguments: argparse.Namespace) -> None:
             raise Uncertified(f"{name} is INVALID ({error}) and has no number") from None
         card = machine.card()
     if arguments.json:
-        emit(json.dumps({"machine": card, "found": [asdict(it) for it in found]}, indent=1) + "\n")
+        emit(record.dumps(record.scaling_dict(found, card)))
         return
     for it in found:
-        show(*(report.grown(name, it) if axes else report.scaled(it)), "")
+        show(*(report.grown(it) if axes else report.scaled(it)), "")
     show(*machine.lines(card))
 
 

@@ -24,7 +24,8 @@ from kmeans_lab.workers import read_only
 
 #: Seconds that the timed calls of a step may take, and how many calls at most.
 _BUDGET, _CALLS = 1.0, 25
-_FLOPS = {"direct": 3, "expanded": 2}  # of one pair of row and center, and one feature
+#: Floating-point operations of one pair of row and center, and one feature.
+FLOPS = {"direct": 3, "expanded": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def explain(
     rows, centers = read_only(X - middle), read_only(centers - middle)
     given = prepared(kernel, rows, len(centers), own)
     roof = measure_roof(own)
-    steps = _time_steps(kernel, given, rows, centers, roof, _FLOPS[spec.arithmetic])
+    steps = _time_steps(kernel, given, rows, centers, roof, FLOPS[spec.arithmetic])
     reasons: dict[str, str] = {}
 
     def unless_unknown(part: str, find: Callable[[], Any]) -> Any:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,34 @@ from kmeans_lab.registry import find_spec, load_kernel, place_of
 _REPOSITORY = Path(__file__).parent.parent.parent
 
 
+def sources_of(name: str) -> dict[str, Path]:
+    """Return the files that a kernel is written in, by the name to show; empty without a checkout.
+
+    A kernel that is not ours is looked for where its module was imported from.
+    """
+    spec = find_spec(name)
+    if spec.sources:
+        places = sorted(place for it in spec.sources for place in _REPOSITORY.glob(it))
+        return {place.relative_to(_REPOSITORY).as_posix(): place for place in places}
+    module = Path(getattr(load_kernel(name), "__file__", None) or "")
+    if module.suffix != ".py":
+        return {}
+    ours = module.is_relative_to(_REPOSITORY)
+    return {module.relative_to(_REPOSITORY).as_posix() if ours else module.name: module}
+
+
+def digest_of(name: str) -> str | None:
+    """Return what changes when a kernel's sources do; None where there are none."""
+    places = sources_of(name)
+    found = sha256()
+    for shown, place in places.items():
+        found.update(shown.encode() + place.read_bytes())
+    return found.hexdigest()[:16] if places else None
+
+
 def lines_of_code(name: str) -> int:
     """Count the lines of a kernel's sources that are neither blank nor comment."""
-    spec = find_spec(name)
-    places = [place for source in spec.sources for place in _REPOSITORY.glob(source)]
-    if not spec.sources:
-        module = getattr(load_kernel(name), "__file__", None) or ""
-        places = [Path(module)] if module.endswith(".py") else []
+    places = sources_of(name).values()
     if not places:
         raise CannotTell("its sources are not installed; run from a checkout")
     return sum(map(_count_lines, places))

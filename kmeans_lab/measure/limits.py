@@ -8,12 +8,13 @@ model is the roofline (Williams, Waterman and Patterson, CACM 52, 2009).
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from kmeans_lab.registry import load_kernel
+from kmeans_lab.registry import KernelUnavailable, load_kernel
 
 READ_BYTES = 2**28  # far beyond every cache
 ROUNDS = 3_000_000
@@ -52,6 +53,30 @@ def measure_roof(n_threads: int) -> Roof:
     """Measure all limits; ``KernelUnavailable`` where the flagship is not built."""
     peaks = {dtype: peak(dtype, n_threads) for dtype in ("float64", "float32")}
     return Roof(n_threads, peaks, bandwidth(n_threads), triad(n_threads))
+
+
+@cache
+def roof_if_known(n_threads: int) -> Roof | None:
+    """Return the limits, measured once in a process; None where the flagship is not built."""
+    try:
+        return measure_roof(n_threads)
+    except KernelUnavailable:
+        return None
+
+
+def arithmetic_alone(n_threads: int) -> float:
+    """Return the seconds of a loop of multiply-adds in each of so many threads at once.
+
+    It needs neither memory nor the other threads: what it gains from them is what the machine has
+    to give.
+    """
+    multiply_add: Any = load_kernel("cpp-simd").multiply_add_float64  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(n_threads) as pool:
+        # Threads start, and the system finds a core for each: that takes it some milliseconds.
+        list(pool.map(lambda _: multiply_add(2 * ROUNDS, 0.5), range(n_threads)))
+        start = perf_counter()
+        list(pool.map(lambda _: multiply_add(4 * ROUNDS, 0.5), range(n_threads)))
+        return perf_counter() - start
 
 
 def peak(dtype: str, n_threads: int) -> float:

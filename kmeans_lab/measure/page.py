@@ -5,7 +5,7 @@ copied as text, and need no library. Colours are Okabe and Ito's, which colour-b
 apart ("Color universal design", 2008).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from math import ceil, floor, log10
 from pathlib import Path
@@ -13,7 +13,11 @@ from statistics import median
 
 from kmeans_lab.certify import in_words as certified
 from kmeans_lab.measure import machine
+from kmeans_lab.measure.charts import Axis, Series, decades, plot
+from kmeans_lab.measure.explain import FLOPS
+from kmeans_lab.measure.facts import digest_of, sources_of
 from kmeans_lab.measure.report import (
+    STARTS,
     Record,
     factor,
     in_words,
@@ -24,19 +28,17 @@ from kmeans_lab.measure.report import (
     starting,
     title,
 )
-from kmeans_lab.registry import KERNELS
+from kmeans_lab.registry import KernelUnavailable
 from kmeans_lab.result import PHASES
 
-_COLUMNS = (
-    *("kernel", "median ms", *PHASES, "at most"),
-    *("import", "compile", "cached", "fits", "near-ties", "certificate"),
-)
+_COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-_REPOSITORY = Path(__file__).parent.parent.parent
+#: Of a chart of fits: from one to so many.
+_MOST_FITS = 10_000
 
 
-def page(data: Record) -> str:
-    """Return the page of a record of runs (see ``record``)."""
+def page(data: Record, scalings: Sequence[Record] = ()) -> str:
+    """Return the page of a record of runs, and of records of scaling beside it (see ``record``)."""
     runs = "\n".join(_run(run) for run in data["runs"])
     first = data["runs"][0]
     return f"""<!doctype html>
@@ -52,6 +54,7 @@ def page(data: Record) -> str:
 <header><h1>kmeans_lab</h1><p>k-means kernels, measured in pairs and certified</p></header>
 <main>
 {runs}
+{"".join(map(_scaling, scalings))}
 {_machine(data["machine"])}
 {_sources(data)}
 </main>
@@ -66,7 +69,7 @@ def _run(run: Record) -> str:
         blocks.append(f'<p class="alarm">VOID: {escape(run["void"])}.</p>')
     if run["partial"]:
         blocks.append('<p class="alarm">Partial: the run was interrupted.</p>')
-    blocks += [_ratios(run), _phases(run), _table(run)]
+    blocks += [_ratios(run), _phases(run), _table(run), _roofline(run), _starts(run)]
     notes = "".join(f"<li>{escape(line)}</li>" for line in lines_below(run))
     blocks.append(f'<ul class="notes">{notes}</ul>')
     return "<section>" + "\n".join(blocks) + "</section>"
@@ -192,7 +195,7 @@ def _table(run: Record) -> str:
 
 def _cells(run: Record, it: Record) -> Iterator[str]:
     if not it["seconds"]:
-        yield from ["–"] * (len(PHASES) + 7)
+        yield from ["–"] * (len(PHASES) + 4)
         yield f"{it['state']}: {it['why']}" if it["why"] else "not measured"
         return
     whole = median(it["seconds"])
@@ -201,10 +204,151 @@ def _cells(run: Record, it: Record) -> Iterator[str]:
     for phase in PHASES:
         yield part(median(it["phases"][phase]))
     yield f"{factor(whole / rest)} ×" if rest > 0 else "–"
-    yield from starting(run, it)[:3]
     yield str(len(it["seconds"]))
     yield str(it["rescored"])
     yield certified(it["ties"])
+
+
+def _family(kernel: str) -> str:
+    """Return the CSS classes of a kernel: its approach, and whether it is the tuned rung of it."""
+    word, _, rest = kernel.partition("-")
+    family = word if word in ("python", "numpy", "numba", "cython", "cpp") else "other"
+    return f"{family} tuned" if rest in ("tiled", "simd") else family
+
+
+def _own(run: Record) -> list[Record]:
+    return [it for it in _measured(run) if not is_twin(run, it)]
+
+
+def _roofline(run: Record) -> str:
+    """Hold each kernel's assign against the machine's multiply-adds and bandwidth."""
+    roof = run["roof"]
+    if roof is None or run["void"] or not _own(run):
+        return ""
+    peak, read = roof["operations"][run["dtype"]], roof["read"]
+    size, k = (8 if run["dtype"] == "float64" else 4), run["n_clusters"]
+    marks = []
+    for it in _own(run):
+        operations = FLOPS[it["arithmetic"]] * k
+        pairs = run["n_samples"] * run["n_features"] * it["n_iter"]
+        rate = operations * pairs / median(it["phases"]["assign"])
+        marks.append(Series(it["name"], [(operations / size, rate / 1e9)], _family(it["kernel"])))
+    ridge = peak / read
+    x = decades([0.05, *(it.points[0][0] for it in marks), 8 * ridge], "operations per byte of X")
+    slope = [(x.low, read * x.low / 1e9), (ridge, peak / 1e9), (x.high, peak / 1e9)]
+    limits = Series("the roof", slope, "roof", dots=False)
+    rates = [it.points[0][1] for it in marks]
+    y = decades([*rates, *(value for _, value in slope)], "GFLOP/s of assign, nominal")
+    threads = f"{roof['n_threads']} thread{'s' * (roof['n_threads'] > 1)}"
+    return (
+        "<h3>Against the machine’s limits</h3>"
+        f'<p class="how">The roof, {threads}: {peak / 1e9:.0f} GFLOP/s of multiply-adds, '
+        f"{read / 1e9:.1f} GB/s read from memory; measured with the run. Operations are counted as "
+        "if every row met every center: above the roof is who spares most of that.</p>"
+        + plot(x, y, [limits, *marks])
+    )
+
+
+def _starts(run: Record) -> str:
+    """Show what comes before the first fit, and after how many fits it has paid."""
+    own = [it for it in _own(run) if it["start"] is not None]
+    if not own or run["void"]:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("kernel", *STARTS))
+    rows = "".join(
+        f"<tr><th>{escape(it['name'])}</th>"
+        + "".join(f"<td>{cell}</td>" for cell in starting(run, it))
+        + "</tr>"
+        for it in own
+    )
+    counts = [10 ** (e / 8) for e in range(round(8 * log10(_MOST_FITS)) + 1)]
+    lines = []
+    for it in own:
+        before = sum(it["start"][cost] or 0.0 for cost in ("import", "compile"))
+        fit = median(it["seconds"])
+        total = [(n, before + n * fit) for n in counts]
+        lines.append(Series(it["name"], total, _family(it["kernel"]), dots=False))
+    y = decades([value for it in lines for _, value in it.points], "seconds, all fits together")
+    x = Axis(1.0, float(_MOST_FITS), [10.0**e for e in range(5)], "fits in one process")
+    return (
+        "<h3>Before the first fit, and when it pays</h3>"
+        '<p class="how">A process that starts with nothing cached: importing, compiling, then so '
+        "many fits. Where two lines cross, the lower start has lost its lead.</p>"
+        f"{plot(x, y, lines)}"
+        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead><tbody>{rows}'
+        "</tbody></table>"
+        "</div>"
+    )
+
+
+def _scaling(data: Record) -> str:
+    """Show speedups with workers, beside what the machine had to give, and growth in words."""
+    presets = dict.fromkeys(it["preset"] for it in data["workers"])
+    blocks = [_speedups([it for it in data["workers"] if it["preset"] == p]) for p in presets]
+    grown = "".join(f"<li>{escape(growth_in_words(it))}</li>" for it in data["growth"])
+    if grown:
+        blocks.append(f'<h3>With size</h3><ul class="notes">{grown}</ul>')
+    return f"<section><h2>Scaling</h2>{''.join(blocks)}</section>"
+
+
+def _speedups(found: Sequence[Record]) -> str:
+    series, values, rows = [], [1.0], []
+    for it in found:
+        points = it["points"]
+        bars = [(p["workers"], p["speedup"]["low"], p["speedup"]["high"]) for p in points[1:]]
+        name = it["kernel"] + (", proc." if it["mode"] == "processes" else "")
+        places = [(p["workers"], p["speedup"]["middle"]) for p in points]
+        series.append(Series(name, places, _family(it["kernel"]), bars))
+        values += [value for bar in bars for value in bar[1:]]
+        rows += [_speedup_row(name, p) for p in points[1:]]
+    most = max(p["workers"] for it in found for p in it["points"])
+    longest = max(found, key=lambda it: len(it["points"]))["points"]
+    machine_gains = [(p["workers"], p["machine"]) for p in longest if p["machine"] is not None]
+    if len(machine_gains) > 1:
+        series.append(Series("the machine", machine_gains, "roof"))
+        values += [gain for _, gain in machine_gains]
+    ideal = [(1.0, 1.0), (float(most), float(most))]
+    series.append(Series("ideal", ideal, "ideal", dots=False))
+    ticks = [float(2**e) for e in range(most.bit_length())]
+    x = Axis(0.95, most * 1.02, ticks, "workers")
+    low, high = min(values) / 1.1, max(*values, most) * 1.1
+    y = Axis(low, high, [t for t in (0.125, 0.25, 0.5, *ticks) if low <= t <= high], "speedup")
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
+    )
+    return (
+        f"<h3>{escape(found[0]['preset'])}: how many times as fast with more workers</h3>"
+        '<p class="how">Whole fits, with their intervals; the machine: what as many threads gain '
+        "for multiply-adds that need no memory. Workers are threads, or processes (proc.).</p>"
+        f"{plot(x, y, series)}"
+        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _speedup_row(name: str, point: Record) -> str:
+    speedup, work, gain = point["speedup"], point["work"], point["machine"]
+    cells = (
+        str(point["workers"]),
+        f"{point['seconds'] * 1e3:.4g}",
+        f"{point['start_up'] * 1e3:.3g}",
+        f"{speedup['middle']:.2f} ({speedup['low']:.2f}–{speedup['high']:.2f})",
+        f"{work['middle']:.2f}",
+        "–" if gain is None else f"{gain:.2f}",
+    )
+    return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def growth_in_words(it: Record) -> str:
+    """Say how time grows along one axis."""
+    e = it["exponent"]
+    others = ", ".join(f"{axis} = {size:,}" for axis, size in it["others"].items())
+    return (
+        f"{it['kernel']}, {others}: time grows as {it['axis']}^{e['middle']:.2f} "
+        f"({e['low']:.2f}–{e['high']:.2f}) from {it['axis']} = {it['sizes'][0]:,} to "
+        f"{it['sizes'][-1]:,}"
+    )
 
 
 def _machine(card: Record) -> str:
@@ -213,26 +357,27 @@ def _machine(card: Record) -> str:
 
 
 def _sources(data: Record) -> str:
-    """Return each kernel's source, folded, where there is a checkout to take it from."""
-    names = dict.fromkeys(it["kernel"] for run in data["runs"] for it in run["contestants"])
+    """Return each kernel's source, folded, where it is here and the one that was measured."""
+    digests = {it["kernel"]: it["source"] for run in data["runs"] for it in run["contestants"]}
     folded = []
-    for name in names:
-        for path in _files_of(name):
-            text = escape(path.read_text(encoding="utf-8"))
-            where = escape(str(path.relative_to(_REPOSITORY)))
+    for name, measured in digests.items():
+        if measured is None or digest_here(name) != measured:
             folded.append(
-                f"<details><summary>{escape(name)} <small>{where}</small></summary>"
-                f"<pre>{text}</pre></details>"
+                f"<p><b>{escape(name)}</b> <small>the source that was measured is not here: "
+                "make the page in the checkout that made the run</small></p>"
             )
-    if not folded:
-        return ""
+            continue
+        for shown, path in sources_of(name).items():
+            folded.append(
+                f"<details><summary>{escape(name)} <small>{escape(shown)}</small></summary>"
+                f"<pre>{escape(path.read_text(encoding='utf-8'))}</pre></details>"
+            )
     return f"<section><h2>The kernels</h2>{''.join(folded)}</section>"
 
 
-def _files_of(name: str) -> list[Path]:
-    spec = KERNELS.get(name)
-    if spec is None:
-        return []
-    module = f"{spec.module.replace('.', '/')}.py"
-    patterns = spec.sources or (module,)
-    return sorted(path for pattern in patterns for path in _REPOSITORY.glob(pattern))
+def digest_here(name: str) -> str | None:
+    """Return the digest of a kernel's sources here; None where it is not known or cannot load."""
+    try:
+        return digest_of(name)
+    except (ValueError, KernelUnavailable):
+        return None

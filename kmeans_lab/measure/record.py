@@ -1,19 +1,25 @@
 """Runs as JSON: raw samples, order, certificates and machine card, with a versioned schema.
 
-``schema.json`` beside this file is the schema. A run is compared with an older one of the same
-machine only, and by intervals, never by a fixed percentage.
+``bench.json`` and ``scaling.json`` beside this file are the schemas. A run is compared with an
+older one of the same machine only, and by intervals, never by a fixed percentage.
 """
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kmeans_lab.datafiles import Refused
+from kmeans_lab.measure.facts import digest_of
 from kmeans_lab.measure.rounds import PairedRun
+from kmeans_lab.measure.scaling import Growth, Scaling
 from kmeans_lab.measure.statistics import Interval
+from kmeans_lab.registry import find_spec
 
 FORMAT, VERSION = "kmeans-lab bench", 1
+SCALING = "kmeans-lab scaling"  # the other format, of the same version
 #: What has to agree before two runs are compared.
 _SAME = ("cpu", "cores", "affinity", "system", "python", "numpy", "numba")
 
@@ -46,6 +52,7 @@ def run_dict(run: PairedRun) -> dict[str, Any]:
         "void": run.void,
         "floor": run.floor,
         "calibration": {"opening": run.opening, "closing": run.closing, "drift": run.drift},
+        "roof": run.roof and asdict(run.roof),
         "orders": run.orders,
         "contestants": [_contestant(run, it) for it in run.contestants],
     }
@@ -58,6 +65,8 @@ def _contestant(run: PairedRun, it: Any) -> dict[str, Any]:
         "kernel": it.kernel,
         "state": it.state,
         "why": it.why,
+        "source": None if it.state in ("unavailable", "broken") else digest_of(it.kernel),
+        "arithmetic": find_spec(it.kernel).arithmetic,
         "every": it.every,
         "start": it.start,
         "n_iter": certified and certified.result.n_iter,
@@ -83,16 +92,29 @@ def dumps(data: Any) -> str:
     return re.sub(r"\[\s+([^][{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return a run that was written before; ``Refused`` says what is wrong with the file."""
+def scaling_dict(found: Sequence[Scaling | Growth], card: dict[str, Any]) -> dict[str, Any]:
+    """Return how some kernels scale, as plain JSON types."""
+    return {
+        "format": SCALING,
+        "version": VERSION,
+        "machine": card,
+        "workers": [asdict(it) for it in found if isinstance(it, Scaling)],
+        "growth": [asdict(it) for it in found if isinstance(it, Growth)],
+    }
+
+
+def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
+    """Return what was written before; ``Refused`` says what is wrong with the file."""
+    what, wrote = {
+        FORMAT: ("a run", "bench --output"),
+        SCALING: ("a scaling", "scaling --json"),
+    }[form]
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise Refused(
-            f"{path} is not JSON ({error}); give a file that bench --json wrote"
-        ) from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise Refused(f"{path} is not a run of kmeans-lab; give a file that bench --json wrote")
+        raise Refused(f"{path} is not JSON ({error}); give a file that {wrote} wrote") from None
+    if not isinstance(data, dict) or data.get("format") != form:
+        raise Refused(f"{path} is not {what} of kmeans-lab; give a file that {wrote} wrote")
     if data.get("version") != VERSION:
         raise Refused(
             f"{path} has version {data.get('version')!r} of the format and this kmeans-lab reads "
@@ -101,13 +123,16 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def hold_to_machine(what: str, other: dict[str, Any], here: dict[str, Any]) -> None:
-    """Raise ``Refused`` when a machine card is not that of the machine here."""
+def hold_to_machine(
+    what: str, other: dict[str, Any], card: dict[str, Any], whose: str = "here"
+) -> None:
+    """Raise ``Refused`` when a machine card is not the same as another."""
     for key in _SAME:
-        if other.get(key) != here.get(key):
+        if other.get(key) != card.get(key):
             raise Refused(
-                f"{what} is from another machine ({key} {other.get(key)!r}, here "
-                f"{here.get(key)!r}), and times are compared on one machine only; measure both here"
+                f"{what} is from another machine ({key} {other.get(key)!r}, {whose} "
+                f"{card.get(key)!r}), and times are compared on one machine only; measure both "
+                "on one"
             )
 
 

@@ -18,6 +18,8 @@ from kmeans_lab.terminal import make_table
 
 Record = dict[str, Any]
 
+#: What comes before the first fit, and after how many fits each of it pays.
+STARTS = ("import ms", "compile ms", "pays", "cached ms", "pays", "build s", "pays")
 _STYLES = {"INVALID": "red", "broken": "red", "unavailable": "yellow", "left out": "dim"}
 
 
@@ -116,8 +118,7 @@ def _parts(run: Record) -> Any:
 
 
 def _starts(run: Record) -> Any:
-    right = ("import", "compile", "from cache", "pays after", "cached")
-    table = make_table("kernel", *right, right=right, title="before the first fit, ms")
+    table = make_table("kernel", *STARTS, right=STARTS, title="before the first fit")
     _keep_whole(table.columns)
     for it in run["contestants"]:
         if it["seconds"] and it["start"] is not None and not is_twin(run, it):
@@ -127,19 +128,31 @@ def _starts(run: Record) -> Any:
 
 def starting(run: Record, it: Record) -> tuple[str, ...]:
     """Return what a kernel costs before its first fit, and after how many fits that pays."""
-    start = it["start"] or dict.fromkeys(("import", "compile", "load"))
-    costs = (start["import"], start["compile"], start["load"])
-    shown = tuple("–" if cost is None else part(cost) for cost in costs)
-    return (*shown, _fits_for(run, it, start["compile"]), _fits_for(run, it, start["load"]))
+    start: Record = it["start"] or dict.fromkeys(("import", "compile", "load", "build"))
+    shown = ["–" if start["import"] is None else part(start["import"])]
+    for cost in ("compile", "load"):
+        shown += ["–" if start[cost] is None else part(start[cost]), _pays_after(run, it, cost)]
+    build = start["build"]
+    shown += ["–" if build is None else f"{build:.1f}", _pays_after(run, it, "build")]
+    return tuple(shown)
 
 
-def _fits_for(run: Record, it: Record, cost: float | None) -> str:
-    """Return how many fits gain that much against the baseline."""
-    if cost is None:
+def _pays_after(run: Record, it: Record, cost: str) -> str:
+    """Return after how many fits a cost beyond the baseline's has been gained against it."""
+    own = it["start"] and it["start"][cost]
+    if own is None or it["name"] == run["baseline"]:
         return "–"
-    (base,) = [b["seconds"] for b in run["contestants"] if b["name"] == run["baseline"]]
-    gain = median(base) - median(it["seconds"]) if base else 0.0
-    return f"{ceil(cost / gain):,}" if gain > 0 else "never"
+    (base,) = [b for b in run["contestants"] if b["name"] == run["baseline"]]
+    if not base["seconds"]:
+        return "–"
+    times = interval_of(it)
+    if times is None or run["floor"] is None or not is_resolved(times, run["floor"]):
+        return "?"
+    extra = own - ((base["start"] and base["start"][cost]) or 0.0)
+    gain = median(base["seconds"]) - median(it["seconds"])
+    if gain <= 0:
+        return "never"
+    return f"{max(0, ceil(extra / gain)):,}"
 
 
 def _keep_whole(columns: list[Any]) -> None:
@@ -156,8 +169,9 @@ def lines_below(run: Record) -> list[str]:
         "fit of each per round, in Latin squares. Ratios: median over rounds of the ratio within "
         f"a round; all intervals together hold with {run['confidence']:.0%} (sign test).",
         "At most: how many times as fast a fit would be if assign took no time. Compile: how much "
-        "longer the first fit of a process takes than the second, where nothing is cached; it "
-        f"pays after so many fits beside {run['baseline']}.",
+        "longer the first fit of a process takes than the second, where nothing is cached; build: "
+        "what the compiler took when kmeans_lab was installed. Each pays after so many fits "
+        f"beside {run['baseline']}; ?: the ratio is not resolved.",
     ]
     short = [
         f"{it['name']} ({times.confidence:.1%})"
@@ -262,7 +276,7 @@ def profiled(it: Profile) -> list[Any]:
 
 def scaled(it: Scaling) -> list[Any]:
     """Return a scaling as a headline, a table and what follows from it."""
-    right = ("workers", "ms", "start-up", "speedup", "interval", "per worker", "of the work")
+    right = ("workers", "ms", "start-up", "speedup", "interval", "each", "of the work", "machine")
     table = make_table(*right, right=right)
     _keep_whole(table.columns)
     for point in it.points:
@@ -275,11 +289,13 @@ def scaled(it: Scaling) -> list[Any]:
             "" if serial else f"{point.speedup.low:.2f}–{point.speedup.high:.2f}",
             f"{point.efficiency:.0%}",
             "1" if serial else f"{point.work.middle:.2f}",
+            "–" if point.machine is None else f"{point.machine:.2f}",
         )
     lines = [
         "Speedup: median over rounds of t_serial / t_p within a round, whole fits; start-up, in "
-        "ms, is what comes before the first iteration; of the work: the iterations alone. Every "
-        "fit equals the serial one bit for bit."
+        "ms, is what comes before the first iteration; each: per worker; of the work: the "
+        "iterations alone; machine: what so many threads gained meanwhile for multiply-adds "
+        "without memory. Every fit equals the serial one bit for bit."
     ]
     if it.serial_share is not None:
         bound = "" if it.serial_share == 0 else f", which bounds it at {1 / it.serial_share:.1f}"
@@ -290,7 +306,7 @@ def scaled(it: Scaling) -> list[Any]:
     return [f"{it.kernel} on {it.preset}, {it.mode}", "", table, "", *lines]
 
 
-def grown(name: str, it: Growth) -> list[Any]:
+def grown(it: Growth) -> list[Any]:
     """Return a growth as a headline, a table and its exponent."""
     right = (it.axis, "ms per iteration", "times the one before")
     table = make_table(*right, right=right)
@@ -302,4 +318,4 @@ def grown(name: str, it: Growth) -> list[Any]:
     e = it.exponent
     others = ", ".join(f"{axis} = {size:,}" for axis, size in it.others.items())
     line = f"Time grows as {it.axis}^{e.middle:.2f} ({e.low:.2f}–{e.high:.2f}, {e.confidence:.0%})."
-    return [f"{name}, {others}", "", table, "", line]
+    return [f"{it.kernel}, {others}", "", table, "", line]

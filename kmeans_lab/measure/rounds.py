@@ -18,6 +18,7 @@ from kmeans_lab.certify import Certificate, CertificateError, certify_fit, finge
 from kmeans_lab.driver import kmeans
 from kmeans_lab.measure import order
 from kmeans_lab.measure.calls import calibrate, seconds_of_assign, start_costs
+from kmeans_lab.measure.limits import Roof, roof_if_known
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, state_of
@@ -116,6 +117,7 @@ class PairedRun:
     orders: list[list[str]] = field(init=False, default_factory=list)
     opening: list[float] = field(init=False, default_factory=list)
     closing: list[float] = field(init=False, default_factory=list)
+    roof: Roof | None = field(init=False, default=None)  # None where the flagship is not built
     partial: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -140,6 +142,7 @@ class PairedRun:
             self._certify(watch)
             self._run_rounds(watch)
             self.closing = calibrate()
+            self.roof = roof_if_known(self.n_threads)
         except KeyboardInterrupt:
             self.partial = True
 

@@ -17,9 +17,10 @@ from typing import Any
 from kmeans_lab.certify import certify_fit
 from kmeans_lab.driver import kmeans
 from kmeans_lab.measure import order
+from kmeans_lab.measure.limits import arithmetic_alone
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, ratio, sign_interval
 from kmeans_lab.presets import Workload, find_preset
-from kmeans_lab.registry import find_spec
+from kmeans_lab.registry import find_spec, state_of
 from kmeans_lab.result import KMeansResult
 
 ROUNDS = 9
@@ -46,6 +47,9 @@ class Point:
         t_s / t_p of whole fits; of the serial fit itself, 1.
     work : Interval
         The same of the iterations alone.
+    machine : float or None
+        What so many threads gained in the same rounds for a loop of multiply-adds without memory:
+        what the machine had to give. None where the flagship, which has that loop, is not built.
     """
 
     workers: int
@@ -53,6 +57,7 @@ class Point:
     start_up: float
     speedup: Interval
     work: Interval
+    machine: float | None
 
     @property
     def efficiency(self) -> float:
@@ -82,6 +87,7 @@ class Growth:
     ``exponent`` is the slope of log time over log size, in each round; 1 is proportional.
     """
 
+    kernel: str
     axis: str
     others: dict[str, int]
     sizes: list[int]
@@ -110,22 +116,23 @@ def scaling(
     X, k, settings = workload.X, workload.preset.n_clusters, workload.settings()
     counts = list(dict.fromkeys([1, *workers]))
     certificate = certify_fit(X, k, settings, name)
+    bare = state_of("cpp-simd")[0] == "ready"
 
-    def fit(n_workers: int) -> tuple[float, KMeansResult]:
+    def fit(n_workers: int) -> tuple[float, KMeansResult, float]:
         own = find_spec(name).threading == "own" and mode == "threads"
         how = "serial" if n_workers == 1 or own else mode
         start = perf_counter()
         result = kmeans(X, k, kernel=name, mode=how, n_threads=n_workers, **settings)
         seconds = perf_counter() - start
         certificate.recheck(result, X)
-        return seconds, result
+        return seconds, result, arithmetic_alone(n_workers) if bare else 0.0
 
     fits = _rounds(fit, counts, n_rounds, seed, watch)
     wanted = corrected(CONFIDENCE, 2 * (len(counts) - 1))
-    whole = {p: [seconds for seconds, _ in fits[p]] for p in counts}
-    start_up = {p: [result.seconds["prepare"] for _, result in fits[p]] for p in counts}
+    whole = {p: [seconds for seconds, _, _ in fits[p]] for p in counts}
+    start_up = {p: [result.seconds["prepare"] for _, result, _ in fits[p]] for p in counts}
     work = {
-        p: [result.seconds["assign"] + result.seconds["update"] for _, result in fits[p]]
+        p: [result.seconds["assign"] + result.seconds["update"] for _, result, _ in fits[p]]
         for p in counts
     }
     points = [
@@ -135,6 +142,8 @@ def scaling(
             median(start_up[p]),
             ratio(whole[1], whole[p], wanted),
             ratio(work[1], work[p], wanted),
+            # p threads do p times the work of one
+            median([p * fits[1][r][2] / fits[p][r][2] for r in range(n_rounds)]) if bare else None,
         )
         for p in counts
     ]
@@ -178,8 +187,8 @@ def growth(
     found = _rounds(fit, sizes, n_rounds, seed, watch)
     slopes = [_slope(sizes, [found[size][r] for size in sizes]) for r in range(n_rounds)]
     seconds = [median(found[size]) for size in sizes]
-    others = {name: size for name, size in START.items() if name != axis}
-    return Growth(axis, others, sizes, seconds, sign_interval(slopes))
+    others = {other: size for other, size in START.items() if other != axis}
+    return Growth(name, axis, others, sizes, seconds, sign_interval(slopes))
 
 
 def _slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:
