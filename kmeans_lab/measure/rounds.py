@@ -28,7 +28,7 @@ from kmeans_lab.result import PHASES, KMeansResult
 #: join every fourth of 24, which leaves six.
 ROUNDS, FEWEST = 24, 6
 #: Seconds that one contestant's timed fits may take before it joins every m-th round only.
-SHARE = 15.0
+SHARE = 6.0
 #: A fit that takes longer runs in the first round only: a ratio without an interval.
 LONG = 20.0
 #: The calibration loop may take this much longer or shorter at the end; ratios would stand more,
