@@ -10,7 +10,7 @@ from kmeans_lab.driver import kmeans
 from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel
 from kmeans_lab.result import KMeansResult
 
-__all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
+__all__ = ["KERNELS", "KMeans", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +18,16 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # reads the installed metadata: not at import
 
         return version("kmeans-lab")
+    if name == "KMeans":
+        try:
+            from kmeans_lab.estimator import KMeans
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "sklearn":
+                raise
+            raise ModuleNotFoundError(
+                "kmeans_lab.KMeans needs scikit-learn, which is not installed; type "
+                "pip install 'kmeans-lab[sklearn]'",
+                name="sklearn",
+            ) from None
+        return KMeans
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -142,6 +142,31 @@ def _or_float64(rows: Array) -> str:
     return " or use float64" if rows.dtype == np.float32 else ""
 
 
+def weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
+    """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
+    if sample_weight is None:
+        return None
+    try:
+        values = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError("sample_weight must be numbers, one for each row of X") from None
+    if values.ndim == 0:
+        values = np.full(n_samples, values)
+    if values.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight has shape {values.shape} and must have ({n_samples},): one for each row"
+        )
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight[{bad[0]}] is {values[bad[0]]} and must be a finite number ≥ 0; "
+            "remove the row or weigh it 0"
+        )
+    if not values.any():
+        raise ValueError("sample_weight is 0 for every row; at least one row must count")
+    return None if (values == 1).all() else values
+
+
 def clusters(n_clusters: Any, n_samples: int) -> int:
     """Return n_clusters as an int between 1 and n_samples."""
     number = integer("n_clusters", n_clusters, 1)

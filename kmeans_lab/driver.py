@@ -20,6 +20,7 @@ from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kerne
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.stopping import Step, StopRule, make_rule
+from kmeans_lab.weights import Weighting
 from kmeans_lab.workers import MODES, Crew, read_only, resolve_threads, start_crew
 
 Array = NDArray[np.floating[Any]]
@@ -41,6 +42,7 @@ def kmeans(
     n_threads: int | None = None,
     mode: str = "serial",
     random_state: Any = None,
+    sample_weight: Any = None,
     callback: Callback | None = None,
     history: bool = False,
 ) -> KMeansResult:
@@ -77,6 +79,9 @@ def kmeans(
         Who computes. In a script, "processes" needs ``if __name__ == "__main__":``.
     random_state : None, int or numpy.random.Generator
         Source of the random choices; None draws a fresh seed.
+    sample_weight : array-like of shape (n_samples,), optional
+        How much each row counts, ≥ 0; default 1 each. Weights move centers and add to the inertia;
+        ``tol`` refers to the unweighted variance, as in scikit-learn.
     callback : callable, optional
         Called with an ``Iteration`` after each assignment; returning True ends the loop.
     history : bool, default False
@@ -115,8 +120,12 @@ def kmeans(
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
+    weights = checks.weights(sample_weight, len(X))
     middle, variance = middle_and_variance(X)
-    start = _make_start(init, n_clusters, X, middle, n_init)
+    rows = Centered(X, middle) if middle.any() else X
+    weighting = None if weights is None else Weighting(weights, rows)
+    drawn_by = None if weighting is None else weighting.values
+    start = _make_start(init, n_clusters, X, middle, n_init, drawn_by)
     plan = _Plan(
         max_iter=checks.integer("max_iter", max_iter, 1),
         rule=make_rule(stop, tol),
@@ -126,9 +135,10 @@ def kmeans(
         variance=variance,
         middle=middle,
     )
-    rows = Centered(X, middle) if middle.any() else X
     best: _Run | None = None
     with start_crew(mode, module, name, spec, rows, n_clusters, n_threads) as crew:
+        if weighting is not None:
+            crew.weigh(weighting)
         watch.lap("prepare")
         for left in reversed(range(n_init)):
             centers = start(rng, crew)
@@ -237,7 +247,8 @@ class _Means:
         """Overwrite new with the means; the policy says where empty clusters go."""
         crew = self._crew
         if np.count_nonzero(crew.counts) < len(crew.counts):
-            fill_empty(self._policy, crew.sums, crew.counts, crew.rows, crew.labels, old, self._rng)
+            found = crew.sums, crew.counts, crew.rows, crew.labels
+            fill_empty(self._policy, *found, old, self._rng, crew.weights)
         # Spread out first: to divide by one number per center takes NumPy longer than both.
         self._divisors[:] = self._rows_per_center
         np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
@@ -277,7 +288,12 @@ def _resolve_kernel(kernel: str | Kernel, mode: str) -> tuple[Kernel, str, Kerne
 
 
 def _make_start(
-    init: Any, n_clusters: int, X: Array, middle: Array, n_init: int
+    init: Any,
+    n_clusters: int,
+    X: Array,
+    middle: Array,
+    n_init: int,
+    weights: NDArray[np.float64] | None,
 ) -> Callable[[np.random.Generator, Crew], Array]:
     """Return a function that draws starting centers, relative to the middle of X."""
     named = isinstance(init, str)
@@ -289,11 +305,14 @@ def _make_start(
         return lambda rng, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
     if draw is greedy:
-        return lambda rng, crew: greedy(crew.rows, n_clusters, rng, crew.prepared)
+        return lambda rng, crew: greedy(crew.rows, n_clusters, rng, crew.prepared, weights)
     source = "init" if named else "init(X, n_clusters, rng)"
     view = read_only(X)
 
+    weighted = {"weights": weights} if named and weights is not None else {}
+
     def start(rng: np.random.Generator, crew: Crew) -> Array:
-        return checks.initial_centers(draw(view, n_clusters, rng), n_clusters, X, source) - middle
+        centers = draw(view, n_clusters, rng, **weighted)
+        return checks.initial_centers(centers, n_clusters, X, source) - middle
 
     return start

@@ -19,11 +19,12 @@ POLICIES = ("relocate", "random", "keep", "error")
 def fill_empty(
     policy: str,
     sums: NDArray[np.float64],  # INOUT (n_clusters, n_features)
-    counts: NDArray[np.int64],  # INOUT (n_clusters,)
+    counts: NDArray[Any],  # INOUT (n_clusters,); with weights, the mass of each cluster
     rows: Samples,
     labels: NDArray[np.int32],
     centers: Array,
     rng: np.random.Generator,
+    weights: NDArray[np.float64] | None = None,
 ) -> None:
     """Give every empty cluster a center.
 
@@ -33,9 +34,10 @@ def fill_empty(
 
     Only rows that lie off their centers by more than rounding are moved; where there are none,
     the old center stays. Otherwise copies of one row would change clusters for ever, between
-    their own rounded mean and the row itself.
+    their own rounded mean and the row itself. A row of weight 0 is nobody's: it is never moved.
     """
     empty = np.flatnonzero(counts == 0)
+    owned = counts if weights is None else np.bincount(labels[weights > 0], minlength=len(counts))
     if policy == "error":
         raise ValueError(
             f"cluster {empty[0]} owns no row ({len(empty)} of {len(counts)} are empty) and "
@@ -43,27 +45,32 @@ def fill_empty(
         )
     candidates = donors = np.empty(0, dtype=np.intp)
     if policy == "random":
-        candidates, _ = _off_center(rows, labels, centers, counts)
+        candidates, _ = _off_center(rows, labels, centers, owned, weights)
     elif policy == "relocate":
-        off, distances = _off_center(rows, labels, centers, counts)
+        off, distances = _off_center(rows, labels, centers, owned, weights)
         donors = off[np.argsort(-distances, kind="stable")]
     queue = iter(donors)
     for j in empty:
-        donor = next((i for i in queue if counts[labels[i]] > 1), None)
+        donor = next((i for i in queue if owned[labels[i]] > 1), None)
         if donor is not None:
+            weight = 1 if weights is None else weights[donor]
             row = rows[donor].astype(np.float64)
-            sums[labels[donor]] -= row
-            counts[labels[donor]] -= 1
-            sums[j] = row
-        elif len(candidates):
-            sums[j] = rows[rng.choice(candidates)]
-        else:
-            sums[j] = centers[j]
+            sums[labels[donor]] -= weight * row
+            counts[labels[donor]] -= weight
+            if owned is not counts:
+                owned[labels[donor]] -= 1
+            sums[j], counts[j] = weight * row, weight
+            continue
+        sums[j] = rows[rng.choice(candidates)] if len(candidates) else centers[j]
         counts[j] = 1
 
 
 def _off_center(
-    rows: Samples, labels: NDArray[np.int32], centers: Array, counts: NDArray[np.int64]
+    rows: Samples,
+    labels: NDArray[np.int32],
+    centers: Array,
+    counts: NDArray[Any],
+    weights: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the rows that lie off their centers by more than rounding, and how far, squared."""
     wide = centers.astype(np.float64)
@@ -76,7 +83,10 @@ def _off_center(
         distance = np.einsum("if,if->i", diff, diff)
         # A mean of n equal values is off by n roundings at most, and by one to the dtype.
         rounding = (counts[chosen] + 8) * np.finfo(np.float64).eps + np.finfo(rows.dtype).eps
-        off = np.flatnonzero(distance > rounding**2 * np.einsum("if,if->i", points, points))
+        beyond = distance > rounding**2 * np.einsum("if,if->i", points, points)
+        if weights is not None:
+            beyond &= weights[first : first + block] > 0
+        off = np.flatnonzero(beyond)
         found.append(off + first)
         distances.append(distance[off])
     return np.concatenate(found), np.concatenate(distances)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import cache
+from math import nan
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.kernel import Kernel, Labels
 from kmeans_lab.partial import Partials, chunk_bounds, direct_inertia
 from kmeans_lab.registry import KernelSpec
+from kmeans_lab.weights import Weighting
 
 Array = NDArray[np.floating[Any]]
 
@@ -113,6 +115,8 @@ class Crew:
     counted = False
     prepared: Any = None  # what the kernel made of the rows, where one chunk holds them all
     _before: Labels | None = None
+    _spent = (0.0, 0.0)
+    _weighting: Weighting | None = None
     _in_one_call: Callable[[Array], float] | None = None  # saves half a microsecond per iteration
 
     def __init__(
@@ -156,15 +160,30 @@ class Crew:
         self._prepared = [chunk for team in self._teams for chunk in team.prepared]
         self.counted = all(hasattr(chunk, "changed") for chunk in self._prepared)
 
+    def weigh(self, weighting: Weighting) -> None:
+        """Let rows count by their weights: the kernel assigns, and sums are added up here."""
+        self._weighting, self._in_one_call = weighting, None
+        self.sums, self.counts = np.zeros(self.sums.shape), np.zeros(len(self.counts))
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """The weights that sums and counts are made of; None where every row counts as one."""
+        return None if self._weighting is None else self._weighting.values
+
     def shares(self) -> list[range]:
         """Give every worker a run of neighbouring chunks."""
         n_chunks, n = len(self.bounds), self.n_workers
         return [range(n_chunks * w // n, n_chunks * (w + 1) // n) for w in range(n)]
 
     def step(self, centers: Array) -> float:
-        """Assign and update; fill labels, sums and counts, return the inertia."""
-        self.partials.clear()
+        """Assign and update; fill labels, sums and counts, return the inertia.
+
+        With weights, counts are masses, and the inertia is only known with ``counting``.
+        """
         self._before = self.labels.copy() if self.counting and not self.counted else None
+        if self._weighting is not None:
+            return self._weighted_step(self._weighting, centers)
+        self.partials.clear()
         if self._in_one_call is not None:
             return self._in_one_call(centers)
         self._run("assign_update", centers)
@@ -172,6 +191,14 @@ class Crew:
             return self.partials.inertia.item()
         self.partials.add_up(self._total)
         return float(np.add.reduce(self.partials.inertia))
+
+    def _weighted_step(self, weighting: Weighting, centers: Array) -> float:
+        start = perf_counter()
+        self.assign(centers)
+        middle = perf_counter()
+        weighting.add_up(self.labels, self.sums, self.counts)
+        self._spent = middle - start, perf_counter() - middle
+        return weighting.inertia(self.rows, centers, self.labels) if self.counting else nan
 
     def changed(self) -> int:
         """Count the labels that the last step changed; needs ``counting`` before it."""
@@ -181,6 +208,8 @@ class Crew:
 
     def step_seconds(self) -> tuple[float, float]:
         """Seconds of the last step in assign and in update, over all workers, or their shares."""
+        if self._weighting is not None:
+            return self._spent
         if self._in_one_call is not None:
             return 1.0, 0.0  # of whatever the driver's clock says
         spent = self.partials.seconds
@@ -198,6 +227,8 @@ class Crew:
     def inertia(self, centers: Array, labels: Labels) -> float:
         """Sum the squared distances to the chosen centers, from differences in float64."""
         rows = self.rows
+        if self._weighting is not None:
+            return self._weighting.inertia(rows, centers, labels)
         if self._inertia is None or (isinstance(rows, Centered) and not self._spec.centers):
             return direct_inertia(rows, centers, labels)
         if isinstance(rows, Centered):

@@ -98,6 +98,7 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
         "mode": "threads",
         "n_threads": 2,
         "random_state": 5,
+        "sample_weight": None,
         "callback": None,  # stderr is not a terminal
         "history": False,
     }

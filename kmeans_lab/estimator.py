@@ -1,0 +1,336 @@
+"""``kmeans_lab.KMeans``: scikit-learn's estimator on kmeans_lab's kernels. Needs the extra sklearn.
+
+The same names, defaults, attributes and messages as ``sklearn.cluster.KMeans`` of scikit-learn 1.9,
+and two keyword-only parameters more: the kernel and the number of threads.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from kmeans_lab.driver import kmeans
+from kmeans_lab.registry import choose_kernel, find_spec, load_kernel
+from kmeans_lab.result import Iteration
+from kmeans_lab.stopping import Step
+from kmeans_lab.workers import available_cores
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Strict:
+    """scikit-learn's rule: no label changed, or the squared shift ≤ tol · mean variance."""
+
+    tol: float
+    verbose: bool = False
+    name: str = "strict"
+    needs_changed: bool = True
+
+    def fired(self, step: Step) -> bool:
+        """Return True when the labels rest, or the centers nearly do."""
+        near = self.tol * step.variance
+        rest, shift = step.changed == 0, step.squared_shift()
+        if self.verbose and (rest or shift <= near):
+            why = "strict convergence" if rest else f"center shift {shift} within tolerance {near}"
+            print(f"Converged: {why}.")
+        return rest or shift <= near
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """K-means clustering: a drop-in for ``sklearn.cluster.KMeans``.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Clusters to form.
+    init : {"k-means++", "random"}, callable or array-like of shape (n_clusters, n_features)
+        Starting centers, default "k-means++" (greedy). A callable is given X, n_clusters and
+        ``random_state``.
+    n_init : "auto" or int, default="auto"
+        Repetitions, of which the lowest inertia wins; "auto" is 1 for "k-means++" and arrays, 10
+        for "random" and callables.
+    max_iter : int, default=300
+        Iterations at most, each repetition.
+    tol : float, default=1e-4
+        Squared movement of the centers that ends a repetition, relative to the mean variance of
+        the features. One whose labels rest ends, too.
+    verbose : int, default=0
+        Above 0, print each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starting centers.
+    copy_x : bool, default=True
+        Accepted; X is never modified.
+    algorithm : {"lloyd", "elkan"}, default="lloyd"
+        Accepted; kernels leave out distances that cannot matter whatever it says.
+    kernel : str, default="auto"
+        A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
+    n_threads : int, optional
+        Threads; default all cores that this process may use, fewer if OMP_NUM_THREADS says so.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+    labels_ : ndarray of shape (n_samples,), int32
+    inertia_ : float
+        Weighted sum of squared distances to the closest center.
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has feature names that are strings.
+
+    Examples
+    --------
+    >>> from kmeans_lab import KMeans
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> fitted = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> float(fitted.inertia_), sorted(fitted.cluster_centers_.tolist())
+    (16.0, [[1.0, 2.0], [10.0, 2.0]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "kernel": [str],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+        kernel: str = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.kernel = kernel
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Compute the clustering.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32 is kept, everything else becomes float64. Sparse input raises ``TypeError``.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            How much each row counts, ≥ 0.
+
+        Returns
+        -------
+        self
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        if len(X) < self.n_clusters:
+            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        init, self._n_init = self._start(X)
+        state = check_random_state(self.random_state)
+        result = kmeans(
+            X,
+            self.n_clusters,
+            init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
+            n_init=self._n_init,
+            max_iter=self.max_iter,
+            stop=Strict(float(self.tol), bool(self.verbose)),
+            random_state=np.random.default_rng(state.randint(2**32, size=4, dtype=np.uint32)),
+            sample_weight=sample_weight,
+            callback=_told if self.verbose else None,
+            **self._who_computes(),
+        )
+        if (distinct := len(np.unique(result.labels))) < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.cluster_centers_ = result.centers
+        self._n_features_out = len(result.centers)
+        self.labels_ = result.labels
+        self.inertia_ = result.inertia
+        self.n_iter_ = result.n_iter
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
+        """Return ``fit(X).labels_``: shape (n_samples,), int32."""
+        return np.asarray(self.fit(X, sample_weight=sample_weight).labels_)
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Return ``fit(X).transform(X)``."""
+        return np.asarray(self.fit(X, sample_weight=sample_weight).transform(X))
+
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the closest cluster of each row of X: shape (n_samples,), int32."""
+        return self._assigned(self._checked(X))
+
+    def transform(self, X: Any) -> Array:
+        """Return the distance of each row to each center: shape (n_samples, n_clusters)."""
+        X = self._checked(X)
+        return np.asarray(euclidean_distances(X, self.cluster_centers_))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return minus the (weighted) inertia of X."""
+        X = self._checked(X)
+        differences = X - self.cluster_centers_[self._assigned(X)]
+        squares = np.einsum("if,if->i", differences, differences, dtype=np.float64)
+        if sample_weight is None:
+            return -float(squares.sum())
+        return -float(squares @ _check_sample_weight(sample_weight, X, dtype=np.float64))
+
+    def _start(self, X: Array) -> tuple[Any, int]:
+        """Return what to start from, and how often."""
+        init, n_init = self.init, self.n_init
+        given = not isinstance(init, str) and not callable(init)
+        if n_init == "auto":
+            n_init = 1 if given or init == "k-means++" else 10
+        if not given:
+            return init, n_init
+        if n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"KMeans instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return self._fitting(check_array(init, dtype=X.dtype, copy=True, order="C"), X), 1
+
+    def _fitting(self, centers: Array, X: Array) -> Array:
+        """Return starting centers that have the shape they need; ``ValueError`` otherwise."""
+        for what, axis, wanted in (
+            ("clusters", 0, self.n_clusters),
+            ("features of the data", 1, X.shape[1]),
+        ):
+            if centers.shape[axis] != wanted:
+                raise ValueError(
+                    f"The shape of the initial centers {centers.shape} does not match the number "
+                    f"of {what} {wanted}."
+                )
+        return centers
+
+    def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
+        """Return scikit-learn's kind of init function as kmeans_lab's."""
+
+        def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
+            centers = init(X, n_clusters, random_state=state)
+            return self._fitting(check_array(centers, dtype=X.dtype, copy=False, order="C"), X)
+
+        return start
+
+    def _who_computes(self) -> dict[str, Any]:
+        """Return ``kmeans``'s kernel, mode and n_threads."""
+        name = choose_kernel("threads") if self.kernel == "auto" else self.kernel
+        threading, threads = find_spec(name).threading, self.n_threads or usual_threads()
+        if threads == 1 or threading == "gil":
+            return {"kernel": name}
+        mode = "serial" if threading == "own" else "threads"
+        return {"kernel": name, "mode": mode, "n_threads": int(threads)}
+
+    def _checked(self, X: Any) -> Array:
+        check_is_fitted(self)
+        dtype = self.cluster_centers_.dtype
+        return np.asarray(validate_data(self, X, reset=False, dtype=dtype, order="C"))
+
+    def _assigned(self, X: Array) -> NDArray[np.int32]:
+        # Relative to the centers' mean: kernels that expand ‖x − c‖² lose no digits to an offset.
+        name = choose_kernel("serial") if self.kernel == "auto" else self.kernel
+        module, labels = load_kernel(name), np.empty(len(X), dtype=np.int32)
+        middle = self.cluster_centers_.mean(axis=0)
+        centers = np.ascontiguousarray(self.cluster_centers_ - middle)
+        rows: Any = np.ascontiguousarray(X - middle)
+        if hasattr(module, "prepare"):
+            rows = module.prepare(rows, len(centers), 1)
+        module.assign(rows, centers, labels)
+        return labels
+
+    def __sklearn_tags__(self) -> Any:
+        """Say what scikit-learn asks of an estimator."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds, and which release wrote it."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_kmeans_lab": _release()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickle's state; warn when another release wrote it."""
+        wrote = state.pop("_kmeans_lab", "unknown")
+        if wrote != _release():
+            warnings.warn(
+                f"this KMeans was pickled by kmeans_lab {wrote} and is read by {_release()}; "
+                "fit it anew if it misbehaves",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+
+def usual_threads() -> int:
+    """Return the cores that this process may use, or fewer if OMP_NUM_THREADS says so."""
+    try:
+        wanted = int(os.environ["OMP_NUM_THREADS"])
+    except (KeyError, ValueError):
+        return available_cores()
+    return max(1, min(wanted, available_cores()))
+
+
+def _told(it: Iteration) -> None:
+    if it.n_iter == 1:
+        print("Initialization complete")
+    print(f"Iteration {it.n_iter - 1}, inertia {it.inertia}.")
+
+
+def _release() -> str:
+    from kmeans_lab import __version__
+
+    return str(__version__)

@@ -1,0 +1,29 @@
+"""A pytest plugin: scikit-learn's own tests of KMeans, run against ours.
+
+``python -m pytest -p tests.sklearn_own --pyargs sklearn.cluster.tests.test_k_means``
+
+What is left out, and why, by a part of the test's name:
+"""
+
+import pytest
+import sklearn.cluster
+
+import kmeans_lab
+
+EXCLUDED = {
+    "MiniBatch": "another estimator",
+    "minibatch": "another estimator",
+    "csr": "sparse input, which one TypeError refuses",
+    "sparse": "sparse input, which one TypeError refuses",
+    "test_sample_weight_init": "calls the private KMeans._init_centroids; tests/test_weights.py",
+    "test_sample_weight_zero": "calls the private KMeans._init_centroids; tests/test_weights.py",
+}
+
+sklearn.cluster.KMeans = kmeans_lab.KMeans
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is excluded."""
+    left_out = [item for item in items if any(word in item.name for word in EXCLUDED)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)

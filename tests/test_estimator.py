@@ -1,0 +1,187 @@
+"""``kmeans_lab.KMeans`` beside scikit-learn's: same names, same answers, same company."""
+
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.cluster import KMeans as TheirKMeans
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import kmeans_lab
+from kmeans_lab import KERNELS, KMeans
+from kmeans_lab.estimator import usual_threads
+from kmeans_lab.workers import available_cores
+
+# Excused for scikit-learn's own KMeans, too: weights draw other starts than copies do.
+WEIGHTS = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "weights draw other starts than copies do"
+    for kind in ("dense", "sparse")
+}
+X, _ = make_blobs(400, n_features=3, centers=6, random_state=1)
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.filterwarnings("ignore:.*SCIPY_ARRAY_API")
+@parametrize_with_checks(
+    [KMeans(kernel=name) for name in ("auto", *KERNELS)],
+    expected_failed_checks=lambda estimator: WEIGHTS,
+    xfail_strict=True,
+)
+def test_an_estimator_as_scikit_learn_wants_it(estimator, check):
+    check(estimator)
+
+
+def test_scikit_learns_own_tests_pass():
+    command = [sys.executable, "-m", "pytest", "-p", "tests.sklearn_own", "-q", "--tb=line"]
+    module = ["--pyargs", "sklearn.cluster.tests.test_k_means", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [*command, *module],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    (passed,) = re.findall(r"(\d+) passed", run.stdout)
+    assert int(passed) >= 90
+
+
+def same(ours, theirs, rows):
+    """Hold two fits to each other, up to the names of clusters.
+
+    Where several clusters are empty at once, scikit-learn hands them the farthest rows in the order
+    of a partial sort, and we the farthest first: the same rows, under other numbers.
+    """
+    pairs = np.unique(np.stack([ours.labels_, theirs.labels_]), axis=1)
+    assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=1e-9)
+    np.testing.assert_allclose(
+        ours.cluster_centers_[pairs[0]],
+        theirs.cluster_centers_[pairs[1]],
+        rtol=1e-7,
+        atol=1e-9 * np.ptp(rows),
+    )
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_answers_are_scikit_learns(seed):
+    """From the same array and tol = 0: labels, n_iter, inertia; weights, empty clusters, copies."""
+    rng = np.random.default_rng(seed)
+    n, d, k = rng.integers(20, 900), rng.integers(1, 12), rng.integers(2, 15)
+    rows, _ = make_blobs(n, n_features=d, centers=k, random_state=seed, cluster_std=2.0)
+    if seed % 3 == 0:
+        rows[n // 2 :] = rows[: n - n // 2]  # copies
+    weights = rng.random(n) + 0.1 if seed % 2 else None
+    # Of different rows: which of two equal centers is nearest is for rounding to say.
+    start = np.unique(rows, axis=0)
+    start = start[rng.choice(len(start), min(k, len(start)), replace=False)]
+    k = len(start)
+    if seed % 5 == 0:
+        start[0] += 1e4  # nobody's: relocated
+    options = {"n_clusters": int(k), "init": start, "n_init": 1, "tol": 0.0, "max_iter": 100}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs = TheirKMeans(**options).fit(rows, sample_weight=weights)
+        for kernel in ("auto", "cpp"):
+            ours = KMeans(**options, kernel=kernel).fit(rows, sample_weight=weights)
+            same(ours, theirs, rows)
+            if seed % 5:
+                np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+
+
+def test_the_other_methods_give_what_theirs_give():
+    start = X[:6].copy()
+    ours, theirs = (it(6, init=start, n_init=1).fit(X) for it in (KMeans, TheirKMeans))
+    new, _ = make_blobs(50, n_features=3, centers=6, random_state=2)
+    np.testing.assert_array_equal(ours.predict(new), theirs.predict(new))
+    np.testing.assert_allclose(ours.transform(new), theirs.transform(new))
+    assert ours.score(new) == pytest.approx(theirs.score(new))
+    weights = np.arange(50.0)
+    assert ours.score(new, sample_weight=weights) == pytest.approx(
+        theirs.score(new, sample_weight=weights)
+    )
+    assert list(ours.get_feature_names_out()) == [f"kmeans{j}" for j in range(6)]
+    np.testing.assert_array_equal(ours.fit_predict(X), theirs.fit_predict(X))
+
+
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_predict_is_exact_far_from_the_origin(kernel):
+    far = X + 1e8
+    fitted = KMeans(6, init=far[:6].copy(), kernel=kernel).fit(far)
+    np.testing.assert_array_equal(fitted.predict(far), fitted.labels_)
+
+
+def test_it_works_in_company():
+    pipe = make_pipeline(StandardScaler(), KMeans(4, random_state=0))
+    assert pipe.fit_predict(X).shape == (400,)
+    search = GridSearchCV(KMeans(random_state=0), {"n_clusters": [2, 6]}, n_jobs=2, cv=3).fit(X)
+    assert search.best_params_ == {"n_clusters": 6}
+    assert clone(KMeans(3, kernel="cpp", n_threads=2)).get_params()["kernel"] == "cpp"
+
+
+def test_a_frame_gives_its_names():
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the extra test")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    fitted = KMeans(3, random_state=0).fit(frame)
+    assert list(fitted.feature_names_in_) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(frame[["c", "b", "a"]])
+
+
+def test_a_pickle_of_another_release_says_so(monkeypatch):
+    fitted = KMeans(3, random_state=0).fit(X)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(X), fitted.labels_)
+    monkeypatch.setattr("kmeans_lab.estimator._release", lambda: "9.9")
+    old = pickle.dumps(fitted)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=r"pickled by kmeans_lab 9\.9 and is read by 0"):
+        pickle.loads(old)
+
+
+def test_the_same_fit_with_any_number_of_threads():
+    fits = [KMeans(6, random_state=3, n_threads=n).fit(X) for n in (1, 2, 3)]
+    assert len({it.cluster_centers_.tobytes() for it in fits}) == 1
+    assert fits[0].labels_.dtype == np.int32
+    assert KMeans(6, random_state=3).fit(X.astype("f4")).cluster_centers_.dtype == np.float32
+
+
+def test_threads_by_default_are_the_cores_or_fewer(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert usual_threads() == available_cores()
+    for said, threads in (("1", 1), ("9999", available_cores()), ("many", available_cores())):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert usual_threads() == threads
+
+
+def test_sparse_input_is_refused_in_one_sentence():
+    from scipy.sparse import csr_array
+
+    with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
+        KMeans(2).fit(csr_array(X))
+
+
+def test_an_unknown_kernel_is_refused_by_the_choices():
+    with pytest.raises(ValueError, match="kernel='gpu' is not known; choose one of python"):
+        KMeans(2, kernel="gpu").fit(X)
+
+
+def test_without_scikit_learn_the_name_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "kmeans_lab.estimator")
+    with pytest.raises(ModuleNotFoundError, match=r"type pip install 'kmeans-lab\[sklearn\]'"):
+        kmeans_lab.KMeans  # noqa: B018
