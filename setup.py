@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import sys
-from collections import Counter
 from glob import glob
 from pathlib import Path
 from time import perf_counter
@@ -28,7 +27,7 @@ unix = sys.platform != "win32"
 threads = ["-pthread"] if unix else []
 # gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
 quiet = ["-Wno-psabi"] if unix else []
-built = Counter()  # seconds that each source took, translation to C included
+built = {}  # seconds that each source took, translation to C included
 flags = [("KMEANS_LAB_FLAGS", '"' + " ".join(optimise) + '"')]
 
 
@@ -46,16 +45,6 @@ def tiled(name, *options):
     )
 
 
-def translated(extension):
-    """Return a Cython extension with its C source, always written anew, so that it can be timed."""
-    (source,) = extension.sources
-    start = perf_counter()
-    extensions = cythonize(extension, build_dir="build", force=True)
-    built[source] += perf_counter() - start
-    extensions[0].written = source
-    return extensions
-
-
 class Build(build_ext):
     """Times each module, and builds the flagship without vectors where the compiler needs that."""
 
@@ -67,11 +56,12 @@ class Build(build_ext):
         (package / "_built.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
     def build_extension(self, extension):
-        """Build one module."""
-        start = perf_counter()
+        """Build one module, from the C that Cython writes anew where that is its source."""
+        source, start = extension.sources[0], perf_counter()
+        if source.endswith(".pyx"):
+            extension.sources = cythonize(extension, build_dir="build", force=True)[0].sources
         self._build(extension)
-        source = getattr(extension, "written", extension.sources[0])
-        built[source] += perf_counter() - start
+        built[source] = perf_counter() - start
 
     def _build(self, extension):
         """Build one module, if need be by its portable code."""
@@ -112,15 +102,13 @@ setup(
             extra_compile_args=[*optimise, *threads, *quiet],
             extra_link_args=threads,
         ),
-        *translated(
-            Extension(
-                "kmeans_lab._cy_kernel",
-                ["kmeans_lab/_cy_kernel.pyx"],
-                define_macros=[*flags],
-                extra_compile_args=[*optimise],
-            )
+        Extension(
+            "kmeans_lab._cy_kernel",
+            ["kmeans_lab/_cy_kernel.pyx"],
+            define_macros=[*flags],
+            extra_compile_args=[*optimise],
         ),
-        *(extension for level in tiled_levels for extension in translated(level)),
+        *tiled_levels,
     ],
     cmdclass={"build_ext": Build},
     # Always: an extension left over from other flags would otherwise pass for up to date.

@@ -93,8 +93,8 @@ public:
 
     double pass(const py::array& centers, py::array& labels, py::array* sums,
                 py::array* counts) override {
-        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
-                    labels.shape(0) == rows_.n(),
+        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(0) > 0 &&
+                    centers.shape(1) == rows_.d() && labels.shape(0) == rows_.n(),
                 "assign needs rows (n, d), centers (k, d) and labels (n,)");
         require(
             sums == nullptr ||

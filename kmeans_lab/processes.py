@@ -196,7 +196,8 @@ class ProcessCrew(Crew):
         self._processes, self._pipes = [], []
         if self._block is not None:
             self._block.unlink()
-            del self.rows, self.labels, self._centers, self.partials
+            for view in ("rows", "labels", "_centers", "partials"):
+                self.__dict__.pop(view, None)  # a start that was interrupted has not made all
             _unmap(self._block)
 
 

@@ -129,7 +129,11 @@ KERNELS: dict[str, KernelSpec] = {
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
-        sources=("kmeans_lab/_cy_tiled_kernel.py", "kmeans_lab/_cy_tiled*.p?[xi]"),
+        sources=(
+            "kmeans_lab/_cy_tiled_kernel.py",
+            "kmeans_lab/_cy_tiled*.pyx",
+            "kmeans_lab/_cy_tiled*.pxi",
+        ),
     ),
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",
@@ -152,6 +156,7 @@ class KernelUnavailable(RuntimeError):
 ENTRY_POINTS = "kmeans_lab.kernels"
 
 _added: dict[str, KernelSpec] = {}
+_unusable: dict[str, Exception] = {}  # what kept entry points from being read
 _places: dict[str, str] = {}  # where these were found
 
 
@@ -176,7 +181,10 @@ def installed() -> dict[str, KernelSpec]:
         package = point.dist.name if point.dist else point.module
         spec = KernelSpec(point.module, f"from the package {package}", f"pip install {package}")
         if point.attr:
-            spec = _with_module(point.load(), point.module, f"entry point {point.value}")
+            try:
+                spec = _with_module(point.load(), point.module, f"entry point {point.value}")
+            except Exception as error:  # one bad package must not take the others away
+                _unusable[point.name] = error
         found[point.name] = spec
     return found
 
@@ -222,10 +230,18 @@ def add_kernel(place: str) -> str:
             ) from None
     if name in KERNELS:
         raise ValueError(f"{place} has the name of the kernel {name!r}; give the file another name")
+    if name in _added and _places[name] != (found := _place(path, place)):
+        raise ValueError(
+            f"{found} has the name of {_places[name]}, {name!r}; give one of them another name"
+        )
     own = getattr(module, "SPEC", KernelSpec(module_name, f"from {place}", "none"))
     _added[name] = _with_module(own, module_name, place)
-    _places[name] = str(path.resolve()) if path.suffix == ".py" else place
+    _places[name] = _place(path, place)
     return name
+
+
+def _place(path: Path, place: str) -> str:
+    return str(path.resolve()) if path.suffix == ".py" else place
 
 
 def place_of(name: str) -> str:
@@ -287,6 +303,8 @@ def load_kernel(name: str) -> Kernel:
     'kmeans_lab._numpy_kernel'
     """
     spec = find_spec(name)
+    if name in _unusable:
+        raise _unusable[name]
     try:
         return cast(Kernel, import_module(spec.module))
     except ModuleNotFoundError as error:

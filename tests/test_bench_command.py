@@ -1,11 +1,13 @@
 """``kmeans-lab bench``: its tables, its JSON, its refusals, its exit status."""
 
 import json
+import sys
 from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
 import pytest
+from test_certify import GOOD
 from test_rounds import plant  # noqa: F401 (a fixture)
 
 from kmeans_lab import __main__ as cli
@@ -104,6 +106,7 @@ def test_refusals_come_before_anything_runs(capsys, options, sentence):
         ("{", "is not JSON"),
         ("[1]", "is not a run of kmeans-lab"),
         ('{"format": "other"}', "is not a run of kmeans-lab"),
+        ('{"format": "kmeans-lab bench", "version": 1}', "old.json has no 'machine'; the file is"),
         ('{"format": "kmeans-lab bench", "version": 2}', "has version 2 of the format and this"),
     ],
 )
@@ -112,6 +115,75 @@ def test_files_that_are_no_run_are_refused_by_what_they_are(capsys, tmp_path, te
     status, out, err = call(capsys, *QUICK, "--compare", "old.json")
     assert (status, out) == (2, "")
     assert sentence in err
+
+
+def test_a_run_without_a_part_that_it_needs_is_refused_by_that_part(written, tmp_path):
+    whole = json.loads(written.read_text())
+    for spoil, sentence in (
+        (lambda it: it["runs"].clear(), "bad.json, runs is empty"),
+        (lambda it: it["runs"][0].pop("floor"), "bad.json, runs has no 'floor'"),
+        (lambda it: it["runs"][0]["contestants"][1].pop("ratio"), "contestants has no 'ratio'"),
+        (lambda it: it.update(machine=3), "bad.json, machine is no object"),
+    ):
+        data = json.loads(json.dumps(whole))
+        spoil(data)
+        (tmp_path / "bad.json").write_text(json.dumps(data))
+        with pytest.raises(record.Refused, match=sentence):
+            record.read(tmp_path / "bad.json")
+    assert record.read(written) == whole
+
+
+def test_a_kernel_of_ones_own_may_be_the_baseline(capsys):
+    Path("mine.py").write_text(GOOD)
+    status, out, err = call(capsys, *QUICK, "--kernel", "numpy", "--baseline", "mine.py")
+    assert (status, err) == (0, "")
+    assert "vs mine" in out
+
+
+def test_two_files_of_one_name_are_not_taken_for_each_other(capsys):
+    for folder in ("old", "new"):
+        Path(folder).mkdir()
+        Path(folder, "twice.py").write_text(GOOD)
+    options = ("--kernel", "old/twice.py", "--kernel", "new/twice.py")
+    status, out, err = call(capsys, *QUICK, *options)
+    assert (status, out) == (2, "")
+    assert "new/twice.py has the name of" in err
+
+
+def test_a_kernel_that_prints_is_measured(capsys):
+    Path("loud.py").write_text("print('hello')\n" + GOOD)
+    status, out, err = call(capsys, *QUICK, "--kernel", "loud.py", "--json")
+    assert (status, err) == (0, "")
+    data = json.loads(out.partition("hello\n")[2])
+    (it,) = [it for it in data["runs"][0]["contestants"] if it["name"] == "loud"]
+    assert it["start"]["import"] > 0
+
+
+def test_a_kernel_that_does_not_take_the_dtype_is_left_out(capsys):
+    Path("wide.py").write_text(
+        "from kmeans_lab.registry import KernelSpec\n"
+        "SPEC = KernelSpec('', 'float64 only', '', dtypes=('float64',))\n" + GOOD
+    )
+    status, out, _ = call(
+        capsys, "bench", "--preset", "blobs-200-2-3-f32", "--rounds", "2", "--kernel", "wide.py"
+    )
+    assert status == 0
+    assert "left out: it does not take float32" in " ".join(out.split())
+
+
+def test_an_instruction_set_that_is_not_there_is_refused_before_anything_runs(capsys, monkeypatch):
+    monkeypatch.setenv("KMEANS_LAB_ISA", "avx9")
+    status, out, err = call(capsys, *QUICK, "--kernel", "numpy")
+    assert (status, out) == (2, "")
+    assert "avx9" in err
+
+
+def test_a_package_that_a_preset_needs_is_asked_for_before_anything_runs(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    options = ("--preset", "smoke-image", "--kernel", "numpy", "--output", "out.json")
+    status, out, err = call(capsys, *QUICK, *options)
+    assert (status, out, err.count("\n")) == (2, "", 1)
 
 
 def changed(written, factor):

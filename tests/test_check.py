@@ -10,7 +10,7 @@ from test_certify import GOOD
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans, registry
 from kmeans_lab.measure.conformance import examine
-from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel
+from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel, state_of
 
 # The fault, and a question that it fails with what is said.
 FAULTS = {
@@ -218,10 +218,17 @@ def test_installed_packages_bring_kernels(capsys, tmp_path, monkeypatch):
 
 
 def test_an_installed_spec_that_is_none_says_where_it_stands(tmp_path, monkeypatch):
-    install(tmp_path, "wrong = my_kernels:OTHER\n")
+    install(tmp_path, "wrong = my_kernels:OTHER\nabsent = my_kernels:NONE\nplain = my_kernels\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match="SPEC of entry point my_kernels:OTHER is a int"):
-        find_spec("wrong")
+    monkeypatch.setattr(registry, "_unusable", {})
+    assert state_of("plain") == ("ready", "")  # whatever the others are
+    state, why = state_of("wrong")
+    assert (state, why[:58]) == (
+        "broken",
+        "ValueError: SPEC of entry point my_kernels:OTHER is a int ",
+    )
+    state, why = state_of("absent")
+    assert (state, why[:14]) == ("broken", "AttributeError")
 
 
 def test_bench_takes_a_file_too(capsys, tmp_path):

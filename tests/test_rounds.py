@@ -6,7 +6,7 @@ import sys
 import pytest
 from test_certify import GOOD
 
-from kmeans_lab.measure import record, report
+from kmeans_lab.measure import limits, record, report, rounds
 from kmeans_lab.measure.calls import calibrate, start_costs
 from kmeans_lab.measure.page import headline
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
@@ -165,6 +165,29 @@ def test_a_machine_that_changed_voids_the_run():
     for closing in (1.0 * DRIFT + 0.01, 1 / DRIFT - 0.01):
         run.closing = [closing]
         assert f"took {closing:.2f} times as long" in run.void
+
+
+def test_slow_kernels_meet_each_other_in_every_round_that_they_join(monkeypatch):
+    monkeypatch.setattr(rounds, "SHARE", 0.0)
+    monkeypatch.setattr(rounds, "ROUNDS", 24)
+    run = PairedRun(PRESETS["smoke"].load(), "smoke", ["numpy"], "cpp", n_rounds=24)
+    run.run()
+    assert {it.every for it in run.contestants} == {4}
+    assert run.find("numpy").rounds == run.find("cpp").rounds
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
+def test_limits_are_measured_for_any_number_of_threads(n_threads, monkeypatch):
+    monkeypatch.setattr(limits, "READ_BYTES", 2**16 + 64)
+    assert limits.bandwidth(n_threads) > 0
+    assert limits.roof_if_known(n_threads).n_threads == n_threads
+
+
+def test_a_machine_without_the_flagship_has_no_roof(monkeypatch):
+    monkeypatch.setattr(limits, "state_of", lambda name: ("broken", "ImportError"))
+    limits.roof_if_known.cache_clear()
+    assert limits.roof_if_known(1) is None
+    limits.roof_if_known.cache_clear()
 
 
 def test_the_calibration_loop_is_timed_many_times():

@@ -117,3 +117,9 @@ def test_a_wrong_kernel_has_no_scaling(capsys, tmp_path, monkeypatch):
     status, out, err = call(capsys, tmp_path / "bad.py", "--preset", "smoke")
     assert (status, out) == (1, "")
     assert "bad is INVALID (iteration 1: the fit returned" in err
+    monkeypatch.setattr(measure, "START", {"n": 2000, "d": 4, "k": 8})
+    status, out, err = call(capsys, tmp_path / "bad.py", "--grow", "k")
+    assert (status, out) == (1, "")
+    status, out, err = call(capsys, tmp_path / "bad.py", "--mode", "processes")
+    assert (status, out) == (2, "")
+    assert "starts Pythons that do not know" in err

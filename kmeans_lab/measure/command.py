@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kmeans_lab.datafiles import Refused
-from kmeans_lab.registry import KERNELS, installed, known_as, state_of
+from kmeans_lab.registry import KERNELS, installed, known_as, load_kernel, state_of
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
 
 #: Pools that would compute behind a kernel's back; they read these when they are loaded.
@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
     old = arguments.compare and record.read(arguments.compare)
     if old:
         record.hold_to_machine(str(arguments.compare), old["machine"], machine.card())
+    workloads = {name: load(preset) for name, preset in presets.items()}
     runs: list[PairedRun] = []
     with quiet_pools():
-        for name, preset in presets.items():
-            workload = preset.load()
+        for name, workload in workloads.items():
             for n_threads in threads:
                 one = PairedRun(
                     workload, name, kernels, arguments.baseline, n_threads, n_rounds, arguments.seed
@@ -84,8 +84,12 @@ def run(arguments: argparse.Namespace) -> None:
         emit(record.dumps(data))
     if arguments.output:
         arguments.output.write_text(record.dumps(data), encoding="utf-8")
-    if old:
-        _show_changes(record.compare(old, data), arguments.json)
+    if old and not any(one.void for one in runs):
+        try:
+            _show_changes(record.compare(old, data), arguments.json)
+        except Refused:
+            _raise_what_is_wrong(runs)  # which says more
+            raise
     _raise_what_is_wrong(runs)
 
 
@@ -137,7 +141,7 @@ def resolve(name_or_place: str) -> str:
 
 def _kernels(arguments: argparse.Namespace) -> list[str]:
     names = [resolve(name) for name in arguments.kernel or (*KERNELS, *installed())]
-    resolve(arguments.baseline)
+    arguments.baseline = resolve(arguments.baseline)
     state, why = state_of(arguments.baseline)
     if state != "ready":
         raise Refused(f"--baseline {arguments.baseline} is {state}: {why}")
@@ -165,6 +169,14 @@ def presets_of(names: list[str]) -> dict[str, Any]:
         raise Refused(str(error)) from None
 
 
+def load(preset: Any) -> Any:
+    """Return a preset's data; ``Refused`` where a package that it needs is not there."""
+    try:
+        return preset.load()
+    except ModuleNotFoundError as error:
+        raise Refused(str(error)) from None
+
+
 @contextmanager
 def quiet_pools() -> Iterator[None]:
     """Hold the pools of all libraries at one thread, and make sure of it."""
@@ -172,6 +184,7 @@ def quiet_pools() -> Iterator[None]:
 
     from kmeans_lab.measure import machine
 
+    _refuse_instructions_that_are_not_there()
     before = {name: os.environ.get(name) for name in POOLS}
     os.environ.update(dict.fromkeys(POOLS, "1"))  # for those that are loaded later
     try:
@@ -186,6 +199,16 @@ def quiet_pools() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _refuse_instructions_that_are_not_there() -> None:
+    """Raise ``Refused`` where KMEANS_LAB_ISA forces what this machine cannot do."""
+    for name in ("cpp-simd", "cython-tiled"):
+        if state_of(name)[0] == "ready":
+            try:
+                load_kernel(name).isa()  # type: ignore[attr-defined]
+            except ValueError as error:
+                raise Refused(str(error)) from None
 
 
 @contextmanager

@@ -8,11 +8,13 @@ from kmeans_lab.datafiles import Refused
 from kmeans_lab.measure.command import (
     Uncertified,
     counts_of,
+    load,
     presets_of,
     progress_on_stderr,
     quiet_pools,
     resolve,
 )
+from kmeans_lab.registry import find_spec, place_of
 from kmeans_lab.terminal import emit, make_table, show
 
 
@@ -63,7 +65,13 @@ def explain(arguments: argparse.Namespace) -> None:
     if arguments.threads < 1:
         raise Refused(f"--threads {arguments.threads} must be at least 1")
     name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
-    workload = presets[arguments.preset].load()
+    workload = load(presets[arguments.preset])
+    takes = find_spec(name).dtypes
+    if workload.X.dtype.name not in takes:
+        raise Refused(
+            f"{name} takes {' and '.join(takes)} and {arguments.preset} is {workload.X.dtype}; "
+            "choose another preset"
+        )
     with quiet_pools():
         try:
             found = measure(
@@ -91,6 +99,7 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def profile(arguments: argparse.Namespace) -> None:
     """Say where the time of a fit goes."""
+    from kmeans_lab.certify import CertificateError
     from kmeans_lab.measure import report
     from kmeans_lab.measure.profile import profile as measure
 
@@ -98,7 +107,10 @@ def profile(arguments: argparse.Namespace) -> None:
         make_table()
     name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
     with quiet_pools():
-        found = measure(name, presets[arguments.preset].load(), arguments.preset)
+        try:
+            found = measure(name, load(presets[arguments.preset]), arguments.preset)
+        except CertificateError as error:
+            raise Uncertified(f"{name} is INVALID ({error}) and has no profile") from None
     if arguments.json:
         emit(json.dumps(found.to_dict(), indent=1) + "\n")
     else:
@@ -128,6 +140,10 @@ def scaling(arguments: argparse.Namespace) -> None:
     name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
     if arguments.mode not in ("threads", "processes"):
         raise Refused(f"--mode {arguments.mode} is not known; choose threads or processes")
+    if arguments.mode == "processes" and place_of(name) != name:
+        raise Refused(
+            f"--mode processes starts Pythons that do not know {arguments.kernel}; use threads"
+        )
     axes = arguments.grow.split(",") if arguments.grow else []
     if not set(axes) <= set(measure.START):
         raise Refused(f"--grow {arguments.grow} must be some of n, k and d, like n,k")
@@ -143,7 +159,7 @@ def scaling(arguments: argparse.Namespace) -> None:
             ] or [
                 measure.scaling(
                     name,
-                    presets[arguments.preset].load(),
+                    load(presets[arguments.preset]),
                     arguments.preset,
                     arguments.mode,
                     workers,

@@ -142,4 +142,4 @@ def _child(command: list[str], environment: dict[str, str]) -> str:
     if run.returncode != 0:
         last = run.stderr.strip().splitlines()[-1:] or [f"exit status {run.returncode}"]
         raise CannotTell(f"the process that measures it failed: {last[0]}")
-    return run.stdout
+    return (run.stdout.splitlines() or [""])[-1]  # a kernel may print, too

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.registry import KernelUnavailable, load_kernel
+from kmeans_lab.registry import load_kernel, state_of
 
 READ_BYTES = 2**28  # far beyond every cache
 ROUNDS = 3_000_000
@@ -57,11 +57,8 @@ def measure_roof(n_threads: int) -> Roof:
 
 @cache
 def roof_if_known(n_threads: int) -> Roof | None:
-    """Return the limits, measured once in a process; None where the flagship is not built."""
-    try:
-        return measure_roof(n_threads)
-    except KernelUnavailable:
-        return None
+    """Return the limits, measured once in a process; None where the flagship cannot run."""
+    return measure_roof(n_threads) if state_of("cpp-simd")[0] == "ready" else None
 
 
 def arithmetic_alone(n_threads: int) -> float:
@@ -90,7 +87,7 @@ def peak(dtype: str, n_threads: int) -> float:
 def bandwidth(n_threads: int) -> float:
     """Return bytes read per second from memory."""
     read_all: Any = load_kernel("cpp-simd").read_all  # type: ignore[attr-defined]
-    parts = np.array_split(_aligned(READ_BYTES // 8), n_threads)
+    parts = np.array_split(_aligned(READ_BYTES // 8).reshape(-1, 8), n_threads)  # cache lines
     return READ_BYTES / min(timed(lambda: _together(read_all, parts), 9))
 
 

@@ -3,10 +3,10 @@
 import os
 import platform
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy
 import threadpoolctl
 
@@ -53,17 +53,26 @@ def card() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": numpy.__version__,
-        "numba": numba.__version__,
+        "numba": _version("numba"),
         "builds": builds(),
         "pools": pools(),
         "commit": commit(),
     }
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def commit() -> str | None:
     """Return the checkout's commit, with "-dirty" where files differ; None outside a checkout."""
-    here = str(Path(__file__).parent)
-    git = ("git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12")
+    here = Path(__file__).parent.parent.parent
+    if not (here / ".git").exists():  # installed, if inside somebody else's repository
+        return None
+    git = ("git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12")
     try:
         run = subprocess.run(git, capture_output=True, text=True, check=False)
     except FileNotFoundError:  # no git here
@@ -84,6 +93,6 @@ def lines(it: dict[str, Any] | None = None) -> list[str]:
         f"load {it['load_average'][0]:.2f}",
         *([f"kmeans_lab {it['commit']}"] if it.get("commit") else []),
         f"Python {it['python']}, NumPy {it['numpy']} with {blas or 'no thread pool'}, "
-        f"Numba {it['numba']}",
+        f"Numba {it['numba'] or 'not installed'}",
         "; ".join(f"{name}: {build}" for name, build in it["builds"].items()),
     ]

@@ -28,7 +28,7 @@ from kmeans_lab.measure.report import (
     starting,
     title,
 )
-from kmeans_lab.registry import KernelUnavailable
+from kmeans_lab.registry import KERNELS, KernelUnavailable
 from kmeans_lab.result import PHASES
 
 _COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
@@ -86,11 +86,18 @@ def headline(run: Record) -> str:
     if best is None:
         return "No kernel has a certified number."
     times = interval_of(best)
+    (base,) = [it for it in run["contestants"] if it["name"] == run["baseline"]]
     if best["name"] == run["baseline"]:
         return f"{best['name']}, the baseline, is the fastest: {_ms(best):.4g} ms."
     if times is None or run["floor"] is None:
-        return f"{run['baseline']}, the baseline, has no certified number: there are no ratios."
+        which = run["baseline"] + (", the baseline," if not base["seconds"] else "’s second row")
+        return f"{which} has no certified number: there are no ratios."
     words, bounds = in_words(times, run["floor"])
+    if words == "not resolved":
+        return (
+            f"{best['name']} has the shortest median, {_ms(best):.4g} ms, which is not resolved "
+            f"from that of {run['baseline']} ({bounds})."
+        )
     return (
         f"{best['name']} is the fastest: {_ms(best):.4g} ms, {words} than {run['baseline']} "
         f"({bounds})."
@@ -113,8 +120,8 @@ def _ratios(run: Record) -> str:
     known = [it for it in intervals.values() if it is not None]
     if not known:
         return ""
-    low = floor(log10(min([1.0, *(1 / it.high for it in known)])) * 2) / 2
-    high = ceil(log10(max([1.0, *(1 / it.low for it in known)])) * 2) / 2
+    low = floor(log10(min([1 / run["floor"], *(1 / it.high for it in known)])) * 2) / 2
+    high = ceil(log10(max([run["floor"], *(1 / it.low for it in known)])) * 2) / 2
 
     def at(speed: float) -> float:
         return 100 * (log10(speed) - low) / max(high - low, 1e-9)
@@ -223,7 +230,8 @@ def _own(run: Record) -> list[Record]:
 def _roofline(run: Record) -> str:
     """Hold each kernel's assign against the machine's multiply-adds and bandwidth."""
     roof = run["roof"]
-    if roof is None or run["void"] or not _own(run):
+    # Phases add up all repetitions, and the iterations are those of the best.
+    if roof is None or run["void"] or not _own(run) or run["n_init"] > 1:
         return ""
     peak, read = roof["operations"][run["dtype"]], roof["read"]
     size, k = (8 if run["dtype"] == "float64" else 4), run["n_clusters"]
@@ -358,13 +366,23 @@ def _machine(card: Record) -> str:
 
 def _sources(data: Record) -> str:
     """Return each kernel's source, folded, where it is here and the one that was measured."""
-    digests = {it["kernel"]: it["source"] for run in data["runs"] for it in run["contestants"]}
+    measured = {
+        it["kernel"]: it["source"]
+        for run in data["runs"]
+        for it in run["contestants"]
+        if it["source"] is not None
+    }
     folded = []
-    for name, measured in digests.items():
-        if measured is None or digest_here(name) != measured:
+    for name, digest in measured.items():
+        if digest_here(name) != digest:
+            remedy = (
+                "make the page in the checkout that made the run"
+                if name in KERNELS
+                else "it is not a kernel of kmeans_lab"
+            )
             folded.append(
                 f"<p><b>{escape(name)}</b> <small>the source that was measured is not here: "
-                "make the page in the checkout that made the run</small></p>"
+                f"{remedy}</small></p>"
             )
             continue
         for shown, path in sources_of(name).items():
@@ -372,7 +390,7 @@ def _sources(data: Record) -> str:
                 f"<details><summary>{escape(name)} <small>{escape(shown)}</small></summary>"
                 f"<pre>{escape(path.read_text(encoding='utf-8'))}</pre></details>"
             )
-    return f"<section><h2>The kernels</h2>{''.join(folded)}</section>"
+    return f"<section><h2>The kernels</h2>{''.join(folded)}</section>" if folded else ""
 
 
 def digest_here(name: str) -> str | None:

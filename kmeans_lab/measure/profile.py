@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from kmeans_lab.certify import certify_fit
 from kmeans_lab.driver import kmeans
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel
@@ -71,13 +72,20 @@ class Profile:
 
 
 def profile(name: str, workload: Workload, preset: str) -> Profile:
-    """Fit once to warm up, once against the clock and, where it helps, once under cProfile."""
+    """Fit once under the judge, once against the clock and, where it helps, once under cProfile.
+
+    Raises
+    ------
+    CertificateError
+        The fit gives a wrong result.
+    """
     X, k = workload.X, workload.preset.n_clusters
     settings = workload.settings()
-    kmeans(X[: max(64, k)], k, kernel=name, init="first", max_iter=1)
+    certificate = certify_fit(X, k, settings, name)
     start = perf_counter()
     result = kmeans(X, k, kernel=name, **settings)
     seconds = perf_counter() - start
+    certificate.recheck(result, X)
     functions, reason = [], ""
     if is_python(name):
         watcher = cProfile.Profile()

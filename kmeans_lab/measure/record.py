@@ -43,6 +43,7 @@ def run_dict(run: PairedRun) -> dict[str, Any]:
         "n_features": preset.n_features,
         "n_clusters": preset.n_clusters,
         "dtype": preset.dtype,
+        "n_init": preset.n_init,
         "n_threads": run.n_threads,
         "baseline": run.baseline,
         "seed": run.seed,
@@ -120,7 +121,39 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
             f"{path} has version {data.get('version')!r} of the format and this kmeans-lab reads "
             f"version {VERSION}; read it with the release that wrote it"
         )
+    schema = _schema("bench" if form == FORMAT else "scaling")
+    if lacks := _lacks(data, schema, schema["$defs"], path.name):
+        raise Refused(f"{lacks}; the file is damaged: make it anew with {wrote}")
     return data
+
+
+def _schema(name: str) -> dict[str, Any]:
+    found = (Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(found)
+    return schema
+
+
+def _lacks(data: Any, schema: dict[str, Any], defs: dict[str, Any], where: str) -> str:
+    """Say which part that the schema requires is not there, or nothing; no number is looked at."""
+    if "$ref" in schema:
+        schema = defs[schema["$ref"].rpartition("/")[2]]
+    if isinstance(data, dict):
+        for name in schema.get("required", ()):
+            if name not in data:
+                return f"{where} has no {name!r}"
+        parts = [
+            _lacks(data[name], part, defs, f"{where}, {name}")
+            for name, part in schema.get("properties", {}).items()
+            if name in data
+        ]
+    elif isinstance(data, list):
+        if len(data) < schema.get("minItems", 0):
+            return f"{where} is empty"
+        parts = [_lacks(it, schema.get("items", {}), defs, where) for it in data]
+    else:
+        wanted = schema.get("type")
+        return f"{where} is no {wanted}" if wanted in ("object", "array") else ""
+    return next(filter(None, parts), "")
 
 
 def hold_to_machine(

@@ -140,7 +140,7 @@ def starting(run: Record, it: Record) -> tuple[str, ...]:
 def _pays_after(run: Record, it: Record, cost: str) -> str:
     """Return after how many fits a cost beyond the baseline's has been gained against it."""
     own = it["start"] and it["start"][cost]
-    if own is None or it["name"] == run["baseline"]:
+    if own is None or it["name"] == run["baseline"] or run["void"]:
         return "–"
     (base,) = [b for b in run["contestants"] if b["name"] == run["baseline"]]
     if not base["seconds"]:

@@ -131,6 +131,8 @@ class PairedRun:
             state, why = state_of(it.kernel)
             if state != "ready":
                 it.reject(state, why)
+            elif (dtype := self.workload.preset.dtype) not in find_spec(it.kernel).dtypes:
+                it.reject("left out", f"it does not take {dtype}")
             elif self.n_threads > 1 and find_spec(it.kernel).threading == "gil":
                 it.reject("left out", "it holds the GIL: a second thread could not help")
 
@@ -191,7 +193,9 @@ class PairedRun:
             once = sum(spent.values()) - spent["update"]  # in which the judge spoke
             # No rarer than leaves it the fewest rounds that make an interval.
             most = self.n_rounds if once > LONG else max(1, self.n_rounds // FEWEST)
-            it.every = min(most, max(1, round(once * self.n_rounds / SHARE)))
+            # Powers of two: whoever joins fewer rounds than another meets it in all of them.
+            while 2 * it.every <= most and once * self.n_rounds / it.every > SHARE:
+                it.every *= 2
 
     def _start(self, kernel: str) -> dict[str, float | None] | None:
         for it in self.contestants:  # the twin starts as the baseline does

@@ -26,7 +26,7 @@ from kmeans_lab.result import KMeansResult
 ROUNDS = 9
 #: Where growth begins, and how often each axis is doubled.
 START, DOUBLINGS = {"n": 16_000, "d": 8, "k": 16}, 3
-_ITERATIONS = 5
+_FIXED = {"stop": "max-iter", "tol": None, "max_iter": 5}
 
 Watcher = Callable[[str, int, int], Any]
 
@@ -114,7 +114,7 @@ def scaling(
         A fit gives a wrong result, or another one than with one worker.
     """
     X, k, settings = workload.X, workload.preset.n_clusters, workload.settings()
-    counts = list(dict.fromkeys([1, *workers]))
+    counts = sorted({1, *workers})
     certificate = certify_fit(X, k, settings, name)
     bare = state_of("cpp-simd")[0] == "ready"
 
@@ -168,7 +168,13 @@ def growth(
     seed: int = 0,
     watch: Watcher = lambda what, done, total: None,
 ) -> Growth:
-    """Double one of n, d and k again and again, the others staying as they are."""
+    """Double one of n, d and k again and again, the others staying as they are.
+
+    Raises
+    ------
+    CertificateError
+        A fit gives a wrong result.
+    """
     sizes = [START[axis] * 2**i for i in range(DOUBLINGS + 1)]
     workloads = {}
     for size in sizes:
@@ -177,13 +183,13 @@ def growth(
 
     def fit(size: int) -> float:
         it = workloads[size]
-        fixed = {"stop": "max-iter", "tol": None, "max_iter": _ITERATIONS}
-        settings = it.settings() | fixed
+        settings = it.settings() | _FIXED
         result = kmeans(it.X, it.preset.n_clusters, kernel=name, **settings)
         return (result.seconds["assign"] + result.seconds["update"]) / result.n_iter
 
     for size in sizes:
-        fit(size)  # compiles, where the kernel does that
+        it = workloads[size]
+        certify_fit(it.X, it.preset.n_clusters, it.settings() | _FIXED, name)
     found = _rounds(fit, sizes, n_rounds, seed, watch)
     slopes = [_slope(sizes, [found[size][r] for size in sizes]) for r in range(n_rounds)]
     seconds = [median(found[size]) for size in sizes]
