@@ -1,6 +1,7 @@
 """Chunks and the threads that compute them; processes have a file of their own."""
 
 import itertools
+import math
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import FIVE_CHUNKS, assert_same_fit, cloud, frozen, prepared, some_rows
 
-from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab import KERNELS, kmeans, load_kernel, workers
 from kmeans_lab.partial import (
     MAX_CHUNKS,
     MIN_CHUNK_ROWS,
@@ -243,3 +244,24 @@ def test_a_kernel_with_its_own_threads_is_handed_all_rows_and_their_number(monke
     n_threads = 3 if own or mode == "threads" else 1
     kmeans(X, 4, kernel="team", init=START, mode=mode, n_threads=n_threads, max_iter=2)
     assert prepared_with == [(FIVE_CHUNKS, 4, 3 if own else 1)]
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, math.inf),
+        ({"cpu.max": "max 100000\n"}, math.inf),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu.max": "nonsense"}, math.inf),
+    ],
+)
+def test_a_containers_quota_counts(files, cores, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert workers._quota(tmp_path) == cores
+    monkeypatch.setattr(workers, "_quota", lambda root: cores)
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert workers.available_cores() == {0.5: 1, 1.5: 2, math.inf: 8}[cores]
