@@ -168,8 +168,7 @@ def test_a_machine_that_changed_voids_the_run():
 
 
 def test_slow_kernels_meet_each_other_in_every_round_that_they_join(monkeypatch):
-    monkeypatch.setattr(rounds, "SHARE", 0.0)
-    monkeypatch.setattr(rounds, "ROUNDS", 24)
+    monkeypatch.setattr(rounds, "SLOW", 0.0)
     run = PairedRun(PRESETS["smoke"].load(), "smoke", ["numpy"], "cpp", n_rounds=24)
     run.run()
     assert {it.every for it in run.contestants} == {4}

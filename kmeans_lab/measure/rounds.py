@@ -27,8 +27,8 @@ from kmeans_lab.result import PHASES, KMeansResult
 #: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
 #: join every fourth of 24, which leaves six.
 ROUNDS, FEWEST = 24, 6
-#: Seconds that one contestant's timed fits may take before it joins every m-th round only.
-SHARE = 6.0
+#: A fit that takes more seconds joins every second round only, or every fourth, and so on.
+SLOW = 0.3
 #: A fit that takes longer runs in the first round only: a ratio without an interval.
 LONG = 20.0
 #: The calibration loop may take this much longer or shorter at the end; ratios would stand more,
@@ -194,7 +194,7 @@ class PairedRun:
             # No rarer than leaves it the fewest rounds that make an interval.
             most = self.n_rounds if once > LONG else max(1, self.n_rounds // FEWEST)
             # Powers of two: whoever joins fewer rounds than another meets it in all of them.
-            while 2 * it.every <= most and once * self.n_rounds / it.every > SHARE:
+            while 2 * it.every <= most and once / it.every > SLOW:
                 it.every *= 2
 
     def _start(self, kernel: str) -> dict[str, float | None] | None:
