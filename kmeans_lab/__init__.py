@@ -10,7 +10,8 @@ from kmeans_lab.driver import kmeans
 from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel
 from kmeans_lab.result import KMeansResult
 
-__all__ = ["KERNELS", "KMeans", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
+# Without KMeans, so that a star import needs no scikit-learn.
+__all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
 
 
 def __getattr__(name: str) -> Any:

@@ -124,7 +124,8 @@ def kmeans(
     middle, variance = middle_and_variance(X)
     rows = Centered(X, middle) if middle.any() else X
     weighting = None if weights is None else Weighting(weights, rows)
-    drawn_by = None if weighting is None else weighting.values
+    alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights
+    drawn_by = None if weighting is None or alike else weighting.values
     start = _make_start(init, n_clusters, X, middle, n_init, drawn_by)
     plan = _Plan(
         max_iter=checks.integer("max_iter", max_iter, 1),
@@ -207,7 +208,7 @@ def _lloyd(
     shown, next_shown = read_only(old), read_only(new)
     means = _Means(crew, plan.empty, rng)
     crew.labels.fill(-1)
-    crew.counting = plan.rule.needs_changed or plan.watched
+    crew.counting, crew.watched = plan.rule.needs_changed or plan.watched, plan.watched
     changed = -1
     seen: list[Iteration] = []
     for n_iter in range(1, plan.max_iter + 1):

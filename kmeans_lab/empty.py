@@ -50,6 +50,7 @@ def fill_empty(
         off, distances = _off_center(rows, labels, centers, owned, weights)
         donors = off[np.argsort(-distances, kind="stable")]
     queue = iter(donors)
+    moved: list[int] = []
     for j in empty:
         donor = next((i for i in queue if owned[labels[i]] > 1), None)
         if donor is not None:
@@ -60,9 +61,27 @@ def fill_empty(
             if owned is not counts:
                 owned[labels[donor]] -= 1
             sums[j], counts[j] = weight * row, weight
+            moved.append(int(donor))
             continue
         sums[j] = rows[rng.choice(candidates)] if len(candidates) else centers[j]
         counts[j] = 1
+    if weights is not None:
+        _add_up_again(moved, sums, counts, rows, labels, weights)
+
+
+def _add_up_again(
+    moved: list[int],
+    sums: NDArray[np.float64],
+    counts: NDArray[Any],
+    rows: Samples,
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64],
+) -> None:
+    """Sum the clusters that gave rows away anew: a heavy row leaves nothing of the light ones."""
+    for j in np.unique(labels[moved]):
+        mine = np.setdiff1d(np.flatnonzero(labels == j), moved)
+        counts[j] = weights[mine].sum()
+        sums[j] = weights[mine] @ rows[mine].astype(np.float64)
 
 
 def _off_center(

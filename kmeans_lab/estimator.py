@@ -4,9 +4,9 @@ The same names, defaults, attributes and messages as ``sklearn.cluster.KMeans`` 
 and two keyword-only parameters more: the kernel and the number of threads.
 """
 
-import os
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -22,6 +22,7 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -33,13 +34,16 @@ from kmeans_lab.workers import available_cores
 
 Array = NDArray[np.floating[Any]]
 
+_SMALL = 200_000  # n·k·d: with less, starting a thread takes longer than it helps
+_BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
+
 
 @dataclass(frozen=True, slots=True)
 class Strict:
     """scikit-learn's rule: no label changed, or the squared shift ≤ tol · mean variance."""
 
     tol: float
-    verbose: bool = False
+    voice: "_Voice | None" = None
     name: str = "strict"
     needs_changed: bool = True
 
@@ -47,10 +51,23 @@ class Strict:
         """Return True when the labels rest, or the centers nearly do."""
         near = self.tol * step.variance
         rest, shift = step.changed == 0, step.squared_shift()
-        if self.verbose and (rest or shift <= near):
+        if self.voice is not None and (rest or shift <= near):
             why = "strict convergence" if rest else f"center shift {shift} within tolerance {near}"
-            print(f"Converged: {why}.")
+            print(f"Converged at iteration {self.voice.iteration}: {why}.")
         return rest or shift <= near
+
+
+class _Voice:
+    """Prints what scikit-learn's ``verbose`` prints."""
+
+    iteration = 0
+
+    def told(self, it: Iteration) -> None:
+        """Say how an iteration went."""
+        self.iteration = it.n_iter - 1
+        if it.n_iter == 1:
+            print("Initialization complete")
+        print(f"Iteration {self.iteration}, inertia {it.inertia}.")
 
 
 class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -173,20 +190,25 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 stacklevel=2,
             )
         init, self._n_init = self._start(X)
-        state = check_random_state(self.random_state)
+        state, voice = check_random_state(self.random_state), _Voice() if self.verbose else None
+        if isinstance(init, str):
+            seed = state.randint(2**32, size=4, dtype=np.uint32)
+        else:
+            seed = np.zeros(1, np.uint32)  # nothing is drawn, so that the state stays as it is
         result = kmeans(
             X,
             self.n_clusters,
             init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
             n_init=self._n_init,
             max_iter=self.max_iter,
-            stop=Strict(float(self.tol), bool(self.verbose)),
-            random_state=np.random.default_rng(state.randint(2**32, size=4, dtype=np.uint32)),
+            stop=Strict(float(self.tol), voice),
+            random_state=np.random.default_rng(seed),
             sample_weight=sample_weight,
-            callback=_told if self.verbose else None,
-            **self._who_computes(),
+            callback=None if voice is None else voice.told,
+            **self._who_computes(X.size * self.n_clusters),
         )
-        if (distinct := len(np.unique(result.labels))) < self.n_clusters:
+        distinct = np.count_nonzero(np.bincount(result.labels, minlength=self.n_clusters))
+        if distinct < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X.",
@@ -257,18 +279,21 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         return centers
 
     def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
-        """Return scikit-learn's kind of init function as kmeans_lab's."""
+        """Return scikit-learn's kind of init function as kmeans_lab's: it sees X centered."""
 
         def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
-            centers = init(X, n_clusters, random_state=state)
-            return self._fitting(check_array(centers, dtype=X.dtype, copy=False, order="C"), X)
+            mean = X.mean(axis=0)
+            centers = init(X - mean, n_clusters, random_state=state)
+            centers = check_array(centers, dtype=X.dtype, copy=False, order="C")
+            return np.asarray(self._fitting(centers, X) + mean)
 
         return start
 
-    def _who_computes(self) -> dict[str, Any]:
-        """Return ``kmeans``'s kernel, mode and n_threads."""
+    def _who_computes(self, size: int) -> dict[str, Any]:
+        """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""
         name = choose_kernel("threads") if self.kernel == "auto" else self.kernel
-        threading, threads = find_spec(name).threading, self.n_threads or usual_threads()
+        threading = find_spec(name).threading
+        threads = self.n_threads or (usual_threads() if size > _SMALL else 1)
         if threads == 1 or threading == "gil":
             return {"kernel": name}
         mode = "serial" if threading == "own" else "threads"
@@ -276,19 +301,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
-        dtype = self.cluster_centers_.dtype
-        return np.asarray(validate_data(self, X, reset=False, dtype=dtype, order="C"))
+        kinds = [np.float64, np.float32]
+        return np.asarray(validate_data(self, X, reset=False, dtype=kinds, order="C"))
 
     def _assigned(self, X: Array) -> NDArray[np.int32]:
         # Relative to the centers' mean: kernels that expand ‖x − c‖² lose no digits to an offset.
         name = choose_kernel("serial") if self.kernel == "auto" else self.kernel
         module, labels = load_kernel(name), np.empty(len(X), dtype=np.int32)
-        middle = self.cluster_centers_.mean(axis=0)
+        middle = self.cluster_centers_.mean(axis=0).astype(np.result_type(X, self.cluster_centers_))
         centers = np.ascontiguousarray(self.cluster_centers_ - middle)
-        rows: Any = np.ascontiguousarray(X - middle)
-        if hasattr(module, "prepare"):
-            rows = module.prepare(rows, len(centers), 1)
-        module.assign(rows, centers, labels)
+        block = max(1, _BLOCK_VALUES // X.shape[1])
+        for first in range(0, len(X), block):
+            part = slice(first, first + block)
+            module.assign(np.ascontiguousarray(X[part] - middle), centers, labels[part])
         return labels
 
     def __sklearn_tags__(self) -> Any:
@@ -316,20 +341,14 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
 
 def usual_threads() -> int:
-    """Return the cores that this process may use, or fewer if OMP_NUM_THREADS says so."""
-    try:
-        wanted = int(os.environ["OMP_NUM_THREADS"])
-    except (KeyError, ValueError):
-        return available_cores()
-    return max(1, min(wanted, available_cores()))
+    """Return the cores that this process may use, or fewer where OpenMP is held to fewer.
+
+    That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
+    """
+    return max(1, min(int(_openmp_effective_n_threads()), available_cores()))
 
 
-def _told(it: Iteration) -> None:
-    if it.n_iter == 1:
-        print("Initialization complete")
-    print(f"Iteration {it.n_iter - 1}, inertia {it.inertia}.")
-
-
+@cache
 def _release() -> str:
     from kmeans_lab import __version__
 

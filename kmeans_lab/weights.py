@@ -28,14 +28,13 @@ class Weighting:
     ----------
     values : ndarray of shape (n_samples,), float64
         The largest lies in [½, 1).
-    unit : float
-        What they were divided by.
+    exponent : int
+        Of the power of two that they were divided by.
     """
 
     def __init__(self, weights: NDArray[np.float64], rows: Samples) -> None:
-        _, exponent = np.frexp(weights.max())
-        self.values = np.ldexp(weights, -exponent)
-        self.unit = float(np.ldexp(1.0, exponent))
+        self.exponent = int(np.frexp(weights.max())[1])
+        self.values = np.ldexp(weights, -self.exponent)
         n_samples, n_features = rows.shape
         self._columns = np.empty((n_features, n_samples))
         block = max(1, _BLOCK_VALUES // n_features)
@@ -59,4 +58,4 @@ class Weighting:
             part = slice(first, first + block)
             diff = rows[part] - wide[labels[part]]
             total += float(np.einsum("i,if,if->", self.values[part], diff, diff))
-        return total * self.unit
+        return float(np.ldexp(total, self.exponent))

@@ -113,6 +113,7 @@ class Crew:
     """
 
     counting = False
+    watched = False
     counted = False
     prepared: Any = None  # what the kernel made of the rows, where one chunk holds them all
     _before: Labels | None = None
@@ -179,7 +180,7 @@ class Crew:
     def step(self, centers: Array) -> float:
         """Assign and update; fill labels, sums and counts, return the inertia.
 
-        With weights, counts are masses, and the inertia is only known with ``counting``.
+        With weights, counts are masses, and the inertia is only known where it is ``watched``.
         """
         self._before = self.labels.copy() if self.counting and not self.counted else None
         if self._weighting is not None:
@@ -199,7 +200,7 @@ class Crew:
         middle = perf_counter()
         weighting.add_up(self.labels, self.sums, self.counts)
         self._spent = middle - start, perf_counter() - middle
-        return weighting.inertia(self.rows, centers, self.labels) if self.counting else nan
+        return weighting.inertia(self.rows, centers, self.labels) if self.watched else nan
 
     def changed(self) -> int:
         """Count the labels that the last step changed; needs ``counting`` before it."""
@@ -316,6 +317,7 @@ def available_cores() -> int:
     return max(1, ceil(min(cores, _quota(Path("/sys/fs/cgroup")))))
 
 
+@cache
 def _quota(root: Path) -> float:
     """Return the cores' worth of time that Linux's control groups grant; infinite without them."""
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # version 2, 1

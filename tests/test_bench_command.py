@@ -11,6 +11,7 @@ from test_certify import GOOD
 from test_rounds import plant  # noqa: F401 (a fixture)
 
 from kmeans_lab import __main__ as cli
+from kmeans_lab import registry
 from kmeans_lab.measure import record
 from kmeans_lab.registry import KERNELS
 
@@ -21,6 +22,8 @@ SCHEMA = json.loads((files("kmeans_lab") / "measure" / "bench.json").read_text()
 @pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for known in ("_added", "_places"):
+        monkeypatch.setattr(registry, known, {})
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import make_blobs
@@ -17,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 import kmeans_lab
 from kmeans_lab import KERNELS, KMeans
@@ -127,6 +129,7 @@ def test_it_works_in_company():
     pipe = make_pipeline(StandardScaler(), KMeans(4, random_state=0))
     assert pipe.fit_predict(X).shape == (400,)
     search = GridSearchCV(KMeans(random_state=0), {"n_clusters": [2, 6]}, n_jobs=2, cv=3).fit(X)
+    get_reusable_executor().shutdown(wait=True)  # or its processes outlive this test
     assert search.best_params_ == {"n_clusters": 6}
     assert clone(KMeans(3, kernel="cpp", n_threads=2)).get_params()["kernel"] == "cpp"
 
@@ -158,12 +161,49 @@ def test_the_same_fit_with_any_number_of_threads():
     assert KMeans(6, random_state=3).fit(X.astype("f4")).cluster_centers_.dtype == np.float32
 
 
-def test_threads_by_default_are_the_cores_or_fewer(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert usual_threads() == available_cores()
-    for said, threads in (("1", 1), ("9999", available_cores()), ("many", available_cores())):
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
-        assert usual_threads() == threads
+def test_threads_by_default_are_the_cores_or_what_openmp_is_held_to():
+    with threadpool_limits(1):
+        assert usual_threads() == 1
+    assert 1 <= usual_threads() <= available_cores()
+
+
+def test_the_random_state_is_left_alone_where_nothing_is_drawn():
+    state = np.random.RandomState(0)
+    KMeans(5, init=X[:5].copy(), random_state=state).fit(X)
+    assert state.randint(1000) == np.random.RandomState(0).randint(1000)
+    KMeans(5, random_state=state).fit(X)
+    assert state.randint(1000) != np.random.RandomState(0).randint(1000, size=2)[1]
+
+
+def test_a_start_of_ones_own_is_called_as_scikit_learn_calls_it():
+    def start(rows, n_clusters, random_state):
+        rows *= 1.0  # a copy of its own
+        return rows[random_state.permutation(len(rows))[:n_clusters]]
+
+    far = X + 50.0
+    fits = [
+        it(6, init=start, random_state=3, n_init=2, tol=0).fit(far) for it in (KMeans, TheirKMeans)
+    ]
+    same(*fits, far)
+
+
+def test_dtypes_mix_as_they_do_there():
+    wide, narrow = KMeans(4, random_state=0).fit(X), KMeans(4, random_state=0).fit(X.astype("f4"))
+    assert narrow.transform(X).dtype == np.float64
+    assert narrow.transform(X.astype("f4")).dtype == np.float32
+    for fitted in (wide, narrow):
+        np.testing.assert_array_equal(fitted.predict(X), fitted.predict(X.astype("f4")))
+
+
+def test_weights_that_are_alike_change_nothing_but_the_inertia():
+    plain = KMeans(6, random_state=0).fit(X)
+    double = KMeans(6, random_state=0).fit(X, sample_weight=np.full(len(X), 2.0))
+    np.testing.assert_array_equal(plain.labels_, double.labels_)
+    assert double.inertia_ == pytest.approx(2 * plain.inertia_)
+
+
+def test_a_star_import_needs_no_scikit_learn():
+    assert "KMeans" not in kmeans_lab.__all__
 
 
 def test_sparse_input_is_refused_in_one_sentence():

@@ -144,3 +144,23 @@ def test_an_empty_cluster_gets_no_row_without_weight(policy):
 def test_bad_weights_are_refused(weights, error, sentence):
     with pytest.raises(error, match=sentence):
         fit(X, sample_weight=weights)
+
+
+def test_light_rows_are_left_when_a_heavy_one_goes():
+    rows = np.array([[0.0], [1.0], [10.0]])
+    weights = [1e-17, 1e-17, 0.3]
+    result = kmeans(rows, 2, init=[[0.5], [100.0]], max_iter=1, sample_weight=weights)
+    assert sorted(result.centers[:, 0]) == [0.5, 10.0]
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        rows = rng.normal(size=(12, 2))
+        options = {"sample_weight": 10.0 ** rng.uniform(-24, 0, size=12), "max_iter": 1}
+        result = kmeans(rows, 5, init=np.vstack([rows[:2], rows[:3] + 50]), **options)
+        assert (result.centers >= rows.min(axis=0) - 1e-9).all()
+        assert (result.centers <= rows.max(axis=0) + 1e-9).all()
+
+
+def test_the_heaviest_weight_there_is_gives_a_number():
+    rows = np.array([[0.0], [10.0], [11.0]])
+    result = kmeans(rows, 2, init=[[1.0], [9.0]], sample_weight=[1e308, 1.0, 1.0])
+    assert result.inertia == 0.5
