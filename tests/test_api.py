@@ -1,0 +1,36 @@
+"""The public names: each one has a section of docs/api.md, a docstring, and examples that run."""
+
+import doctest
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import kmeans_lab
+from kmeans_lab import driver, estimator, registry
+
+API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+NAMES = {*kmeans_lab.__all__, "KMeans"}  # which a star import leaves out
+
+
+def test_the_page_names_what_the_package_exports():
+    assert set(re.findall(r"^## `(\w+)`$", API, re.MULTILINE)) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"KERNELS"}))
+def test_a_public_name_has_a_docstring(name):
+    assert len(inspect.getdoc(getattr(kmeans_lab, name)) or "") > 60
+
+
+def test_the_page_names_every_parameter_of_kmeans():
+    section = API.partition("## `kmeans`")[2].partition("## `")[0]
+    for name in inspect.signature(kmeans_lab.kmeans).parameters:
+        assert name in section, name
+
+
+@pytest.mark.parametrize("module", [driver, estimator, registry], ids=lambda it: it.__name__)
+def test_examples_run(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
