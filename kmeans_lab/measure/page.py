@@ -54,7 +54,7 @@ def page(data: Record, scalings: Sequence[Record] = ()) -> str:
 <header><h1>kmeans_lab</h1><p>k-means kernels, measured in pairs and certified</p></header>
 <main>
 {runs}
-{"".join(map(_scaling, scalings))}
+{_scaling(scalings)}
 {_machine(data["machine"])}
 {_sources(data)}
 </main>
@@ -289,11 +289,15 @@ def _starts(run: Record) -> str:
     )
 
 
-def _scaling(data: Record) -> str:
+def _scaling(records: Sequence[Record]) -> str:
     """Show speedups with workers, beside what the machine had to give, and growth in words."""
-    presets = dict.fromkeys(it["preset"] for it in data["workers"])
-    blocks = [_speedups([it for it in data["workers"] if it["preset"] == p]) for p in presets]
-    grown = "".join(f"<li>{escape(growth_in_words(it))}</li>" for it in data["growth"])
+    if not records:
+        return ""
+    found = [it for record in records for it in record["workers"]]
+    presets = dict.fromkeys(it["preset"] for it in found)
+    blocks = [_speedups([it for it in found if it["preset"] == preset]) for preset in presets]
+    growth = [it for record in records for it in record["growth"]]
+    grown = "".join(f"<li>{escape(growth_in_words(it))}</li>" for it in growth)
     if grown:
         blocks.append(f'<h3>With size</h3><ul class="notes">{grown}</ul>')
     return f"<section><h2>Scaling</h2>{''.join(blocks)}</section>"

@@ -183,9 +183,9 @@ def lines_below(run: Record) -> list[str]:
             "Too few rounds for that: the interval is from the least to the most, and holds by "
             f"itself with what is given: {', '.join(short)}."
         )
-    rare = [f"{it['name']} each {it['every']}." for it in measured if it["every"] > 1]
+    rare = [f"{it['name']} one in {it['every']}" for it in measured if it["every"] > 1]
     if rare:
-        lines.append(f"Slow ones do not join every round: {', '.join(rare)}")
+        lines.append(f"Slow ones do not join every round: {', '.join(rare)}.")
     if run["floor"] is not None:
         lines.append(
             f"The baseline beside itself was off by up to {run['floor'] - 1:.1%}: what differs by "
