@@ -14,7 +14,7 @@
 namespace lab {
 
 constexpr long kCopiedRows = 1 << 21;  // beyond so many, 8 bytes for each are too much
-constexpr long kMostStretches = 256;
+constexpr long kMostStretches = 1024;
 
 // Draws count on the rows as they were given, whatever order they were put in. Up to kCopiedRows,
 // their distances are kept in that order, too; beyond, a look at all of them finds what is needed.
@@ -46,7 +46,7 @@ public:
         found_.resize(n_candidates);
         stretch_of_.resize((work.n + kCut - 1) / kCut);
         for (std::size_t i = 0; i < stretch_of_.size(); ++i) {
-            stretch_of_[i] = std::uint8_t(long(i) * kCut / stretch_);
+            stretch_of_[i] = std::uint16_t(long(i) * kCut / stretch_);
         }
     }
 
@@ -205,9 +205,9 @@ private:
     std::vector<double> trials_;
     std::vector<T> candidates_;
     Nearest<T> nearest_;
-    std::vector<std::uint8_t> stretch_of_;  // of each kCut rows as they were given
-    std::vector<double> ordered_sums_;      // of each chunk of ordered rows
-    std::vector<double> parts_;             // (n_chunks, n_stretches)
+    std::vector<std::uint16_t> stretch_of_;  // of each kCut rows as they were given
+    std::vector<double> ordered_sums_;       // of each chunk of ordered rows
+    std::vector<double> parts_;              // (n_chunks, n_stretches)
     std::vector<std::vector<double>> found_;
 };
 
