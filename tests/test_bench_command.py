@@ -187,6 +187,7 @@ def test_a_package_that_a_preset_needs_is_asked_for_before_anything_runs(capsys,
     options = ("--preset", "smoke-image", "--kernel", "numpy", "--output", "out.json")
     status, out, err = call(capsys, *QUICK, *options)
     assert (status, out, err.count("\n")) == (2, "", 1)
+    assert not Path("out.json").exists()
 
 
 def changed(written, factor):

@@ -53,13 +53,12 @@ def run(arguments: argparse.Namespace) -> None:
     n_rounds = ROUNDS if arguments.rounds is None else arguments.rounds
     if n_rounds < 1:
         raise Refused(f"--rounds {n_rounds} must be at least 1")
-    if arguments.output:
-        with arguments.output.open("a"):  # better refused before the run than after it
-            pass
     old = arguments.compare and record.read(arguments.compare)
     if old:
         record.hold_to_machine(str(arguments.compare), old["machine"], machine.card())
     workloads = {name: load(preset) for name, preset in presets.items()}
+    if arguments.output:  # the last to be refused, so that a refusal leaves no empty file
+        arguments.output.open("a", encoding="utf-8").close()
     runs: list[PairedRun] = []
     with quiet_pools():
         for name, workload in workloads.items():
