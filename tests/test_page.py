@@ -187,7 +187,9 @@ def test_speedups_are_drawn_beside_what_the_machine_had_to_give(data, scalings):
     assert tops[1:] == [two, two]
     html = page(data, scalings)
     assert "<td>1.80 (1.62–1.98)</td>" in html
-    assert "cpp, d = 8, k = 16: time grows as n^1.00 (0.90–1.10) from n = 1,000 to 2,000" in html
+    assert (
+        "cpp, d = 8, k = 16: time grows as n^1.00 (0.90–1.10, 95%) from n = 1,000 to 2,000" in html
+    )
 
 
 def test_a_source_that_was_not_measured_is_not_shown(data):

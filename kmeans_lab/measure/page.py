@@ -13,28 +13,25 @@ from statistics import median
 
 from kmeans_lab.certify import in_words as certified
 from kmeans_lab.measure import machine
-from kmeans_lab.measure.charts import Axis, Series, decades, plot
-from kmeans_lab.measure.explain import FLOPS
 from kmeans_lab.measure.facts import digest_of, sources_of
 from kmeans_lab.measure.report import (
-    STARTS,
     Record,
     factor,
     in_words,
     interval_of,
     is_twin,
     lines_below,
+    measured,
+    milliseconds,
     part,
-    starting,
     title,
 )
+from kmeans_lab.measure.sections import roofline, scaling, starts
 from kmeans_lab.registry import KERNELS, KernelUnavailable
 from kmeans_lab.result import PHASES
 
 _COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-#: Of a chart of fits: from one to so many.
-_MOST_FITS = 10_000
 
 
 def page(data: Record, scalings: Sequence[Record] = ()) -> str:
@@ -54,7 +51,7 @@ def page(data: Record, scalings: Sequence[Record] = ()) -> str:
 <header><h1>kmeans_lab</h1><p>k-means kernels, measured in pairs and certified</p></header>
 <main>
 {runs}
-{_scaling(scalings)}
+{scaling(scalings)}
 {_machine(data["machine"])}
 {_sources(data)}
 </main>
@@ -69,7 +66,7 @@ def _run(run: Record) -> str:
         blocks.append(f'<p class="alarm">VOID: {escape(run["void"])}.</p>')
     if run["partial"]:
         blocks.append('<p class="alarm">Partial: the run was interrupted.</p>')
-    blocks += [_ratios(run), _phases(run), _table(run), _roofline(run), _starts(run)]
+    blocks += [_ratios(run), _phases(run), _table(run), roofline(run), starts(run)]
     notes = "".join(f"<li>{escape(line)}</li>" for line in lines_below(run))
     blocks.append(f'<ul class="notes">{notes}</ul>')
     return "<section>" + "\n".join(blocks) + "</section>"
@@ -80,43 +77,35 @@ def headline(run: Record) -> str:
     if run["void"]:
         return "No number of this run counts."
     best: Record | None = None
-    for it in _measured(run):
-        if not is_twin(run, it) and (best is None or _ms(it) < _ms(best)):
+    for it in measured(run):
+        if not is_twin(run, it) and (best is None or milliseconds(it) < milliseconds(best)):
             best = it
     if best is None:
         return "No kernel has a certified number."
     times = interval_of(best)
     (base,) = [it for it in run["contestants"] if it["name"] == run["baseline"]]
     if best["name"] == run["baseline"]:
-        return f"{best['name']}, the baseline, is the fastest: {_ms(best):.4g} ms."
+        return f"{best['name']}, the baseline, is the fastest: {milliseconds(best):.4g} ms."
     if times is None or run["floor"] is None:
         which = run["baseline"] + (", the baseline," if not base["seconds"] else "’s second row")
         return f"{which} has no certified number: there are no ratios."
     words, bounds = in_words(times, run["floor"])
     if words == "not resolved":
         return (
-            f"{best['name']} has the shortest median, {_ms(best):.4g} ms, which is not resolved "
-            f"from that of {run['baseline']} ({bounds})."
+            f"{best['name']} has the shortest median, {milliseconds(best):.4g} ms, which is not "
+            f"resolved from that of {run['baseline']} ({bounds})."
         )
     return (
-        f"{best['name']} is the fastest: {_ms(best):.4g} ms, {words} than {run['baseline']} "
-        f"({bounds})."
+        f"{best['name']} is the fastest: {milliseconds(best):.4g} ms, {words} than "
+        f"{run['baseline']} ({bounds})."
     )
-
-
-def _measured(run: Record) -> list[Record]:
-    return [it for it in run["contestants"] if it["seconds"]]
-
-
-def _ms(it: Record) -> float:
-    return float(median(it["seconds"])) * 1e3
 
 
 def _ratios(run: Record) -> str:
     """Lay ratios out on a logarithmic axis, with the baseline at 1 and its A/A band."""
     if run["void"] or run["floor"] is None:
         return ""
-    intervals = {it["name"]: interval_of(it) for it in _measured(run)}
+    intervals = {it["name"]: interval_of(it) for it in measured(run)}
     known = [it for it in intervals.values() if it is not None]
     if not known:
         return ""
@@ -167,7 +156,7 @@ def _phases(run: Record) -> str:
     """Stack each kernel's phases to its whole fit."""
     keys = "".join(f'<li class="{phase}">{phase}</li>' for phase in PHASES)
     rows = []
-    for it in _measured(run):
+    for it in measured(run):
         if is_twin(run, it):
             continue
         spent = {phase: median(values) for phase, values in it["phases"].items()}
@@ -179,7 +168,7 @@ def _phases(run: Record) -> str:
         )
         rows.append(
             f'<div class="row"><span>{escape(it["name"])}</span><div class="stack">{bars}</div>'
-            f'<span class="words">{_ms(it):.4g} ms</span></div>'
+            f'<span class="words">{milliseconds(it):.4g} ms</span></div>'
         )
     return (
         "<h3>Where the time goes</h3>"
@@ -214,153 +203,6 @@ def _cells(run: Record, it: Record) -> Iterator[str]:
     yield str(len(it["seconds"]))
     yield str(it["rescored"])
     yield certified(it["ties"])
-
-
-def _family(kernel: str) -> str:
-    """Return the CSS classes of a kernel: its approach, and whether it is the tuned rung of it."""
-    word, _, rest = kernel.partition("-")
-    family = word if word in ("python", "numpy", "numba", "cython", "cpp") else "other"
-    return f"{family} tuned" if rest in ("tiled", "simd") else family
-
-
-def _own(run: Record) -> list[Record]:
-    return [it for it in _measured(run) if not is_twin(run, it)]
-
-
-def _roofline(run: Record) -> str:
-    """Hold each kernel's assign against the machine's multiply-adds and bandwidth."""
-    roof = run["roof"]
-    # Phases add up all repetitions, and the iterations are those of the best.
-    if roof is None or run["void"] or not _own(run) or run["n_init"] > 1:
-        return ""
-    peak, read = roof["operations"][run["dtype"]], roof["read"]
-    size, k = (8 if run["dtype"] == "float64" else 4), run["n_clusters"]
-    marks = []
-    for it in _own(run):
-        operations = FLOPS[it["arithmetic"]] * k
-        pairs = run["n_samples"] * run["n_features"] * it["n_iter"]
-        rate = operations * pairs / median(it["phases"]["assign"])
-        marks.append(Series(it["name"], [(operations / size, rate / 1e9)], _family(it["kernel"])))
-    ridge = peak / read
-    x = decades([0.05, *(it.points[0][0] for it in marks), 8 * ridge], "operations per byte of X")
-    slope = [(x.low, read * x.low / 1e9), (ridge, peak / 1e9), (x.high, peak / 1e9)]
-    limits = Series("the roof", slope, "roof", dots=False)
-    rates = [it.points[0][1] for it in marks]
-    y = decades([*rates, *(value for _, value in slope)], "GFLOP/s of assign, nominal")
-    threads = f"{roof['n_threads']} thread{'s' * (roof['n_threads'] > 1)}"
-    return (
-        "<h3>Against the machine’s limits</h3>"
-        f'<p class="how">The roof, {threads}: {peak / 1e9:.0f} GFLOP/s of multiply-adds, '
-        f"{read / 1e9:.1f} GB/s read from memory; measured with the run. Operations are counted as "
-        "if every row met every center: above the roof is who spares most of that.</p>"
-        + plot(x, y, [limits, *marks])
-    )
-
-
-def _starts(run: Record) -> str:
-    """Show what comes before the first fit, and after how many fits it has paid."""
-    own = [it for it in _own(run) if it["start"] is not None]
-    if not own or run["void"]:
-        return ""
-    head = "".join(f"<th>{name}</th>" for name in ("kernel", *STARTS))
-    rows = "".join(
-        f"<tr><th>{escape(it['name'])}</th>"
-        + "".join(f"<td>{cell}</td>" for cell in starting(run, it))
-        + "</tr>"
-        for it in own
-    )
-    counts = [10 ** (e / 8) for e in range(round(8 * log10(_MOST_FITS)) + 1)]
-    lines = []
-    for it in own:
-        before = sum(it["start"][cost] or 0.0 for cost in ("import", "compile"))
-        fit = median(it["seconds"])
-        total = [(n, before + n * fit) for n in counts]
-        lines.append(Series(it["name"], total, _family(it["kernel"]), dots=False))
-    y = decades([value for it in lines for _, value in it.points], "seconds, all fits together")
-    x = Axis(1.0, float(_MOST_FITS), [10.0**e for e in range(5)], "fits in one process")
-    return (
-        "<h3>Before the first fit, and when it pays</h3>"
-        '<p class="how">A process that starts with nothing cached: importing, compiling, then so '
-        "many fits. Where two lines cross, the lower start has lost its lead.</p>"
-        f"{plot(x, y, lines)}"
-        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead><tbody>{rows}'
-        "</tbody></table>"
-        "</div>"
-    )
-
-
-def _scaling(records: Sequence[Record]) -> str:
-    """Show speedups with workers, beside what the machine had to give, and growth in words."""
-    if not records:
-        return ""
-    found = [it for record in records for it in record["workers"]]
-    presets = dict.fromkeys(it["preset"] for it in found)
-    blocks = [_speedups([it for it in found if it["preset"] == preset]) for preset in presets]
-    growth = [it for record in records for it in record["growth"]]
-    grown = "".join(f"<li>{escape(growth_in_words(it))}</li>" for it in growth)
-    if grown:
-        blocks.append(f'<h3>With size</h3><ul class="notes">{grown}</ul>')
-    return f"<section><h2>Scaling</h2>{''.join(blocks)}</section>"
-
-
-def _speedups(found: Sequence[Record]) -> str:
-    series, values, rows = [], [1.0], []
-    for it in found:
-        points = it["points"]
-        bars = [(p["workers"], p["speedup"]["low"], p["speedup"]["high"]) for p in points[1:]]
-        name = it["kernel"] + (", proc." if it["mode"] == "processes" else "")
-        places = [(p["workers"], p["speedup"]["middle"]) for p in points]
-        series.append(Series(name, places, _family(it["kernel"]), bars))
-        values += [value for bar in bars for value in bar[1:]]
-        rows += [_speedup_row(name, p) for p in points[1:]]
-    most = max(p["workers"] for it in found for p in it["points"])
-    longest = max(found, key=lambda it: len(it["points"]))["points"]
-    machine_gains = [(p["workers"], p["machine"]) for p in longest if p["machine"] is not None]
-    if len(machine_gains) > 1:
-        series.append(Series("the machine", machine_gains, "roof"))
-        values += [gain for _, gain in machine_gains]
-    ideal = [(1.0, 1.0), (float(most), float(most))]
-    series.append(Series("ideal", ideal, "ideal", dots=False))
-    ticks = [float(2**e) for e in range(most.bit_length())]
-    x = Axis(0.95, most * 1.02, ticks, "workers")
-    low, high = min(values) / 1.1, max(*values, most) * 1.1
-    y = Axis(low, high, [t for t in (0.125, 0.25, 0.5, *ticks) if low <= t <= high], "speedup")
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
-    )
-    return (
-        f"<h3>{escape(found[0]['preset'])}: how many times as fast with more workers</h3>"
-        '<p class="how">Whole fits, with their intervals; the machine: what as many threads gain '
-        "for multiply-adds that need no memory. Workers are threads, or processes (proc.).</p>"
-        f"{plot(x, y, series)}"
-        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _speedup_row(name: str, point: Record) -> str:
-    speedup, work, gain = point["speedup"], point["work"], point["machine"]
-    cells = (
-        str(point["workers"]),
-        f"{point['seconds'] * 1e3:.4g}",
-        f"{point['start_up'] * 1e3:.3g}",
-        f"{speedup['middle']:.2f} ({speedup['low']:.2f}–{speedup['high']:.2f})",
-        f"{work['middle']:.2f}",
-        "–" if gain is None else f"{gain:.2f}",
-    )
-    return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def growth_in_words(it: Record) -> str:
-    """Say how time grows along one axis."""
-    e = it["exponent"]
-    others = ", ".join(f"{axis} = {size:,}" for axis, size in it["others"].items())
-    return (
-        f"{it['kernel']}, {others}: time grows as {it['axis']}^{e['middle']:.2f} "
-        f"({e['low']:.2f}–{e['high']:.2f}) from {it['axis']} = {it['sizes'][0]:,} to "
-        f"{it['sizes'][-1]:,}"
-    )
 
 
 def _machine(card: Record) -> str:

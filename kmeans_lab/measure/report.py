@@ -4,6 +4,7 @@ Everything is taken from the record of a run (see ``record``), so that a table p
 made from a file say the same.
 """
 
+from dataclasses import asdict
 from math import ceil
 from statistics import median
 from typing import Any
@@ -96,6 +97,16 @@ def _cells(run: Record, it: Record) -> tuple[str, ...]:
     return f"{median(it['seconds']) * 1e3:.4g}", *words, str(len(it["seconds"])), certificate
 
 
+def measured(run: Record) -> list[Record]:
+    """Return the contestants that have a number."""
+    return [it for it in run["contestants"] if it["seconds"]]
+
+
+def milliseconds(it: Record) -> float:
+    """Return a contestant's median."""
+    return float(median(it["seconds"])) * 1e3
+
+
 def is_twin(run: Record, it: Record) -> bool:
     """Whether this is the baseline's second row."""
     return bool(it["kernel"] == run["baseline"] != it["name"])
@@ -162,8 +173,8 @@ def _keep_whole(columns: list[Any]) -> None:
 
 def lines_below(run: Record) -> list[str]:
     """Return what has to be known to read the numbers."""
-    measured = [it for it in run["contestants"] if it["seconds"]]
-    wanted = corrected(run["confidence"], len(measured) - 1)
+    found = measured(run)
+    wanted = corrected(run["confidence"], len(found) - 1)
     lines = [
         "Same X, same starting centers, same iterations; every fit certified off the clock; one "
         "fit of each per round, in Latin squares. Ratios: median over rounds of the ratio within "
@@ -175,7 +186,7 @@ def lines_below(run: Record) -> list[str]:
     ]
     short = [
         f"{it['name']} ({times.confidence:.1%})"
-        for it in measured
+        for it in found
         if (times := interval_of(it)) is not None and times.confidence < wanted
     ]
     if short:
@@ -183,7 +194,7 @@ def lines_below(run: Record) -> list[str]:
             "Too few rounds for that: the interval is from the least to the most, and holds by "
             f"itself with what is given: {', '.join(short)}."
         )
-    rare = [f"{it['name']} one in {it['every']}" for it in measured if it["every"] > 1]
+    rare = [f"{it['name']} one in {it['every']}" for it in found if it["every"] > 1]
     if rare:
         lines.append(f"Slow ones do not join every round: {', '.join(rare)}.")
     if run["floor"] is not None:
@@ -315,7 +326,15 @@ def grown(it: Growth) -> list[Any]:
         times = "" if before is None else f"{seconds / before:.2f}"
         table.add_row(f"{size:,}", f"{seconds * 1e3:.4g}", times)
         before = seconds
-    e = it.exponent
-    others = ", ".join(f"{axis} = {size:,}" for axis, size in it.others.items())
-    line = f"Time grows as {it.axis}^{e.middle:.2f} ({e.low:.2f}–{e.high:.2f}, {e.confidence:.0%})."
-    return [f"{it.kernel}, {others}", "", table, "", line]
+    return [in_one_line(asdict(it)), "", table]
+
+
+def in_one_line(it: Record) -> str:
+    """Say how time grows along one axis, from its record."""
+    e, axis, sizes = it["exponent"], it["axis"], it["sizes"]
+    others = ", ".join(f"{other} = {size:,}" for other, size in it["others"].items())
+    return (
+        f"{it['kernel']}, {others}: time grows as {axis}^{e['middle']:.2f} "
+        f"({e['low']:.2f}–{e['high']:.2f}, {e['confidence']:.0%}) from {axis} = {sizes[0]:,} to "
+        f"{sizes[-1]:,}"
+    )
