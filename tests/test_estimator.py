@@ -1,5 +1,6 @@
 """``kmeans_lab.KMeans`` beside scikit-learn's: same names, same answers, same company."""
 
+import os
 import pickle
 import re
 import subprocess
@@ -8,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
@@ -135,7 +137,6 @@ def test_it_works_in_company():
 
 
 def test_a_frame_gives_its_names():
-    pandas = pytest.importorskip("pandas", reason="pandas comes with the extra test")
     frame = pandas.DataFrame(X, columns=["a", "b", "c"])
     fitted = KMeans(3, random_state=0).fit(frame)
     assert list(fitted.feature_names_in_) == ["a", "b", "c"]
@@ -164,7 +165,16 @@ def test_the_same_fit_with_any_number_of_threads():
 def test_threads_by_default_are_the_cores_or_what_openmp_is_held_to():
     with threadpool_limits(1):
         assert usual_threads() == 1
-    assert 1 <= usual_threads() <= available_cores()
+    code = "from kmeans_lab.estimator import usual_threads; print(usual_threads())"
+    for said, threads in (("1", 1), ("9999", available_cores())):
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"OMP_NUM_THREADS": said},
+        )
+        assert int(run.stdout) == threads
 
 
 def test_the_random_state_is_left_alone_where_nothing_is_drawn():

@@ -42,6 +42,7 @@ frame.onload = () => {{
 </script>"""
 
 
+# A browser is no Python package, so that no extra can bring one; tests/test_page.py needs none.
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
 @pytest.mark.parametrize("width", [360, 390, 820, 1280])
 def test_the_page_fits_every_width(data, scalings, tmp_path, width):  # noqa: F811

@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -60,10 +61,16 @@ def test_amdahls_share_stays_a_share():
 def test_growth_is_a_slope_of_logarithms(monkeypatch):
     assert measure._slope([1, 2, 4, 8], [3.0, 12.0, 48.0, 192.0]) == pytest.approx(2)
     monkeypatch.setattr(measure, "START", {"n": 4000, "d": 4, "k": 8})
+
+    def fit(X, k, **settings):
+        seconds = {"assign": 3e-9 * len(X) ** 1.5 * 5, "update": 0.0}
+        return SimpleNamespace(seconds=seconds, n_iter=5)
+
+    monkeypatch.setattr(measure, "kmeans", fit)
     it = growth("cpp", "n", n_rounds=6)
     assert it.sizes == [4000, 8000, 16_000, 32_000]
-    assert it.exponent.middle > 0
-    assert it.exponent.n == 6
+    assert it.seconds == pytest.approx([3e-9 * n**1.5 for n in it.sizes])
+    assert (it.exponent.middle, it.exponent.n) == (pytest.approx(1.5), 6)
 
 
 def call(capsys, *arguments):
@@ -90,9 +97,9 @@ def test_growth_by_the_command(capsys, monkeypatch):
     monkeypatch.setattr(measure, "START", {"n": 2000, "d": 4, "k": 8})
     status, out, err = call(capsys, "cpp", "--grow", "k,d", "--rounds", "2")
     assert (status, err) == (0, "")
-    assert "Time grows as k^" in out
-    assert "Time grows as d^" in out
-    assert "cpp, n = 2,000, d = 4" in out
+    assert "time grows as k^" in out
+    assert "time grows as d^" in out
+    assert "cpp, n = 2,000, d = 4: time grows as k^" in out
 
 
 @pytest.mark.parametrize(
