@@ -267,3 +267,50 @@ def test_a_middle_of_another_shape_is_refused(middle):
     ):
         with pytest.raises(ValueError, match="middle must have shape"):
             call()
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+def one_byte_off(array):
+    return (
+        np.frombuffer(b"x" + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "spoil", "error", "sentence"),
+    [
+        (0, lambda it: it.astype("f4"), TypeError, "centers must be a C-contiguous float64"),
+        (0, lambda it: it.astype(">f8"), TypeError, "centers must be a C-contiguous float64"),
+        (0, np.asfortranarray, TypeError, "centers must be a C-contiguous float64"),
+        (0, one_byte_off, TypeError, "centers must be a C-contiguous float64"),
+        (0, lambda it: it[:0], ValueError, "assign needs rows"),
+        (0, lambda it: it.tolist(), TypeError, "incompatible function arguments"),
+        (1, lambda it: np.repeat(it, 2)[::2], TypeError, "labels must be a C-contiguous int32"),
+        (1, lambda it: it.view("u4"), TypeError, "labels must be a C-contiguous int32"),
+        (1, lambda it: it[1:], ValueError, "assign needs rows"),
+        (1, read_only, ValueError, "not writeable"),
+        (2, lambda it: it.astype("f4"), TypeError, "sums must be a C-contiguous float64"),
+        (2, read_only, ValueError, "not writeable"),
+        (3, lambda it: it.astype("i4"), TypeError, "counts must be a C-contiguous int64"),
+        (3, lambda it: it[1:], ValueError, "assign_update needs sums"),
+    ],
+)
+def test_nothing_is_converted_and_nothing_written_where_it_does_not_fit(
+    place, spoil, error, sentence
+):
+    flagship, rows = load_kernel("cpp-simd"), np.random.default_rng(0).normal(size=(50, 3))
+    given = [rows[:4].copy(), np.full(50, -1, "i4"), np.zeros((4, 3)), np.zeros(4, "i8")]
+    prepared = flagship.prepare(rows, 4, 1)
+    kept = [array.copy() for array in given]
+    handed = [*given]
+    handed[place] = spoil(given[place])
+    with pytest.raises(error, match=sentence):
+        flagship.assign_update(prepared, *handed)
+    for array, before in zip(given, kept, strict=True):
+        np.testing.assert_array_equal(array, before)
+    flagship.assign_update(prepared, *kept)  # and the rows are as good as before
+    assert kept[3].sum() == 50
