@@ -52,11 +52,12 @@ def middle_and_variance(X: Array) -> tuple[Array, float]:
     """Return the middle (n_features,) in the dtype of X, and the mean variance of the features."""
     mean = _column_sums(X) / len(X)
     variance = _column_sums(X, mean) / len(X)
-    # frexp: std = fraction · 2**exponent with fraction in [½, 1), and 2**0 for a constant column.
+    # frexp: std = fraction · 2**exponent with fraction in [½, 1).
     _, exponent = np.frexp(np.sqrt(variance))
-    grid = np.ldexp(1.0, exponent)
-    # Finer than the dtype resolves at the mean is no grid at all.
-    grid = np.maximum(grid, np.spacing(np.abs(mean).astype(X.dtype)).astype(np.float64))
+    # A constant column is its own middle: what the dtype resolves at the mean is grid enough, and
+    # finer is none at all.
+    finest = np.spacing(np.abs(mean).astype(X.dtype)).astype(np.float64)
+    grid = np.maximum(np.where(variance > 0, np.ldexp(1.0, exponent), 0), finest)
     return (np.rint(mean / grid) * grid).astype(X.dtype), float(variance.mean())
 
 

@@ -187,9 +187,10 @@ def test_data_around_the_origin_are_not_copied():
     assert not middle_and_variance(X)[0].any()
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, -1e30, 1e30])
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.5, -1e30, 1e30])
 def test_a_constant_column_is_centered_on_itself(dtype, value):
     X = cloud(3, 50, 2, dtype)
     X[:, 1] = value if dtype == "float64" else np.sign(value) * min(abs(value), 1e15)
+    assert abs(middle_and_variance(X)[0][1] - X[0, 1]) <= 4 * np.spacing(abs(X[0, 1]))
     result = kmeans(X, 3, kernel="numpy", random_state=0)
     np.testing.assert_allclose(result.centers[:, 1], X[:3, 1], rtol=np.finfo(dtype).eps)
