@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "simd_patience.h"
+
 namespace lab {
 
 constexpr long kOrderedRows = 2048;  // fewer are not worth a second look
@@ -73,7 +75,8 @@ Layout sample_layout(const Given<T>& given, const Row& row, long n, long d) {
 // Cells are halved n_bits times, each time the longer side of all: a k-d tree of fixed splits, so
 // that a row's cell follows from its values alone. Returns the rows in the order of their cells.
 template <typename T>
-std::vector<std::uint32_t> cell_order(const Given<T>& rows, long n, long d, const Layout& layout) {
+std::vector<std::uint32_t> cell_order(const Given<T>& rows, long n, long d, const Layout& layout,
+                                      Patience& patience) {
     const int n_bits = std::clamp(int(std::ceil(std::log2(double(n) / kBlock))) + 1, 1, 20);
     std::vector<double> side(d);
     std::vector<std::vector<int>> bits(d);  // of each feature: the bits of the cell that it gives
@@ -83,21 +86,30 @@ std::vector<std::uint32_t> cell_order(const Given<T>& rows, long n, long d, cons
         side[longest] /= 2;
         bits[longest].push_back(bit);
     }
-    std::vector<std::uint32_t> cell(n), first((1L << n_bits) + 1), order(n);
+    std::vector<std::vector<std::uint32_t>> given(d);  // the cell's bits for each part of a side
     for (long f = 0; f < d; ++f) {
         const int m = int(bits[f].size());
         if (m == 0 || !(layout.deviation[f] > 0)) continue;
-        const long last = (1L << m) - 1;
-        std::vector<std::uint32_t> given(last + 1);
-        for (long q = 0; q <= last; ++q) {
+        given[f].resize(1L << m);
+        for (long q = 0; q < 1L << m; ++q) {
             for (int b = 0; b < m; ++b)
-                given[q] |= std::uint32_t(q >> (m - 1 - b) & 1) << bits[f][b];
+                given[f][q] |= std::uint32_t(q >> (m - 1 - b) & 1) << bits[f][b];
         }
-        const double low = layout.mean[f] - 2 * layout.deviation[f];
-        const double scale = double(last + 1) / (4 * layout.deviation[f]);
-        for (long i = 0; i < n; ++i) {
-            const double at = (double(rows.at(i, f)) - low) * scale;
-            cell[i] |= given[at > 0 ? long(std::min(at, double(last))) : 0];  // NaN: cell 0
+    }
+    std::vector<std::uint32_t> cell(n), first((1L << n_bits) + 1), order(n);
+    // Some rows at a time: they stay in the cache from one feature to the next.
+    for (long i0 = 0; i0 < n; i0 += 16 * kBlock) {
+        const long end = std::min(i0 + 16 * kBlock, n);
+        if (patience.over()) throw Interrupted();
+        for (long f = 0; f < d; ++f) {
+            if (given[f].empty()) continue;
+            const double last = double(given[f].size() - 1);
+            const double low = layout.mean[f] - 2 * layout.deviation[f];
+            const double scale = (last + 1) / (4 * layout.deviation[f]);
+            for (long i = i0; i < end; ++i) {
+                const double at = (double(rows.at(i, f)) - low) * scale;
+                cell[i] |= given[f][at > 0 ? long(std::min(at, last)) : 0];  // NaN: cell 0
+            }
         }
     }
     for (long i = 0; i < n; ++i) ++first[cell[i] + 1];
@@ -109,13 +121,15 @@ std::vector<std::uint32_t> cell_order(const Given<T>& rows, long n, long d, cons
 // The order for a fit with k clusters; empty where the rows stay as they are: they lie well
 // already, or cells do not bring them much closer together.
 template <typename T>
-std::vector<std::uint32_t> choose_order(const Given<T>& rows, long n, long d, long k) {
+std::vector<std::uint32_t> choose_order(const Given<T>& rows, long n, long d, long k,
+                                        Patience& patience) {
     if (k < 4 || d > 64 || n < kOrderedRows || n > 0xffffffffL) return {};
     const Layout given = sample_layout(rows, [](long i) { return i; }, n, d);
     // Cells of n / 32 equal parts would leave this share, were the rows uniform.
     const double uniform = std::pow(double(n) / kBlock, -2.0 / double(d));
     if (!(given.within > 2 * std::min(uniform, kClose))) return {};
-    std::vector<std::uint32_t> order = cell_order(rows, n, d, given);
+    patience.begin(16.0 * kBlock * double(d));
+    std::vector<std::uint32_t> order = cell_order(rows, n, d, given, patience);
     const auto row = [&](long i) { return long(order[i]); };
     if (sample_layout(rows, row, n, d).within > kCloser * given.within) order.clear();
     return order;

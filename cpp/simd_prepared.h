@@ -48,7 +48,7 @@ public:
         work_.nearest.resize(n_tiles * block_.width);
         work_.reach.resize(n_tiles);
         const long n_families = cut(n_tiles);
-        if (has_balls()) work_.order = choose_order(given, n, d, k);
+        if (has_balls()) work_.order = choose_order(given, n, d, k, patience_);
         if (use == Use::fit) {
             work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
         }
@@ -176,6 +176,7 @@ private:
     void fill(Chunk& chunk, const Given<T>& given) {
         const long width = work_.width, d = work_.d;
         for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
+            if (t % (kKids * kKids) == 0 && patience_.over()) return;
             T* tile = work_.tiles.data() + t * width * d;
             double longest = 0;
             for (long l = 0; l < width; ++l) {

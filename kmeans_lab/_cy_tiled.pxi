@@ -4,6 +4,7 @@
 # through loops over the rows of a tile that have no branch and write to local arrays only, so that
 # gcc and clang vectorise them at -O3 without being allowed to reorder sums.
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, fmax, sqrt
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
@@ -24,9 +25,11 @@ cdef extern from *:
     #include <intrin.h>
     #define lab_add(at, value) _InterlockedExchangeAdd64(at, value)
     #define lab_store(at, value) _InterlockedExchange64(at, value)
+    #define lab_load(at) (*(volatile __int64 *) (at))
     #else
     #define lab_add(at, value) __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST)
     #define lab_store(at, value) __atomic_store_n(at, value, __ATOMIC_SEQ_CST)
+    #define lab_load(at) __atomic_load_n(at, __ATOMIC_RELAXED)
     #endif
     #if defined(__GNUC__) && defined(__x86_64__)
     #define lab_pause() __builtin_ia32_pause()
@@ -41,6 +44,7 @@ cdef extern from *:
     const char *kmeans_lab_build
     int64_t lab_add(int64_t *at, int64_t value) noexcept nogil
     void lab_store(int64_t *at, int64_t value) noexcept nogil
+    int64_t lab_load(int64_t *at) noexcept nogil
     void lab_pause() noexcept nogil
     int lab_level()
 
@@ -55,6 +59,8 @@ cdef enum:
     WIDTH = 64  # rows of a tile
     PANEL = 4  # centers at a time
     SPINS = 20000  # longer than the driver's own work between two passes
+
+cdef int64_t ENDED = 1 << 40  # as the next chunk: the pass at hand stops
 
 cdef double U64 = 2.0 ** -53
 
@@ -322,10 +328,14 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
             _run_filtered(w, chunk, sample)
         else:
             for t in range(chunk.first, chunk.last):
+                if lab_load(&w.next) >= ENDED:
+                    break
                 _assign_tile(
                     w, chunk, t, <const real *> w.packed, <const real *> w.squares,
                     <const real *> w.names, w.panels,
                 )
+        if lab_load(&w.next) >= ENDED:  # rows may be left without a cluster
+            return
         if w.keeps and chunk.stale:
             _sum_in_full(w, chunk, sample)
         for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):

@@ -149,6 +149,8 @@ cdef void _run_filtered(Shared *w, Chunk *chunk, const real *sample) noexcept no
     cdef Py_ssize_t t, n, panels
     cdef bint testing = True
     for t in range(chunk.first, chunk.last):
+        if lab_load(&w.next) >= ENDED:
+            return
         n = w.k
         if testing:
             n = _left_for(w, t, found, sample)

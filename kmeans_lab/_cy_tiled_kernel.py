@@ -16,12 +16,17 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import import_module
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
+
+#: Pairs of values in a pass that may last: from here on other threads compute it all, and the
+#: calling one waits, because Python handles Ctrl-C nowhere else.
+_LONG = 10**9
 
 _NAMES = ("baseline", "avx2", "avx512")
 
@@ -150,7 +155,11 @@ class TiledRows:
             self._renew()
         with self._lock:
             self.tiles.start(centers, labels)
-            self._run()
+            long = self.shape[0] * self.shape[1] * len(centers) >= _LONG
+            if long and threading.current_thread() is threading.main_thread():
+                self._run_beside()
+            else:
+                self._run()
             inertia: float = self.tiles.finish()
             if sums is not None:
                 self.tiles.add_sums(sums, counts)
@@ -169,6 +178,18 @@ class TiledRows:
         finally:
             while not self.tiles.wait():
                 sleep(0)  # a helper's processor is doing something else
+
+    def _run_beside(self) -> None:
+        """Leave the pass to other threads and stay awake."""
+        with ThreadPoolExecutor(self.n_threads, "kmeans_lab") as pool:
+            futures = [pool.submit(self.tiles.run) for _ in range(self.n_threads)]
+            try:
+                wait(futures)
+            except BaseException:
+                self.tiles.stop()
+                raise
+        for future in futures:
+            future.result()
 
     def _renew(self) -> None:
         """Start without helpers: a forked child has none of its parent's."""

@@ -3,28 +3,34 @@
 # of another one.
 
 
-cdef void _fill(Shared *w, const real[:, ::1] X) noexcept nogil:
-    cdef real *tiles = <real *> w.tiles
-    cdef Py_ssize_t c, t, p, f, i
-    cdef double square, longest
-    cdef Chunk *chunk
+cdef int _fill(Shared *w, const real[:, ::1] X) except -1:
+    cdef Py_ssize_t c
     for c in range(w.n_chunks):
-        chunk = w.chunks + c
-        for t in range(chunk.first, chunk.last):
-            longest = 0.0
-            for p in range(min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)):
-                square = 0.0
-                i = t * WIDTH + p
-                for f in range(w.d):
-                    tiles[(t * w.d + f) * WIDTH + p] = X[i, f]
-                    square += <double> X[i, f] * <double> X[i, f]
-                longest = fmax(longest, square)
-                chunk.squares += square
-            w.reach[t] = sqrt(longest)
-            if w.keeps:
-                _fit_ball(w, t, <const real *> w.tiles)
-        chunk.heavy = 64 * chunk.squares / chunk.n_rows
-    for i in range(w.n_tiles * WIDTH):
+        with nogil:
+            _fill_chunk(w, w.chunks + c, X)
+        PyErr_CheckSignals()  # Ctrl-C, where there are gigabytes to move
+    return 0
+
+
+cdef void _fill_chunk(Shared *w, Chunk *chunk, const real[:, ::1] X) noexcept nogil:
+    cdef real *tiles = <real *> w.tiles
+    cdef Py_ssize_t t, p, f, i
+    cdef double square, longest
+    for t in range(chunk.first, chunk.last):
+        longest = 0.0
+        for p in range(min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)):
+            square = 0.0
+            i = t * WIDTH + p
+            for f in range(w.d):
+                tiles[(t * w.d + f) * WIDTH + p] = X[i, f]
+                square += <double> X[i, f] * <double> X[i, f]
+            longest = fmax(longest, square)
+            chunk.squares += square
+        w.reach[t] = sqrt(longest)
+        if w.keeps:
+            _fit_ball(w, t, <const real *> w.tiles)
+    chunk.heavy = 64 * chunk.squares / chunk.n_rows
+    for i in range(chunk.first * WIDTH, chunk.last * WIDTH):
         (<real *> w.nearest)[i] = -1
 
 
@@ -173,13 +179,11 @@ cdef class Tiles:
         if self.wide:
             X64 = X
             self._cut(X64.shape[0], X64.shape[1], n_clusters)
-            with nogil:
-                _fill(&self.w, X64)
+            _fill(&self.w, X64)
         else:
             X32 = X
             self._cut(X32.shape[0], X32.shape[1], n_clusters)
-            with nogil:
-                _fill(&self.w, X32)
+            _fill(&self.w, X32)
         self._use(n_clusters)
 
     def __dealloc__(self):
@@ -278,6 +282,10 @@ cdef class Tiles:
                 _run(&self.w, <double *> NULL)
             else:
                 _run(&self.w, <float *> NULL)
+
+    def stop(self):
+        """Let the pass at hand end where it is; the next one begins anew."""
+        lab_store(&self.w.next, ENDED)
 
     def wait(self):
         """Wait a little for the chunks of others; say whether all are done."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,11 @@ import kmeans_lab._numba_tiled_loops as loops
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
+
+
+#: Pairs of values in a pass that may last: from here on other threads compute it all, and the
+#: calling one waits, because Python handles Ctrl-C nowhere else.
+_LONG = 10**9
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -119,6 +125,7 @@ class _Plan:
         self.apart = _aligned((n_clusters, lanes) if self.possible else (1, 1), dtype)
         self.near = np.zeros(n_tiles, np.int32)  # a center that was near last time
         self.owner = np.full(n_tiles, -1, np.int32)  # the cluster of all rows; −1: unknown
+        self.long = n_samples * n_clusters * n_features >= _LONG
         self.filtering = False
         self.rest = self.pause = 0
         self.total = np.empty((n_clusters, n_features)), np.empty(n_clusters, np.int64)
@@ -173,13 +180,9 @@ class TiledRows:
         self.reach = np.zeros(n_tiles)
         self.notes = np.zeros((-(-n_tiles // self.share), 4))
         self.nearest = np.full(n_samples, -1, np.int32)
-        loops.fill(X, self.tiles, self.reach, self.share, self.notes)
         self.middle = np.zeros((n_tiles if again else 1, padded), X.dtype)
         self.square = np.zeros(n_tiles if again else 1, X.dtype)
-        if again and n_features <= loops.MOST_FEATURES:
-            loops.fit_balls(
-                self.tiles, n_samples, self.middle, self.square, _scale(n_features, X.dtype)
-            )
+        self._fill(X)
         self._met = 1.0
         # A row this much longer than the others never leaves a sum by subtraction.
         self.notes[:, loops.HEAVY] = 64 / (self.share * width) * self.notes[:, loops.SQUARES]
@@ -188,6 +191,19 @@ class TiledRows:
         self._rescored = 0
         self._renew()
         self._use(n_clusters)
+
+    def _fill(self, X: Rows) -> None:
+        """Lay the rows out, a chunk per call where that lasts: Ctrl-C comes between two calls."""
+        share, width = self.share, self.tiles.shape[2]
+        together = max(1, len(self.notes)) if X.size < _LONG // 100 else 1
+        with_balls = self.again and X.shape[1] <= loops.MOST_FEATURES
+        for c in range(0, len(self.notes), together):
+            some = slice(c * share, (c + together) * share)
+            rows, tiles = X[some.start * width : some.stop * width], self.tiles[some]
+            loops.fill(rows, tiles, self.reach[some], share, self.notes[c : c + together])
+            if with_balls:
+                balls = self.middle[some], self.square[some]
+                loops.fit_balls(tiles, len(rows), *balls, _scale(X.shape[1], X.dtype))
 
     @property
     def rescored(self) -> int:
@@ -227,6 +243,9 @@ class TiledRows:
             return max(inertia, 0.0)
 
     def _run(self, plan: _Plan) -> None:
+        if plan.long and threading.current_thread() is threading.main_thread():
+            self._run_beside(plan)
+            return
         if self.n_threads == 1:
             plan.task()
             return
@@ -240,6 +259,18 @@ class TiledRows:
         finally:
             while not loops.wait_for_chunks(plan.control, len(self.notes)):
                 sleep(0)  # a helper's processor is doing something else
+
+    def _run_beside(self, plan: _Plan) -> None:
+        """Leave the pass to other threads and stay awake."""
+        with ThreadPoolExecutor(self.n_threads, "kmeans_lab") as pool:
+            futures = [pool.submit(plan.task) for _ in range(self.n_threads)]
+            try:
+                wait(futures)
+            except BaseException:
+                plan.control[loops.NEXT] = loops.ENDED
+                raise
+        for future in futures:
+            future.result()
 
     def _use(self, n_clusters: int) -> None:
         if hasattr(self, "_plan"):

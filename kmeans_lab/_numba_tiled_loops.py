@@ -44,7 +44,7 @@ MOST_FILTERED, MOST_FEATURES = 1024, 64  # up to which balls are tested
 APART = MOST_FILTERED + 8  # from a feature of all centers to the next: not always the same sets
 WORTHWHILE = 0.6  # of all pairs met: more, and balls are not worth it
 _TRIED = 4  # tiles of a chunk before its balls are judged
-ENDED = 2**40  # no pass will follow
+ENDED = 2**40  # as the next chunk: no pass will follow, and the one at hand stops
 SPINS = 20_000  # longer than the driver's own work between two passes
 
 # Columns of the arrays that describe a chunk and a pass.
@@ -448,6 +448,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
             inertia = note[SQUARES]
             met = 0.0
             for t in range(c * share, stop):
+                if control[NEXT] >= ENDED:
+                    break
                 tolerance = _tolerance(reach[t], scale[_LONGEST], scale[_STEPS], unit, tiny)
                 rows = nearest[t * width : (t + 1) * width]  # fewer in the last tile
                 n_left, n_panels = k, packed.shape[0]
@@ -527,6 +529,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                     t, own, real(tolerance), tiles, nearest, centers, note, tally,
                     sums[c], counts[c], summing,
                 )  # fmt: skip
+            if control[NEXT] >= ENDED:  # rows may be left without a cluster
+                break
             note[INERTIA], note[MET] = inertia, met
             if summing and tally[STALE] != 0:
                 sums[c] = 0.0

@@ -28,13 +28,22 @@ Array = NDArray[np.floating[Any]]
 
 MODES = ("serial", "threads", "processes")
 
+#: Pairs of values that one call of a kernel that takes rows as they are may look at: a tenth of a
+#: second of plain compiled loops. Python sees Ctrl-C between two calls.
+_PIECE = 200_000_000
+
 
 class WorkerDiedError(RuntimeError):
     """A worker process ended in the middle of a fit; the message says how."""
 
 
 class Chunks:
-    """The chunks of one worker: prepared rows beside the outputs that they fill."""
+    """The chunks of one worker: prepared rows beside the outputs that they fill.
+
+    A chunk is cut into pieces where a call would take long; they add to the same outputs.
+    """
+
+    stopped = False  # another thread has seen Ctrl-C: what is left does not matter
 
     def __init__(
         self,
@@ -57,18 +66,23 @@ class Chunks:
         self._update = kernel.update
         self._fused = getattr(kernel, "assign_update", None)
         self._partials = partials
+        self._mine = slice(share.start, share.stop)
         self._slots = []
         for c in share:
             first, last = bounds[c]
-            chunk = read_only(rows[first:last])
-            if prepare is not None:
-                chunk = prepare(chunk, *options)
-            outputs = labels[first:last], partials.sums[c], partials.counts[c]
-            self._slots.append((c, chunk, *outputs))
+            step = last - first
+            if prepare is None:
+                step = min(step, max(1, _PIECE // partials.sums[c].size))
+            for begin in range(first, last, step):
+                piece = slice(begin, min(begin + step, last))
+                chunk = read_only(rows[piece])
+                if prepare is not None:
+                    chunk = prepare(chunk, *options)
+                self._slots.append((c, chunk, labels[piece], partials.sums[c], partials.counts[c]))
 
     @property
     def prepared(self) -> list[Any]:
-        """What the kernel made of each chunk."""
+        """What the kernel made of each chunk, or of its pieces."""
         return [chunk for _, chunk, *_ in self._slots]
 
     def rescored(self) -> int:
@@ -86,23 +100,28 @@ class Chunks:
     def assign(self, centers: Array) -> None:
         """Overwrite the labels of these chunks."""
         for _, chunk, labels, _, _ in self._slots:
+            if self.stopped:
+                return
             self._assign(chunk, centers, labels)
 
     def assign_update(self, centers: Array) -> None:
         """Overwrite the labels of these chunks and add to their slots."""
         inertia, seconds = self._partials.inertia, self._partials.seconds
+        inertia[self._mine] = seconds[self._mine] = 0
         assign, update, fused = self._assign, self._update, self._fused
         for c, chunk, labels, sums, counts in self._slots:
+            if self.stopped:
+                return
             start = perf_counter()
             if fused is not None:
-                inertia[c] = fused(chunk, centers, labels, sums, counts)
-                seconds[c, 0] = perf_counter() - start
+                inertia[c] += fused(chunk, centers, labels, sums, counts)
+                seconds[c, 0] += perf_counter() - start
                 continue
-            inertia[c] = assign(chunk, centers, labels)
+            inertia[c] += assign(chunk, centers, labels)
             middle = perf_counter()
             update(chunk, labels, sums, counts)
-            seconds[c, 1] = perf_counter() - middle
-            seconds[c, 0] = middle - start
+            seconds[c, 1] += perf_counter() - middle
+            seconds[c, 0] += middle - start
 
 
 class Crew:
@@ -155,11 +174,12 @@ class Crew:
             )
             for share in self.shares()
         ]
+        self._prepared = [chunk for team in self._teams for chunk in team.prepared]
         if len(self.bounds) == 1:  # nothing to add up
             self._total = self.partials
-            (self.prepared,) = self._teams[0].prepared
             self._in_one_call = self._teams[0].in_one_call()
-        self._prepared = [chunk for team in self._teams for chunk in team.prepared]
+        if len(self._prepared) == 1:
+            (self.prepared,) = self._prepared
         self.counted = all(hasattr(chunk, "changed") for chunk in self._prepared)
 
     def weigh(self, weighting: Weighting) -> None:
@@ -274,8 +294,12 @@ class ThreadCrew(Crew):
         futures = [self._pool.submit(task, centers) for task in others]
         try:
             mine(centers)
-        finally:
-            wait(futures)  # they write into this fit's buffers, even when this thread failed
+            wait(futures)
+        except BaseException:  # Ctrl-C comes to this thread alone
+            for team in self._teams:
+                team.stopped = True
+            wait(futures)  # they write into this fit's buffers
+            raise
         for future in futures:
             future.result()
 

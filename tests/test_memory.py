@@ -41,6 +41,8 @@ def memory_of_a_fit(*arguments: object) -> int:
 @pytest.mark.parametrize("name", [name for name in KERNELS if name != "numpy-broadcast"])
 def test_a_fit_takes_at_most_200_mib_beyond_x(name: str, pytestconfig: pytest.Config) -> None:
     require_ready(name, pytestconfig.getoption("--require-kernels"))
+    if KERNELS[name].compiles_on_first_call:  # which takes memory, once on each machine
+        memory_of_a_fit(name, 100, 2, "random")
     assert memory_of_a_fit(name, 1_000_000, 2, "random") <= 200 * MIB
 
 

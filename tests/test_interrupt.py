@@ -1,0 +1,120 @@
+"""Ctrl-C ends a fit within a second, however long a single pass takes; the next fit is right."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kmeans_lab.registry import KERNELS, find_spec
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+
+# One pass over these rows takes seconds with every kernel.
+SCRIPT = """
+import os, signal, sys, threading, time
+import numpy as np
+from kmeans_lab import kmeans
+
+def interrupt():
+    time.sleep(DELAY)
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    kernel, mode, n_threads, init, DELAY = sys.argv[1:]
+    DELAY, n_threads, sent = float(DELAY), int(n_threads), []
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120_000, 64))
+    options = {"kernel": kernel, "mode": mode, "n_threads": n_threads, "max_iter": 2}
+    small = {"n_clusters": 3, "init": X[:3]} | options
+    expected = kmeans(X[:300], **small).centers.tobytes()  # and what compiles is compiled
+    start = X[:20_000] if init == "rows" else init
+    threads = threading.active_count()
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        kmeans(X, 20_000, init=start, random_state=0, **options)
+    except KeyboardInterrupt:
+        waited = time.perf_counter() - sent[0]
+        assert waited < 1, waited
+        assert threading.active_count() <= threads + 1, threading.enumerate()
+        assert kmeans(X[:300], **small).centers.tobytes() == expected
+        print("stopped", round(waited, 3))
+"""
+
+OWN = [name for name in KERNELS if find_spec(name).threading == "own"]
+# Not numpy-broadcast: these rows do not fit, and where they do, a single call of NumPy's lasts.
+INTERRUPTIBLE = [name for name in KERNELS if name != "numpy-broadcast"]
+
+# What a pass has begun when it is stopped does no harm to the next one over the same rows.
+PREPARED = """
+import os, signal, sys, threading, time
+import numpy as np
+from kmeans_lab import load_kernel
+X = np.random.default_rng(0).normal(size=(60_000, 64))
+kernel, sent = load_kernel(sys.argv[1]), []
+rows, labels = kernel.prepare(X, 20_000, int(sys.argv[2])), np.full(60_000, -1, np.int32)
+def run(centers):
+    sums, counts = np.zeros(centers.shape), np.zeros(len(centers), int)
+    kernel.assign_update(rows, centers, labels, sums, counts)
+    return sums, counts
+def interrupt():
+    time.sleep(0.2)
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+run(X[20_000:40_000])  # a fit goes on: sums are kept, balls are tried
+threading.Thread(target=interrupt).start()
+try:
+    run(X[:20_000])  # seconds
+except KeyboardInterrupt:
+    waited = time.perf_counter() - sent[0]
+    assert waited < 1, waited
+    found = run(X[:20_000]), labels.copy()
+    rows, labels = kernel.prepare(X, 20_000, 1), np.full(60_000, -1, np.int32)
+    (sums, counts), expected = run(X[:20_000]), labels
+    assert (found[1] == expected).all() and (found[0][1] == counts).all()
+    np.testing.assert_allclose(found[0][0], sums, atol=1e-9)
+    del rows
+    print("stopped", round(waited, 3))
+"""
+
+
+def interrupted(path, script, *arguments):
+    """Run a script; it says when it was stopped."""
+    path.write_text(script)
+    command = [sys.executable, path, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout[:8]) == (0, "stopped "), run.stderr
+
+
+@pytest.mark.kernels(*INTERRUPTIBLE)
+def test_a_pass_of_seconds(tmp_path, kernel_name):
+    interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "serial", 1, "rows", 0.7)
+
+
+@pytest.mark.kernels(*OWN)
+def test_a_pass_of_seconds_in_threads_of_the_kernel(tmp_path, kernel_name):
+    interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "serial", 2, "rows", 0.7)
+
+
+@pytest.mark.kernels("numpy", "numba", "cython", "cpp")
+def test_a_pass_of_seconds_in_threads_of_the_driver(tmp_path, kernel_name):
+    interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "threads", 2, "rows", 0.7)
+
+
+@pytest.mark.kernels("cpp")
+@pytest.mark.parametrize("delay", [0.3, 4])  # while workers start, and while they compute
+def test_a_pass_of_seconds_in_processes(tmp_path, kernel_name, delay):
+    interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "processes", 2, "rows", delay)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.kernels(*OWN)
+def test_rows_that_were_prepared_may_be_used_again(tmp_path, kernel_name, n_threads):
+    interrupted(tmp_path / "script.py", PREPARED, kernel_name, n_threads)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "d2"])
+@pytest.mark.kernels("cpp", "cpp-simd")
+def test_a_start_that_takes_minutes(tmp_path, kernel_name, init):
+    interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "serial", 1, init, 1.5)
