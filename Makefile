@@ -50,6 +50,11 @@ $(PEERS)/.ready: $(BUILT_FROM)
 peers: $(PEERS)/.ready  ## beside other libraries; make peers ARGS='--threads 1,2 --preset image'
 	$(PEERS)/bin/python -m bench.peers $(ARGS)
 
+sanitize: $(READY)  ## the native code under ASan + UBSan, TSan and Valgrind: gcc, ten minutes
+	sh tests/sanitize.sh $(BIN)/python address $(ARGS)
+	sh tests/sanitize.sh $(BIN)/python thread $(ARGS)
+	sh tests/sanitize.sh $(BIN)/python valgrind $(ARGS)
+
 wheel: $(READY)  ## sdist, wheel from the sdist, and a fit outside the checkout
 	sh tests/check_wheel.sh $(BIN)/python
 

@@ -28,7 +28,14 @@ threads = ["-pthread"] if unix else []
 # gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
 quiet = ["-Wno-psabi"] if unix else []
 built = {}  # seconds that each source took, translation to C included
-flags = [("KMEANS_LAB_FLAGS", '"' + " ".join(optimise) + '"')]
+# The plain kernels round as Python does: on processors that can fuse a product with an addition,
+# compilers would.
+plain = [*optimise, "-ffp-contract=off"] if unix else optimise
+
+
+def told(options):
+    """Return the macro by which a module knows how it was compiled."""
+    return ("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')
 
 
 def tiled(name, *options):
@@ -38,7 +45,7 @@ def tiled(name, *options):
         f"kmeans_lab._cy_tiled_{name}",
         [f"kmeans_lab/_cy_tiled_{name}.pyx"],
         depends=glob("kmeans_lab/_cy_tiled*.pxi"),
-        define_macros=[("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')],
+        define_macros=[told(options)],
         extra_compile_args=options,
         # A compiler that does not take these flags leaves the kernel with the other modules.
         optional=name != "baseline",
@@ -52,8 +59,8 @@ class Build(build_ext):
         """Build all modules, and leave beside them what they took."""
         super().run()
         package = Path("kmeans_lab" if self.inplace else f"{self.build_lib}/kmeans_lab")
-        told = {source: round(seconds, 1) for source, seconds in sorted(built.items())}
-        (package / "_built.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        seconds = {source: round(taken, 1) for source, taken in sorted(built.items())}
+        (package / "_built.json").write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
 
     def build_extension(self, extension):
         """Build one module, from the C that Cython writes anew where that is its source."""
@@ -90,23 +97,23 @@ setup(
             "kmeans_lab._cpp_kernel",
             ["cpp/kmeans.cpp"],
             cxx_std=17,
-            define_macros=[*flags],
-            extra_compile_args=[*optimise],
+            define_macros=[told(plain)],
+            extra_compile_args=[*plain],
         ),
         Pybind11Extension(
             "kmeans_lab._simd_kernel",
             ["cpp/simd.cpp"],
             depends=glob("cpp/*.h"),
             cxx_std=17,
-            define_macros=[*flags],
+            define_macros=[told(optimise)],
             extra_compile_args=[*optimise, *threads, *quiet],
             extra_link_args=threads,
         ),
         Extension(
             "kmeans_lab._cy_kernel",
             ["kmeans_lab/_cy_kernel.pyx"],
-            define_macros=[*flags],
-            extra_compile_args=[*optimise],
+            define_macros=[told(plain)],
+            extra_compile_args=[*plain],
         ),
         *tiled_levels,
     ],

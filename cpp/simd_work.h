@@ -133,6 +133,21 @@ struct Chunk {
     std::vector<std::int64_t> counts;  // (n_clusters,)
 };
 
+// The value as it is, out of the compiler's sight: a product that went through here is not fused with
+// an addition, in whatever routine for whatever processor this is inlined.
+inline double rounded(double value) {
+#if defined(__GNUC__) && defined(__x86_64__)
+    __asm__("" : "+x"(value));
+    return value;
+#elif defined(__GNUC__) && defined(__aarch64__)
+    __asm__("" : "+w"(value));
+    return value;
+#else
+    volatile double stored = value;
+    return stored;
+#endif
+}
+
 template <typename T>
 struct Work {
     long n = 0, d = 0, width = 0;
@@ -174,7 +189,7 @@ struct Work {
             double distance = 0;
             for (long f = 0; f < d; ++f) {
                 const double diff = double(x[f * width]) - double(centers.given[j * d + f]);
-                distance += diff * diff;
+                distance += rounded(diff * diff);
             }
             if (distance < best) {
                 best = distance;

@@ -42,15 +42,17 @@ def _load(name: str) -> Any:
         return None
 
 
-def _best(modules: dict[str, Any]) -> str:
-    level = modules["baseline"].LEVEL
-    return [name for name in _NAMES[: level + 1] if modules[name] is not None][-1]
+def _load_all() -> dict[str, Any]:
+    """Import what the processor runs: importing a module runs code made for its instruction set."""
+    baseline = _load("baseline")
+    if baseline is None:
+        raise ModuleNotFoundError("the tiled kernel was not compiled", name=__name__)
+    modules = {"baseline": baseline} | {n: _load(n) for n in _NAMES[1 : baseline.LEVEL + 1]}
+    return {name: module for name, module in modules.items() if module is not None}
 
 
-_MODULES = {name: _load(name) for name in _NAMES}
-if _MODULES["baseline"] is None:
-    raise ModuleNotFoundError("the tiled kernel was not compiled", name=__name__)
-_BEST = _best(_MODULES)
+_MODULES = _load_all()
+_BEST = list(_MODULES)[-1]
 
 #: Compiler and flags of the best instruction set.
 BUILD: str = _MODULES[_BEST].BUILD
@@ -65,7 +67,7 @@ def isa() -> str:
         raise ValueError(
             f"KMEANS_LAB_ISA={forced} is not known; choose one of baseline, avx2, avx512"
         )
-    if _NAMES.index(forced) > _NAMES.index(_BEST) or _MODULES[forced] is None:
+    if forced not in _MODULES:
         raise ValueError(
             f"KMEANS_LAB_ISA={forced} is not supported here; the most that this machine and build "
             f"run is {_BEST}: unset the variable or name that"
