@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
 
-.PHONY: bench report smoke test lint wheel peers clean
+.PHONY: bench report smoke test lint peers sanitize fuzz wheel clean
 .DEFAULT_GOAL := bench
 
 $(READY): $(BUILT_FROM)
@@ -50,7 +50,12 @@ $(PEERS)/.ready: $(BUILT_FROM)
 peers: $(PEERS)/.ready  ## beside other libraries; make peers ARGS='--threads 1,2 --preset image'
 	$(PEERS)/bin/python -m bench.peers $(ARGS)
 
-sanitize: $(READY)  ## the native code under ASan + UBSan, TSan and Valgrind: gcc, ten minutes
+fuzz: $(READY)  ## new draws for the properties, and damaged files for the readers: 15 minutes
+	$(BIN)/pip install --quiet 'kmeans-lab[fuzz]'
+	$(BIN)/python -m pytest -q tests/test_properties.py --hypothesis-profile=fuzz
+	$(BIN)/python tests/readers.py -max_total_time=300 -timeout=20 -max_len=4000
+
+sanitize: $(READY)  ## the native code under ASan + UBSan, TSan and Valgrind: 20 minutes
 	sh tests/sanitize.sh $(BIN)/python address $(ARGS)
 	sh tests/sanitize.sh $(BIN)/python thread $(ARGS)
 	sh tests/sanitize.sh $(BIN)/python valgrind $(ARGS)

@@ -195,10 +195,12 @@ def _read_image(path: Path) -> NDArray[np.float64]:
                 pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
     except Image.DecompressionBombError as error:
         raise Refused(f"{path} is too large an image ({error}); scale it down") from None
-    except (OSError, SyntaxError, EOFError):
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         raise Refused(
             f"{path} is damaged or not an image that Pillow can read; check or convert it"
-        ) from None
+        ) from error
     return pixels.reshape(-1, 3)
 
 

@@ -109,7 +109,7 @@ def test_refusals_come_before_anything_runs(capsys, options, sentence):
         ("{", "is not JSON"),
         ("[1]", "is not a run of kmeans-lab"),
         ('{"format": "other"}', "is not a run of kmeans-lab"),
-        ('{"format": "kmeans-lab bench", "version": 1}', "old.json has no 'machine'; the file is"),
+        ('{"format": "kmeans-lab bench", "version": 1}', "old.json: 'machine' is a required"),
         ('{"format": "kmeans-lab bench", "version": 2}', "has version 2 of the format and this"),
     ],
 )
@@ -123,10 +123,16 @@ def test_files_that_are_no_run_are_refused_by_what_they_are(capsys, tmp_path, te
 def test_a_run_without_a_part_that_it_needs_is_refused_by_that_part(written, tmp_path):
     whole = json.loads(written.read_text())
     for spoil, sentence in (
-        (lambda it: it["runs"].clear(), "bad.json, runs is empty"),
-        (lambda it: it["runs"][0].pop("floor"), "bad.json, runs has no 'floor'"),
-        (lambda it: it["runs"][0]["contestants"][1].pop("ratio"), "contestants has no 'ratio'"),
-        (lambda it: it.update(machine=3), "bad.json, machine is no object"),
+        (lambda it: it["runs"].clear(), "bad.json, runs: .* should be non-empty"),
+        (lambda it: it["runs"][0].pop("floor"), "bad.json, runs, 0: 'floor' is a required"),
+        (
+            lambda it: it["runs"][0]["contestants"][1].pop("ratio"),
+            "contestants, 1: 'ratio' is a required",
+        ),
+        (lambda it: it["runs"][0].update(baseline="?"), r"bad.json, runs: '\?' and others are not"),
+        (lambda it: it["runs"][0]["contestants"][0]["rounds"].pop(), "have different lengths"),
+        (lambda it: it["runs"][0]["contestants"][0].update(n_iter=None), "without iterations"),
+        (lambda it: it.update(machine=3), "bad.json, machine: 3 is not of type 'object'"),
     ):
         data = json.loads(json.dumps(whole))
         spoil(data)

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from kmeans_lab.datafiles import Refused
+from kmeans_lab.datafiles import MissingExtra, Refused
 from kmeans_lab.measure.facts import digest_of
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.scaling import Growth, Scaling
@@ -111,9 +111,13 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
         SCALING: ("a scaling", "scaling --json"),
     }[form]
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except RecursionError:
+        raise Refused(f"{path} is nested too deeply; give a file that {wrote} wrote") from None
+    except ValueError as error:  # not UTF-8, not JSON, a number of thousands of digits
         raise Refused(f"{path} is not JSON ({error}); give a file that {wrote} wrote") from None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read ({error.strerror}); check the path") from None
     if not isinstance(data, dict) or data.get("format") != form:
         raise Refused(f"{path} is not {what} of kmeans-lab; give a file that {wrote} wrote")
     if data.get("version") != VERSION:
@@ -121,39 +125,48 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
             f"{path} has version {data.get('version')!r} of the format and this kmeans-lab reads "
             f"version {VERSION}; read it with the release that wrote it"
         )
-    schema = _schema("bench" if form == FORMAT else "scaling")
-    if lacks := _lacks(data, schema, schema["$defs"], path.name):
-        raise Refused(f"{lacks}; the file is damaged: make it anew with {wrote}")
+    if fault := _fault(path, data, "bench" if form == FORMAT else "scaling"):
+        raise Refused(f"{path.name}{fault}; the file is damaged: make it anew with {wrote}")
     return data
 
 
-def _schema(name: str) -> dict[str, Any]:
-    found = (Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(found)
-    return schema
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
 
 
-def _lacks(data: Any, schema: dict[str, Any], defs: dict[str, Any], where: str) -> str:
-    """Say which part that the schema requires is not there, or nothing; no number is looked at."""
-    if "$ref" in schema:
-        schema = defs[schema["$ref"].rpartition("/")[2]]
-    if isinstance(data, dict):
-        for name in schema.get("required", ()):
-            if name not in data:
-                return f"{where} has no {name!r}"
-        parts = [
-            _lacks(data[name], part, defs, f"{where}, {name}")
-            for name, part in schema.get("properties", {}).items()
-            if name in data
-        ]
-    elif isinstance(data, list):
-        if len(data) < schema.get("minItems", 0):
-            return f"{where} is empty"
-        parts = [_lacks(it, schema.get("items", {}), defs, where) for it in data]
-    else:
-        wanted = schema.get("type")
-        return f"{where} is no {wanted}" if wanted in ("object", "array") else ""
-    return next(filter(None, parts), "")
+def _fault(path: Path, data: dict[str, Any], schema: str) -> str:
+    """Say where the data break a schema, and how; nothing where they do not."""
+    try:
+        from jsonschema import Draft202012Validator, exceptions
+    except ModuleNotFoundError:
+        raise MissingExtra(f"reading {path} needs", "jsonschema") from None
+    text = (Path(__file__).parent / f"{schema}.json").read_text(encoding="utf-8")
+    error = exceptions.best_match(Draft202012Validator(json.loads(text)).iter_errors(data))
+    if error is None:
+        runs, growth = data.get("runs", ()), data.get("growth", ())
+        return next(filter(None, [*map(_disagreement, runs), *map(_uneven, growth)]), "")
+    where = "".join(f", {part}" for part in error.absolute_path)
+    shown = error.message if len(error.message) <= 200 else f"{error.message[:200]}…"
+    return f"{where}: {shown}"
+
+
+def _disagreement(run: dict[str, Any]) -> str:
+    """Say which parts of a run that each keep the schema do not belong together, or nothing."""
+    names = [it["name"] for it in run["contestants"]]
+    if names.count(run["baseline"]) != 1 or len({*names}) < len(names):
+        return f", runs: {run['baseline']!r} and others are not there once each"
+    for it in run["contestants"]:
+        samples = {len(it["seconds"]), len(it["rounds"]), *map(len, it["phases"].values())}
+        if len(samples) > 1:
+            return f", runs, {it['name']}: seconds, rounds and phases have different lengths"
+        if it["state"] == "valid" and it["n_iter"] is None:
+            return f", runs, {it['name']}: valid, and without iterations"
+    return ""
+
+
+def _uneven(growth: dict[str, Any]) -> str:
+    different = len(growth["sizes"]) != len(growth["seconds"])
+    return f", growth, {growth['kernel']}: not as many seconds as sizes" if different else ""
 
 
 def hold_to_machine(
