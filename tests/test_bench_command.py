@@ -127,9 +127,9 @@ def test_a_run_without_a_part_that_it_needs_is_refused_by_that_part(written, tmp
         (lambda it: it["runs"][0].pop("floor"), "bad.json, runs, 0: 'floor' is a required"),
         (
             lambda it: it["runs"][0]["contestants"][1].pop("ratio"),
-            "contestants, 1: 'ratio' is a required",
+            "contestants, 1: 'ratio' is",
         ),
-        (lambda it: it["runs"][0].update(baseline="?"), r"bad.json, runs: '\?' and others are not"),
+        (lambda it: it["runs"][0].update(baseline="?"), r"bad.json, runs: '\?'"),
         (lambda it: it["runs"][0]["contestants"][0]["rounds"].pop(), "have different lengths"),
         (lambda it: it["runs"][0]["contestants"][0].update(n_iter=None), "without iterations"),
         (lambda it: it.update(machine=3), "bad.json, machine: 3 is not of type 'object'"),
