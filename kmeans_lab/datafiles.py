@@ -187,20 +187,22 @@ def _read_image(path: Path) -> NDArray[np.float64]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on metadata, size and transparency
             with Image.open(path) as image:
-                if image.mode[0] in "IF":  # Pillow would clip these to 0 … 255
-                    raise Refused(
-                        f"{path} has more than 8 bits per channel (mode {image.mode}) and must "
-                        "have 8; convert it, or save its pixels with numpy.save"
-                    )
-                pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
+                mode = image.mode
+                if mode[0] not in "IF":  # Pillow would clip these to 0 … 255
+                    pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
     except Image.DecompressionBombError as error:
         raise Refused(f"{path} is too large an image ({error}); scale it down") from None
-    except (Refused, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         raise Refused(
             f"{path} is damaged or not an image that Pillow can read; check or convert it"
         ) from error
+    if mode[0] in "IF":
+        raise Refused(
+            f"{path} has more than 8 bits per channel (mode {mode}) and must have 8; convert it, "
+            "or save its pixels with numpy.save"
+        )
     return pixels.reshape(-1, 3)
 
 
