@@ -1,0 +1,39 @@
+"""The stubs of the compiled modules say what those modules hold: mypy's own comparison."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMPILED = sorted(path.stem for path in (ROOT / "kmeans_lab").glob("_*.pyi"))
+
+# What the binding tools add, and no reader of a stub asks for: pybind11 has a metaclass of its own,
+# and a constructor that takes anything in order to refuse it.
+ADDED = r"""
+kmeans_lab\._simd_kernel\.Tiles
+kmeans_lab\._simd_kernel\.Tiles\.__init__
+kmeans_lab\._cy.*\.__test__
+kmeans_lab\._cy.*\.__pyx.*
+kmeans_lab\._cy.*\.__reduce_cython__
+kmeans_lab\._cy.*\.__setstate_cython__
+"""
+
+
+def test_every_compiled_module_has_a_stub():
+    built = {path.name.partition(".")[0] for path in (ROOT / "kmeans_lab").glob("_*.so")}
+    assert COMPILED
+    assert built <= {*COMPILED}
+
+
+def test_the_stubs_are_true(tmp_path):
+    pytest.importorskip("mypy")
+    allowed = tmp_path / "allowed"
+    allowed.write_text(ADDED)
+    modules = [f"kmeans_lab.{name}" for name in COMPILED]
+    options = ["--mypy-config-file", "pyproject.toml", "--allowlist", str(allowed)]
+    command = [sys.executable, "-m", "mypy.stubtest", *modules, *options, "--concise"]
+    command.append("--ignore-unused-allowlist")
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stdout + run.stderr
