@@ -1,5 +1,8 @@
 """The extension modules; everything else about the package is in pyproject.toml.
 
+Without a compiler nothing is built, and the error says what to install: there is no half of a
+kernel laboratory.
+
 Portable by default: no ``-march=native``, no ``-ffast-math``. For research builds,
 ``KMEANS_LAB_MARCH=native pip install -e .`` adds ``-march=native``; the flags are compiled
 into each module, so that every table can show them. No extension needs NumPy's headers.
@@ -8,7 +11,9 @@ into each module, so that every table can show them. No extension needs NumPy's 
 import json
 import os
 import platform
+import shutil
 import sys
+import sysconfig
 from glob import glob
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +22,7 @@ from Cython.Build import cythonize
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
+from setuptools.errors import CompileError, PlatformError
 
 march = os.environ.get("KMEANS_LAB_MARCH", "")
 optimise = ["/O2"] if sys.platform == "win32" else ["-O3"]
@@ -61,6 +66,26 @@ class Build(build_ext):
         package = Path("kmeans_lab" if self.inplace else f"{self.build_lib}/kmeans_lab")
         seconds = {source: round(taken, 1) for source, taken in sorted(built.items())}
         (package / "_built.json").write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
+
+    def build_extensions(self):
+        """Refuse in one sentence what would fail in a hundred lines."""
+        tools = [getattr(self.compiler, name, None) for name in ("compiler", "compiler_cxx")]
+        for tool in filter(None, tools):  # Microsoft's has no such names, and a sentence of its own
+            if shutil.which(tool[0]) is None:
+                raise PlatformError(
+                    f"kmeans-lab compiles C and C++ and there is no {tool[0]!r} here; install a "
+                    "compiler (Debian: apt install g++, Fedora: dnf install gcc-c++, macOS: "
+                    "xcode-select --install), or take a wheel: pip install --only-binary "
+                    "kmeans-lab kmeans-lab"
+                )
+        headers = Path(sysconfig.get_path("include"), "Python.h")
+        if unix and not headers.exists():
+            raise PlatformError(
+                f"kmeans-lab compiles against Python's headers and there is no {headers}; install "
+                "them (Debian: apt install python3-dev, Fedora: dnf install python3-devel), or "
+                "take a wheel: pip install --only-binary kmeans-lab kmeans-lab"
+            )
+        super().build_extensions()
 
     def build_extension(self, extension):
         """Build one module, from the C that Cython writes anew where that is its source."""

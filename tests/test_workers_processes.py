@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -93,6 +94,35 @@ def test_a_killed_worker_ends_the_fit_at_once_and_the_next_fit_works(left_behind
     assert time.perf_counter() - start < 10
     assert all(is_gone(name) for name in left_behind)
     assert_same_fit(fit(), fit(mode="serial", n_threads=None))
+
+
+def shared_blocks():
+    folder = Path("/dev/shm")
+    return {*folder.iterdir()} if folder.is_dir() else set()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])
+def test_a_worker_killed_at_any_moment(seconds):
+    """While it starts, imports, prepares or computes: one error, and nothing is left."""
+    before = shared_blocks()
+
+    def kill():
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.001)
+        time.sleep(seconds)
+        os.kill(children[-1].pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    start = time.perf_counter()
+    with pytest.raises(RuntimeError, match=r"worker process [12] of 2 was killed by signal 9"):
+        fit(stop="max-iter", max_iter=10**9)
+    thread.join()
+    assert time.perf_counter() - start < 10
+    assert multiprocessing.active_children() == []
+    assert shared_blocks() <= before
+    assert fit(max_iter=2).n_iter == 2
 
 
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt, SystemExit])
