@@ -16,15 +16,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="Microsoft's compiler
 
 def build(tmp_path, code, **environment):
     """Try to build all modules into a folder of the test; return the run and what was built."""
-    options = [
-        "-q",
-        "build_ext",
-        "--build-lib",
-        tmp_path / "lib",
-        "--build-temp",
-        tmp_path / "temp",
-    ]
-    command = [sys.executable, "-c", code, *map(str, options)]
+    folders = ["--build-lib", tmp_path / "lib", "--build-temp", tmp_path / "temp"]
+    command = [sys.executable, "-c", code, "-q", "build_ext", *map(str, folders)]
     run = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment, timeout=60
     )
