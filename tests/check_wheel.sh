@@ -17,6 +17,7 @@ cd "$folder"
 cp "$checkout/tests/installed.py" .
 env PATH="$folder/venv/bin" "$folder/venv/bin/python" installed.py
 
-"$folder/venv/bin/kmeans-lab" bench --preset smoke --rounds 2 --json > run.json
+# 1: a busy machine makes the run void, which is none of the wheel's doing.
+"$folder/venv/bin/kmeans-lab" bench --preset smoke --rounds 2 --json > run.json || [ $? -eq 1 ]
 grep -q '"format": "kmeans-lab bench"' run.json
 grep -q '"build": [0-9]' run.json  # the wheel knows what building it took
