@@ -1,24 +1,25 @@
 """Does a fit let other Python threads run? ``python -m bench.gil``.
 
-A thread that only counts is timed alone and beside a fit, in turns; what it keeps of its speed is
-given as the median of the turns with its interval. Beside it, what the fit loses: between two
-passes the driver needs the interpreter's lock back, and a thread that does nothing but compute in
-Python hands it over every five milliseconds only (``sys.setswitchinterval``).
+A thread that only counts is timed beside a fit in the same process, and beside the same fit in
+another process, in turns. The second tells what the machine has to give when two things compute;
+what the first keeps of that is what the interpreter's lock leaves, as the median of the turns with
+their range. Beside it, how much longer the fit takes for sharing the lock: between two passes the
+driver needs it back, and a thread that does nothing but compute in Python hands it over every five
+milliseconds only (``sys.setswitchinterval``).
 """
 
 import argparse
+import multiprocessing
 import sys
 import threading
 from statistics import median
 from time import perf_counter
 
-import numpy as np
-
 from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, find_spec, state_of
 
-TURNS = 9
+TURNS = 7
 
 
 class Counter(threading.Thread):
@@ -37,60 +38,83 @@ class Counter(threading.Thread):
 
 
 def counted(task):
-    """Run a task beside a counter; return the counter's rate and the task's seconds."""
+    """Run a task beside a counter; return the counter's rate and the task's own seconds."""
     counter = Counter()
     counter.start()
-    start = perf_counter()
-    task()
-    seconds = perf_counter() - start
+    seconds = task()
     counter.stopped = True
     counter.join()
     return counter.rate, seconds
 
 
-def measure(name, workload, seconds):
-    """Return what the counter keeps, and how many times longer the fit takes, for each turn."""
-    settings = workload.settings() | {"stop": "max-iter", "tol": None, "kernel": name}
+class Fits:
+    """Fits of so many iterations with one kernel."""
 
-    def fits(n_iter):
-        options = settings | {"max_iter": n_iter}
-        return lambda: kmeans(workload.X, len(workload.centers), **options)
+    def __init__(self, name, preset, seconds):
+        workload = PRESETS[preset].load()
+        self.X, self.n_clusters = workload.X, len(workload.centers)
+        self.options = workload.settings() | {"stop": "max-iter", "tol": None, "kernel": name}
+        self.n_iter = 2
+        self()
+        self.n_iter = max(2, round(2 * seconds / self()))
 
-    fits(2)()
-    start = perf_counter()
-    fits(4)()
-    n_iter = max(4, round(4 * seconds / (perf_counter() - start)))
-    idle = threading.Event()
-    kept, longer = [], []
-    for _ in range(TURNS):
-        alone, _ = counted(lambda: idle.wait(seconds))
+    def __call__(self):
+        """Return the seconds that a fit takes."""
         start = perf_counter()
-        fits(n_iter)()
-        undisturbed = perf_counter() - start
-        beside, disturbed = counted(fits(n_iter))
-        kept.append(beside / alone)
-        longer.append(disturbed / undisturbed)
-    return kept, longer
+        kmeans(self.X, self.n_clusters, **self.options | {"max_iter": self.n_iter})
+        return perf_counter() - start
+
+
+def serve(pipe, *arguments):
+    """Fit in another process whenever it is asked to."""
+    fits = Fits(*arguments)
+    pipe.send(fits.n_iter)
+    while pipe.recv():
+        pipe.send(fits())
+
+
+def measure(*arguments):
+    """Return what the counter keeps, and how many times longer the fit takes, for each turn."""
+    here, there = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=serve, args=(there, *arguments), daemon=True)
+    process.start()
+    there.close()
+    fits = Fits(*arguments)
+    fits.n_iter = here.recv()
+
+    def elsewhere():
+        here.send(True)
+        return here.recv()
+
+    kept, longer = [], []
+    for turn in range(TURNS):
+        tasks = (fits, elsewhere) if turn % 2 else (elsewhere, fits)
+        found = {task: counted(task) for task in tasks}
+        kept.append(found[fits][0] / found[elsewhere][0])
+        longer.append(found[fits][1] / found[elsewhere][1])
+    here.send(False)
+    process.join()
+    return sorted(kept), sorted(longer)
 
 
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="wide-64-256")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of a fit, about")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a fit, about")
     arguments = parser.parse_args()
-    workload = PRESETS[arguments.preset].load()
     print(f"{arguments.preset}, one thread, switch interval {sys.getswitchinterval() * 1e3:g} ms")
-    print(f"{'kernel':<16} counter keeps (low … high)   fit takes")
+    print(f"{'kernel':<14}{'counter keeps':>24}{'fit takes':>28}")
     for name in KERNELS:
         if state_of(name)[0] != "ready" or name == "numpy-broadcast":
             continue
         if find_spec(name).threading == "gil":
             continue  # it holds the lock by design
-        kept, longer = (np.sort(values) for values in measure(name, workload, arguments.seconds))
+        kept, longer = measure(name, arguments.preset, arguments.seconds)
         print(
-            f"{name:<16} {median(kept):7.0%} ({kept[1]:.0%} … {kept[-2]:.0%})"
-            f"{'':6} {median(longer):6.2f} ×",
+            f"{name:<14}{median(kept):10.0%} ({kept[0]:.0%} … {kept[-1]:.0%})"
+            f"{median(longer):14.2f} × ({longer[0]:.2f} … {longer[-1]:.2f})",
             flush=True,
         )
 

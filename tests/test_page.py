@@ -11,8 +11,7 @@ import pytest
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab.measure import record
-from kmeans_lab.measure.facts import digest_of
-from kmeans_lab.measure.page import headline, page
+from kmeans_lab.measure.page import digest_here, headline, page
 from kmeans_lab.measure.scaling import Growth, Point, Scaling
 from kmeans_lab.measure.statistics import Interval
 from kmeans_lab.registry import KERNELS
@@ -43,7 +42,7 @@ def data():
     """Return the run that is kept, as if it were of the sources that are here."""
     data = record.read(RUN)
     for it in data["runs"][0]["contestants"]:
-        it["source"] = digest_of(it["kernel"])
+        it["source"] = digest_here(it["kernel"])
     return data
 
 
