@@ -133,8 +133,8 @@ struct Chunk {
     std::vector<std::int64_t> counts;  // (n_clusters,)
 };
 
-// The value as it is, out of the compiler's sight: a product that went through here is not fused with
-// an addition, in whatever routine for whatever processor this is inlined.
+// The value as it is, out of the compiler's sight: a product that went through here is not fused
+// with an addition, in whatever routine for whatever processor this is inlined.
 inline double rounded(double value) {
 #if defined(__GNUC__) && defined(__x86_64__)
     __asm__("" : "+x"(value));
