@@ -104,6 +104,7 @@ cdef struct Shared:
     int64_t between[8]
     int64_t done
     int64_t after[8]
+    int64_t inside  # threads that may be at a chunk
 
 
 cdef inline void _keep(real score, real j, real *best, real *second, real *index) noexcept nogil:
@@ -319,7 +320,9 @@ include "_cy_tiled_balls.pxi"
 cdef void _run(Shared *w, const real *sample) noexcept nogil:
     cdef Py_ssize_t t, i
     cdef Chunk *chunk
-    cdef int64_t c = lab_add(&w.next, 1)
+    cdef int64_t c
+    lab_add(&w.inside, 1)  # before the first look: whoever waits for none knows that none will come
+    c = lab_add(&w.next, 1)
     while c < w.n_chunks:
         chunk = w.chunks + c
         chunk.inertia = chunk.squares
@@ -335,13 +338,14 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
                     <const real *> w.names, w.panels,
                 )
         if lab_load(&w.next) >= ENDED:  # rows may be left without a cluster
-            return
+            break
         if w.keeps and chunk.stale:
             _sum_in_full(w, chunk, sample)
         for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):
             w.labels[i] = <int32_t> (<const real *> w.nearest)[i]
         lab_add(&w.done, 1)
         c = lab_add(&w.next, 1)
+    lab_add(&w.inside, -1)
 
 
 include "_cy_tiled_rows.pxi"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import import_module
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -183,15 +182,21 @@ class TiledRows:
 
     def _run_beside(self) -> None:
         """Leave the pass to other threads and stay awake."""
-        with ThreadPoolExecutor(self.n_threads, "kmeans_lab") as pool:
-            futures = [pool.submit(self.tiles.run) for _ in range(self.n_threads)]
-            try:
-                wait(futures)
-            except BaseException:
-                self.tiles.stop()
-                raise
-        for future in futures:
-            future.result()
+        threads = [
+            threading.Thread(target=self.tiles.run, name="kmeans_lab", daemon=True)
+            for _ in range(self.n_threads)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.1)  # a signal may come where Python does not look: look again
+        except BaseException:
+            self.tiles.stop()  # nobody writes into the caller's arrays from here on
+            raise
+        while not self.tiles.wait():
+            sleep(0)  # a thread of a pass that was stopped came late, and helps with this one
 
     def _renew(self) -> None:
         """Start without helpers: a forked child has none of its parent's."""

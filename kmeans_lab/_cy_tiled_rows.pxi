@@ -284,8 +284,11 @@ cdef class Tiles:
                 _run(&self.w, <float *> NULL)
 
     def stop(self):
-        """Let the pass at hand end where it is; the next one begins anew."""
+        """End the pass at hand where it is; when this returns, no thread is in it any more."""
         lab_store(&self.w.next, ENDED)
+        with nogil:
+            while lab_add(&self.w.inside, 0) > 0:  # as long as a tile takes
+                lab_pause()
 
     def wait(self):
         """Wait a little for the chunks of others; say whether all are done."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -262,15 +261,31 @@ class TiledRows:
 
     def _run_beside(self, plan: _Plan) -> None:
         """Leave the pass to other threads and stay awake."""
-        with ThreadPoolExecutor(self.n_threads, "kmeans_lab") as pool:
-            futures = [pool.submit(plan.task) for _ in range(self.n_threads)]
+        failed: list[BaseException] = []
+
+        def task() -> None:
             try:
-                wait(futures)
-            except BaseException:
-                plan.control[loops.NEXT] = loops.ENDED
-                raise
-        for future in futures:
-            future.result()
+                plan.task()
+            except BaseException as error:  # it may compile before it runs
+                failed.append(error)
+
+        threads = [
+            threading.Thread(target=task, name="kmeans_lab", daemon=True)
+            for _ in range(self.n_threads)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.1)  # a signal may come where Python does not look: look again
+        except BaseException:
+            loops.stop(plan.control)  # nobody writes into rows or sums from here on
+            raise
+        if failed:
+            raise failed[0]
+        while not loops.wait_for_chunks(plan.control, len(self.notes)):
+            sleep(0)  # a thread of a pass that was stopped came late, and helps with this one
 
     def _use(self, n_clusters: int) -> None:
         if hasattr(self, "_plan"):

@@ -51,7 +51,7 @@ SPINS = 20_000  # longer than the driver's own work between two passes
 SQUARES, HEAVY, INERTIA, MET = range(4)
 _MOVED, STALE, RESCORED, N_ROWS = range(4)
 # What threads write has a cache line of its own.
-NEXT, _DONE, STAYING, SHARE, SUMMING, _FILTERING = 0, 8, 16, 24, 25, 26
+NEXT, _DONE, STAYING, _INSIDE, SHARE, SUMMING, _FILTERING = 0, 8, 16, 17, 24, 25, 26
 _LONGEST, _STEPS, _UP, _LEAST = range(4)
 _U64 = 2.0**-53
 
@@ -439,6 +439,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         out, found = _borrowed(lists)[:padded], _borrowed(lists)[padded:]
         if spins > 0:
             _fetch_add(control, STAYING, 1)
+        _fetch_add(control, _INSIDE, 1)  # before the first look: see stop
         c = _fetch_add(control, NEXT, 1)
         while c < notes.shape[0]:
             note, tally = notes[c], tallies[c]
@@ -547,6 +548,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         c = _fetch_add(control, NEXT, 1)
                     if c < notes.shape[0] or c >= ENDED:
                         break
+        _fetch_add(control, _INSIDE, -1)
         if spins > 0:
             _fetch_add(control, STAYING, -1)
         room[0] = lists[0] = 0  # they live until here
@@ -561,6 +563,14 @@ def wait_for_turn(turn: Any, seen: int) -> bool:
         if _fetch_add(turn, 0, 0) != seen:
             return True
     return False
+
+
+@numba.njit(nogil=True, cache=True)
+def stop(control: Any) -> None:
+    """End the pass at hand where it is; when this returns, no thread is in it any more."""
+    _exchange(control, NEXT, ENDED)
+    while _fetch_add(control, _INSIDE, 0) > 0:  # as long as a tile takes
+        pass
 
 
 @numba.njit(nogil=True, cache=True)

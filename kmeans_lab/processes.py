@@ -8,7 +8,7 @@ at once through its sentinel, and the block is unlinked whatever happens.
 import pickle
 import shutil
 import signal
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -230,9 +230,8 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     try:
         name, block_name, layout, bounds, share, n_threads = pipe.recv()
         block = _Block(block_name)
-        if KERNELS[name].blas:
-            one_blas_thread()  # for as long as this process lives
-        _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
+        with one_blas_thread() if KERNELS[name].blas else nullcontext():
+            _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent

@@ -5,9 +5,10 @@ crews differ in nothing else: same chunks, same kernel functions, slots added in
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from math import ceil, inf, nan
 from pathlib import Path
@@ -291,10 +292,13 @@ class ThreadCrew(Crew):
 
     def _run(self, order: str, centers: Array) -> None:
         mine, *others = (getattr(team, order) for team in self._teams)
-        futures = [self._pool.submit(task, centers) for task in others]
+        futures: list[Future[None]] = []
         try:
+            for task in others:
+                futures.append(self._pool.submit(task, centers))  # noqa: PERF401 (it may be left)
             mine(centers)
-            wait(futures)
+            while wait(futures, 0.1).not_done:
+                pass  # a signal may come where Python does not look: look again
         except BaseException:  # Ctrl-C comes to this thread alone
             for team in self._teams:
                 team.stopped = True
@@ -316,13 +320,53 @@ def _pools() -> Any:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> Any:
-    """Return a context in which BLAS computes in the thread that calls it.
+class _Alone:
+    """Keeps BLAS to one thread from the first fit that wants it to the end of the last."""
 
-    Otherwise a fit with n_threads=1 would keep every core busy, one with two threads four; and
-    threads that share a product may round it differently.
+    def __init__(self) -> None:
+        self.renew()
+        self._fits = 0
+        self._limit: Any = None
+
+    def renew(self) -> None:
+        """Take a lock of our own: in a forked child, nobody is left to open the parent's."""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._fits == 0:
+                self._limit = _pools().limit(limits=1, user_api="blas")
+            self._fits += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._fits -= 1
+                if self._fits == 0:
+                    _release_pools()
+                    self._limit.restore_original_limits()
+                    _release_pools()
+
+
+def _release_pools() -> None:
+    """Let any thread set the limit next.
+
+    threadpoolctl obeys the thread alone that set OpenBLAS's limit first, until that is over; and
+    the last of several fits may end in another thread than the first began in.
     """
-    return _pools().limit(limits=1, user_api="blas")
+    for pool in _pools().lib_controllers:
+        release = getattr(pool, "clear_controlling_thread", None)  # new in threadpoolctl 3.8
+        if release is not None:
+            release(force=True)
+
+
+#: A context in which BLAS computes in the thread that calls it. Otherwise a fit with n_threads=1
+#: would keep every core busy, one with two threads four; and threads that share a product may
+#: round it differently.
+one_blas_thread = _Alone()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_blas_thread.renew)
 
 
 def read_only(array: Array) -> Array:

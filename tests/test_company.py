@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers import cloud, some_rows
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 from kmeans_lab import kmeans
 from kmeans_lab.registry import KERNELS, find_spec, state_of
@@ -105,6 +107,8 @@ def test_under_joblib(kernel_name, backend):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         found = Parallel(n_jobs=2, backend=backend)(delayed(fit)(kernel_name, s) for s in range(4))
+        if backend == "loky":  # its workers would stay for minutes
+            get_reusable_executor().shutdown(wait=True)
     assert found == [expected] * 4
 
 
@@ -145,6 +149,37 @@ def test_a_fit_starts_no_more_threads_than_it_was_given(kernel_name):
             X, 6, kernel=kernel_name, init=START, max_iter=8, n_threads=n_threads, callback=count
         )
         assert max(most) <= n_threads - 1, most
+
+
+def test_fits_that_overlap_give_blas_its_threads_back():
+    """Each one holds BLAS to a thread: the last to leave restores what the first one found."""
+    from threadpoolctl import ThreadpoolController
+
+    def threads():
+        (pool,) = ThreadpoolController().select(filepath=numpy_blas).info()
+        return pool["num_threads"]
+
+    pools = ThreadpoolController().select(user_api="blas").info()
+    numpy_blas = next(it["filepath"] for it in pools if "numpy" in it["filepath"])
+    before, inside = threads(), []
+    first_is_in, second_is_in = threading.Event(), threading.Event()
+
+    def first(seen):
+        first_is_in.set()
+        assert second_is_in.wait(30)
+
+    def second(seen):
+        second_is_in.set()
+        thread.join(30)  # the first fit leaves while this one goes on
+        inside.append(threads())
+
+    options = {"kernel": "numpy", "init": START, "max_iter": 1}
+    thread = threading.Thread(target=lambda: kmeans(X, 6, callback=first, **options))
+    thread.start()
+    assert first_is_in.wait(30)
+    kmeans(X, 6, callback=second, **options)
+    assert inside == [1]
+    assert threads() == before
 
 
 def test_many_fits_at_once_with_kernels_of_all_kinds():

@@ -186,6 +186,9 @@ NOGIL = [name for name, row in KERNELS.items() if row.threading == "nogil" and i
 
 
 @pytest.mark.kernels(*NOGIL)
+@pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="there is no lock to let go of"
+)
 def test_a_compiled_nogil_kernel_lets_other_threads_run(kernel, dtype):
     # A call of 20 ms or so: long beside the 5 ms for which threads may wait for each other.
     rows, centers = frozen(cloud(0, 10_000, 64, dtype)), frozen(cloud(1, 64, 64, dtype))
