@@ -18,11 +18,12 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.blas import one_blas_thread
 from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.kernel import Kernel, Labels
 from kmeans_lab.partial import Partials
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
-from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, one_blas_thread, read_only
+from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, read_only
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
 _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
