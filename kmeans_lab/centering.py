@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
+_MANY_VALUES = 1 << 24  # differences taken in one call
 _ROW_VALUES = 1024  # values laid side by side in one long row
 
 
@@ -41,7 +42,15 @@ class Centered:
         return len(self.X)
 
     def __getitem__(self, rows: Any) -> Array:
-        return np.asarray(self.X[rows] - self.middle)
+        taken = self.X[rows]
+        if taken.size <= _MANY_VALUES:
+            return np.asarray(taken - self.middle)
+        centered = np.empty(taken.shape, taken.dtype)
+        step = max(1, _MANY_VALUES // taken.shape[1])
+        for first in range(0, len(taken), step):  # Ctrl-C comes between two calls of NumPy's
+            some = slice(first, first + step)
+            np.subtract(taken[some], self.middle, out=centered[some])
+        return centered
 
 
 #: Rows around the origin: those of X itself, where its middle is zero.

@@ -9,7 +9,7 @@ import pytest
 from helpers import assert_same_fit, cloud, some_rows, whole_numbers
 
 from kmeans_lab import kmeans
-from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.centering import Centered, middle_and_variance
 
 WHOLE = whole_numbers(3, (300, 4), 0, 60)
 
@@ -194,3 +194,12 @@ def test_a_constant_column_is_centered_on_itself(dtype, value):
     assert abs(middle_and_variance(X)[0][1] - X[0, 1]) <= 4 * np.spacing(abs(X[0, 1]))
     result = kmeans(X, 3, kernel="numpy", random_state=0)
     np.testing.assert_allclose(result.centers[:, 1], X[:3, 1], rtol=np.finfo(dtype).eps)
+
+
+def test_rows_that_are_centered_in_pieces_are_all_there(monkeypatch):
+    X = cloud(5, 1000, 3) + 100
+    middle = middle_and_variance(X)[0]
+    monkeypatch.setattr("kmeans_lab.centering._MANY_VALUES", 100)  # 33 rows a piece
+    centered = Centered(X, middle)
+    for rows in (slice(None), slice(7, 901), np.arange(999, 0, -2)):
+        np.testing.assert_array_equal(centered[rows], X[rows] - middle)
