@@ -6,7 +6,7 @@ and two keyword-only parameters more: the kernel and the number of threads.
 
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -26,7 +26,9 @@ from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.driver import kmeans
+from kmeans_lab.fit_tasks import Callbacks, FitTasks, Fitted, fitted
 from kmeans_lab.registry import choose_kernel, find_spec, load_kernel
 from kmeans_lab.result import Iteration
 from kmeans_lab.stopping import Step
@@ -44,6 +46,7 @@ class Strict:
 
     tol: float
     voice: "_Voice | None" = None
+    tasks: FitTasks | None = None
     name: str = "strict"
     needs_changed: bool = True
 
@@ -51,10 +54,13 @@ class Strict:
         """Return True when the labels rest, or the centers nearly do."""
         near = self.tol * step.variance
         rest, shift = step.changed == 0, step.squared_shift()
-        if self.voice is not None and (rest or shift <= near):
+        converged = rest or shift <= near
+        if self.voice is not None and converged:
             why = "strict convergence" if rest else f"center shift {shift} within tolerance {near}"
             print(f"Converged at iteration {self.voice.iteration}: {why}.")
-        return rest or shift <= near
+        if self.tasks is not None:
+            return self.tasks.iterated(step, last=converged) or converged
+        return converged
 
 
 class _Voice:
@@ -70,7 +76,13 @@ class _Voice:
         print(f"Iteration {self.iteration}, inertia {it.inertia}.")
 
 
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
+class KMeans(
+    Callbacks,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
     """K-means clustering: a drop-in for ``sklearn.cluster.KMeans``.
 
     Parameters
@@ -111,6 +123,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are strings.
+
+    Notes
+    -----
+    ``set_callbacks`` takes callbacks of ``sklearn.callback``, where the installed scikit-learn has
+    it: they are told of each iteration and, where n_init > 1, each repetition, and may end it.
 
     Examples
     --------
@@ -162,7 +179,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self.kernel = kernel
         self.n_threads = n_threads
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Compute the clustering.
 
@@ -191,22 +208,24 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
             )
         init, self._n_init = self._start(X)
         state, voice = check_random_state(self.random_state), _Voice() if self.verbose else None
+        tasks = self._tasks(X, y, sample_weight)
         if isinstance(init, str):
             seed = state.randint(2**32, size=4, dtype=np.uint32)
         else:
             seed = np.zeros(1, np.uint32)  # nothing is drawn, so that the state stays as it is
-        result = kmeans(
+        fit = partial(
+            kmeans,
             X,
             self.n_clusters,
             init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
-            n_init=self._n_init,
             max_iter=self.max_iter,
-            stop=Strict(float(self.tol), voice),
+            stop=Strict(float(self.tol), voice, tasks),
             random_state=np.random.default_rng(seed),
             sample_weight=sample_weight,
             callback=None if voice is None else voice.told,
             **self._who_computes(X.size * self.n_clusters),
         )
+        result = fit(n_init=self._n_init) if tasks is None else tasks.best(fit)
         distinct = np.count_nonzero(np.bincount(result.labels, minlength=self.n_clusters))
         if distinct < self.n_clusters:
             warnings.warn(
@@ -215,11 +234,11 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.cluster_centers_ = result.centers
-        self._n_features_out = len(result.centers)
-        self.labels_ = result.labels
-        self.inertia_ = result.inertia
-        self.n_iter_ = result.n_iter
+        attributes = fitted(result.centers, result.labels, result.inertia, result.n_iter)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        if tasks is not None:
+            tasks.finish()
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
@@ -232,7 +251,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the closest cluster of each row of X: shape (n_samples,), int32."""
-        return self._assigned(self._checked(X))
+        return self._assigned(self._checked(X), self.cluster_centers_)
 
     def transform(self, X: Any) -> Array:
         """Return the distance of each row to each center: shape (n_samples, n_clusters)."""
@@ -242,11 +261,10 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return minus the (weighted) inertia of X."""
         X = self._checked(X)
-        differences = X - self.cluster_centers_[self._assigned(X)]
-        squares = np.einsum("if,if->i", differences, differences, dtype=np.float64)
-        if sample_weight is None:
-            return -float(squares.sum())
-        return -float(squares @ _check_sample_weight(sample_weight, X, dtype=np.float64))
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        centers = self.cluster_centers_
+        return -_inertia(X, centers, self._assigned(X, centers), sample_weight)
 
     def _start(self, X: Array) -> tuple[Any, int]:
         """Return what to start from, and how often."""
@@ -289,6 +307,19 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
 
         return start
 
+    def _tasks(self, X: Array, y: Any, weights: NDArray[np.float64] | None) -> FitTasks | None:
+        """Return the fit's tasks; None where no callback is set."""
+        if not getattr(self, "_skl_callbacks", None):
+            return None
+
+        def fitted_after(step: Step, n_iter: int) -> Fitted:
+            centers = step.new + middle_and_variance(X)[0]  # steps are relative to the middle
+            labels = self._assigned(X, centers)
+            return fitted(centers, labels, _inertia(X, centers, labels, weights), n_iter)
+
+        metadata = None if weights is None else {"sample_weight": weights}
+        return FitTasks(self, self._n_init, fitted_after, X=X, y=y, metadata=metadata)
+
     def _who_computes(self, size: int) -> dict[str, Any]:
         """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""
         name = choose_kernel("threads") if self.kernel == "auto" else self.kernel
@@ -304,12 +335,12 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         kinds = [np.float64, np.float32]
         return np.asarray(validate_data(self, X, reset=False, dtype=kinds, order="C"))
 
-    def _assigned(self, X: Array) -> NDArray[np.int32]:
+    def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
         # Relative to the centers' mean: kernels that expand ‖x − c‖² lose no digits to an offset.
         name = choose_kernel("serial") if self.kernel == "auto" else self.kernel
         module, labels = load_kernel(name), np.empty(len(X), dtype=np.int32)
-        middle = self.cluster_centers_.mean(axis=0).astype(np.result_type(X, self.cluster_centers_))
-        centers = np.ascontiguousarray(self.cluster_centers_ - middle)
+        middle = centers.mean(axis=0).astype(np.result_type(X, centers))
+        centers = np.ascontiguousarray(centers - middle)
         block = max(1, _BLOCK_VALUES // X.shape[1])
         for first in range(0, len(X), block):
             part = slice(first, first + block)
@@ -346,6 +377,14 @@ def usual_threads() -> int:
     That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
     """
     return max(1, min(int(_openmp_effective_n_threads()), available_cores()))
+
+
+def _inertia(
+    X: Array, centers: Array, labels: NDArray[np.int32], weights: NDArray[np.float64] | None
+) -> float:
+    differences = X - centers[labels]
+    squares = np.einsum("if,if->i", differences, differences, dtype=np.float64)
+    return float(squares.sum() if weights is None else squares @ weights)
 
 
 @cache
