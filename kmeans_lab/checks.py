@@ -4,6 +4,8 @@ X is never modified. Integers, Fortran order, strides and foreign byte order are
 converted once, here.
 """
 
+from __future__ import annotations  # NumPy imports numpy.random when it is asked for
+
 import operator
 from typing import Any
 

@@ -5,6 +5,8 @@ kernels decide *how*. Lloyd, "Least squares quantization in PCM", IEEE Transacti
 Information Theory 28, 1982.
 """
 
+from __future__ import annotations  # NumPy imports numpy.random when it is asked for
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -4,6 +4,8 @@ A policy edits the total of an iteration — sums and counts — before the mean
 the division that follows needs no special case.
 """
 
+from __future__ import annotations  # NumPy imports numpy.random when it is asked for
+
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,10 @@
 Every kernel of a comparison is handed the same array, so nothing here depends on a kernel.
 """
 
+from __future__ import annotations  # NumPy imports numpy.random when it is asked for
+
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.registry import KernelUnavailable, load_kernel
 
 Array = NDArray[np.floating[Any]]
-InitFunction = Callable[[Array, int, np.random.Generator], Any]
+InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
 
 Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
 

@@ -6,7 +6,6 @@ no rule fires, ``max_iter`` ends the loop.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from numbers import Real
 from typing import Any, Protocol
 
@@ -110,6 +109,8 @@ class LabelsChanged:
         """Return True when few rows changed cluster."""
         if self.tol >= 1:
             return step.changed <= self.tol
+        from fractions import Fraction  # here: decimal and random come with it
+
         # As written: in binary 0.29 · 100 is 28.999999999999996, and 29 rows are meant.
         return step.changed <= int(Fraction(str(float(self.tol))) * step.n_samples)
 

@@ -6,7 +6,6 @@ crews differ in nothing else: same chunks, same kernel functions, slots added in
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import cache
 from math import ceil, inf, nan
@@ -283,35 +282,6 @@ class Crew:
         self._limits.close()
 
 
-class ThreadCrew(Crew):
-    """A share of the chunks in each thread; kernels that release the GIL run side by side."""
-
-    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
-        super()._start(kernel, rows, n_clusters)
-        self._pool = ThreadPoolExecutor(max(1, self.n_workers - 1), "kmeans_lab")
-
-    def _run(self, order: str, centers: Array) -> None:
-        mine, *others = (getattr(team, order) for team in self._teams)
-        futures: list[Future[None]] = []
-        try:
-            for task in others:
-                futures.append(self._pool.submit(task, centers))  # noqa: PERF401 (it may be left)
-            mine(centers)
-            while wait(futures, 0.1).not_done:
-                pass  # a signal may come where Python does not look: look again
-        except BaseException:  # Ctrl-C comes to this thread alone
-            for team in self._teams:
-                team.stopped = True
-            wait(futures)  # they write into this fit's buffers
-            raise
-        for future in futures:
-            future.result()
-
-    def close(self, *, kill: bool = False) -> None:
-        """End the threads."""
-        self._pool.shutdown(cancel_futures=kill)
-
-
 def read_only(array: Array) -> Array:
     """Return a view that cannot be written to: kernels never modify what they are given."""
     view = array.view()
@@ -368,5 +338,8 @@ def start_crew(
         from kmeans_lab.processes import start_process_crew
 
         return start_process_crew(name, kernel, spec, rows, n_clusters, n_threads)
-    crew: Callable[..., Crew] = ThreadCrew if mode == "threads" else Crew
-    return crew(kernel, spec, rows, n_clusters, n_threads)
+    if mode == "threads":
+        from kmeans_lab.threads import ThreadCrew
+
+        return ThreadCrew(kernel, spec, rows, n_clusters, n_threads)
+    return Crew(kernel, spec, rows, n_clusters, n_threads)

@@ -3,6 +3,8 @@
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ NAMES = {*kmeans_lab.__all__, "KMeans"}  # which a star import leaves out
 
 def test_the_page_names_what_the_package_exports():
     assert set(re.findall(r"^## `(\w+)`$", API, re.MULTILINE)) == NAMES
+
+
+def test_an_import_brings_numpy_and_nothing_heavier():
+    code = "import sys, kmeans_lab; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"numba", "sklearn", "rich", "multiprocessing", "concurrent.futures", "fractions"}
+    assert not heavy & {*run.stdout.split()}
 
 
 @pytest.mark.parametrize("name", sorted(NAMES - {"KERNELS"}))

@@ -1,0 +1,60 @@
+"""What has to be paid before any work is done: ``python -m bench.overhead``.
+
+Imports, each in a process of its own, against ``import numpy``; fits of 100 rows by ``KMeans``
+against scikit-learn's, from the same random_state. Both take turns, and what is printed is the
+median ratio of the pairs with its interval.
+"""
+
+import subprocess
+import sys
+from statistics import median
+from time import perf_counter
+
+from sklearn.cluster import KMeans as TheirKMeans
+from sklearn.datasets import make_blobs
+
+from kmeans_lab import KMeans
+from kmeans_lab.measure.statistics import ratio
+
+IMPORTS, FITS = 31, 301
+SMALL = ((100, 2, 3), (100, 10, 8), (100, 50, 20))
+
+
+def import_seconds(name):
+    """Return what a fresh interpreter takes to import a package."""
+    code = f"from time import perf_counter as t; a = t(); import {name}; print(t() - a)"
+    return float(subprocess.check_output([sys.executable, "-c", code]))
+
+
+def fit_seconds(estimator, X):
+    """Return what a fit takes."""
+    start = perf_counter()
+    estimator.fit(X)
+    return perf_counter() - start
+
+
+def report(what, ours, theirs):
+    """Print one row."""
+    times = ratio(ours, theirs)
+    milliseconds = [1e3 * median(seconds) for seconds in (ours, theirs)]
+    print(
+        f"{what:<44}{times.middle:6.2f} × ({times.low:.2f} … {times.high:.2f})"
+        f"{milliseconds[0]:10.3f} against {milliseconds[1]:.3f} ms",
+        flush=True,
+    )
+
+
+def main():
+    """Print the table."""
+    pairs = [(import_seconds("kmeans_lab"), import_seconds("numpy")) for _ in range(IMPORTS)]
+    report("import kmeans_lab / import numpy", *zip(*pairs[1:], strict=True))
+    for n_samples, n_features, n_clusters in SMALL:
+        X, _ = make_blobs(n_samples, n_features, centers=n_clusters, random_state=0)
+        both = [it(n_clusters, n_init=1, random_state=0) for it in (KMeans, TheirKMeans)]
+        pairs = [[fit_seconds(it, X) for it in both] for _ in range(FITS)]
+        what = f"KMeans / scikit-learn's, {n_samples} × {n_features}, k = {n_clusters}"
+        report(what, *zip(*pairs[1:], strict=True))
+
+
+if __name__ == "__main__":
+    main()
