@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kmeans_lab.registry import state_of
+from kmeans_lab.registry import KERNELS, state_of
 
 #: Rows enough for five chunks of the driver, so that several workers have work.
 FIVE_CHUNKS = 12_000
@@ -16,6 +16,13 @@ def require_ready(name, required="available"):
         pytest.fail(f"kernel {name!r} is {state}: {why}", pytrace=False)
     if state == "unavailable":
         pytest.skip(why)
+
+
+def ready_kernels():
+    """Return the names of all kernels that can be tested here; none is broken."""
+    states = {name: state_of(name)[0] for name in KERNELS}
+    assert "broken" not in states.values(), states
+    return [name for name, state in states.items() if state == "ready"]
 
 
 def prepared(kernel, X, n_clusters):

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from kmeans_lab import KERNELS
-from kmeans_lab.registry import state_of
+from helpers import ready_kernels
 
 pytest.importorskip("pytest_benchmark", reason="pip install 'kmeans-lab[bench]'")
 from bench.table import Row, make_table, ratio
@@ -67,7 +65,7 @@ def test_the_command_without_a_path_compares_every_kernel(tmp_path: Path) -> Non
     table = lab_section(run)
     for group in ("whole fit", "assign alone", "update alone", "the driver's own cost:"):
         assert group in table
-    ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
+    ready = ready_kernels()
     for name in ready:
         lines = [line.split() for line in table.splitlines() if line.split()[:1] == [name]]
         # The paired fits, their parts and starts, two steps alone; the baseline's second row.

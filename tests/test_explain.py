@@ -78,9 +78,10 @@ def test_the_tuned_kernels_use_the_registers_of_their_instruction_set(
     assert code.share > 0.9
 
 
-@pytest.mark.parametrize(("name", "vectors"), [("numba", False), ("numba-tiled", True)])
-def test_what_numba_compiles_is_compiled_anew_and_seen(name, vectors):
-    code = of_kernel(name, "float64", 10)
+@pytest.mark.kernels("numba", "numba-tiled")
+def test_what_numba_compiles_is_compiled_anew_and_seen(kernel_name):
+    code = of_kernel(kernel_name, "float64", 10)
+    vectors = kernel_name == "numba-tiled"
     assert (code.source, code.fma, code.share > 0.9) == ("Numba", vectors, vectors)
     assert code.packed + code.scalar > 4
 

@@ -80,10 +80,10 @@ def call(capsys, *arguments):
 
 def test_the_command_prints_a_table_or_json(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    options = ("numba", "--preset", BLOBS, "--workers", "2", "--rounds", "2")
+    options = ("cython", "--preset", BLOBS, "--workers", "2", "--rounds", "2")
     status, out, err = call(capsys, *options)
     assert (status, err) == (0, "")
-    assert out.startswith(f"numba on {BLOBS}, threads\n")
+    assert out.startswith(f"cython on {BLOBS}, threads\n")
     assert max(map(len, out.splitlines())) <= 80
     assert "(Amdahl)" in out
     status, out, _ = call(capsys, *options, "--json")
