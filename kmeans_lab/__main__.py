@@ -34,6 +34,7 @@ from kmeans_lab.registry import (
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
+from kmeans_lab.studies.command import add_study_arguments, study
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
 from kmeans_lab.workers import MODES, WorkerDiedError
 
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
             look.add_scaling_arguments,
             "say how a fit's time falls with workers and grows with size",
         ),
+        ("study", study, add_study_arguments, "try what is said about k-means"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)

@@ -37,8 +37,8 @@ class Refused(ValueError):
 class MissingExtra(ImportError):
     """An optional package is not installed; the message says what to type."""
 
-    def __init__(self, who: str, package: str) -> None:
-        remedy = "pip install 'kmeans-lab[cli]'"
+    def __init__(self, who: str, package: str, extra: str = "cli") -> None:
+        remedy = f"pip install 'kmeans-lab[{extra}]'"
         super().__init__(f"{who} the package {package}, which is not installed; {remedy}")
 
 

@@ -78,6 +78,8 @@ def test_the_command_without_a_path_compares_every_kernel(tmp_path: Path) -> Non
     assert written["machine_info"]["kmeans_lab"]["builds"]["cpp"]
     (paired,) = written["kmeans_lab"]["runs"]
     for it in paired["contestants"][:-1]:  # the last one is the baseline's twin
+        if it["name"] not in ready:
+            continue
         (fit,) = [b for b in fits if b["extra_info"]["kernel"] == it["name"]]
         assert fit["stats"]["data"] == pytest.approx(it["seconds"])
 

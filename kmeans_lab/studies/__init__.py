@@ -1,0 +1,51 @@
+"""What four well-known sources say about k-means, each claim run with one command.
+
+``kmeans-lab study NAME`` writes figures, numbers and a page of text. A study is one readable file
+here, built on the package's public names: it doubles as example code. The sources are called the
+demo (Python against C++ with a web page), the multiprocessing study, the tutorial (k-means from
+scratch, with exercises) and the walk-through (NumPy, step by step).
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from kmeans_lab.studies.notebook import Notebook
+
+#: Name → what it asks, in the order of the gallery.
+STUDIES = {
+    "convergence": "What happens from one iteration to the next, and when is it time to stop?",
+}
+
+
+def run_study(name: str, folder: Path, *, full: bool = False) -> Notebook:
+    """Run a study and write its files.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``STUDIES``.
+    folder : Path
+        Where figures, tables and the page go; it is made if need be.
+    full : bool
+        Measure everything; by default what takes hours is measured in part and said to be so.
+
+    Returns
+    -------
+    Notebook
+        What was found, after it was written.
+
+    Raises
+    ------
+    ValueError
+        There is no such study.
+    ModuleNotFoundError
+        A package of the extra ``studies`` is missing.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"study={name!r} is not known; choose one of {', '.join(STUDIES)}")
+    module = import_module(f"kmeans_lab.studies.{name.replace('-', '_')}")
+    folder.mkdir(parents=True, exist_ok=True)
+    book = Notebook(name, STUDIES[name], folder, full=full)
+    module.run(book)
+    book.write_page()
+    return book

@@ -1,0 +1,59 @@
+"""All studies on one page: ``python -m kmeans_lab.studies.gallery FROM DOCS``.
+
+FROM is the folder that ``kmeans-lab study all`` wrote; DOCS gets ``studies.md``, and beside it in
+``studies/`` the figures, made smaller, and the numbers that are the same in every run.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from kmeans_lab.studies import STUDIES
+
+WIDTH = 640  # pixels of a small figure, at most
+
+_INTRODUCTION = """# Studies
+
+What four well-known sources say about k-means, each claim tried with one command
+(`kmeans-lab study NAME`; all of them and this page: `make studies`): *the demo* (Python against
+C++, with a web page), *the multiprocessing study*, *the tutorial* (from scratch, with exercises)
+and *the walk-through* (NumPy, step by step). [The studies' code](../kmeans_lab/studies) is also an
+example of how to use the library. Seconds are those of one machine with two virtual cores;
+everything else comes out the same everywhere.
+"""
+
+
+def write_gallery(source: Path, docs: Path) -> None:
+    """Put the pages of all studies together; ``FileNotFoundError`` where one was not run."""
+    pictures = docs / "studies"
+    pictures.mkdir(parents=True, exist_ok=True)
+    contents = [f"- [{name}](#{name}): {title}" for name, title in STUDIES.items()]
+    parts = [_INTRODUCTION, "\n".join(contents)]
+    for name in STUDIES:
+        page = (source / f"{name}.md").read_text(encoding="utf-8")
+        page = page[: page.rindex("\n\nFiles: ")]
+        page = re.sub(r"^#", "##", page, flags=re.MULTILINE)
+        for picture in re.findall(rf"\]\(({name}-[\w-]+\.\w+)\)", page):
+            if picture.endswith(".png"):
+                _shrink(source / picture, pictures / picture)
+            else:
+                shutil.copy(source / picture, pictures / picture)
+        parts.append(re.sub(rf"\]\(({name}-)", r"](studies/\1", page))
+    for table in sorted(source.glob("*.csv")):
+        if not table.name.endswith("-measured.csv"):
+            shutil.copy(table, pictures / table.name)
+    (docs / "studies.md").write_text("\n\n".join([*parts, ""]), encoding="utf-8")
+
+
+def _shrink(source: Path, target: Path) -> None:
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((WIDTH, WIDTH * 2), Image.Resampling.LANCZOS)
+        small.quantize(256).save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    write_gallery(*map(Path, sys.argv[1:]))
