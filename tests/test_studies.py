@@ -16,7 +16,7 @@ from kmeans_lab.studies.notebook import PALETTE, Notebook, cluster_colors, draw_
 
 DOCS = Path(__file__).parent.parent / "docs"
 #: Minutes, nearly all of it measuring; their parts are tested in files of their own.
-MEASURING: set[str] = set()
+MEASURING = {"hybrid", "speedup", "ladder"}
 
 
 @pytest.fixture(scope="module", params=[name for name in STUDIES if name not in MEASURING])
@@ -152,7 +152,7 @@ def test_what_is_refused_costs_a_sentence(capsys, tmp_path, monkeypatch):
     status, _, err = call(capsys, "convergence", "-o", tmp_path / "new")
     assert (status, (tmp_path / "new").exists()) == (2, False)
     assert "matplotlib, which is not installed; pip install 'kmeans-lab[studies]'" in err
-    with pytest.raises(ValueError, match="study='no' is not known; choose one of convergence"):
+    with pytest.raises(ValueError, match="study='no' is not known; choose one of hybrid"):
         run_study("no", tmp_path)
 
 

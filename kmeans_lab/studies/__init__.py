@@ -13,7 +13,10 @@ from kmeans_lab.studies.notebook import Notebook
 
 #: Name → what it asks, in the order of the gallery.
 STUDIES = {
+    "hybrid": "How much faster is C++ than Python, and than which Python?",
     "convergence": "What happens from one iteration to the next, and when is it time to stop?",
+    "speedup": "What do several processes gain, and what keeps it from being more?",
+    "ladder": "How does k-means get from plain Python to the limit of the machine?",
 }
 
 

@@ -79,4 +79,6 @@ def _show(book: Notebook) -> None:
         verdict = Text(claim.verdict, style=_STYLES[claim.holds])
         table.add_row(claim.source, claim.words, claim.found, verdict)
         table.add_section()
-    show(table, f"{len(book.files)} files in {book.folder}; the page is {book.files[-1]}\n")
+    if book.claims:
+        show(table)
+    show(f"{len(book.files)} files in {book.folder}; the page is {book.files[-1]}\n")
