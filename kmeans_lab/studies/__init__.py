@@ -14,6 +14,7 @@ from kmeans_lab.studies.notebook import Notebook
 #: Name → what it asks, in the order of the gallery.
 STUDIES = {
     "convergence": "What happens from one iteration to the next, and when is it time to stop?",
+    "starts": "How much depends on where the centers start, and how often does a start go wrong?",
 }
 
 
