@@ -14,8 +14,9 @@ from kmeans_lab.studies.notebook import Notebook
 #: Name → what it asks, in the order of the gallery.
 STUDIES = {
     "hybrid": "How much faster is C++ than Python, and than which Python?",
-    "convergence": "What happens from one iteration to the next, and when is it time to stop?",
     "speedup": "What do several processes gain, and what keeps it from being more?",
+    "convergence": "What happens from one iteration to the next, and when is it time to stop?",
+    "starts": "How much depends on where the centers start, and how often does a start go wrong?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
 }
 
