@@ -11,7 +11,7 @@ from typing import Any
 
 from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.result import Iteration
+from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
 from kmeans_lab.studies.sources import DEMO, POOLS, TUTORIAL, WALK, tutorial_blobs, tutorial_start
 
@@ -182,6 +182,19 @@ def _rules(book: Notebook) -> None:
         "cannot know. The demo's 35 iterations end just before the second time."
     )
     book.table("rules", rows, shown=True)
+    _draw_rules(book, rows, rest)
+    few = next(row for row in rows if row["rule"] == "labels")
+    book.claim(
+        POOLS,
+        "few changes of assignment (one row in a hundred) are a sign to stop",
+        f"it stops after {few['iterations']} of {rest.n_iter} iterations, with an inertia "
+        f"{few['inertia above rest, %']:.0f} % above that at rest",
+        few["inertia above rest, %"] < 1,
+    )
+
+
+def _draw_rules(book: Notebook, rows: list[dict[str, Any]], rest: KMeansResult) -> None:
+    """Draw how the inertia falls, and where each rule ends it."""
     # After an iteration the centers are those that the next one assigns to.
     after = [100 * (it.inertia / rest.inertia - 1) for it in rest.history[1:]] + [0.0]
     ends: dict[int, list[str]] = {}
@@ -203,11 +216,3 @@ def _rules(book: Notebook) -> None:
             )
         axis.set(xlabel="iteration", ylim=(-4, 30), xlim=(0, 48))
         axis.set_ylabel("inertia above rest, percent")
-    few = next(row for row in rows if row["rule"] == "labels")
-    book.claim(
-        POOLS,
-        "few changes of assignment (one row in a hundred) are a sign to stop",
-        f"it stops after {few['iterations']} of {rest.n_iter} iterations, with an inertia "
-        f"{few['inertia above rest, %']:.0f} % above that at rest",
-        few["inertia above rest, %"] < 1,
-    )
