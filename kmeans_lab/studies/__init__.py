@@ -14,6 +14,9 @@ from kmeans_lab.studies.notebook import Notebook
 #: Name → what it asks, in the order of the gallery.
 STUDIES = {
     "convergence": "What happens from one iteration to the next, and when is it time to stop?",
+    "how-many": "How many clusters are there, and who can tell?",
+    "limits": "Where does k-means fail, and which of its assumptions matter?",
+    "soft": "How certain is each row of its cluster?",
 }
 
 

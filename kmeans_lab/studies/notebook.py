@@ -218,7 +218,7 @@ def _plain(value: Any) -> Any:
 
 def _markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     head = [str(name) for name in rows[0]]
-    numeric = [isinstance(value, int | float) for value in rows[0].values()]
+    numeric = [any(isinstance(row[name], int | float) for row in rows) for name in rows[0]]
     lines = [head, ["--:" if right else "---" for right in numeric]]
     lines += [[_short(value).replace("|", "\\|") for value in row.values()] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
