@@ -179,10 +179,10 @@ def clusters(n_clusters: Any, n_samples: int) -> int:
     return number
 
 
-def initial_centers(centers: Any, n_clusters: int, like: Array, source: str) -> Array:
-    """Return starting centers as a new array of the dtype of X, in X's own coordinates."""
+def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: str) -> Array:
+    """Return centers as a new array of the dtype of X, in X's own coordinates; None: any number."""
     array = _matrix(source, centers, ("float32", "float64"))
-    expected = (n_clusters, like.shape[1])
+    expected = (n_clusters or len(array), like.shape[1])
     if array.shape != expected:
         raise ValueError(
             f"{source} has shape {array.shape} and must have shape "

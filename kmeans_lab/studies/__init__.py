@@ -17,6 +17,9 @@ STUDIES = {
     "speedup": "What do several processes gain, and what keeps it from being more?",
     "convergence": "What happens from one iteration to the next, and when is it time to stop?",
     "starts": "How much depends on where the centers start, and how often does a start go wrong?",
+    "how-many": "How many clusters are there, and who can tell?",
+    "limits": "Where does k-means fail, and which of its assumptions matter?",
+    "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
 }
 

@@ -1,0 +1,93 @@
+"""Soft assignment: how likely each center is a row's own, in place of which one is nearest.
+
+This is the E-step of a mixture of Gaussians that weigh the same and are round, with one width for
+all of them (Dempster, Laird, Rubin, "Maximum likelihood from incomplete data via the EM
+algorithm", Journal of the Royal Statistical Society B 39, 1977). As the width goes to 0 it becomes
+the assignment of k-means.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab import checks
+
+Array = NDArray[np.float64]
+
+_BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
+
+
+def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
+    """Return the probability of each center for each row, p ∝ exp(−‖x − μ‖² / 2σ²).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Finite numbers, taken as float64. Never modified.
+    centers : array-like of shape (n_clusters, n_features)
+        The means μ, for instance ``kmeans(…).centers``.
+    sigma : float
+        The width σ > 0, a standard deviation in the units of X.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_clusters), float64
+        Each row sums to 1. The largest is the nearest center's, as long as sigma is not so large
+        that float64 holds all of them to be equal.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is out of range or of the wrong kind; the sentence says what to do.
+
+    Notes
+    -----
+    Nothing overflows and no row becomes 0/0, however small sigma is or far the row: exponents are
+    taken relative to the row's nearest center. The difference of two squared distances is computed
+    as (μ' − μ)·((x − μ') + (x − μ)), so that it keeps its digits even where both are huge.
+
+    Examples
+    --------
+    >>> responsibilities([[0.0], [1.0]], [[0.0], [2.0]], sigma=1.0).round(3).tolist()
+    [[0.881, 0.119], [0.5, 0.5]]
+    """
+    if isinstance(sigma, bool) or not isinstance(sigma, Real):
+        raise TypeError(f"sigma={sigma!r} must be a number > 0")
+    width = float(sigma)
+    if not 0 < width < np.inf:
+        raise ValueError(f"sigma={sigma} must be a finite number > 0; 1e-9 is nearly hard")
+    rows = checks.samples(X, ("float64",))
+    means = checks.initial_centers(centers, None, rows, "centers")
+    found = np.empty((len(rows), len(means)))
+    step = max(1, _BLOCK_VALUES // max(rows.shape[1], len(means)))
+    for first in range(0, len(rows), step):
+        some = slice(first, first + step)
+        _write_excess(rows[some], means, found[some])
+        _write_shares(found[some], width)
+    return found
+
+
+def _write_excess(rows: Array, centers: Array, excess: Array) -> None:
+    """Write how much larger each squared distance is than that to the nearest center."""
+    for j, center in enumerate(centers):
+        difference = rows - center
+        np.einsum("if,if->i", difference, difference, out=excess[:, j])
+    mine = centers[excess.argmin(axis=1)]
+    away = rows - mine
+    for j, center in enumerate(centers):
+        np.einsum("if,if->i", mine - center, away + (rows - center), out=excess[:, j])
+    # Far away, where squares are equal but for rounding, another one may be the nearest.
+    excess -= excess.min(axis=1, keepdims=True)
+
+
+def _write_shares(values: Array, sigma: float) -> None:
+    """Turn excesses into probabilities; what vanishes beside the nearest center is 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        values /= sigma  # twice: the square of a small sigma would be 0
+        values /= -2 * sigma
+        np.exp(values, out=values)
+    values /= values.sum(axis=1, keepdims=True)
