@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import kmeans_lab
+from kmeans_lab.compress import add_compress_arguments, compress
 from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, plan_output, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
@@ -101,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, add_arguments, text in (
         ("kernels", _kernels, None, "list the kernels and whether they can run here"),
         ("fit", _fit, _add_fit_arguments, "cluster the rows of a file"),
+        (
+            "compress",
+            compress,
+            add_compress_arguments,
+            "draw an image with the k colours that differ least from its own",
+        ),
         ("presets", _presets, None, "list the standard workloads"),
         ("bench", bench.run, bench.add_arguments, "measure kernels in paired rounds, certified"),
         ("report", bench.report, bench.add_report_arguments, "write a run as one HTML page"),

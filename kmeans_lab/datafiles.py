@@ -11,7 +11,7 @@ import signal
 import threading
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,8 +179,22 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 
 def _read_image(path: Path) -> NDArray[np.float64]:
+    pixels = np.asarray(open_image(path).convert("RGB"), dtype=np.float64)
+    return pixels.reshape(-1, 3)
+
+
+def open_image(path: Path) -> Any:
+    """Return an image file as Pillow's image in mode RGB or RGBA, its first frame, loaded.
+
+    Raises
+    ------
+    Refused
+        It is damaged, too large, or has more than 8 bits per channel.
+    MissingExtra
+        Pillow is not installed.
+    """
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ModuleNotFoundError:
         raise MissingExtra(f"reading {path} needs", "pillow") from None
     try:
@@ -189,7 +203,9 @@ def _read_image(path: Path) -> NDArray[np.float64]:
             with Image.open(path) as image:
                 mode = image.mode
                 if mode[0] not in "IF":  # Pillow would clip these to 0 … 255
-                    pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
+                    clear = image.has_transparency_data
+                    upright = ImageOps.exif_transpose(image)
+                    loaded = upright.convert("RGBA" if clear else "RGB")
     except Image.DecompressionBombError as error:
         raise Refused(f"{path} is too large an image ({error}); scale it down") from None
     except MemoryError:
@@ -203,7 +219,7 @@ def _read_image(path: Path) -> NDArray[np.float64]:
             f"{path} has more than 8 bits per channel (mode {mode}) and must have 8; convert it, "
             "or save its pixels with numpy.save"
         )
-    return pixels.reshape(-1, 3)
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +231,13 @@ class Output:
 
     def write(self, result: KMeansResult) -> None:
         """Write all files, or raise and leave what was there before."""
+        self.write_bytes(_contents(self.paths[0], result))
+
+    def write_bytes(self, contents: Iterable[bytes]) -> None:
+        """Write what each file holds, or raise and leave what was there before."""
         finished: list[tuple[Path, Path]] = []
         try:
-            for path, content in zip(self.paths, _contents(self.paths[0], result), strict=True):
+            for path, content in zip(self.paths, contents, strict=True):
                 # In the same folder, because a rename is atomic within one file system only.
                 temporary = path.with_name(f".kmeans-lab-{token_hex(8)}.tmp")
                 finished.append((temporary, path))
@@ -236,10 +256,12 @@ class Output:
                 temporary.unlink(missing_ok=True)
 
 
-def plan_output(path: Path, source: Path, force: bool) -> Output:
+def plan_output(
+    path: Path, source: Path, force: bool, suffixes: tuple[str, ...] = (".npz", ".csv")
+) -> Output:
     """Say where a result goes; ``Refused`` for whatever can be refused before the fit."""
     paths = [path]
-    if _suffix(path, (".npz", ".csv")) == ".csv":
+    if _suffix(path, suffixes) == ".csv":
         paths.append(path.with_suffix(".centers.csv"))
     folder = path.parent
     if not folder.is_dir():
