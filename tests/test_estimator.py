@@ -150,7 +150,7 @@ def test_a_pickle_of_another_release_says_so(monkeypatch):
     fitted = KMeans(3, random_state=0).fit(X)
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X), fitted.labels_)
-    monkeypatch.setattr("kmeans_lab.estimator._release", lambda: "9.9")
+    monkeypatch.setattr("kmeans_lab.estimator_base.release", lambda: "9.9")
     old = pickle.dumps(fitted)
     monkeypatch.undo()
     with pytest.warns(UserWarning, match=r"pickled by kmeans_lab 9\.9 and is read by 0"):
