@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,13 @@ def some_rows(
     drawn = rng.permutation(np.flatnonzero(weights))[:size]
     others = rng.permutation(np.flatnonzero(weights == 0))
     return np.concatenate([drawn, others[: max(0, n_clusters - len(drawn))]])
+
+
+def shares_of(weights: NDArray[np.float64] | None, rows: Any) -> NDArray[np.float64] | None:
+    """Return the weights of some rows, divided by a power of two so that no sum overflows."""
+    if weights is None:
+        return None
+    return np.asarray(np.ldexp(weights[rows], -np.frexp(weights[rows].max())[1]))
 
 
 def start_size(init_size: int | None, batch_size: int, n_clusters: int, n_samples: int) -> int:

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from kmeans_lab import checks
-from kmeans_lab.batches import Patience, batches, some_rows, start_size
+from kmeans_lab.batches import Patience, batches, shares_of, some_rows, start_size
 from kmeans_lab.blas import one_blas_thread
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.estimator_base import BaseKMeans
@@ -229,7 +229,7 @@ class MiniBatchKMeans(BaseKMeans):
             inertia = 0.0
             if self._n_init > 1:
                 labels = self._assigned(X[trial], centers)
-                inertia = self._inertia(X[trial], centers, labels, _shares(weights, trial))
+                inertia = self._inertia(X[trial], centers, labels, shares_of(weights, trial))
             if self.verbose:
                 print(f"Init {repetition}/{self._n_init} with method {init}")
                 print(f"Inertia for init {repetition}/{self._n_init}: {inertia}")
@@ -246,7 +246,7 @@ class MiniBatchKMeans(BaseKMeans):
         """Return starting centers."""
         rows = self._some_rows(len(X), weights)
         if isinstance(init, str):
-            near, shares = X[rows] - middle, _shares(weights, rows)
+            near, shares = X[rows] - middle, shares_of(weights, rows)
             return np.asarray(
                 INITS[init](near, self.n_clusters, self._rng, weights=shares) + middle
             )
@@ -256,7 +256,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _descend(self, X: Array, weights: Weights) -> float:
         """Take batches until a rule ends it; return the smoothed inertia of a row."""
-        weights = _shares(weights, slice(None))
+        weights = shares_of(weights, slice(None))
         counting = len(X) if weights is None else np.flatnonzero(weights)
         n_samples = counting if isinstance(counting, int) else len(counting)
         size = min(self._batch_size, n_samples)
@@ -298,10 +298,3 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _undisturbed(self) -> Any:
         return one_blas_thread() if find_spec(self._means.kernel).blas else nullcontext()
-
-
-def _shares(weights: Weights, rows: Any) -> Weights:
-    """Return the weights of some rows, divided by a power of two so that no sum overflows."""
-    if weights is None:
-        return None
-    return np.asarray(np.ldexp(weights[rows], -np.frexp(weights[rows].max())[1]))
