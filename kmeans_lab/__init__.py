@@ -4,14 +4,17 @@ One Python driver runs Lloyd's algorithm; the two steps inside it are swappable 
 Importing this package imports NumPy and nothing heavier: kernels load when first asked for.
 """
 
+from importlib import import_module
 from typing import Any
 
 from kmeans_lab.driver import kmeans
 from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel
 from kmeans_lab.result import KMeansResult
 
-# Without KMeans, so that a star import needs no scikit-learn.
+# Without the estimators, so that a star import needs no scikit-learn.
 __all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
+
+_ESTIMATORS = {"KMeans": "kmeans_lab.estimator", "MiniBatchKMeans": "kmeans_lab.minibatch"}
 
 
 def __getattr__(name: str) -> Any:
@@ -19,16 +22,15 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # reads the installed metadata: not at import
 
         return version("kmeans-lab")
-    if name == "KMeans":
+    if name in _ESTIMATORS:
         try:
-            from kmeans_lab.estimator import KMeans
+            return getattr(import_module(_ESTIMATORS[name]), name)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "sklearn":
                 raise
             raise ModuleNotFoundError(
-                "kmeans_lab.KMeans needs scikit-learn, which is not installed; type "
+                f"kmeans_lab.{name} needs scikit-learn, which is not installed; type "
                 "pip install 'kmeans-lab[sklearn]'",
                 name="sklearn",
             ) from None
-        return KMeans
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

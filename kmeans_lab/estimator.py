@@ -6,30 +6,24 @@ and two keyword-only parameters more: the kernel and the number of threads.
 
 import warnings
 from dataclasses import dataclass
-from functools import cache, partial
-from numbers import Integral, Real
+from functools import partial
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.driver import kmeans
+from kmeans_lab.estimator_base import BaseKMeans
 from kmeans_lab.fit_tasks import Callbacks, FitTasks, Fitted, fitted
-from kmeans_lab.registry import choose_kernel, find_spec, load_kernel
+from kmeans_lab.registry import choose_kernel, find_spec
 from kmeans_lab.result import Iteration
 from kmeans_lab.stopping import Step
 from kmeans_lab.workers import available_cores
@@ -37,7 +31,6 @@ from kmeans_lab.workers import available_cores
 Array = NDArray[np.floating[Any]]
 
 _SMALL = 200_000  # n·k·d: with less, starting a thread takes longer than it helps
-_BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +69,7 @@ class _Voice:
         print(f"Iteration {self.iteration}, inertia {it.inertia}.")
 
 
-class KMeans(
-    Callbacks,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
-):
+class KMeans(Callbacks, BaseKMeans):
     """K-means clustering: a drop-in for ``sklearn.cluster.KMeans``.
 
     Parameters
@@ -138,17 +125,12 @@ class KMeans(
     (16.0, [[1.0, 2.0], [10.0, 2.0]])
     """
 
+    _repetitions = 10
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
+        **BaseKMeans._parameter_constraints,
         "copy_x": ["boolean"],
         "algorithm": [StrOptions({"lloyd", "elkan"})],
-        "kernel": [str],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -196,8 +178,7 @@ class KMeans(
         self
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
-        if len(X) < self.n_clusters:
-            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")
+        init, self._n_init = self._start(X)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         if self.algorithm == "elkan" and self.n_clusters == 1:
@@ -206,7 +187,6 @@ class KMeans(
                 RuntimeWarning,
                 stacklevel=2,
             )
-        init, self._n_init = self._start(X)
         state, voice = check_random_state(self.random_state), _Voice() if self.verbose else None
         tasks = self._tasks(X, y, sample_weight)
         if isinstance(init, str):
@@ -241,61 +221,6 @@ class KMeans(
             tasks.finish()
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
-        """Return ``fit(X).labels_``: shape (n_samples,), int32."""
-        return np.asarray(self.fit(X, sample_weight=sample_weight).labels_)
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
-        """Return ``fit(X).transform(X)``."""
-        return np.asarray(self.fit(X, sample_weight=sample_weight).transform(X))
-
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the closest cluster of each row of X: shape (n_samples,), int32."""
-        return self._assigned(self._checked(X), self.cluster_centers_)
-
-    def transform(self, X: Any) -> Array:
-        """Return the distance of each row to each center: shape (n_samples, n_clusters)."""
-        X = self._checked(X)
-        return np.asarray(euclidean_distances(X, self.cluster_centers_))
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return minus the (weighted) inertia of X."""
-        X = self._checked(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        centers = self.cluster_centers_
-        return -_inertia(X, centers, self._assigned(X, centers), sample_weight)
-
-    def _start(self, X: Array) -> tuple[Any, int]:
-        """Return what to start from, and how often."""
-        init, n_init = self.init, self.n_init
-        given = not isinstance(init, str) and not callable(init)
-        if n_init == "auto":
-            n_init = 1 if given or init == "k-means++" else 10
-        if not given:
-            return init, n_init
-        if n_init != 1:
-            warnings.warn(
-                "Explicit initial center position passed: performing only one init in "
-                f"KMeans instead of n_init={n_init}.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        return self._fitting(check_array(init, dtype=X.dtype, copy=True, order="C"), X), 1
-
-    def _fitting(self, centers: Array, X: Array) -> Array:
-        """Return starting centers that have the shape they need; ``ValueError`` otherwise."""
-        for what, axis, wanted in (
-            ("clusters", 0, self.n_clusters),
-            ("features of the data", 1, X.shape[1]),
-        ):
-            if centers.shape[axis] != wanted:
-                raise ValueError(
-                    f"The shape of the initial centers {centers.shape} does not match the number "
-                    f"of {what} {wanted}."
-                )
-        return centers
-
     def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
         """Return scikit-learn's kind of init function as kmeans_lab's: it sees X centered."""
 
@@ -315,7 +240,7 @@ class KMeans(
         def fitted_after(step: Step, n_iter: int) -> Fitted:
             centers = step.new + middle_and_variance(X)[0]  # steps are relative to the middle
             labels = self._assigned(X, centers)
-            return fitted(centers, labels, _inertia(X, centers, labels, weights), n_iter)
+            return fitted(centers, labels, self._inertia(X, centers, labels, weights), n_iter)
 
         metadata = None if weights is None else {"sample_weight": weights}
         return FitTasks(self, self._n_init, fitted_after, X=X, y=y, metadata=metadata)
@@ -330,46 +255,6 @@ class KMeans(
         mode = "serial" if threading == "own" else "threads"
         return {"kernel": name, "mode": mode, "n_threads": int(threads)}
 
-    def _checked(self, X: Any) -> Array:
-        check_is_fitted(self)
-        kinds = [np.float64, np.float32]
-        return np.asarray(validate_data(self, X, reset=False, dtype=kinds, order="C"))
-
-    def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
-        # Relative to the centers' mean: kernels that expand ‖x − c‖² lose no digits to an offset.
-        name = choose_kernel("serial") if self.kernel == "auto" else self.kernel
-        module, labels = load_kernel(name), np.empty(len(X), dtype=np.int32)
-        middle = centers.mean(axis=0).astype(np.result_type(X, centers))
-        centers = np.ascontiguousarray(centers - middle)
-        block = max(1, _BLOCK_VALUES // X.shape[1])
-        for first in range(0, len(X), block):
-            part = slice(first, first + block)
-            module.assign(np.ascontiguousarray(X[part] - middle), centers, labels[part])
-        return labels
-
-    def __sklearn_tags__(self) -> Any:
-        """Say what scikit-learn asks of an estimator."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds, and which release wrote it."""
-        state: dict[str, Any] = super().__getstate__()
-        return state | {"_kmeans_lab": _release()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take a pickle's state; warn when another release wrote it."""
-        wrote = state.pop("_kmeans_lab", "unknown")
-        if wrote != _release():
-            warnings.warn(
-                f"this KMeans was pickled by kmeans_lab {wrote} and is read by {_release()}; "
-                "fit it anew if it misbehaves",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)
-
 
 def usual_threads() -> int:
     """Return the cores that this process may use, or fewer where OpenMP is held to fewer.
@@ -377,18 +262,3 @@ def usual_threads() -> int:
     That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
     """
     return max(1, min(int(_openmp_effective_n_threads()), available_cores()))
-
-
-def _inertia(
-    X: Array, centers: Array, labels: NDArray[np.int32], weights: NDArray[np.float64] | None
-) -> float:
-    differences = X - centers[labels]
-    squares = np.einsum("if,if->i", differences, differences, dtype=np.float64)
-    return float(squares.sum() if weights is None else squares @ weights)
-
-
-@cache
-def _release() -> str:
-    from kmeans_lab import __version__
-
-    return str(__version__)

@@ -1,4 +1,4 @@
-"""A pytest plugin: scikit-learn's own tests of KMeans, run against ours.
+"""A pytest plugin: scikit-learn's own tests of KMeans and MiniBatchKMeans, run against ours.
 
 ``python -m pytest -p tests.sklearn_own --pyargs sklearn.cluster.tests.test_k_means``
 
@@ -11,8 +11,8 @@ import sklearn.cluster
 import kmeans_lab
 
 EXCLUDED = {
-    "MiniBatch": "another estimator",
-    "minibatch": "another estimator",
+    "test_minibatch_reassign": "calls the private _mini_batch_step; tests/test_minibatch.py",
+    "test_minibatch_update_consistency": "calls the private _mini_batch_step, with sparse input",
     "csr": "sparse input, which one TypeError refuses",
     "sparse": "sparse input, which one TypeError refuses",
     "test_sample_weight_init": "calls the private KMeans._init_centroids; tests/test_weights.py",
@@ -20,6 +20,7 @@ EXCLUDED = {
 }
 
 sklearn.cluster.KMeans = kmeans_lab.KMeans
+sklearn.cluster.MiniBatchKMeans = kmeans_lab.MiniBatchKMeans
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

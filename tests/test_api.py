@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import kmeans_lab
-from kmeans_lab import driver, estimator, registry
+from kmeans_lab import driver, estimator, minibatch, registry
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
-NAMES = {*kmeans_lab.__all__, "KMeans"}  # which a star import leaves out
+NAMES = {*kmeans_lab.__all__, "KMeans", "MiniBatchKMeans"}  # a star import leaves these two out
 
 
 def test_the_page_names_what_the_package_exports():
@@ -38,7 +38,9 @@ def test_the_page_names_every_parameter_of_kmeans():
         assert name in section, name
 
 
-@pytest.mark.parametrize("module", [driver, estimator, registry], ids=lambda it: it.__name__)
+@pytest.mark.parametrize(
+    "module", [driver, estimator, minibatch, registry], ids=lambda it: it.__name__
+)
 def test_examples_run(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
