@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kmeans_lab
-from kmeans_lab import driver, estimator, registry
+from kmeans_lab import dbscan, driver, estimator, registry
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 NAMES = {*kmeans_lab.__all__, "KMeans"}  # which a star import leaves out
@@ -38,7 +38,9 @@ def test_the_page_names_every_parameter_of_kmeans():
         assert name in section, name
 
 
-@pytest.mark.parametrize("module", [driver, estimator, registry], ids=lambda it: it.__name__)
+@pytest.mark.parametrize(
+    "module", [dbscan, driver, estimator, registry], ids=lambda it: it.__name__
+)
 def test_examples_run(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -14,6 +14,7 @@ from kmeans_lab.studies.notebook import Notebook
 #: Name → what it asks, in the order of the gallery.
 STUDIES = {
     "convergence": "What happens from one iteration to the next, and when is it time to stop?",
+    "dbscan": "Does a second algorithm, one that finds clusters of any shape, fit into the lab?",
 }
 
 
