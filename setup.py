@@ -126,6 +126,14 @@ setup(
             extra_compile_args=[*plain],
         ),
         Pybind11Extension(
+            "kmeans_lab._cpp_dbscan",
+            ["cpp/dbscan.cpp"],
+            depends=["cpp/dbscan_index.h", "cpp/simd_patience.h"],
+            cxx_std=17,
+            define_macros=[told(plain)],
+            extra_compile_args=[*plain],
+        ),
+        Pybind11Extension(
             "kmeans_lab._simd_kernel",
             ["cpp/simd.cpp"],
             depends=glob("cpp/*.h"),

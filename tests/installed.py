@@ -8,6 +8,7 @@ from pathlib import Path
 
 import kmeans_lab
 from kmeans_lab import KERNELS, kmeans
+from kmeans_lab.dbscan import dbscan
 from kmeans_lab.presets import PRESETS
 
 assert "site-packages" in Path(kmeans_lab.__file__).parts, kmeans_lab.__file__
@@ -15,5 +16,7 @@ workload = PRESETS["smoke"].load()
 fits = {name: kmeans(workload.X, 5, kernel=name, **workload.settings()) for name in KERNELS}
 assert all((fit.labels == fits["python"].labels).all() for fit in fits.values())
 assert kmeans(workload.X, 5, random_state=0).kernel == "cpp-simd"
+dense = [dbscan(workload.X, 2.0, 5, kernel=name) for name in ("python", "cpp")]
+assert (dense[0].labels == dense[1].labels).all()
 version = ".".join(map(str, sys.version_info[:3]))
 print(f"kmeans-lab {kmeans_lab.__version__}, Python {version}: {', '.join(fits)} agree")

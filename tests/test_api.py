@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kmeans_lab
-from kmeans_lab import driver, estimator, minibatch, registry
+from kmeans_lab import dbscan, driver, estimator, minibatch, registry, silhouette, soft
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 NAMES = {*kmeans_lab.__all__, "KMeans", "MiniBatchKMeans"}  # a star import leaves these two out
@@ -39,7 +39,9 @@ def test_the_page_names_every_parameter_of_kmeans():
 
 
 @pytest.mark.parametrize(
-    "module", [driver, estimator, minibatch, registry], ids=lambda it: it.__name__
+    "module",
+    [dbscan, driver, estimator, minibatch, registry, silhouette, soft],
+    ids=lambda it: it.__name__,
 )
 def test_examples_run(module):
     found = doctest.testmod(module)

@@ -14,6 +14,8 @@ COMPILED = sorted(path.stem for path in (ROOT / "kmeans_lab").glob("_*.pyi"))
 ADDED = r"""
 kmeans_lab\._simd_kernel\.Tiles
 kmeans_lab\._simd_kernel\.Tiles\.__init__
+kmeans_lab\._cpp_dbscan\.Index
+kmeans_lab\._cpp_dbscan\.Index\.__init__
 kmeans_lab\._cy.*\.__test__
 kmeans_lab\._cy.*\.__pyx.*
 kmeans_lab\._cy.*\.__reduce_cython__

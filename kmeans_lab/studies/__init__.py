@@ -19,6 +19,7 @@ STUDIES = {
     "starts": "How much depends on where the centers start, and how often does a start go wrong?",
     "how-many": "How many clusters are there, and who can tell?",
     "limits": "Where does k-means fail, and which of its assumptions matter?",
+    "dbscan": "Does a second algorithm, one that finds clusters of any shape, fit into the lab?",
     "compress": "How many colours does a photograph need?",
     "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
