@@ -19,11 +19,12 @@ import numpy as np
 
 import kmeans_lab
 from kmeans_lab.compress import add_compress_arguments, compress
-from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, plan_output, read_rows
+from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.measure import command as bench
 from kmeans_lab.measure import command_kernel as look
+from kmeans_lab.outputs import plan_output
 from kmeans_lab.registry import (
     KERNELS,
     KernelUnavailable,

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab.datafiles import Refused, open_image, plan_output
+from kmeans_lab.datafiles import Refused, open_image
 from kmeans_lab.driver import kmeans
+from kmeans_lab.outputs import plan_output
 from kmeans_lab.registry import KERNELS, choose_kernel, load_kernel
 from kmeans_lab.terminal import emit, make_table, show
 

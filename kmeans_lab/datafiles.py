@@ -1,28 +1,18 @@
-"""Data files in, result files out: every refusal is a sentence, every output whole or absent.
+"""Data files in: every refusal is a sentence.
 
-Rows come from .csv, .npy and image files. A result goes to one .npz, or to two .csv files: labels,
-and centers beside them. Whatever can refuse an output is asked before the fit, which may be long.
+Rows come from .csv, .npy and image files. What goes out is in ``outputs.py``.
 """
 
-import io
-import os
 import re
-import signal
-import threading
 import tokenize
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
 from stat import S_ISDIR, S_ISREG
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-
-from kmeans_lab.result import KMeansResult
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 DATA_SUFFIXES = (".csv", ".npy", *IMAGE_SUFFIXES)
@@ -66,7 +56,7 @@ def read_rows(path: Path, skip_rows: int = 0) -> NDArray[Any]:
         It is an image, and Pillow is not installed.
     """
     _refuse_unreadable(path)
-    suffix = _suffix(path, DATA_SUFFIXES)
+    suffix = check_suffix(path, DATA_SUFFIXES)
     if skip_rows < 0:
         raise Refused(f"--skip-rows {skip_rows} must be at least 0")
     if suffix == ".csv":
@@ -91,7 +81,8 @@ def _refuse_unreadable(path: Path) -> None:
         raise Refused(f"{why}; check the path and its permissions") from None
 
 
-def _suffix(path: Path, allowed: tuple[str, ...]) -> str:
+def check_suffix(path: Path, allowed: tuple[str, ...]) -> str:
+    """Return a path's suffix in lower case; ``Refused`` where it is not one of these."""
     suffix = path.suffix.lower()
     if suffix not in allowed:
         rule = f"must have {', '.join(allowed[:-1])} or {allowed[-1]}"
@@ -201,8 +192,8 @@ def open_image(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on metadata, size and transparency
             with Image.open(path) as image:
-                mode = image.mode
-                if mode[0] not in "IF":  # Pillow would clip these to 0 … 255
+                mode, program = image.mode, image.format == "EPS"  # Ghostscript would run it
+                if mode[0] not in "IF" and not program:  # Pillow would clip these to 0 … 255
                     clear = image.has_transparency_data
                     upright = ImageOps.exif_transpose(image)
                     loaded = upright.convert("RGBA" if clear else "RGB")
@@ -214,110 +205,11 @@ def open_image(path: Path) -> Any:
         raise Refused(
             f"{path} is damaged or not an image that Pillow can read; check or convert it"
         ) from error
+    if program:
+        raise Refused(f"{path} is a PostScript program and must be an image; convert it")
     if mode[0] in "IF":
         raise Refused(
             f"{path} has more than 8 bits per channel (mode {mode}) and must have 8; convert it, "
             "or save its pixels with numpy.save"
         )
     return loaded
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where a result goes: one .npz file, or two .csv files."""
-
-    paths: tuple[Path, ...]
-    force: bool
-
-    def write(self, result: KMeansResult) -> None:
-        """Write all files, or raise and leave what was there before."""
-        self.write_bytes(_contents(self.paths[0], result))
-
-    def write_bytes(self, contents: Iterable[bytes]) -> None:
-        """Write what each file holds, or raise and leave what was there before."""
-        finished: list[tuple[Path, Path]] = []
-        try:
-            for path, content in zip(self.paths, contents, strict=True):
-                # In the same folder, because a rename is atomic within one file system only.
-                temporary = path.with_name(f".kmeans-lab-{token_hex(8)}.tmp")
-                finished.append((temporary, path))
-                with temporary.open("xb") as file:
-                    file.write(content)
-            with _no_interrupt():
-                _publish(finished, self.force)
-        except FileExistsError as error:
-            why = f"{error.filename} appeared during the fit and is kept; use --force to replace it"
-            raise Refused(why) from None
-        except OSError as error:
-            why = f"{self.paths[0]} cannot be written ({error.strerror or error})"
-            raise Refused(f"{why}; make room or choose another --output") from None
-        finally:
-            for temporary, _ in finished:
-                temporary.unlink(missing_ok=True)
-
-
-def plan_output(
-    path: Path, source: Path, force: bool, suffixes: tuple[str, ...] = (".npz", ".csv")
-) -> Output:
-    """Say where a result goes; ``Refused`` for whatever can be refused before the fit."""
-    paths = [path]
-    if _suffix(path, suffixes) == ".csv":
-        paths.append(path.with_suffix(".centers.csv"))
-    folder = path.parent
-    if not folder.is_dir():
-        raise Refused(f"there is no folder {folder} for {path}; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Refused(f"the folder {folder} is not writable; choose another --output")
-    for target in paths:
-        if not os.path.lexists(target):
-            continue
-        if target.is_dir():
-            raise Refused(f"{target} is a folder; choose another --output")
-        if target.exists() and source.exists() and target.samefile(source):
-            raise Refused(f"{target} is the input and is never replaced; choose another name")
-        if not force:
-            raise Refused(f"{target} exists and is kept; use --force to replace it")
-    return Output(tuple(paths), force)
-
-
-def _contents(path: Path, result: KMeansResult) -> Iterator[bytes]:
-    """Yield what goes into each file; a float's repr reads back as the very same float."""
-    if path.suffix.lower() == ".csv":
-        yield "\n".join(["label", *map(str, result.labels.tolist()), ""]).encode()
-        rows = (",".join(map(repr, row)) for row in result.centers.tolist())
-        yield "\n".join([*rows, ""]).encode()
-        return
-    archive = io.BytesIO()
-    names = ("labels", "centers", "inertia", "n_iter")
-    np.savez(archive, **{name: getattr(result, name) for name in names})
-    yield archive.getvalue()
-
-
-def _publish(finished: list[tuple[Path, Path]], force: bool) -> None:
-    """Give every finished file its name, or none of them."""
-    with ExitStack() as tidy, ExitStack() as undo:
-        for temporary, path in finished:
-            if force and os.path.lexists(path):
-                old = temporary.with_suffix(".old")
-                with suppress(OSError):  # no hard links on this file system: no way back
-                    os.link(path, old)
-                    tidy.callback(old.unlink, missing_ok=True)
-                    undo.callback(os.replace, old, path)
-            else:
-                path.open("xb").close()  # unlike a rename, it refuses a name that is taken
-                undo.callback(path.unlink)
-            os.replace(temporary, path)
-        undo.pop_all()
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Ignore Ctrl-C, which comes too late to stop the few renames inside."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is interrupted
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -12,7 +12,7 @@ import pytest
 from helpers import cloud
 
 from kmeans_lab import __main__ as cli
-from kmeans_lab import datafiles, kmeans
+from kmeans_lab import kmeans, outputs
 
 X = cloud(seed=5, n_samples=80, n_features=3)
 EXPECTED = kmeans(X, 4, kernel="numpy", random_state=7)
@@ -156,7 +156,7 @@ def fail_at(call, error, monkeypatch):
             raise error
         replace(source, target)
 
-    monkeypatch.setattr(datafiles.os, "replace", failing)
+    monkeypatch.setattr(outputs.os, "replace", failing)
 
 
 @pytest.mark.parametrize("call", [1, 2])
@@ -182,7 +182,7 @@ def test_force_does_without_hard_links(monkeypatch):
     def link(*_):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(datafiles.os, "link", link)
+    monkeypatch.setattr(outputs.os, "link", link)
     Path("r.csv").write_text("old")
     assert cli.main([*CALL, "r.csv", "--force"]) == 0
     assert_written("r.csv")
@@ -213,7 +213,7 @@ def test_ctrl_c_between_two_renames_comes_too_late(monkeypatch):
         replace(source, target)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(datafiles.os, "replace", with_ctrl_c)
+    monkeypatch.setattr(outputs.os, "replace", with_ctrl_c)
     assert cli.main([*CALL, "r.csv"]) == 0
     assert_written("r.csv")
     with pytest.raises(KeyboardInterrupt):  # and afterwards it works again

@@ -287,3 +287,10 @@ def test_without_pillow_an_image_says_what_to_install(monkeypatch):
         "reading a.png needs the package pillow, which is not installed; "
         "pip install 'kmeans-lab[cli]'"
     )
+
+
+def test_a_program_in_the_guise_of_an_image_is_not_run(monkeypatch):
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)  # calling it would be a TypeError
+    why = refusal(read_rows, write("a.png", content))
+    assert why == "a.png is a PostScript program and must be an image; convert it"

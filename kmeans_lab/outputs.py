@@ -1,0 +1,121 @@
+"""Result files out: every output whole or absent.
+
+A result goes to one .npz, or to two .csv files: labels, and centers beside them. Whatever can
+refuse an output is asked before the fit, which may be long.
+"""
+
+import io
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+import numpy as np
+
+from kmeans_lab.datafiles import Refused, check_suffix
+from kmeans_lab.result import KMeansResult
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a result goes: one .npz file, or two .csv files."""
+
+    paths: tuple[Path, ...]
+    force: bool
+
+    def write(self, result: KMeansResult) -> None:
+        """Write all files, or raise and leave what was there before."""
+        self.write_bytes(_contents(self.paths[0], result))
+
+    def write_bytes(self, contents: Iterable[bytes]) -> None:
+        """Write what each file holds, or raise and leave what was there before."""
+        finished: list[tuple[Path, Path]] = []
+        try:
+            for path, content in zip(self.paths, contents, strict=True):
+                # In the same folder, because a rename is atomic within one file system only.
+                temporary = path.with_name(f".kmeans-lab-{token_hex(8)}.tmp")
+                finished.append((temporary, path))
+                with temporary.open("xb") as file:
+                    file.write(content)
+            with _no_interrupt():
+                _publish(finished, self.force)
+        except FileExistsError as error:
+            why = f"{error.filename} appeared during the fit and is kept; use --force to replace it"
+            raise Refused(why) from None
+        except OSError as error:
+            why = f"{self.paths[0]} cannot be written ({error.strerror or error})"
+            raise Refused(f"{why}; make room or choose another --output") from None
+        finally:
+            for temporary, _ in finished:
+                temporary.unlink(missing_ok=True)
+
+
+def plan_output(
+    path: Path, source: Path, force: bool, suffixes: tuple[str, ...] = (".npz", ".csv")
+) -> Output:
+    """Say where a result goes; ``Refused`` for whatever can be refused before the fit."""
+    paths = [path]
+    if check_suffix(path, suffixes) == ".csv":
+        paths.append(path.with_suffix(".centers.csv"))
+    folder = path.parent
+    if not folder.is_dir():
+        raise Refused(f"there is no folder {folder} for {path}; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"the folder {folder} is not writable; choose another --output")
+    for target in paths:
+        if not os.path.lexists(target):
+            continue
+        if target.is_dir():
+            raise Refused(f"{target} is a folder; choose another --output")
+        if target.exists() and source.exists() and target.samefile(source):
+            raise Refused(f"{target} is the input and is never replaced; choose another name")
+        if not force:
+            raise Refused(f"{target} exists and is kept; use --force to replace it")
+    return Output(tuple(paths), force)
+
+
+def _contents(path: Path, result: KMeansResult) -> Iterator[bytes]:
+    """Yield what goes into each file; a float's repr reads back as the very same float."""
+    if path.suffix.lower() == ".csv":
+        yield "\n".join(["label", *map(str, result.labels.tolist()), ""]).encode()
+        rows = (",".join(map(repr, row)) for row in result.centers.tolist())
+        yield "\n".join([*rows, ""]).encode()
+        return
+    archive = io.BytesIO()
+    names = ("labels", "centers", "inertia", "n_iter")
+    np.savez(archive, **{name: getattr(result, name) for name in names})
+    yield archive.getvalue()
+
+
+def _publish(finished: list[tuple[Path, Path]], force: bool) -> None:
+    """Give every finished file its name, or none of them."""
+    with ExitStack() as tidy, ExitStack() as undo:
+        for temporary, path in finished:
+            if force and os.path.lexists(path):
+                old = temporary.with_suffix(".old")
+                with suppress(OSError):  # no hard links on this file system: no way back
+                    os.link(path, old)
+                    tidy.callback(old.unlink, missing_ok=True)
+                    undo.callback(os.replace, old, path)
+            else:
+                path.open("xb").close()  # unlike a rename, it refuses a name that is taken
+                undo.callback(path.unlink)
+            os.replace(temporary, path)
+        undo.pop_all()
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ignore Ctrl-C, which comes too late to stop the few renames inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
