@@ -21,6 +21,7 @@ STUDIES = {
     "limits": "Where does k-means fail, and which of its assumptions matter?",
     "dbscan": "Does a second algorithm, one that finds clusters of any shape, fit into the lab?",
     "compress": "How many colours does a photograph need?",
+    "minibatch": "What do mini-batches save, and what do they cost?",
     "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
 }
