@@ -13,7 +13,8 @@ from kmeans_lab.registry import find_spec, place_of
 from kmeans_lab.web.errands import all_places, answer
 from kmeans_lab.web.limits import Complaint, Limits, Refusal
 from kmeans_lab.web.models import RaceRequest
-from kmeans_lab.web.races import Race, Roofs
+from kmeans_lab.web.races import Race
+from kmeans_lab.web.referee import Referee, Roofs
 from kmeans_lab.web.workers import Worker
 
 
@@ -60,10 +61,10 @@ class Desk:
         if found := check(request, self.limits, states):
             raise Refusal(422, "; ".join(sentence for _, sentence in found), found)
         self.refuse_if_busy()
-        race = Race(request, self.limits, self._roofs)
+        race = Race(request, self.limits)
         self.races[race.id] = race
         self._forget()
-        race.start()
+        Referee(race, self._roofs).start()
         return race
 
     def _forget(self) -> None:
@@ -156,7 +157,7 @@ class Desk:
         """Wait until nothing computes any more."""
         self.begin_to_close()
         for race in self.races.values():
-            await asyncio.to_thread(race.join)
+            await asyncio.to_thread(race.wait_for_end)
         await asyncio.gather(*self._answers.values(), return_exceptions=True)
 
 
