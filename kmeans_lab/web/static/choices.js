@@ -9,7 +9,7 @@ export const STARTS = {
   first: "the first rows",
 };
 
-export const OWN = { n: 20000, d: 2, k: 8, spread: 0.3, seed: 7 };
+export const OWN = { n: 20000, d: 2, k: 8, spread: 1.2, seed: 7 };
 
 export const DEFAULTS = {
   mode: "measure",

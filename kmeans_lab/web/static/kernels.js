@@ -19,10 +19,12 @@ export class Kernels {
     if (this.loaded) return;
     this.loaded = true;
     this.show();
+    say(find("#ladder-note"), "Measuring the ladder on this machine; this takes some seconds …");
     try {
       this.ladder(await ask("/api/ladder"));
     } catch (problem) {
-      find("#ladder").replaceChildren(make("p", { className: "sentence" }, problem.message));
+      this.loaded = false;
+      say(find("#ladder-note"), problem.message);
     }
   }
 

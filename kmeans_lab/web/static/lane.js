@@ -57,7 +57,8 @@ export class LaneCard {
     const { lane, element } = this;
     element.dataset.state = lane.state;
     const words = STATES[lane.state] ?? lane.state;
-    say(this.state, lane.sentence && lane.state === "running" ? lane.sentence : words);
+    const busy = ["waiting", "preparing", "running"].includes(lane.state);
+    say(this.state, busy && lane.sentence ? lane.sentence : words);
     this.stop.hidden = OVER.has(lane.state) || lane.state === "replaying";
     if (this.shown === lane.result && this.told === lane.sentence) return;
     this.shown = lane.result;

@@ -17,6 +17,16 @@ function disc(radius) {
   return pixels;
 }
 
+function bounds(points) {
+  const found = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let i = 0; i < points.length; i++) {
+    const at = 2 * (i % 2);
+    found[at] = Math.min(found[at], points[i]);
+    found[at + 1] = Math.max(found[at + 1], points[i]);
+  }
+  return found;
+}
+
 const pack = ([red, green, blue]) => (blue << 16) | (green << 8) | red;
 
 export class Scatter {
@@ -24,6 +34,7 @@ export class Scatter {
     Object.assign(this, { canvas, points, clusters });
     this.context = canvas.getContext("2d");
     this.last = [null, null, []];
+    this.bounds = bounds(points);
     this.watcher = new ResizeObserver(() => this.resize());
     this.watcher.observe(canvas);
     this.recolour();
@@ -53,15 +64,23 @@ export class Scatter {
     const count = this.points.length / 2;
     const sparse = Math.sqrt(width * height / ratio ** 2 / Math.max(1, count));
     this.sprite = disc(ratio * Math.min(2.6, Math.max(0.8, 0.28 * sparse)));
+    this.fit();
     this.place();
     this.drawn = undefined;
     this.draw(...this.last);
   }
 
-  at(x, y) {
+  /** Both axes have one scale, so that round clusters stay round. */
+  fit() {
     const { width, height } = this.canvas;
+    const [left, right, low, high] = this.bounds;
     const inner = 1 - 2 * MARGIN;
-    return [(MARGIN + inner * x) * width, (1 - MARGIN - inner * y) * height];
+    this.scale = inner * Math.min(width / (right - left || 1), height / (high - low || 1));
+    this.shift = [width / 2 - this.scale * (left + right) / 2, height / 2 + this.scale * (low + high) / 2];
+  }
+
+  at(x, y) {
+    return [this.shift[0] + this.scale * x, this.shift[1] - this.scale * y];
   }
 
   place() {

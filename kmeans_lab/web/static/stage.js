@@ -55,7 +55,11 @@ export class Stage {
     const before = race.lanes[data.lane]?.state;
     const lane = race.take(name, data);
     if (name === "plan") this.plan();
-    if (!race.plan) return;
+    if (!race.plan) {
+      if (data.sentence) this.headline(data.sentence);
+      if (name === "end") this.changed(race);
+      return;
+    }
     const card = this.cards[lane?.index];
     if (name === "frame") card.fresh = true;
     else card?.update();
@@ -123,8 +127,10 @@ export class Stage {
 
   finish() {
     const { race } = this;
-    const words = race.verdict?.sentence.split(";")[0];
-    this.headline(words ?? { stopped: "Stopped.", failed: "No lane came to its end." }[race.end] ?? "Done.");
+    const results = race.lanes.filter(lane => lane.result).length;
+    const words = results > 1 ? race.verdict?.sentence.split(";")[0] : "";
+    const plain = { stopped: "Stopped.", failed: "No lane came to its end." }[race.end] ?? "Done.";
+    this.headline(words || plain);
     document.title = words ? `${words} · kmeans_lab` : "kmeans_lab";
     this.verdict();
     this.cards.forEach(card => card.update());
