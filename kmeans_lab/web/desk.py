@@ -17,6 +17,9 @@ from kmeans_lab.web.races import Race
 from kmeans_lab.web.referee import Referee, Roofs
 from kmeans_lab.web.workers import Worker
 
+#: Seconds that an answer may take.
+_PATIENCE = 120.0
+
 
 class Desk:
     """Races, answers, and whose turn it is."""
@@ -75,6 +78,10 @@ class Desk:
         ):
             self.races.popitem(last=False)
 
+    def prepare(self) -> None:
+        """Look the kernels up before anybody asks."""
+        self._task(("survey",), (all_places(),))
+
     async def survey(self) -> dict[str, Any]:
         """Return the table of kernels, their sources and the machine; looked up once."""
         return await self._once(("survey",), (all_places(),))
@@ -119,6 +126,7 @@ class Desk:
     ) -> "asyncio.Task[dict[str, Any]]":
         asking = asyncio.to_thread(self._ask, key[0], arguments)
         self._answers[key] = task = asyncio.create_task(asking)
+        task.add_done_callback(_look_at)
         return task
 
     def _ask(self, question: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
@@ -129,8 +137,8 @@ class Desk:
             worker = Worker(answer, question, arguments)
             self._workers.add(worker)
         try:
-            if not worker.connection.poll(self.limits.seconds):
-                raise Refusal(503, f"{question} took longer than {self.limits.seconds:g} s")
+            if not worker.connection.poll(_PATIENCE):
+                raise Refusal(503, f"{question} took longer than {_PATIENCE:g} s; ask again")
             what, said = worker.connection.recv()
         except (EOFError, OSError):
             how = worker.how_it_ended()
@@ -159,6 +167,12 @@ class Desk:
         for race in self.races.values():
             await asyncio.to_thread(race.wait_for_end)
         await asyncio.gather(*self._answers.values(), return_exceptions=True)
+
+
+def _look_at(task: "asyncio.Task[Any]") -> None:
+    """Take note of a failure that perhaps nobody waited for."""
+    if not task.cancelled():
+        task.exception()
 
 
 def check(

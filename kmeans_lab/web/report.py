@@ -29,8 +29,8 @@ _COLUMNS = (
     "certificate",
 )
 _MODES = {
-    "measure": "lanes ran one after another; times are medians of fits without a watcher",
-    "race": "lanes ran at once and were watched; the seconds of watching are left out",
+    "measure": "Lanes ran one after another; times are medians of fits that nobody watched.",
+    "race": "Lanes ran at once and were watched; the seconds of watching are left out.",
 }
 
 
@@ -41,7 +41,7 @@ def report_page(record: Record) -> str:
     verdict = record["verdict"]["sentence"] if record["verdict"] else "no lane came to an end"
     blocks = [
         f"<h2>{escape(record['title'])}</h2>",
-        f'<p class="lead">{escape(verdict[:1].upper() + verdict[1:])}.</p>',
+        f'<p class="lead">{escape(verdict)}.</p>',
         _alarm(record),
         _ratios(record, names),
         _phases(record, names),
@@ -84,7 +84,7 @@ def _ratios(record: Record, names: list[str]) -> str:
     known = [it for it in (verdict["times"] if verdict else []) if it is not None]
     if not known:
         return ""
-    low = floor(log10(min(1.0, *known)) * 2 - 0.01) / 2
+    low = floor(log10(min(1.0, *known)) * 2) / 2
     high = ceil(log10(max(1.0, *known)) * 2 + 0.01) / 2
 
     def at(times: float) -> float:
@@ -170,25 +170,31 @@ def _cells(lane: Record) -> list[str]:
         str(len(it["repeats"])),
         str(it["n_iter"]),
         f"{it['inertia']:.10g}",
-        "–" if it["share"] is None else f"{it['share']:.0%}",
+        "–" if it["share"] is None else f"{it['share']:.2%}",
         it["stop"],
-        f"{'valid' if proof['valid'] else 'INVALID'}{ties}: {proof['sentence']}",
+        f"valid{ties}" if proof["valid"] else f"INVALID: {proof['sentence']}",
     ]
 
 
 def _notes(record: Record) -> str:
     plan, request = record["plan"], record["request"]
-    said = [f"{_MODES[record['mode']]}."]
+    said = [_MODES[record["mode"]]]
+    results = [it["result"] for it in record["lanes"] if it["result"] is not None]
+    if record["mode"] == "measure" and any(it["watched"] for it in results):
+        said.append("A fit of more than a second was watched, too, less the seconds of watching.")
+    proofs = dict.fromkeys(it["certificate"]["sentence"] for it in results)
+    said += [f"Valid: {it}." for it in proofs if it]
     if plan is not None:
-        start = request["start"] or ("the preset's own" if "preset" in request["workload"] else "")
+        preset = "preset" in request["workload"] and request["start"] is None
+        start = "the preset’s own" if preset else request["start"] or "k-means++"
+        seed = "" if preset else f", seed {request['start_seed']}"
         said += [
-            "Same rows, same starting centers for all; at most "
-            f"{plan['max_iter']} iterations; start: {start or 'k-means++'}, seed "
-            f"{request['start_seed']}.",
-            "Of the roofline: what assign would need of the machine's multiply-adds or bandwidth, "
+            "Same rows and same starting centers for all; at most "
+            f"{plan['max_iter']} iterations; start: {start}{seed}.",
+            "Of the roofline: what assign would use of the machine’s multiply-adds or bandwidth, "
             "were every pair of row and center computed; who spares pairs may be beyond 100 %.",
         ]
         if plan["sharing"]:
-            said.append(f"{plan['sharing'][:1].upper()}{plan['sharing'][1:]}.")
-    said.append(f"kmeans_lab {record['version']}, race {record['id']}.")
-    return "".join(f"<li>{escape(it[:1].upper() + it[1:])}</li>" for it in said)
+            said.append(f"At once means shared: {plan['sharing']}.")
+    said.append(f"Made by kmeans_lab {record['version']}; race {record['id']}.")
+    return "".join(f"<li>{escape(it)}</li>" for it in said)
