@@ -15,5 +15,6 @@ workload = PRESETS["smoke"].load()
 fits = {name: kmeans(workload.X, 5, kernel=name, **workload.settings()) for name in KERNELS}
 assert all((fit.labels == fits["python"].labels).all() for fit in fits.values())
 assert kmeans(workload.X, 5, random_state=0).kernel == "cpp-simd"
+assert (Path(kmeans_lab.__file__).parent / "web/static/index.html").is_file()
 version = ".".join(map(str, sys.version_info[:3]))
 print(f"kmeans-lab {kmeans_lab.__version__}, Python {version}: {', '.join(fits)} agree")
