@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from base64 import b64decode
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
@@ -38,7 +39,7 @@ def assign(rows, centers, labels):
 
 @pytest.fixture(scope="module")
 def client():
-    with serving() as it:
+    with serving(roofs={}) as it:
         yield it
 
 
@@ -158,6 +159,7 @@ def test_all_kernels_agree_and_ratios_are_times(client):
     assert proofs[0]["sentence"] == (
         "2 iterations judged row by row, every row of the result held against direct distances"
     )
+    assert all(0 < it["share"] < 10 for it in named(events, "result"))
     assert len({it["labels_hash"] for it in named(events, "result")}) == 1
 
 
@@ -174,6 +176,7 @@ def test_the_record_and_the_report_have_what_the_events_had(client):
     report = client.get(f"/api/races/{race}/report")
     assert f"race-{race}.html" in report.headers["content-disposition"]
     page = report.text
+    assert client.get(f"/api/races/{race}/report").text == page
     assert record["verdict"]["sentence"] in page
     assert "<script" not in page
     assert "http" not in page.replace("https://json-schema.org", "")
@@ -276,6 +279,21 @@ def test_a_bad_kernel_ends_its_lane_alone(planted):
                 assert sum(it.startswith(BAD[name][1]) for it in said) == 1, (name, said)
             assert states(events, len(names))[-1] == "done"
             assert len(named(events, "result")) == 1
+
+
+def test_a_kernel_that_kills_who_imports_it_is_broken_and_the_others_are_not(planted):
+    name = planted("deadly", "return inertia")
+    path = Path(registry.place_of(name))
+    path.write_text("import os; os._exit(7)\n", encoding="utf-8")
+    with serving() as client:
+        rows = {it["name"]: it for it in client.get("/api/kernels").json()}
+        assert rows["deadly"]["state"] == "broken"
+        assert "ended with exit status 7" in rows["deadly"]["reason"]
+        assert rows["cpp"]["state"] == "ready"
+        body = {"workload": SMALL, "lanes": [{"kernel": "deadly"}]}
+        answer = client.post("/api/races", json=body)
+        assert answer.status_code == 422
+        assert "deadly cannot run" in answer.json()["detail"]
 
 
 def test_a_lane_that_takes_too_long_is_ended():

@@ -7,10 +7,11 @@ thread, so that between a look and a start nobody else comes.
 import asyncio
 import threading
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 from kmeans_lab.registry import find_spec, place_of
-from kmeans_lab.web.errands import all_places, answer
+from kmeans_lab.web.errands import all_places, answer, broken
 from kmeans_lab.web.limits import Complaint, Limits, Refusal
 from kmeans_lab.web.models import RaceRequest
 from kmeans_lab.web.races import Race
@@ -21,13 +22,17 @@ from kmeans_lab.web.workers import Worker
 _PATIENCE = 120.0
 
 
+class Died(Refusal):
+    """The process that was to answer died."""
+
+
 class Desk:
     """Races, answers, and whose turn it is."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.races: OrderedDict[str, Race] = OrderedDict()
-        self._roofs: Roofs = {}
+        self.roofs: Roofs = {}
         self._asking: str | None = None
         self._answers: dict[tuple[str, ...], asyncio.Task[dict[str, Any]]] = {}
         self._workers: set[Worker] = set()
@@ -67,7 +72,7 @@ class Desk:
         race = Race(request, self.limits)
         self.races[race.id] = race
         self._forget()
-        Referee(race, self._roofs).start()
+        Referee(race, self.roofs).start()
         return race
 
     def _forget(self) -> None:
@@ -80,11 +85,11 @@ class Desk:
 
     def prepare(self) -> None:
         """Look the kernels up before anybody asks."""
-        self._task(("survey",), (all_places(),))
+        self._task(("survey",), ())
 
     async def survey(self) -> dict[str, Any]:
         """Return the table of kernels, their sources and the machine; looked up once."""
-        return await self._once(("survey",), (all_places(),))
+        return await self._once(("survey",), ())
 
     async def explain(self, name: str) -> dict[str, Any]:
         """Return why a kernel is as fast as it is; measured once."""
@@ -124,12 +129,29 @@ class Desk:
     def _task(
         self, key: tuple[str, ...], arguments: tuple[Any, ...]
     ) -> "asyncio.Task[dict[str, Any]]":
-        asking = asyncio.to_thread(self._ask, key[0], arguments)
+        ask = self._survey if key == ("survey",) else partial(self._ask, key[0])
+        asking = asyncio.to_thread(ask, *arguments)
         self._answers[key] = task = asyncio.create_task(asking)
         task.add_done_callback(_look_at)
         return task
 
-    def _ask(self, question: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    def _survey(self) -> dict[str, Any]:
+        """Ask about all kernels at once, or one by one if one of them kills who imports it."""
+        places = all_places()
+        try:
+            return self._ask("survey", list(places.values()))
+        except Died:
+            found = self._ask("survey", [])
+        for name, place in places.items():
+            try:
+                one = self._ask("survey", [place])
+            except Died as death:
+                one = {"kernels": [broken(name, str(death))], "sources": {name: []}}
+            found["kernels"] += one["kernels"]
+            found["sources"] |= one["sources"]
+        return found
+
+    def _ask(self, question: str, *arguments: Any) -> dict[str, Any]:
         """Let a worker answer; in a thread of its own."""
         with self._lock:
             if self._closing:
@@ -142,7 +164,7 @@ class Desk:
             what, said = worker.connection.recv()
         except (EOFError, OSError):
             how = worker.how_it_ended()
-            raise Refusal(503, f"the process that answers {question} {how}; ask again") from None
+            raise Died(503, f"the process that answers {question} {how}; ask again") from None
         finally:
             with self._lock:
                 self._workers.discard(worker)

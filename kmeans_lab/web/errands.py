@@ -15,7 +15,16 @@ from kmeans_lab.measure.facts import lines_of_code, sources_of
 from kmeans_lab.measure.limits import peak
 from kmeans_lab.measure.machinecode import CannotTell
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel, state_of
+from kmeans_lab.registry import (
+    KERNELS,
+    added,
+    find_spec,
+    installed,
+    known_as,
+    load_kernel,
+    place_of,
+    state_of,
+)
 
 #: Rounds of the ladder: enough for a picture that nobody waits long for.
 LADDER_ROUNDS = 3
@@ -33,21 +42,25 @@ def survey(places: list[str]) -> dict[str, Any]:
 
 
 def _row(name: str) -> dict[str, Any]:
-    spec = find_spec(name)
     state, reason = state_of(name)
     build = getattr(load_kernel(name), "BUILD", None) if state == "ready" else None
     try:
         lines = lines_of_code(name) if state == "ready" else None
     except CannotTell:
         lines = None
+    return _row_of(name, state, reason) | {"lines": lines, "build": build}
+
+
+def _row_of(name: str, state: str, reason: str) -> dict[str, Any]:
+    spec = find_spec(name)
     return {
         "name": name,
         "summary": spec.summary,
         "state": state,
         "reason": reason,
         "threading": spec.threading,
-        "lines": lines,
-        "build": build,
+        "lines": None,
+        "build": None,
     }
 
 
@@ -120,8 +133,11 @@ def answer(connection: Connection, question: str, arguments: tuple[Any, ...]) ->
         connection.send(("failed", f"{type(error).__name__}: {error}"))
 
 
-def all_places() -> list[str]:
-    """Return what a worker needs to find every kernel that is known here."""
-    from kmeans_lab.registry import _added, installed, place_of
+def all_places() -> dict[str, str]:
+    """Return the name of every kernel that is known here, and what a worker finds it by."""
+    return {name: place_of(name) for name in (*KERNELS, *installed(), *added())}
 
-    return [place_of(name) for name in (*KERNELS, *installed(), *_added)]
+
+def broken(name: str, reason: str) -> dict[str, Any]:
+    """Return the row of a kernel that nobody can import and live."""
+    return _row_of(name, "broken", f"importing {name} ends the process ({reason})")
