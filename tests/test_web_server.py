@@ -1,6 +1,7 @@
 """Every route of the server, and everything that it refuses."""
 
 import re
+import socket
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from web import SMALL, serving
 import kmeans_lab
 from kmeans_lab import KERNELS
 from kmeans_lab.presets import PRESETS
+from kmeans_lab.web.command import listen
 from kmeans_lab.web.guards import CSP, HEADERS, Names
 from kmeans_lab.web.limits import Limits
 
@@ -43,6 +45,11 @@ def test_health_says_the_version_and_whether_a_race_is_on(client):
         "version": kmeans_lab.__version__,
         "racing": False,
     }
+
+
+def test_what_is_sent_does_not_wait_for_more():
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # what asyncio asks before it sets TCP_NODELAY
 
 
 def test_the_kernels_are_those_of_the_registry_with_their_sources(client):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from web import LONG, free_listener
+from web import LONG
 
 from kmeans_lab.__main__ import main
+from kmeans_lab.web.command import listen
 
 PYTHON = {"kernel": "python"}
 RACE = {"workload": LONG, "max_iter": 120, "lanes": [PYTHON, PYTHON], "mode": "race"}
@@ -82,7 +83,7 @@ def test_no_worker_outlives_the_server(number, status):
 
 
 def test_a_port_in_use_is_refused_in_a_sentence(capsys):
-    with free_listener() as taken:
+    with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 2
     assert capsys.readouterr().err == (

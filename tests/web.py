@@ -1,7 +1,6 @@
 """A real server on a free port, in a thread, and a client that reads its events."""
 
 import json
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 import httpx
 
 from kmeans_lab.web.app import Settings, create_app
+from kmeans_lab.web.command import listen
 from kmeans_lab.web.guards import Names
 from kmeans_lab.web.limits import Limits
 from kmeans_lab.web.server import make_server
@@ -78,15 +78,10 @@ def named(events, name):
     return [data for it, _, data in events if it == name]
 
 
-def free_listener():
-    """Return a socket that listens on a free port of the loopback."""
-    return socket.create_server(("127.0.0.1", 0), backlog=128)
-
-
 @contextmanager
 def serving(studies=None, *, roofs=ROOFS, **limits):
     """Serve in a thread; yield a ``Client``. ``roofs={}`` has the machine's limits measured."""
-    listener = free_listener()
+    listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     app = create_app(Settings(Names("127.0.0.1", port), studies, Limits(**limits)))
     app.state.desk.roofs |= roofs

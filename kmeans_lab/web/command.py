@@ -46,7 +46,7 @@ def serve(arguments: argparse.Namespace) -> None:
             f"there is no folder {arguments.studies}; kmeans-lab study all --output "
             f"{arguments.studies} makes it"
         )
-    listener = _listen(arguments.host, arguments.port)
+    listener = listen(arguments.host, arguments.port)
     port = int(listener.getsockname()[1])
     url = f"http://{_name(arguments.host)}:{port}/"
     if arguments.host not in _LOOPBACK:
@@ -65,15 +65,22 @@ def serve(arguments: argparse.Namespace) -> None:
         print("kmeans-lab: ended", file=sys.stderr)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; ``Refused`` where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # TCP is named, because asyncio turns off waiting for more to send only where it is: 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        if os.name == "posix":  # elsewhere it would share the port with others
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
+        listener.close()
         raise Refused(
-            f"port {port} of {host} cannot be had ({os.strerror(error.errno or 0)}); choose "
-            "another with --port"
+            f"port {port} of {host} cannot be had ({error.strerror}); choose another with --port"
         ) from None
+    return listener
 
 
 def _name(host: str) -> str:
