@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,11 +52,18 @@ def serving(*arguments):
         process.stdout.close()
 
 
+@cache
+def _one_server(config):
+    running = ExitStack()
+    config.add_cleanup(running.close)
+    return running.enter_context(serving())
+
+
 @pytest.fixture(scope="module")
-def server():
+def server(request):
+    """One for all modules, since each measures the machine when it is first asked for that."""
     pytest.importorskip("uvicorn")
-    with serving() as process:
-        yield process
+    return _one_server(request.config)
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_stop_ends_the_race_and_its_process(open_page, server):  # noqa: F811
 
 
 def test_a_killed_worker_ends_its_lane_with_a_sentence(open_page, server):  # noqa: F811
-    rows = LONG | {"max_iter": 12}
+    rows = LONG | {"max_iter": 8}
     page = open_page(small("python:1", "python:1", mode="race", **rows) + "#run")
     in_state(page, 0, "running")
     in_state(page, 1, "running")

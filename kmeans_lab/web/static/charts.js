@@ -62,9 +62,21 @@ export function laneBars(race) {
   return bars(rows, "Seconds of each lane on a log scale");
 }
 
-const WIDTH = 560, HEIGHT = 230, LEFT = 62, RIGHT = 12, TOP = 10, BOTTOM = 30;
+const HEIGHT = 230, LEFT = 62, RIGHT = 12, TOP = 10, BOTTOM = 30;
 
 const DASH = 9;
+
+/** Whether a lane was faster than pictures are sent. */
+const gaps = ({ frames }) => frames.some((frame, i) => i && frame.n_iter > frames[i - 1].n_iter + 1);
+
+/** What was seen are dots; the line between is only there to guide the eye. */
+function dotted(points, line, index) {
+  line.classList.add("guess");
+  return draw("g", {}, line, ...points.map(point => {
+    const [cx, cy] = point.split(",");
+    return draw("circle", { class: `dot lane-${index}`, cx, cy, r: 4 });
+  }));
+}
 
 /** Whether all lines take the same way, but for the last digits of their sums. */
 function together(lines) {
@@ -76,12 +88,15 @@ function together(lines) {
 export function inertiaNote(race) {
   const lines = race.lanes.filter(lane => lane.frames.length)
     .map(lane => lane.frames.map(frame => [frame.n_iter, frame.inertia]));
+  if (race.lanes.some(gaps)) {
+    return "Dots are the iterations that were sent while the race was on, at most 30 a second.";
+  }
   return lines.length > 1 && together(lines)
     ? "By iteration the lines lie on each other: other code, the same steps." : "";
 }
 
 /** Inertia by iteration, or by time on a log scale. */
-export function inertiaChart(race, byTime) {
+export function inertiaChart(race, byTime, width) {
   const lines = race.lanes.map(lane => {
     const moments = race.moments(lane);
     return lane.frames.map((frame, i) => [byTime ? moments[i] : frame.n_iter, frame.inertia])
@@ -89,7 +104,7 @@ export function inertiaChart(race, byTime) {
   });
   const all = lines.flat();
   if (!all.length) return make("p", { className: "faint" }, "No iteration was seen yet.");
-  const scale = axes(all, byTime);
+  const scale = axes(all, byTime, width);
   const paths = lines.map((line, index) => {
     const points = line.map(([x, y]) => `${scale.x(x).toFixed(1)},${scale.y(y).toFixed(1)}`);
     if (points.length === 1) {
@@ -98,20 +113,21 @@ export function inertiaChart(race, byTime) {
     }
     // Lines that lie on each other share the way: each is seen a dash long in its turn.
     const shared = index && !byTime && together(lines);
-    return draw("polyline", {
+    const seen = draw("polyline", {
       class: `lane-${index}`, points: points.join(" "), "stroke-width": 3,
       "stroke-dasharray": shared ? `${DASH} ${DASH * (lines.length - 1)}` : null,
       "stroke-dashoffset": shared ? -DASH * index : null,
     });
+    return gaps(race.lanes[index]) ? dotted(points, seen, index) : seen;
   });
   return draw("svg", {
-    class: "lines", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+    class: "lines", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
     "aria-label": `Inertia ${byTime ? "over time" : "by iteration"}, from ${digits(all[0][1], 4)} `
       + `down to ${digits(Math.min(...all.map(([, y]) => y)), 4)}`,
   }, ...scale.marks, ...paths);
 }
 
-function axes(all, byTime) {
+function axes(all, byTime, width) {
   const xs = all.map(([x]) => x), ys = all.map(([, y]) => y);
   const [low, high] = [Math.min(...ys), Math.max(...ys)];
   const room = (high - low || Math.abs(high) || 1) * 0.06;
@@ -121,12 +137,12 @@ function axes(all, byTime) {
   const share = byTime
     ? value => (Math.log10(value) - powers[0]) / (powers[1] - powers[0])
     : value => (value - 1) / (longest - 1);
-  const x = value => LEFT + (WIDTH - LEFT - RIGHT) * share(value);
+  const x = value => LEFT + (width - LEFT - RIGHT) * share(value);
   const across = byTime ? ticks(powers).map(power => [10 ** power, powerOfTen(power)])
-    : steps(longest).map(count => [count, String(count)]);
+    : steps(longest, width / 70).map(count => [count, String(count)]);
   const upright = [low, (low + high) / 2, high];
   const marks = [
-    ...upright.map(value => draw("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) })),
+    ...upright.map(value => draw("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) })),
     ...upright.map(value => draw("text", { class: "tick", x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, short(value))),
     ...across.map(([value, words]) => draw("text", { class: "tick", x: x(value), y: HEIGHT - 8, "text-anchor": "middle" }, words)),
   ];
@@ -140,8 +156,8 @@ function short(value) {
   return `${digits(value / size, 4)}${letter}`;
 }
 
-function steps(longest) {
-  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find(size => longest / size <= 8) ?? 1000;
+function steps(longest, most) {
+  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find(size => longest / size <= most) ?? 1000;
   const out = [1];
   for (let at = step; at <= longest; at += step) if (at > 1 && at - 1 >= step / 2) out.push(at);
   return out;

@@ -1,7 +1,7 @@
 // The form: what is chosen, kept in the address of the page.
 import { DEFAULTS, OWN, STARTS, read, write } from "./choices.js";
 import { find, make, say } from "./dom.js";
-import { digits, plural, whole } from "./words.js";
+import { digits, plural, sentence, whole } from "./words.js";
 
 const NUMBERS = [
   ["n", "Rows", { min: 1, step: 1 }],
@@ -126,7 +126,7 @@ export class Form {
     find("#max_iter").placeholder = preset ? whole(preset.max_iter) : "100";
     if (preset) {
       const { n_samples: n, n_features: d, n_clusters: k } = preset;
-      say(find("#preset-note"), `${preset.summary}. ${whole(n)} × ${whole(d)}, ${plural(k, "cluster")}.`);
+      say(find("#preset-note"), `${sentence(preset.summary)}. ${whole(n)} × ${whole(d)}, ${plural(k, "cluster")}.`);
     }
     const python = choice.lanes.some(([name]) => name === "python");
     const [n, d, k] = preset ? [preset.n_samples, preset.n_features, preset.n_clusters] : [choice.n, choice.d, choice.k];

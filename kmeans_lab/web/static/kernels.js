@@ -2,7 +2,7 @@
 import { ask } from "./api.js";
 import { bars } from "./charts.js";
 import { find, make, say } from "./dom.js";
-import { digits, percent, time, times, whole } from "./words.js";
+import { digits, percent, sentence, time, times, whole } from "./words.js";
 
 export class Kernels {
   constructor(kernels, chosen, changed) {
@@ -33,7 +33,7 @@ export class Kernels {
       name: rung.rung,
       value: rung.seconds,
       words: `${time(rung.seconds)} · ${times(rung.times)}`,
-      idea: rung.idea,
+      idea: sentence(rung.idea),
     }));
     find("#ladder").replaceChildren(
       bars(rows, `Seconds of each kernel, preset ${kept.preset}, log scale`, kept.limit),
@@ -50,7 +50,7 @@ export class Kernels {
     const built = kernel.build ? ` Built with ${kernel.build}.` : "";
     const state = kernel.state === "ready" ? "" : ` It cannot run here: ${kernel.reason}.`;
     const threads = { gil: "one thread", nogil: "threads of Python", own: "threads of its own" }[kernel.threading];
-    say(find("#kernel-note"), `${kernel.summary}; ${whole(kernel.lines ?? 0)} lines, ${threads ?? kernel.threading}.${built}${state}`);
+    say(find("#kernel-note"), `${sentence(kernel.summary)}; ${whole(kernel.lines ?? 0)} lines, ${threads ?? kernel.threading}.${built}${state}`);
     find("#explain").disabled = kernel.state !== "ready";
     find("#explained").replaceChildren();
     try {
@@ -81,15 +81,13 @@ function explained(found) {
   const rows = Object.entries(found.steps).map(([step, it]) => make("tr", {},
     make("th", { scope: "row" }, step), make("td", {}, time(it.seconds)),
     make("td", {}, share(it.of_peak)), make("td", {}, share(it.of_read))));
-  const code = found.code?.widest
-    ? `Its inner loop works on ${found.code.widest} bits at a time${found.code.fma ? ", with fused multiply-adds" : ""}.` : "";
   const roof = found.roof?.operations?.float64
     ? `The limits were measured just now: ${digits(found.roof.operations.float64 / 1e9)} G operations and ${digits(found.roof.read / 1e9)} GB a second.` : "";
   return [
     make("p", { className: "verdict" }, found.verdict),
     make("table", {}, make("thead", {}, make("tr", {}, ...["Step", "One iteration", "Of the multiply-adds", "Of the bandwidth"]
       .map(name => make("th", { scope: "col" }, name)))), make("tbody", {}, ...rows)),
-    make("p", { className: "faint" }, `${code} ${roof}`),
+    make("p", { className: "faint" }, roof),
   ];
 }
 

@@ -21,6 +21,7 @@ export class Stage {
         this.charts();
       });
     }
+    new ResizeObserver(() => this.charts()).observe(part("across"));
     const again = () => this.cards.forEach(card => card.redraw());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
     document.addEventListener("theme", again);
@@ -65,6 +66,7 @@ export class Stage {
     else card?.update();
     if (name === "lane" && data.state !== before) this.announce(lane);
     if (["result", "verdict"].includes(name)) this.verdict();
+    else if (name === "lane") this.charts();
     if (name === "end") this.finish();
     else if (name !== "frame") this.headline(this.progress());
   }
@@ -93,14 +95,15 @@ export class Stage {
     say(part("announcer"), `${title(lane)}: ${lane.state}${lane.sentence ? `. ${lane.sentence}` : ""}`);
   }
 
-  headline(text) {
+  headline(text, more = "") {
     say(part("headline"), text);
+    say(part("more"), more);
   }
 
   progress() {
     const { lanes, plan } = this.race;
     const busy = lanes.filter(lane => ["starting", "preparing", "running"].includes(lane.state));
-    if (plan.mode === "race") return busy.length ? `${plural(busy.length, "lane")} at work` : "Nearly there …";
+    if (plan.mode === "race") return busy.length ? `At work: ${busy.map(title).join(", ")}` : "Getting ready …";
     if (!busy.length) return "Getting ready …";
     return `Measuring ${title(busy[0])}, ${busy[0].index + 1} of ${lanes.length}`;
   }
@@ -113,13 +116,15 @@ export class Stage {
     const badge = part("agree");
     badge.hidden = verdict.agree === null || verdict.agree === undefined;
     badge.className = verdict.agree ? "badge" : "badge wrong";
-    say(badge, verdict.agree ? "✓ all labels agree" : "✗ labels differ");
+    const all = this.race.lanes.every(lane => lane.result);
+    const agree = all ? "✓ all labels agree" : "✓ labels of the finished lanes agree";
+    say(badge, verdict.agree ? agree : "✗ labels differ");
   }
 
   charts() {
-    if (!this.race) return;
+    if (!this.race || part("across").hidden) return;
     part("bars").replaceChildren(laneBars(this.race));
-    part("inertia").replaceChildren(inertiaChart(this.race, this.byTime));
+    part("inertia").replaceChildren(inertiaChart(this.race, this.byTime, Math.max(240, part("inertia").clientWidth)));
     say(part("inertia-note"), inertiaNote(this.race));
     part("keys").replaceChildren(...this.race.lanes.map(lane =>
       make("li", { className: `lane-${lane.index}` }, title(lane))));
@@ -128,9 +133,12 @@ export class Stage {
   finish() {
     const { race } = this;
     const results = race.lanes.filter(lane => lane.result).length;
-    const words = results > 1 ? race.verdict?.sentence.split(";")[0] : "";
+    const [words, labels] = results > 1 ? race.verdict?.sentence.split("; ") ?? [] : [];
     const plain = { stopped: "Stopped.", failed: "No lane came to its end." }[race.end] ?? "Done.";
-    this.headline(words || plain);
+    const [first, ...others] = (words || plain).split(", ");
+    const more = race.verdict?.agree === false ? [labels] : [];
+    if (/ (than|as) /.test(first)) this.headline(first, [...others, ...more].join(", "));
+    else this.headline(words || plain, more.join());
     document.title = words ? `${words} · kmeans_lab` : "kmeans_lab";
     this.verdict();
     this.cards.forEach(card => card.update());

@@ -43,6 +43,9 @@ export function against(ratio, name) {
   return `${times(1 / ratio)} slower than ${name}`;
 }
 
+/** A summary as the beginning of a sentence. */
+export const sentence = words => words.charAt(0).toUpperCase() + words.slice(1);
+
 export const plural = (count, one, many = `${one}s`) =>
   `${whole(count)} ${count === 1 ? one : many}`;
 
