@@ -59,17 +59,15 @@ def test_a_measured_race_goes_through_its_states_and_ends_with_a_verdict(open_pa
     assert len(set(inertias)) == 1
 
 
-def test_the_drawn_points_are_said_to_be_some_of_all(open_page):  # noqa: F811
-    page = open_page(small("cpp:1", "numpy:1", n=8000, d=3) + "#run")
-    finished(page)
-    assert "5,000 of 8,000 points are drawn, in the plane of the first two principal" in text(
-        page, "#facts"
-    )
-
-
-def test_at_the_same_iteration_every_lane_shows_the_same_picture(open_page):  # noqa: F811
+def test_a_replay_ends_at_the_measured_times_and_shows_equal_iterations_alike(open_page):  # noqa: F811
     page = open_page(small("numpy:1", "cpp:1") + "#run")
     finished(page)
+    pace = page.locator("#pace option").first.inner_text()
+    assert re.match(r"slowed down [\d.,]+ ×, the same for all", pace)
+    wait_until(page, "document.querySelector('#scrub').value === '1000'")
+    measured = page.locator(".lane dl div:nth-child(1) dd").all_inner_texts()
+    shown = page.locator(".clock").all_inner_texts()
+    assert [it.split(" median")[0] for it in measured] == shown
     page.select_option("#pace", "steps")
     page.focus("#scrub")
     page.keyboard.press("Home")
@@ -82,18 +80,6 @@ def test_at_the_same_iteration_every_lane_shows_the_same_picture(open_page):  # 
     assert text(page, "#again") == "Pause"
     page.click("#again")
     assert text(page, "#again") == "Replay"
-
-
-def test_all_lanes_are_replayed_at_one_pace_that_is_named(open_page):  # noqa: F811
-    page = open_page(small("numpy:1", "cpp:1") + "#run")
-    finished(page)
-    assert re.match(
-        r"slowed down [\d.,]+ ×, the same for all", page.locator("#pace option").first.inner_text()
-    )
-    wait_until(page, "document.querySelector('#scrub').value === '1000'")
-    shown = page.locator(".clock").all_inner_texts()
-    measured = page.locator(".lane dl div:nth-child(1) dd").all_inner_texts()
-    assert [it.split(" median")[0] for it in measured] == shown
 
 
 def test_a_lane_is_stopped_and_the_other_goes_on(open_page):  # noqa: F811
@@ -257,3 +243,15 @@ def test_studies_are_shown_with_their_claims(open_page):  # noqa: F811
     page.wait_for_selector(".study figure img")
     wait_until(page, "[...document.images].slice(0, 1).every(it => it.naturalWidth > 0)")
     assert page.locator(".study").first.locator("tbody tr").count() > 0
+
+
+def test_a_race_that_cannot_be_followed_can_still_be_stopped(open_page, server):  # noqa: F811
+    page = open_page(small("python:1", "cpp:1", **LONG))
+    open_page.watch.expected = (404,)
+    page.route("**/events", lambda route: route.fulfill(status=404, json={}))
+    page.click("#run")
+    wait_until(page, "document.querySelector('#headline').textContent.includes('not know')")
+    with page.expect_response(lambda it: it.request.method == "DELETE") as gone:
+        page.click("#stop")
+    assert gone.value.json()["state"] == "stopped"
+    assert workers_of(server) == []

@@ -146,6 +146,8 @@ def test_four_lanes_of_five_thousand_points_move(open_page, record_property):  #
     query = small("cpp:1", "numpy:1", "cython:1", "cpp-simd:1", n=20_000, d=4, k=30, max_iter=60)
     page = open_page(query + "#run")
     finished(page)
+    facts = page.inner_text("#facts")
+    assert "5,000 of 20,000 points are drawn, in the plane of the first two principal" in facts
     page.select_option("#pace", "steps")
     rate = page.evaluate(
         """() => new Promise(tell => {

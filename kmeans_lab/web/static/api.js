@@ -45,7 +45,7 @@ export function labels(text, clusters) {
 
 const EVENTS = ["plan", "lane", "frame", "result", "verdict", "end"];
 
-/** Follow a race; `on(name, data)` is called for each event. Returns what stops following. */
+/** Follow a race: `on(name, data)` for each event, `lost(again)` where the line breaks. */
 export function follow(path, on, lost) {
   const source = new EventSource(path);
   for (const name of EVENTS) {
@@ -55,7 +55,7 @@ export function follow(path, on, lost) {
     });
   }
   source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) lost();
+    lost(source.readyState !== EventSource.CLOSED);
   });
   return () => source.close();
 }

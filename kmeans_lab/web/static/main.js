@@ -38,8 +38,8 @@ function link(form) {
   const button = find("#share");
   button.addEventListener("click", async () => {
     form.show();
-    await navigator.clipboard.writeText(`${location.origin}/${location.search}#run`);
-    say(button, "Copied");
+    const written = navigator.clipboard?.writeText(`${location.origin}/${location.search}#run`);
+    say(button, await Promise.resolve(written ?? Promise.reject()).then(() => "Copied", () => "Not allowed"));
     setTimeout(() => say(button, "Copy link"), 1500);
   });
 }

@@ -40,15 +40,17 @@ export class Stage {
     part("agree").hidden = true;
     part("lanes").replaceChildren();
     this.leave = follow(`/api/races/${id}/events`,
-      (name, data) => this.take(name, data), () => this.lost());
+      (name, data) => this.take(name, data), again => this.lost(again));
     this.headline("Getting ready …");
     if (matchMedia("(max-width: 979px)").matches) part("stage").scrollIntoView();
     this.changed(this.race);
     if (!this.ticking) this.tick();
   }
 
-  lost() {
-    if (!this.race.over) this.headline("The server does not answer any more; what it sent is shown.");
+  lost(again) {
+    if (this.race.over) return;
+    this.headline(again ? "The server does not answer; trying again …"
+      : "The server does not know this race any more; what it sent is shown.");
   }
 
   take(name, data) {
@@ -209,10 +211,14 @@ export class Stage {
   }
 
   async stopLane(lane) {
-    await remove(`/api/races/${this.race.id}/lanes/${lane.index}`).catch(problem => say(part("announcer"), problem.message));
+    await this.end(`/api/races/${this.race.id}/lanes/${lane.index}`);
   }
 
   async stopAll() {
-    if (this.race && !this.race.over) await remove(`/api/races/${this.race.id}`);
+    if (this.race && !this.race.over) await this.end(`/api/races/${this.race.id}`);
+  }
+
+  async end(path) {
+    await remove(path).catch(problem => this.headline(problem.message));
   }
 }
