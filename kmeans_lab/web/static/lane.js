@@ -75,7 +75,7 @@ export class LaneCard {
     const repeats = result.repeats?.length ?? 0;
     return [
       make("dl", {},
-        row("Time", time(result.seconds), repeats > 1 ? `median of ${repeats}` : ""),
+        row("Time", time(result.seconds), repeats > 1 ? `median of ${repeats}` : result.watched ? "one fit, watched" : "one fit"),
         row("Iterations", whole(count), time(result.seconds / Math.max(1, count)) + " each"),
         row("Inertia", digits(inertia, 6)),
         row("Of the limit", share === null ? "not known" : percent(share))),

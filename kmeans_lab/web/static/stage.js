@@ -42,7 +42,8 @@ export class Stage {
     this.leave = follow(`/api/races/${id}/events`,
       (name, data) => this.take(name, data), again => this.lost(again));
     this.headline("Getting ready …");
-    if (matchMedia("(max-width: 979px)").matches) part("stage").scrollIntoView();
+    const narrow = matchMedia("(max-width: 979px)").matches;
+    if (narrow || part("stage").getBoundingClientRect().top < 0) part("stage").scrollIntoView();
     this.changed(this.race);
     if (!this.ticking) this.tick();
   }

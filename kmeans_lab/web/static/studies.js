@@ -2,6 +2,8 @@
 import { ask } from "./api.js";
 import { find, make } from "./dom.js";
 
+const HEADS = ["Source", "What it says", "What was found", "Verdict"];
+
 export class Studies {
   constructor() {
     this.loaded = false;
@@ -35,8 +37,12 @@ function study(it) {
       make("img", { src: `/api/studies/${encodeURIComponent(figure.file)}`, alt: figure.caption, loading: "lazy" }),
       make("figcaption", {}, figure.caption)))),
     claims.length ? make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": `Claims: ${it.title}` },
-      make("table", {}, make("thead", {}, make("tr", {}, ...["Source", "What it says", "What was found", "Verdict"]
+      make("table", {}, make("thead", {}, make("tr", {}, ...HEADS
         .map(name => make("th", { scope: "col" }, name)))),
-      make("tbody", {}, ...claims.map(claim => make("tr", {}, make("td", {}, claim.source), make("td", {}, claim.words),
-        make("td", {}, claim.found), make("td", { className: `is-${claim.verdict.split(" ").at(-1)}` }, claim.verdict)))))) : "");
+      make("tbody", {}, ...claims.map(row)))) : "");
 }
+
+const row = claim => make("tr", {},
+  ...[claim.source, claim.words, claim.found, claim.verdict].map((words, i) => make("td", {
+    "data-label": HEADS[i], className: i === 3 ? `is-${words.split(" ").at(-1)}` : "",
+  }, words)));
