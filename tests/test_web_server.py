@@ -12,7 +12,6 @@ from kmeans_lab import KERNELS
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.web.command import listen
 from kmeans_lab.web.guards import CSP, HEADERS, Names
-from kmeans_lab.web.limits import Limits
 
 RACE = {"workload": SMALL, "lanes": [{"kernel": "cpp"}]}
 
@@ -249,13 +248,6 @@ def test_slow_kernels_may_do_less(client):
 def test_threads_that_would_have_no_effect_are_refused(client):
     found = refusal(client, lanes=[{"kernel": "python", "threads": 2}])
     assert "holds Python's lock" in found["lanes.0.threads"]
-
-
-def test_memory_that_is_not_there_is_not_promised(monkeypatch):
-    monkeypatch.setattr("kmeans_lab.web.limits._memory_available", lambda: 1_000_000_000)
-    (complaint,) = Limits().of_the_memory(20_000_000, at_once=4)
-    assert "needs about 2.7 GB and this machine has 1.0 GB left" in complaint[1]
-    assert not list(Limits().of_the_memory(1_000_000, at_once=4))
 
 
 @pytest.mark.parametrize(

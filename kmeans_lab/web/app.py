@@ -37,10 +37,7 @@ _GUARDED: dict[int | str, Any] = {
     413: {"model": Trouble, "description": "too large"},
     421: {"model": Trouble, "description": "addressed to somebody else"},
 }
-_REAL = ("image", "digits")  # presets whose data scikit-learn brings
-
-RaceId = Annotated[str, InPath(max_length=64)]
-KernelName = Annotated[str, InPath(max_length=64)]
+RaceId = KernelName = Annotated[str, InPath(max_length=64)]
 LaneIndex = Annotated[int, InPath(ge=0, le=1023)]
 
 
@@ -76,8 +73,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guards, names=settings.names, body=settings.limits.body)
     _add_troubles(app)
     _add_page(app)
-    _add_lab(app, desk, settings)
+    _add_kernels(app, desk)
+    _add_workloads(app, settings)
+    _add_studies(app, settings)
     _add_races(app, desk)
+    _add_records(app, desk)
+    _add_events(app, desk)
     return app
 
 
@@ -137,9 +138,7 @@ def _add_page(app: FastAPI) -> None:
         return _file(request, path, content_type(path or Path(name)), "no-cache")
 
 
-def _add_lab(app: FastAPI, desk: Desk, settings: Settings) -> None:
-    gallery = Gallery(settings.studies)
-
+def _add_kernels(app: FastAPI, desk: Desk) -> None:
     @app.get("/health")
     async def health() -> dict[str, Any]:
         """Say that the server is there, and whether a race is on."""
@@ -164,6 +163,13 @@ def _add_lab(app: FastAPI, desk: Desk, settings: Settings) -> None:
         """Hold a kernel against the machine's limits; measured when first asked for."""
         return await desk.explain(name)
 
+    @app.get("/api/ladder", responses=_BUSY)
+    async def ladder() -> dict[str, Any]:
+        """Climb from plain Python to the limit; measured when first asked for."""
+        return await desk.ladder()
+
+
+def _add_workloads(app: FastAPI, settings: Settings) -> None:
     @app.get("/api/presets")
     async def presets() -> list[dict[str, Any]]:
         """List the named workloads within the limits."""
@@ -172,7 +178,7 @@ def _add_lab(app: FastAPI, desk: Desk, settings: Settings) -> None:
         return [
             {"name": name} | {it: getattr(preset, it) for it in names}
             for name, preset in PRESETS.items()
-            if (real or not name.removeprefix("smoke-").startswith(_REAL))
+            if (real or not name.endswith(("image", "digits")))
             and preset.max_iter <= settings.limits.iterations
             and not any(
                 settings.limits.of_the_data(preset.n_samples, preset.n_features, preset.n_clusters)
@@ -184,10 +190,9 @@ def _add_lab(app: FastAPI, desk: Desk, settings: Settings) -> None:
         """Say what may be asked for."""
         return settings.limits.to_dict()
 
-    @app.get("/api/ladder", responses=_BUSY)
-    async def ladder() -> dict[str, Any]:
-        """Climb from plain Python to the limit; measured when first asked for."""
-        return await desk.ladder()
+
+def _add_studies(app: FastAPI, settings: Settings) -> None:
+    gallery = Gallery(settings.studies)
 
     @app.get("/api/studies")
     def studies() -> list[dict[str, Any]]:
@@ -205,8 +210,6 @@ def _add_lab(app: FastAPI, desk: Desk, settings: Settings) -> None:
 
 
 def _add_races(app: FastAPI, desk: Desk) -> None:
-    listening = 0
-
     @app.post("/api/races", status_code=202, responses=_BUSY | _WRONG)
     async def start(race: RaceRequest) -> dict[str, Any]:
         """Begin a race."""
@@ -218,6 +221,24 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
         """List the races that are kept, the newest first."""
         return [it.summary() for it in reversed(desk.races.values())]
 
+    @app.delete("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
+    async def stop(race_id: RaceId) -> dict[str, Any]:
+        """Stop a race; it is over when this returns."""
+        found = desk.find(race_id)
+        await found.stopped()
+        return {"id": race_id, "state": found.state}
+
+    @app.delete("/api/races/{race_id}/lanes/{lane}", responses=_UNKNOWN | _WRONG)
+    async def stop_lane(race_id: RaceId, lane: LaneIndex) -> dict[str, Any]:
+        """Stop a lane; the others go on."""
+        found = desk.find(race_id)
+        if lane >= len(found.lanes):
+            raise Refusal(404, f"there is no lane {lane} of {len(found.lanes)}; lanes begin at 0")
+        await found.stopped(lane)
+        return {"id": race_id, "lane": lane, "state": found.lanes[lane].state}
+
+
+def _add_records(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
     async def race(race_id: RaceId) -> dict[str, Any]:
         """Return all that is known of a race, but for the pictures."""
@@ -233,6 +254,10 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
         page = report_page(await _record(desk, race_id))
         name = f'attachment; filename="kmeans-lab-race-{race_id}.html"'
         return Response(page, 200, {"Content-Disposition": name}, "text/html; charset=utf-8")
+
+
+def _add_events(app: FastAPI, desk: Desk) -> None:
+    listening = 0
 
     @app.get(
         "/api/races/{race_id}/events",
@@ -267,22 +292,6 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(told(), 200, headers, "text/event-stream")
-
-    @app.delete("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
-    async def stop(race_id: RaceId) -> dict[str, Any]:
-        """Stop a race; it is over when this returns."""
-        found = desk.find(race_id)
-        await found.stopped()
-        return {"id": race_id, "state": found.state}
-
-    @app.delete("/api/races/{race_id}/lanes/{lane}", responses=_UNKNOWN | _WRONG)
-    async def stop_lane(race_id: RaceId, lane: LaneIndex) -> dict[str, Any]:
-        """Stop a lane; the others go on."""
-        found = desk.find(race_id)
-        if lane >= len(found.lanes):
-            raise Refusal(404, f"there is no lane {lane} of {len(found.lanes)}; lanes begin at 0")
-        await found.stopped(lane)
-        return {"id": race_id, "lane": lane, "state": found.lanes[lane].state}
 
 
 async def _record(desk: Desk, race_id: str) -> dict[str, Any]:
