@@ -37,7 +37,7 @@ _GUARDED: dict[int | str, Any] = {
     413: {"model": Trouble, "description": "too large"},
     421: {"model": Trouble, "description": "addressed to somebody else"},
 }
-RaceId = KernelName = Annotated[str, InPath(max_length=64)]
+Name = Annotated[str, InPath(max_length=64)]
 LaneIndex = Annotated[int, InPath(ge=0, le=1023)]
 
 
@@ -151,7 +151,7 @@ def _add_kernels(app: FastAPI, desk: Desk) -> None:
         return found
 
     @app.get("/api/kernels/{name}/source", responses=_UNKNOWN | _BUSY | _WRONG)
-    async def source(name: KernelName) -> dict[str, Any]:
+    async def source(name: Name) -> dict[str, Any]:
         """Return the files that a kernel is written in, where they are here."""
         sources = (await desk.survey())["sources"]
         if name not in sources:
@@ -159,7 +159,7 @@ def _add_kernels(app: FastAPI, desk: Desk) -> None:
         return {"name": name, "files": sources[name]}
 
     @app.get("/api/kernels/{name}/explain", responses=_UNKNOWN | _BUSY | _WRONG)
-    async def explain(name: KernelName) -> dict[str, Any]:
+    async def explain(name: Name) -> dict[str, Any]:
         """Hold a kernel against the machine's limits; measured when first asked for."""
         return await desk.explain(name)
 
@@ -222,14 +222,14 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
         return [it.summary() for it in reversed(desk.races.values())]
 
     @app.delete("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
-    async def stop(race_id: RaceId) -> dict[str, Any]:
+    async def stop(race_id: Name) -> dict[str, Any]:
         """Stop a race; it is over when this returns."""
         found = desk.find(race_id)
         await found.stopped()
         return {"id": race_id, "state": found.state}
 
     @app.delete("/api/races/{race_id}/lanes/{lane}", responses=_UNKNOWN | _WRONG)
-    async def stop_lane(race_id: RaceId, lane: LaneIndex) -> dict[str, Any]:
+    async def stop_lane(race_id: Name, lane: LaneIndex) -> dict[str, Any]:
         """Stop a lane; the others go on."""
         found = desk.find(race_id)
         if lane >= len(found.lanes):
@@ -240,7 +240,7 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
 
 def _add_records(app: FastAPI, desk: Desk) -> None:
     @app.get("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
-    async def race(race_id: RaceId) -> dict[str, Any]:
+    async def race(race_id: Name) -> dict[str, Any]:
         """Return all that is known of a race, but for the pictures."""
         return await _record(desk, race_id)
 
@@ -249,7 +249,7 @@ def _add_records(app: FastAPI, desk: Desk) -> None:
         responses=_UNKNOWN | _WRONG | {200: {"content": {"text/html": {}}}},
         response_class=Response,
     )
-    async def report(race_id: RaceId) -> Response:
+    async def report(race_id: Name) -> Response:
         """Return a race as one HTML page that needs nothing else."""
         page = report_page(await _record(desk, race_id))
         name = f'attachment; filename="kmeans-lab-race-{race_id}.html"'
@@ -271,7 +271,7 @@ def _add_events(app: FastAPI, desk: Desk) -> None:
         response_class=Response,
     )
     async def events(
-        race_id: RaceId, last_event_id: Annotated[int, Header(ge=0, le=2**53)] = 0
+        race_id: Name, last_event_id: Annotated[int, Header(ge=0, le=2**53)] = 0
     ) -> Response:
         """Tell what happens, from the beginning or after Last-Event-ID."""
         nonlocal listening
