@@ -1,5 +1,8 @@
 """The page's modules by themselves, called in a real browser: numbers, colours, points, links."""
 
+from base64 import b64encode
+
+import numpy as np
 import pytest
 from browsers import (  # noqa: F401 (fixtures)
     browser,
@@ -94,6 +97,17 @@ def test_points_are_drawn_where_they_are_in_the_colour_of_their_cluster(page):
     *drawn, empty = call(page, "scatter.js", code)
     assert drawn == [[*ten[0], 255], [*ten[1], 255], [*ten[2], 255]]  # y goes up
     assert empty[3] == 0
+
+
+def test_arrays_arrive_as_the_server_sent_them(page):
+    places = np.array([0.0, 0.5, 1.0, 0.1], "<f4")
+    few, many = np.array([3, 0, 255], "u1"), np.array([3, 0, 900], "<u2")
+    code = """
+    const [places, few, many] = given;
+    return [it.floats(places), it.labels(few, 256), it.labels(many, 901)].map(list => [...list]);
+    """
+    sent = [b64encode(it.tobytes()).decode() for it in (places, few, many)]
+    assert call(page, "api.js", code, *sent) == [it.tolist() for it in (places, few, many)]
 
 
 def test_choices_survive_the_address(page):
