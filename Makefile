@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
 
-.PHONY: bench report studies smoke test lint peers sanitize fuzz wheel clean
+.PHONY: bench report serve studies smoke test lint peers sanitize fuzz wheel clean
 .DEFAULT_GOAL := bench
 
 $(READY): $(BUILT_FROM)
@@ -30,6 +30,9 @@ report: $(READY)  ## the standard preset as one HTML page: build/report.html
 studies: $(READY)  ## every claim about k-means, tried: build/studies, docs/studies.md; 10 minutes
 	$(BIN)/kmeans-lab study all --output build/studies --force $(ARGS)
 	$(BIN)/python -m kmeans_lab.studies.gallery build/studies docs
+
+serve: $(READY)  ## the race in the browser; Ctrl-C ends it; make serve ARGS='--port 0'
+	$(BIN)/kmeans-lab serve --open $(ARGS)
 
 smoke: $(READY)  ## the same on tiny data, in seconds
 	$(BIN)/python -m pytest --benchmark-only --preset smoke --require-kernels=all

@@ -38,6 +38,7 @@ from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
 from kmeans_lab.studies.command import add_study_arguments, study
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
+from kmeans_lab.web.command import add_serve_arguments, serve
 from kmeans_lab.workers import MODES, WorkerDiedError
 
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
             "say how a fit's time falls with workers and grows with size",
         ),
         ("study", study, add_study_arguments, "try what is said about k-means"),
+        ("serve", serve, add_serve_arguments, "race kernels on a page in the browser"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)

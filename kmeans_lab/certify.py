@@ -135,6 +135,13 @@ def certify_assign(X: Array, centers: Array, labels: Labels, inertia: float) -> 
     return ties
 
 
+def certify_some(X: Array, result: KMeansResult, rows: NDArray[np.intp]) -> int:
+    """Judge the labels that a fit gave some rows of X; return the number of ties."""
+    middle = middle_and_variance(X)[0]
+    moved = float(np.finfo(X.dtype).eps * np.abs(result.centers).max())
+    return _check_labels(X[rows] - middle, result.centers - middle, result.labels[rows], moved)
+
+
 def certify_update(X: Array, labels: Labels, sums: Array, counts: NDArray[np.int64]) -> None:
     """Judge the sums and counts that one update of X added to zero."""
     expected, sizes, weight = _direct_sums(X, labels, len(counts))

@@ -244,6 +244,11 @@ def _place(path: Path, place: str) -> str:
     return str(path.resolve()) if path.suffix == ".py" else place
 
 
+def added() -> tuple[str, ...]:
+    """Return the names of the kernels that ``add_kernel`` made known."""
+    return tuple(_added)
+
+
 def place_of(name: str) -> str:
     """Return what ``known_as`` needs in another process to find the same kernel."""
     return _places.get(name, name)

@@ -18,5 +18,6 @@ assert all((fit.labels == fits["python"].labels).all() for fit in fits.values())
 assert kmeans(workload.X, 5, random_state=0).kernel == "cpp-simd"
 dense = [dbscan(workload.X, 2.0, 5, kernel=name) for name in ("python", "cpp")]
 assert (dense[0].labels == dense[1].labels).all()
+assert (Path(kmeans_lab.__file__).parent / "web/static/index.html").is_file()
 version = ".".join(map(str, sys.version_info[:3]))
 print(f"kmeans-lab {kmeans_lab.__version__}, Python {version}: {', '.join(fits)} agree")

@@ -90,7 +90,7 @@ def certify(book: Notebook, preset: Workload) -> None:
     book.table("certificates", rows)
 
 
-def climb(book: Notebook, preset: Workload) -> dict[str, float]:
+def climb(book: Notebook, preset: Workload, n_rounds: int = ROUNDS) -> dict[str, float]:
     """Return the median seconds of an iteration's two steps for each rung that can run here."""
     k, settings = len(preset.centers), preset.settings()
 
@@ -120,7 +120,7 @@ def climb(book: Notebook, preset: Workload) -> dict[str, float]:
         if rung not in seconds and state_of(name)[0] == "ready"
     ]
     tasks = {rung: partial(one, rung, preset.preset.max_iter) for rung in fast}
-    for turn in book.track(range(ROUNDS), "rungs"):
+    for turn in book.track(range(n_rounds), "rungs"):
         for place in range(len(fast)):
             rung = fast[(place + turn) % len(fast)]
             seconds.setdefault(rung, []).append(tasks[rung]())

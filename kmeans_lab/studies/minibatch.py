@@ -12,11 +12,12 @@ import numpy as np
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.seeding import random_rows
+from kmeans_lab.seeding import d2
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook
 from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs
 
-SEEDS = 9
+SEEDS, START = 9, 2
+FLOOR = 0.005  # percent: what is drawn as nothing
 BATCHES = (50, 1024)
 LARGE = "grid-100000-20"
 Trace = list[tuple[int, float, float]]  # distances, seconds so far, inertia of all rows
@@ -36,8 +37,8 @@ def run(book: Notebook) -> None:
     ]
     book.table("traces", rows)
     book.say(
-        "One fit each, all from the same random rows: how the inertia of all rows falls with the "
-        "distances that are computed, and with the seconds that it takes."
+        "One fit each, all from the same k-means++ start: how the inertia of all rows falls with "
+        "the distances that are computed, and with the seconds that it takes."
     )
     draw(book, traces)
     whole_fits(book, sets)
@@ -47,7 +48,7 @@ def follow(X: Any, k: int) -> dict[str, Trace]:
     """Return the traces of full k-means and of mini-batches, ours and scikit-learn's."""
     from sklearn.cluster import MiniBatchKMeans as Theirs
 
-    start = random_rows(X, k, np.random.default_rng(0))
+    start = d2(X, k, np.random.default_rng(START))
     ways = {"full k-means": full(X, start)}
     for size in BATCHES:
         if size < len(X):
@@ -100,22 +101,22 @@ def draw(book: Notebook, traces: dict[str, dict[str, Trace]]) -> None:
     colors = {"full k-means": INK}
     for size, color in zip(BATCHES, (PALETTE[1], PALETTE[0]), strict=True):
         colors[f"batches of {size}"] = colors[f"scikit-learn, {size}"] = color
-    caption = "Inertia, the lowest reached being 1, against distances computed and against seconds"
+    caption = "Inertia above the lowest that any way reached, by distances and by seconds"
     with book.figure("traces", caption, 2, 2, (9.2, 6.2)) as axes:
         for row, (name, ways) in zip(axes, traces.items(), strict=True):
             least = min(trace[-1][2] for trace in ways.values())
             for way, trace in ways.items():
                 theirs = way.startswith("scikit-learn")
                 style = {"color": colors[way], "ls": ":" if theirs else "-", "label": way}
-                inertia = [it[2] / least for it in trace]
+                inertia = [max(100 * (it[2] / least - 1), FLOOR) for it in trace]
                 if not theirs:
                     row[0].plot([it[0] for it in trace], inertia, **style)
                 row[1].plot([it[1] for it in trace], inertia, **style)
-            row[0].set(title=f"{name}: distances", ylabel="inertia")
-            row[1].set_title("seconds")
+            row[0].set(title=f"{name}: by distances", ylabel="percent above the lowest")
+            row[1].set_title("by seconds")
             for axis in row:
-                axis.set(xscale="log", ylim=(0.95, 3))
-        axes[1, 1].legend()
+                axis.set(xscale="log", yscale="log", ylim=(FLOOR, 200))
+        axes[1, 1].legend(loc="upper right")
 
 
 def makers_for(X: Any) -> dict[str, tuple[Any, dict[str, Any]]]:

@@ -1,0 +1,34 @@
+"""uvicorn as we need it: quiet, HTTP/1.1 only, and gone soon after it is asked to go."""
+
+import socket
+from typing import Any
+
+import uvicorn
+
+
+class Server(uvicorn.Server):
+    """A server that stops what computes before it waits for those who listen to it."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop races, which ends the streams of their events; then end."""
+        app: Any = self.config.app
+        app.state.desk.begin_to_close()
+        await super().shutdown(sockets)
+
+
+def make_server(app: Any) -> Server:
+    """Return a server for the application; ``run(sockets=[...])`` serves."""
+    config = uvicorn.Config(
+        app,
+        http="h11",  # the one that uvicorn brings: the same behaviour everywhere
+        ws="none",
+        loop="asyncio",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nobody may say on whose behalf they come
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=20,
+        limit_concurrency=256,
+    )
+    return Server(config)

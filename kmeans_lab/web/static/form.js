@@ -1,0 +1,183 @@
+// The form: what is chosen, kept in the address of the page.
+import { DEFAULTS, OWN, STARTS, read, write } from "./choices.js";
+import { find, make, say } from "./dom.js";
+import { digits, plural, sentence, whole } from "./words.js";
+
+const NUMBERS = [
+  ["n", "Rows", { min: 1, step: 1 }],
+  ["d", "Features", { min: 1, step: 1 }],
+  ["k", "Clusters", { min: 1, step: 1 }],
+  ["spread", "Spread", { min: 0, step: "any" }],
+  ["seed", "Seed", { min: 0, step: 1 }],
+];
+
+const MODES = {
+  measure: "One lane after another, each alone on the machine: these times are true. Then all are replayed side by side.",
+  race: "All lanes at once, each in its own process. They share memory and caches, and cores where there are too few: times are longer than alone.",
+};
+
+export class Form {
+  constructor(kernels, presets, limits) {
+    Object.assign(this, { kernels, presets, limits, choice: read(location.search) });
+    this.element = find("#form");
+    this.sane();
+    find("#add").addEventListener("click", () => this.add());
+    for (const input of document.querySelectorAll("input[name=mode], input[name=source]")) {
+      input.addEventListener("change", () => this.switch(input));
+    }
+    this.build();
+    this.show();
+  }
+
+  /** A link may name a kernel or a preset that this server does not have. */
+  sane() {
+    const names = new Set(this.kernels.map(kernel => kernel.name));
+    const { choice } = this;
+    choice.lanes = choice.lanes.filter(([name]) => names.has(name))
+      .map(([name, threads]) => [name, Math.min(threads, this.limits.threads)]);
+    if (!choice.lanes.length) choice.lanes = structuredClone(DEFAULTS.lanes);
+    if (!(choice.baseline in choice.lanes)) choice.baseline = 0;
+    if (choice.preset && !this.presets.some(preset => preset.name === choice.preset)) {
+      choice.preset = this.presets[0]?.name ?? "";
+    }
+  }
+
+  build() {
+    const presets = find("#preset");
+    presets.replaceChildren(...this.presets.map(preset =>
+      make("option", { value: preset.name }, preset.name)));
+    presets.addEventListener("change", () => this.set("preset", presets.value));
+    find("#own").replaceChildren(...NUMBERS.map(([name, label, rules]) => make("label", {}, label,
+      make("input", {
+        type: "number", name, id: `own-${name}`, required: true, ...rules,
+        max: name === "n" ? this.limits.rows : "",
+        oninput: event => event.target.value !== "" && this.set(name, Number(event.target.value)),
+      }))));
+    for (const name of ["start", "start_seed", "max_iter"]) {
+      const input = find(`#${name}`);
+      input.addEventListener("input", () => this.set(name, input.value));
+    }
+  }
+
+  set(name, value) {
+    this.choice[name] = value;
+    this.show();
+  }
+
+  switch(input) {
+    if (input.name === "mode") this.choice.mode = input.value;
+    else if (input.value === "own") Object.assign(this.choice, { preset: "", start: this.choice.start || "k-means++" });
+    else Object.assign(this.choice, { preset: this.presets[0].name, start: "" }, OWN);
+    this.show();
+  }
+
+  add() {
+    const taken = new Set(this.choice.lanes.map(([name]) => name));
+    const ready = this.kernels.filter(kernel => kernel.state === "ready");
+    const next = ready.find(kernel => !taken.has(kernel.name)) ?? ready[0];
+    this.choice.lanes.push([next.name, 1]);
+    this.show();
+    find(`#kernel-${this.choice.lanes.length - 1}`).focus();
+  }
+
+  drop(index) {
+    const { choice } = this;
+    choice.lanes.splice(index, 1);
+    if (choice.baseline === index) choice.baseline = 0;
+    else if (choice.baseline > index) choice.baseline -= 1;
+    this.show();
+    find(`#kernel-${Math.min(index, choice.lanes.length - 1)}`).focus();
+  }
+
+  /** Bring every control and the address in line with what is chosen. */
+  show() {
+    const { choice } = this;
+    this.lanes();
+    for (const input of document.querySelectorAll("input[name=mode]")) input.checked = input.value === choice.mode;
+    for (const input of document.querySelectorAll("input[name=source]")) {
+      input.checked = (input.value === "own") === !choice.preset;
+    }
+    say(find("#mode-note"), MODES[choice.mode]);
+    find("#from-preset").hidden = !choice.preset;
+    find("#own").hidden = Boolean(choice.preset);
+    for (const input of document.querySelectorAll("#own input")) {
+      input.disabled = Boolean(choice.preset);
+      if (document.activeElement !== input) input.value = choice[input.name];
+    }
+    if (choice.preset) find("#preset").value = choice.preset;
+    this.starts();
+    for (const name of ["start_seed", "max_iter"]) find(`#${name}`).value = choice[name];
+    this.notes();
+    history.replaceState(null, "", `?${write(choice)}${location.hash === "#run" ? "" : location.hash}`);
+  }
+
+  starts() {
+    const { choice } = this;
+    const own = Object.entries(STARTS).filter(([name]) => name || choice.preset);
+    find("#start").replaceChildren(...own.map(([name, words]) => make("option", { value: name }, words)));
+    find("#start").value = choice.start;
+    find("#start_seed").disabled = choice.start === "";
+    find("#start_seed").placeholder = choice.start ? "7" : "–";
+  }
+
+  notes() {
+    const { choice } = this;
+    const preset = this.presets.find(it => it.name === choice.preset);
+    find("#max_iter").placeholder = preset ? whole(preset.max_iter) : "100";
+    if (preset) {
+      const { n_samples: n, n_features: d, n_clusters: k } = preset;
+      say(find("#preset-note"), `${sentence(preset.summary)}. ${whole(n)} × ${whole(d)}, ${plural(k, "cluster")}.`);
+    }
+    const python = choice.lanes.some(([name]) => name === "python");
+    const [n, d, k] = preset ? [preset.n_samples, preset.n_features, preset.n_clusters] : [choice.n, choice.d, choice.k];
+    const rough = python ? n * d * k * 7e-8 : 0;
+    say(find("#cost"), rough > 2 ? `Plain Python needs roughly ${digits(rough, 1)} s for each iteration of this.` : "");
+  }
+
+  lanes() {
+    const { choice, kernels, limits } = this;
+    const many = choice.lanes.length;
+    const rows = choice.lanes.map(([name, threads], index) => {
+      const set = (at, value) => { choice.lanes[index][at] = value; this.show(); };
+      return make("li", { className: `lane-${index}` },
+        make("span", { className: "swatch", "aria-hidden": "true" }),
+        make("select", {
+          id: `kernel-${index}`, "aria-label": `Kernel of lane ${index + 1}`,
+          onchange: event => { set(0, event.target.value); find(`#kernel-${index}`).focus(); },
+        }, ...kernels.map(kernel => make("option", {
+          value: kernel.name, selected: kernel.name === name, disabled: kernel.state !== "ready",
+          title: kernel.reason || kernel.summary,
+        }, kernel.state === "ready" ? kernel.name : `${kernel.name} (${kernel.state}: ${kernel.reason})`))),
+        make("input", {
+          type: "number", id: `threads-${index}`, min: 1, max: limits.threads, value: threads, required: true,
+          "aria-label": `Threads of lane ${index + 1}`, title: "Threads",
+          onchange: event => set(1, Math.min(limits.threads, Math.max(1, Math.trunc(event.target.valueAsNumber) || 1))),
+        }),
+        make("label", { className: "base", title: "Times are held against the baseline" },
+          make("input", {
+            type: "radio", name: "baseline", checked: index === choice.baseline,
+            "aria-label": `Lane ${index + 1} is the baseline`,
+            onchange: () => { choice.baseline = index; this.show(); find(`#lane-list li:nth-child(${index + 1}) .base input`).focus(); },
+          })),
+        make("button", {
+          type: "button", className: "icon", disabled: many < 2, onclick: () => this.drop(index),
+          "aria-label": `Remove lane ${index + 1}`,
+        }, "×"));
+    });
+    find("#lane-list").replaceChildren(...rows);
+    find("#add").disabled = many >= limits.lanes;
+    const missing = kernels.filter(kernel => kernel.state !== "ready");
+    say(find("#missing"), missing.map(kernel => `${kernel.name} cannot run here: ${kernel.reason}.`).join(" "));
+  }
+
+  complain(problem) {
+    for (const input of this.element.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+    const lines = problem.errors?.length ? problem.errors.map(error => error.sentence) : [problem.message];
+    find("#problem-words").replaceChildren(...lines.map(line => make("p", {}, line)));
+    find("#problem").hidden = false;
+  }
+
+  content() {
+    find("#problem").hidden = true;
+  }
+}
