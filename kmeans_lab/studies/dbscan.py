@@ -1,7 +1,6 @@
 """DBSCAN, which the demo keeps beside its k-means: the same treatment, on the demo's two data sets.
 
-Python and C++ must agree on every label; both meet scikit-learn, up to 10⁵ points. What DBSCAN
-makes of the shapes is seen beside what k-means makes of them.
+Python and C++ must agree on every label; both meet scikit-learn, and k-means on the same shapes.
 """
 
 import subprocess
@@ -137,7 +136,7 @@ def _draw(book: Notebook, name: str, X: Array, found: tuple[Any, Any], means: An
         draw_clusters(axes[0], X, labels, alpha=1.0)
         ringed = {"alpha": 1.0, "s": 13, "linewidths": 0.35, "edgecolors": INK}
         draw_clusters(axes[0], X[core], labels[core], **ringed)
-        noise = int((labels < 0).sum())
+        noise = (labels < 0).sum()
         axes[0].set_title(f"DBSCAN: {labels.max() + 1} clusters, {noise} points of noise")
         # The colour of a center is that of the DBSCAN cluster that has most of its rows.
         most = [
@@ -147,6 +146,7 @@ def _draw(book: Notebook, name: str, X: Array, found: tuple[Any, Any], means: An
         draw_clusters(axes[1], X, np.array(most)[means.labels], means.centers, alpha=1.0)
         axes[1].set_title(f"k-means: {len(means.centers)} clusters, no noise")
         for axis in axes:
+            axis.set_aspect("equal", adjustable="datalim")
             axis.set_axis_off()
 
 
