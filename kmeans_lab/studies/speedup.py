@@ -102,8 +102,7 @@ def run_theirs(book: Notebook, sets: dict[Cell, Workload]) -> tuple[Theirs, dict
     book.claim(
         POOLS,
         "the serial and the parallel program give the same labels",
-        f"{sum(map(len, theirs.values()))} fits: "
-        + ("all agree" if same else "some labels differ"),
+        f"{sum(map(len, theirs.values()))} fits, {'all' if same else 'not all'} with equal labels",
         same,
     )
     return theirs, starts
