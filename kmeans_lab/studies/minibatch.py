@@ -1,186 +1,300 @@
-"""What mini-batches save, and what they cost.
+"""Mini-batches against all rows: what a distance buys, and what a second buys.
 
-The tutorial's exercise: batches of 50 points instead of all of them. All ways begin at the same
-centers; the inertia is always that of all rows, computed off the clock.
+The tutorial's third exercise. Work is counted in passes: as many distances as one iteration of full
+k-means computes, rows times clusters, whether or not a kernel can leave some of them out.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
-from kmeans_lab.presets import PRESETS
+from kmeans_lab import kmeans, load_kernel
+from kmeans_lab.batches import batches
+from kmeans_lab.presets import find_preset
+from kmeans_lab.running import RunningMeans
 from kmeans_lab.seeding import d2
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook
-from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs
+from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs, tutorial_plus_plus
 
-SEEDS, START = 9, 2
-FLOOR = 0.005  # percent: what is drawn as nothing
-BATCHES = (50, 1024)
-LARGE = "grid-100000-20"
-Trace = list[tuple[int, float, float]]  # distances, seconds so far, inertia of all rows
+Array = NDArray[np.floating[Any]]
+
+SIZES = (1024, 50)  # rows in a batch: the default, and the tutorial's
+LARGE = ("grid-100000-20", "blobs-100000-16-64")
+PASSES = 3
+SEEDS = 5  # what is said of mini-batches is the median of as many
+COLORS = {"all rows": INK, "batches of 1024": PALETTE[0], "batches of 50": PALETTE[1]}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A data set, a start for everybody, and where full k-means comes to rest from there."""
+
+    name: str
+    X: Array
+    start: Array
+    inertias: list[float]  # of full k-means, from the start on
+
+    def gap(self, inertia: float) -> float:
+        """Return by how many percent an inertia lies above that of full k-means at rest."""
+        return 100 * (inertia / self.inertias[-1] - 1)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Batch sizes, none larger than the data."""
+        return [size for size in SIZES if size < len(self.X)]
 
 
 def run(book: Notebook) -> None:
-    """Follow one fit of each kind on two sets, then compare whole fits from many starts."""
-    sets: dict[str, tuple[Any, int]] = {"the tutorial's 300 points": (tutorial_blobs()[0], 4)}
-    sets["100 000 points"] = PRESETS[LARGE].load().X, 20
-    traces = {name: follow(X, k) for name, (X, k) in book.track(list(sets.items()), "traces")}
-    rows = [
-        {"set": name, "way": way, "distances": distances, "inertia": inertia}
-        for name, ways in traces.items()
-        for way, trace in ways.items()
-        if not way.startswith("scikit-learn")
-        for distances, _, inertia in trace
+    """Count the work, then measure the seconds."""
+    X, _ = tutorial_blobs()
+    problems = [_problem("the tutorial's 300 points", X, tutorial_plus_plus(X, 4, 0))]
+    for name in LARGE:
+        preset = find_preset(name).load()
+        k = len(preset.centers)
+        problems.append(_problem(name, preset.X, d2(preset.X, k, np.random.default_rng(1))))
+    curves = {}
+    for problem in book.track(problems, "counting"):
+        for size in problem.sizes:
+            curves[problem.name, size] = [_curve(problem, size, seed) for seed in range(SEEDS)]
+    _work(book, problems, curves)
+    _seconds(book, problems[1:])
+
+
+def _problem(name: str, X: Array, start: Array) -> Problem:
+    """Run full k-means until nothing moves."""
+    rest = kmeans(X, len(start), init=start, tol=0.0, max_iter=1000, history=True)
+    return Problem(name, X, start, [*(it.inertia for it in rest.history), rest.inertia])
+
+
+def _curve(problem: Problem, size: int, seed: int) -> list[tuple[float, float]]:
+    """Return passes and gap after some of the batches."""
+    X, rng = problem.X, np.random.default_rng(seed)
+    means = RunningMeans("cpp-simd", problem.start, np.zeros(X.shape[1]))
+    labels, assign = np.empty(len(X), dtype=np.int32), load_kernel("cpp-simd").assign
+    drawn, n_steps = batches(len(X), size, rng), PASSES * len(X) // size
+    seen = set(np.geomspace(1, n_steps, 40).astype(int).tolist())
+    points = [(0.0, problem.gap(problem.inertias[0]))]
+    for step in range(1, n_steps + 1):
+        batch = X.take(next(drawn), axis=0)
+        means.take(batch)
+        means.restart_starved(0.01, batch, rng)
+        if step in seen:
+            inertia = assign(X, means.centers, labels)
+            points.append((step * size / len(X), problem.gap(inertia)))
+    return points
+
+
+def _within(points: list[tuple[float, float]], percent: float) -> float | None:
+    """Return the passes after which a curve comes, and stays, within a gap."""
+    found = None
+    for passes, gap in reversed(points):
+        if gap > percent:
+            return found
+        found = passes
+    return found
+
+
+def _middle(curves: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """Return the median of curves, point by point."""
+    return [
+        (points[0][0], median(gap for _, gap in points)) for points in zip(*curves, strict=True)
     ]
-    book.table("traces", rows)
-    book.say(
-        "One fit each, all from the same k-means++ start: how the inertia of all rows falls with "
-        "the distances that are computed, and with the seconds that it takes."
-    )
-    draw(book, traces)
-    whole_fits(book, sets)
 
 
-def follow(X: Any, k: int) -> dict[str, Trace]:
-    """Return the traces of full k-means and of mini-batches, ours and scikit-learn's."""
-    from sklearn.cluster import MiniBatchKMeans as Theirs
-
-    start = d2(X, k, np.random.default_rng(START))
-    ways = {"full k-means": full(X, start)}
-    for size in BATCHES:
-        if size < len(X):
-            ways[f"batches of {size}"] = batchwise(MiniBatchKMeans, X, start, size)
-            ways[f"scikit-learn, {size}"] = batchwise(Theirs, X, start, size)
-    return ways
-
-
-def full(X: Any, start: Any) -> Trace:
-    """Follow Lloyd's iterations: as many distances for each as there are pairs."""
-    n_pairs = len(X) * len(start)
-    seen = kmeans(X, len(start), init=start, stop="labels", tol=0, history=True).history
-    trace = []
-    for it in seen[1:]:  # inertia is that of the centers an iteration begins with
-        begin = perf_counter()
-        kmeans(X, len(start), init=start, stop="max-iter", max_iter=it.n_iter - 1)
-        trace.append(((it.n_iter - 1) * n_pairs, perf_counter() - begin, it.inertia))
-    return trace
-
-
-def batchwise(estimator: Any, X: Any, start: Any, size: int) -> Trace:
-    """Follow an estimator's ``partial_fit``; it is looked at more and more rarely."""
-    k, rng = len(start), np.random.default_rng(1)
-    fit = estimator(k, init=start, n_init=1, random_state=0, batch_size=size)
-    if estimator is MiniBatchKMeans:
-        fit.set_params(compute_labels=False)
-    shown = {round(2 ** (i / 2)) for i in range(40)}
-    last = max(6 * len(X), 200 * size) // size
-    trace, spent, order = [], 0.0, rng.permutation(len(X))
-    for step in range(1, last + 1):
-        if len(order) < size:
-            order = rng.permutation(len(X))
-        batch, order = X[order[:size]], order[size:]
-        begin = perf_counter()
-        fit.partial_fit(batch)
-        spent += perf_counter() - begin
-        if step in shown or step == last:
-            trace.append((step * size * k, spent, inertia_of(X, fit.cluster_centers_)))
-    return trace
-
-
-def inertia_of(X: Any, centers: Any) -> float:
-    """Return the inertia of all rows."""
-    found = kmeans(X, len(centers), init=np.array(centers), max_iter=1, history=True)
-    return found.history[0].inertia
-
-
-def draw(book: Notebook, traces: dict[str, dict[str, Trace]]) -> None:
-    """Draw each trace against distances and against seconds."""
-    colors = {"full k-means": INK}
-    for size, color in zip(BATCHES, (PALETTE[1], PALETTE[0]), strict=True):
-        colors[f"batches of {size}"] = colors[f"scikit-learn, {size}"] = color
-    caption = "Inertia above the lowest that any way reached, by distances and by seconds"
-    with book.figure("traces", caption, 2, 2, (9.2, 6.2)) as axes:
-        for row, (name, ways) in zip(axes, traces.items(), strict=True):
-            least = min(trace[-1][2] for trace in ways.values())
-            for way, trace in ways.items():
-                theirs = way.startswith("scikit-learn")
-                style = {"color": colors[way], "ls": ":" if theirs else "-", "label": way}
-                inertia = [max(100 * (it[2] / least - 1), FLOOR) for it in trace]
-                if not theirs:
-                    row[0].plot([it[0] for it in trace], inertia, **style)
-                row[1].plot([it[1] for it in trace], inertia, **style)
-            row[0].set(title=f"{name}: by distances", ylabel="percent above the lowest")
-            row[1].set_title("by seconds")
-            for axis in row:
-                axis.set(xscale="log", yscale="log", ylim=(FLOOR, 200))
-        axes[1, 1].legend(loc="upper right")
-
-
-def makers_for(X: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Return what makes each way's estimator."""
-    from sklearn.cluster import KMeans as TheirKMeans
-    from sklearn.cluster import MiniBatchKMeans as Theirs
-
-    makers: dict[str, Any] = {"full k-means": (KMeans, {}), "scikit-learn": (TheirKMeans, {})}
-    for size in BATCHES:
-        if size < len(X):
-            makers[f"batches of {size}"] = (MiniBatchKMeans, {"batch_size": size})
-        if size < len(X) < 1000 * size:  # half a minute for each fit where batches are so small
-            makers[f"scikit-learn, {size}"] = (Theirs, {"batch_size": size})
-    return makers
-
-
-def whole_fits(book: Notebook, sets: dict[str, tuple[Any, int]]) -> None:
-    """Compare whole fits, each until its own rule ends it, from the same k-means++ starts."""
-    ends: list[dict[str, Any]] = []
-    times: list[dict[str, Any]] = []
-    for name, (X, k) in sets.items():
-        makers = makers_for(X)
-        fits: dict[str, list[Any]] = {way: [] for way in makers}
-        for seed in book.track(range(SEEDS), name):
-            start = kmeans(X, k, max_iter=1, random_state=seed).centers
-            for way, (maker, options) in makers.items():
-                estimator = maker(k, init=start, n_init=1, random_state=seed, **options)
-                begin = perf_counter()
-                estimator.fit(X)
-                fits[way].append((estimator, perf_counter() - begin))
-        best = min(inertia_of(X, it.cluster_centers_) for it, _ in fits["full k-means"])
-        for way, found in fits.items():
-            gap = median(100 * (inertia_of(X, it.cluster_centers_) / best - 1) for it, _ in found)
-            batchwise = "batch_size" in makers[way][1]
-            rows = median(
-                it.n_steps_ * it.batch_size if batchwise else it.n_iter_ * len(X) for it, _ in found
+def _work(book: Notebook, problems: list[Problem], curves: dict[Any, Any]) -> None:
+    """Show what a distance buys."""
+    rows = []
+    for problem in problems:
+        full = [(float(i), problem.gap(it)) for i, it in enumerate(problem.inertias)]
+        found = {"all rows": full}
+        found |= {f"batches of {n}": _middle(curves[problem.name, n]) for n in problem.sizes}
+        for who, points in found.items():
+            rows.append(
+                {
+                    "data": problem.name,
+                    "who": who,
+                    "passes to within 10 %": _within(points, 10),
+                    "passes to within 1 %": _within(points, 1),
+                    "above rest after one pass, %": round(_at(points, 1), 6),
+                    f"after {PASSES}, %": round(_at(points, PASSES), 6),
+                }
             )
-            row = {"set": name, "way": way, "distances": rows * k, "gap, %": round(gap, 3)}
-            if not way.startswith("scikit-learn"):
-                ends.append(row)
-            times.append(row | {"ms": 1e3 * median(seconds for _, seconds in found)})
-    book.table("ends", ends)
     book.say(
-        f"Whole fits, each until its own rule ends it, from {SEEDS} k-means++ starts; medians. The "
-        "gap is that of the inertia of all rows above the lowest of the full fits. Distances are "
-        "counted as if each were computed; the full fits here leave out most of theirs."
+        "Everybody starts from one array, which k-means++ drew as it was published. A batch is cut "
+        "from a permutation of the rows, and each center moves to the mean of all rows that it was "
+        "ever given (Sculley, 2010). After some of the batches, the inertia of *all* rows is "
+        f"computed. Median of {SEEDS} orders of the rows; a pass is as many distances as one "
+        "iteration of full k-means has, rows times clusters."
     )
-    book.table("fits", times, measured=True, shown=True)
-    judge(book, {(row["set"], row["way"]): row for row in times}, list(sets)[-1])
+    book.table("work", rows, shown=True)
+    caption = "What a distance buys: inertia against passes over the data"
+    with book.figure("work", caption, 1, 3, (10.0, 3.6), sharey=True) as axes:
+        for axis, problem in zip(axes, problems, strict=True):
+            for size in problem.sizes:
+                who = f"batches of {size}"
+                for points in curves[problem.name, size]:
+                    _line(axis, points[1:], COLORS[who], alpha=0.25, linewidth=0.8)
+                _line(axis, _middle(curves[problem.name, size])[1:], COLORS[who], label=who)
+            full = [(float(i), problem.gap(it)) for i, it in enumerate(problem.inertias)]
+            _line(axis, full[1:], INK, label="all rows", marker="o", ms=3)
+            _gap_axis(axis, problem.name, "passes")
+        axes[0].set_ylabel("inertia above rest, percent")
+        axes[-1].legend()
+    _claim(book, rows)
 
 
-def judge(book: Notebook, found: dict[tuple[str, str], Any], name: str) -> None:
-    """Say what the exercise comes to."""
-    whole, small = found[name, "full k-means"], found[name, f"batches of {BATCHES[0]}"]
-    usual = found[name, f"batches of {BATCHES[1]}"]
-    saved = small["distances"] < whole["distances"]
+def _claim(book: Notebook, rows: list[dict[str, Any]]) -> None:
+    """Hold the tutorial's own points against its exercise: who is near, and nearer, first."""
+    named = {row["who"]: row for row in rows if row["data"] == rows[0]["data"]}
+    full, few = named["all rows"], named["batches of 50"]
+    near, nearer = (f"passes to within {percent} %" for percent in (10, 1))
+    late = f"not within {PASSES}" if few[nearer] is None else f"after {few[nearer]:.1f}"
+    sooner = [few[it] is not None and few[it] < full[it] for it in (near, nearer)]
     book.claim(
         TUTORIAL,
-        "exercise: batches of 50 points; compare the speed of convergence with the accuracy",
-        f"on {name} they need {small['distances'] / whole['distances']:.1%} of the distances and "
-        f"end {small['gap, %']:.1f} % above the best (batches of {BATCHES[1]}: "
-        f"{usual['distances'] / whole['distances']:.1%} and {usual['gap, %']:.1f} %, full: "
-        f"{whole['gap, %']:.1f} %); in seconds {small['ms'] / whole['ms']:.1f} and "
-        f"{usual['ms'] / whole['ms']:.1f} times the full fit with a kernel that leaves out what "
-        "cannot matter",
-        saved if small["ms"] < whole["ms"] else None,
+        "instead of all points, randomly sample a batch of 50 each iteration: "
+        "compare convergence speed vs accuracy",
+        f"of its 300 points, batches are within 10 % of the inertia at rest after {few[near]:.1f} "
+        f"passes and all rows after {full[near]:.0f}; within 1 % all rows are after "
+        f"{full[nearer]:.0f}, and batches {late}",
+        all(sooner) if sooner[0] == sooner[1] else None,
     )
+
+
+def _at(points: list[tuple[float, float]], passes: float) -> float:
+    """Return the gap of the last point that was reached by then."""
+    return [gap for when, gap in points if when <= passes + 1e-9][-1]
+
+
+def _line(axis: Any, points: list[tuple[float, float]], color: Any, **options: Any) -> None:
+    axis.plot(*zip(*points, strict=True), **{"color": color} | options)
+
+
+def _gap_axis(axis: Any, name: str, what: str) -> None:
+    axis.set_xscale("log")
+    axis.set_yscale("symlog", linthresh=0.1, linscale=0.5)
+    low, high = axis.get_xlim()
+    for steps in ((1,), (1, 2, 5)):  # more of them where there are few powers of ten
+        ticks = [step * 10.0**power for power in range(-4, 5) for step in steps]
+        ticks = [it for it in ticks if low <= it <= high]
+        if len(ticks) > 3:
+            break
+    axis.set_xticks(ticks, [f"{it:,g}" for it in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+    axis.set_yticks([], minor=True)
+    axis.set(title=name, xlabel=what)
+
+
+def _seconds(book: Notebook, problems: list[Problem]) -> None:
+    """Measure whole fits that end after so many passes."""
+    from threadpoolctl import threadpool_limits
+
+    rows: list[dict[str, Any]] = []
+    jobs = [(problem, *job) for problem in problems for job in _jobs(problem)]
+    with threadpool_limits(1):
+        for problem, who, passes, repeats, fit in book.track(jobs, "measuring"):
+            spent = []
+            for _ in range(repeats + (repeats > 1)):
+                began = perf_counter()
+                inertia = fit(passes)
+                spent.append(perf_counter() - began)
+            rows.append(
+                {
+                    "data": problem.name,
+                    "who": who,
+                    "passes": passes,
+                    "seconds": median(spent[1:] or spent),  # the first one warms up
+                    "above rest, %": problem.gap(inertia),
+                }
+            )
+    book.table("seconds", rows, measured=True)
+    _show_seconds(book, problems, rows)
+
+
+def _jobs(problem: Problem) -> list[tuple[str, int, int, Callable[[int], float]]]:
+    """Return whole fits: who, passes at most, how often to measure, and the fit itself."""
+    from sklearn.cluster import KMeans as TheirKMeans
+    from sklearn.cluster import MiniBatchKMeans as TheirMiniBatch
+
+    from kmeans_lab import MiniBatchKMeans
+
+    X, k, rest = problem.X, len(problem.start), len(problem.inertias) - 1
+    start = {"init": problem.start, "n_init": 1}
+
+    def flagship(passes: int) -> float:
+        return kmeans(X, k, init=problem.start, tol=0.0, max_iter=passes).inertia
+
+    def theirs(passes: int) -> float:
+        return float(TheirKMeans(k, **start, tol=0, max_iter=passes).fit(X).inertia_)
+
+    def mini(who: Any, size: int, passes: int) -> float:
+        options = {"max_iter": passes, "max_no_improvement": None, "random_state": 0}
+        return float(who(k, **start, batch_size=size, **options).fit(X).inertia_)
+
+    few = [p for p in (1, 2, 3, 5, 8, 13, 20, 30, 50) if p < rest]
+    jobs: list[Any] = [("all rows", p, 5, flagship) for p in (*few, rest)]
+    jobs += [("scikit-learn, all rows", p, 1, theirs) for p in (1, 3, 8, 20)]
+    for size in problem.sizes:
+        ours, other = partial(mini, MiniBatchKMeans, size), partial(mini, TheirMiniBatch, size)
+        most = (1, 2, 5) if size == SIZES[0] else (1,)
+        jobs += [(f"batches of {size}", p, 3, ours) for p in most]
+        jobs += [(f"scikit-learn, batches of {size}", p, 1, other) for p in most]
+    return jobs
+
+
+def _show_seconds(book: Notebook, problems: list[Problem], rows: list[dict[str, Any]]) -> None:
+    book.say(
+        "The same in seconds of one thread: whole fits with their checks and final labels, ended "
+        "after so many passes. scikit-learn's estimators start from the same array."
+    )
+    caption = "What a second buys: inertia against the time of a whole fit"
+    with book.figure("seconds", caption, 1, 2, (9.6, 4.0), sharey=True) as axes:
+        for axis, problem in zip(axes, problems, strict=True):
+            for who in dict.fromkeys(row["who"] for row in rows):
+                points = [
+                    (1000 * it["seconds"], it["above rest, %"])
+                    for it in rows
+                    if (it["data"], it["who"]) == (problem.name, who)
+                ]
+                theirs, name = who.startswith("scikit-learn"), who.removeprefix("scikit-learn, ")
+                style = {"linestyle": ":", "mfc": "white"} if theirs else {}
+                _line(axis, points, COLORS[name], label=who, marker="o", ms=4, **style)
+            _gap_axis(axis, problem.name, "milliseconds")
+        axes[0].set_ylabel("inertia above rest, percent")
+        axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    races = [_race(problem, rows) for problem in problems]
+    book.table("race", races, measured=True, shown=True)
+    plane, blobs = (list(it.values())[1:] for it in races)
+    order = "before" if plane[3] < plane[0] else "after"
+    book.say(
+        "When is it worth it? Not for 300 points: full k-means is at rest after a few passes. Not "
+        "in the plane, with a kernel that leaves out distances that cannot matter: on "
+        f"{problems[0].name} all rows are at rest {order} one pass of batches is over "
+        f"({plane[3]:.0f} and {plane[0]:.0f} ms). It is worth it for many rows, clusters and "
+        f"features, and a rough result: on {problems[1].name} one pass gets to "
+        f"{blobs[1]:.1f} % above rest in {blobs[0]:.0f} ms, where all rows take {blobs[2]:.0f}; "
+        "the last percent takes all rows. And it is worth it where rows come one after another and "
+        "are never in memory together: that is what `partial_fit` is for."
+    )
+
+
+def _race(problem: Problem, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return who is first where one pass of mini-batches gets."""
+    mine = [it for it in rows if it["data"] == problem.name]
+    mini = next(it for it in mine if it["who"] == "batches of 1024")
+    full = [it for it in mine if it["who"] == "all rows"]
+    level = next(it for it in full if it["above rest, %"] <= max(mini["above rest, %"], 0))
+    return {
+        "data": problem.name,
+        "one pass of batches of 1024, ms": 1000 * mini["seconds"],
+        "gets to, % above rest": mini["above rest, %"],
+        "all rows get there in, ms": 1000 * level["seconds"],
+        "and come to rest in, ms": 1000 * full[-1]["seconds"],
+    }
