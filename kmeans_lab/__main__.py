@@ -18,13 +18,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 import kmeans_lab
-from kmeans_lab.compress import add_compress_arguments, compress
+from kmeans_lab.compress_command import add_compress_arguments, compress_image
 from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.measure import command as bench
 from kmeans_lab.measure import command_kernel as look
-from kmeans_lab.outputs import plan_output
+from kmeans_lab.outputs import plan_result, result_files
 from kmeans_lab.registry import (
     KERNELS,
     KernelUnavailable,
@@ -106,9 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         ("fit", _fit, _add_fit_arguments, "cluster the rows of a file"),
         (
             "compress",
-            compress,
+            compress_image,
             add_compress_arguments,
-            "draw an image with the k colours that differ least from its own",
+            "write an image in k colours that k-means chooses",
         ),
         ("presets", _presets, None, "list the standard workloads"),
         ("bench", bench.run, bench.add_arguments, "measure kernels in paired rounds, certified"),
@@ -211,7 +211,7 @@ def _presets(arguments: argparse.Namespace) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
-    output = arguments.output and plan_output(arguments.output, arguments.data, arguments.force)
+    output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
     X = read_rows(arguments.data, arguments.skip_rows)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
@@ -221,7 +221,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         except (ValueError, TypeError) as error:
             raise Refused(str(error)) from error
     if output is not None:
-        output.write(result)
+        output.write(result_files(arguments.output, result))
     report = _report(result, [str(path) for path in output.paths] if output else [])
     if arguments.json:
         emit(json.dumps(report, indent=2) + "\n")

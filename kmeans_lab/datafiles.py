@@ -6,7 +6,8 @@ Rows come from .csv, .npy and image files. What goes out is in ``outputs.py``.
 import re
 import tokenize
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, NoReturn
@@ -55,8 +56,8 @@ def read_rows(path: Path, skip_rows: int = 0) -> NDArray[Any]:
     MissingExtra
         It is an image, and Pillow is not installed.
     """
-    _refuse_unreadable(path)
-    suffix = check_suffix(path, DATA_SUFFIXES)
+    refuse_unreadable(path)
+    suffix = known_suffix(path, DATA_SUFFIXES)
     if skip_rows < 0:
         raise Refused(f"--skip-rows {skip_rows} must be at least 0")
     if suffix == ".csv":
@@ -66,7 +67,8 @@ def read_rows(path: Path, skip_rows: int = 0) -> NDArray[Any]:
     return _read_npy(path) if suffix == ".npy" else _read_image(path)
 
 
-def _refuse_unreadable(path: Path) -> None:
+def refuse_unreadable(path: Path) -> None:
+    """``Refused`` unless a path is a file that can be read."""
     try:
         mode = path.stat().st_mode
         if S_ISDIR(mode):
@@ -81,8 +83,8 @@ def _refuse_unreadable(path: Path) -> None:
         raise Refused(f"{why}; check the path and its permissions") from None
 
 
-def check_suffix(path: Path, allowed: tuple[str, ...]) -> str:
-    """Return a path's suffix in lower case; ``Refused`` where it is not one of these."""
+def known_suffix(path: Path, allowed: tuple[str, ...]) -> str:
+    """Return the suffix of a path in small letters; ``Refused`` unless it is allowed."""
     suffix = path.suffix.lower()
     if suffix not in allowed:
         rule = f"must have {', '.join(allowed[:-1])} or {allowed[-1]}"
@@ -169,47 +171,42 @@ def _read_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _read_image(path: Path) -> NDArray[np.float64]:
-    pixels = np.asarray(open_image(path).convert("RGB"), dtype=np.float64)
-    return pixels.reshape(-1, 3)
+@contextmanager
+def opened_image(path: Path) -> Iterator[Any]:
+    """Open an image with Pillow, and turn whatever comes of reading it into ``Refused``.
 
-
-def open_image(path: Path) -> Any:
-    """Return an image file as Pillow's image in mode RGB or RGBA, its first frame, loaded.
-
-    Raises
-    ------
-    Refused
-        It is damaged, too large, or has more than 8 bits per channel.
-    MissingExtra
-        Pillow is not installed.
+    Raises ``MissingExtra`` where there is no Pillow.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ModuleNotFoundError:
         raise MissingExtra(f"reading {path} needs", "pillow") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on metadata, size and transparency
             with Image.open(path) as image:
-                mode, program = image.mode, image.format == "EPS"  # Ghostscript would run it
-                if mode[0] not in "IF" and not program:  # Pillow would clip these to 0 … 255
-                    clear = image.has_transparency_data
-                    upright = ImageOps.exif_transpose(image)
-                    loaded = upright.convert("RGBA" if clear else "RGB")
+                _refuse_program(path, image.format)
+                yield image
     except Image.DecompressionBombError as error:
         raise Refused(f"{path} is too large an image ({error}); scale it down") from None
-    except MemoryError:
+    except (MemoryError, Refused):
         raise
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         raise Refused(
             f"{path} is damaged or not an image that Pillow can read; check or convert it"
         ) from error
-    if program:
+
+
+def _refuse_program(path: Path, kind: str | None) -> None:
+    if kind == "EPS":  # Pillow would have Ghostscript run it
         raise Refused(f"{path} is a PostScript program and must be an image; convert it")
-    if mode[0] in "IF":
-        raise Refused(
-            f"{path} has more than 8 bits per channel (mode {mode}) and must have 8; convert it, "
-            "or save its pixels with numpy.save"
-        )
-    return loaded
+
+
+def _read_image(path: Path) -> NDArray[np.float64]:
+    with opened_image(path) as image:
+        if image.mode[0] in "IF":  # Pillow would clip these to 0 … 255
+            raise Refused(
+                f"{path} has more than 8 bits per channel (mode {image.mode}) and must have 8; "
+                "convert it, or save its pixels with numpy.save"
+            )
+        return np.asarray(image.convert("RGB"), dtype=np.float64).reshape(-1, 3)

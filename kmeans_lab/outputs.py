@@ -1,14 +1,14 @@
-"""Result files out: every output whole or absent.
+"""Result files out: every one whole or absent, and never over anything.
 
-A result goes to one .npz, or to two .csv files: labels, and centers beside them. Whatever can
-refuse an output is asked before the fit, which may be long.
+A fit's result goes to one .npz, or to two .csv files: labels, and centers beside them. Whatever can
+refuse an output is asked before the work, which may be long.
 """
 
 import io
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +16,19 @@ from secrets import token_hex
 
 import numpy as np
 
-from kmeans_lab.datafiles import Refused, check_suffix
+from kmeans_lab.datafiles import Refused, known_suffix
 from kmeans_lab.result import KMeansResult
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a result goes: one .npz file, or two .csv files."""
+    """Files that are going to be written, all or none."""
 
     paths: tuple[Path, ...]
     force: bool
 
-    def write(self, result: KMeansResult) -> None:
+    def write(self, contents: Iterable[bytes]) -> None:
         """Write all files, or raise and leave what was there before."""
-        self.write_bytes(_contents(self.paths[0], result))
-
-    def write_bytes(self, contents: Iterable[bytes]) -> None:
-        """Write what each file holds, or raise and leave what was there before."""
         finished: list[tuple[Path, Path]] = []
         try:
             for path, content in zip(self.paths, contents, strict=True):
@@ -54,14 +50,30 @@ class Output:
                 temporary.unlink(missing_ok=True)
 
 
-def plan_output(
-    path: Path, source: Path, force: bool, suffixes: tuple[str, ...] = (".npz", ".csv")
-) -> Output:
-    """Say where a result goes; ``Refused`` for whatever can be refused before the fit."""
+def plan_result(path: Path, source: Path, force: bool) -> Output:
+    """Say where a fit's result goes: one .npz file, or two .csv files."""
     paths = [path]
-    if check_suffix(path, suffixes) == ".csv":
+    if known_suffix(path, (".npz", ".csv")) == ".csv":
         paths.append(path.with_suffix(".centers.csv"))
-    folder = path.parent
+    return plan_output(paths, source, force)
+
+
+def result_files(path: Path, result: KMeansResult) -> Iterator[bytes]:
+    """Yield what goes into each file; a float's repr reads back as the very same float."""
+    if path.suffix.lower() == ".csv":
+        yield "\n".join(["label", *map(str, result.labels.tolist()), ""]).encode()
+        rows = (",".join(map(repr, row)) for row in result.centers.tolist())
+        yield "\n".join([*rows, ""]).encode()
+        return
+    archive = io.BytesIO()
+    names = ("labels", "centers", "inertia", "n_iter")
+    np.savez(archive, **{name: getattr(result, name) for name in names})
+    yield archive.getvalue()
+
+
+def plan_output(paths: Sequence[Path], source: Path, force: bool) -> Output:
+    """Say where output goes; ``Refused`` for whatever can be refused before the work."""
+    path, folder = paths[0], paths[0].parent
     if not folder.is_dir():
         raise Refused(f"there is no folder {folder} for {path}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -76,19 +88,6 @@ def plan_output(
         if not force:
             raise Refused(f"{target} exists and is kept; use --force to replace it")
     return Output(tuple(paths), force)
-
-
-def _contents(path: Path, result: KMeansResult) -> Iterator[bytes]:
-    """Yield what goes into each file; a float's repr reads back as the very same float."""
-    if path.suffix.lower() == ".csv":
-        yield "\n".join(["label", *map(str, result.labels.tolist()), ""]).encode()
-        rows = (",".join(map(repr, row)) for row in result.centers.tolist())
-        yield "\n".join([*rows, ""]).encode()
-        return
-    archive = io.BytesIO()
-    names = ("labels", "centers", "inertia", "n_iter")
-    np.savez(archive, **{name: getattr(result, name) for name in names})
-    yield archive.getvalue()
 
 
 def _publish(finished: list[tuple[Path, Path]], force: bool) -> None:

@@ -1,26 +1,420 @@
-"""``kmeans-lab compress``: at most k colours, nothing else changed, nothing lost."""
+"""``kmeans-lab compress``: at most k colours, the nearest ones, in a file that keeps them."""
 
+import io
 import json
-from math import log10
+import os
+import random
+import sys
+from math import inf, log10
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans
-from kmeans_lab.compress import SUFFIXES, quantise
+from kmeans_lab.compress import compress
+from kmeans_lab.compress_command import OUTPUT_SUFFIXES, encoded, read_picture
+from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.presets import photograph
 
 
-def photograph(seed=0, width=40, height=30):
-    """Return (height, width, 3) uint8: smooth, with many colours."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([6 * x, 8 * y, 3 * (x + y)], axis=2) + rng.integers(0, 9, (height, width, 3))
-    return np.clip(image, 0, 255).astype(np.uint8)
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 
-PIXELS = photograph()
+def noise(seed=0, shape=(14, 9, 3), low=0, high=256):
+    return np.random.default_rng(seed).integers(low, high, shape).astype(np.uint8)
+
+
+def holes(seed=0, shape=(14, 9), alphas=(0, 255)):
+    """Return noise, transparent in places."""
+    alpha = np.random.default_rng(seed + 1).choice(alphas, shape).astype(np.uint8)
+    return np.dstack([noise(seed, (*shape, 3)), alpha])
+
+
+def colors_of(pixels):
+    return np.unique(pixels.reshape(-1, pixels.shape[-1])[:, :3], axis=0)
+
+
+def psnr(before, after):
+    """Return what the textbook says, pixel by pixel."""
+    squares, values = 0, 0
+    for old, new in zip(
+        before.reshape(-1, before.shape[-1]).tolist(),
+        after.reshape(-1, after.shape[-1]).tolist(),
+        strict=True,
+    ):
+        if len(old) == 3 or old[3]:
+            squares += sum((a - b) ** 2 for a, b in zip(old[:3], new[:3], strict=True))
+            values += 3
+    return 10 * log10(255**2 / (squares / values)) if squares else inf
+
+
+# --- the function ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 16, 100, 125, 126, 500])
+@pytest.mark.parametrize("pixels", [noise(), holes(), holes(2, alphas=(0, 9, 255))])
+def test_there_are_at_most_k_colours_and_each_pixel_has_the_nearest(pixels, k):
+    found = compress(pixels, k, random_state=0)
+    assert len(found.palette) == len(colors_of(found.pixels)) <= k
+    np.testing.assert_array_equal(colors_of(found.palette), found.palette)
+    visible = np.ones(pixels.shape[:2], bool) if pixels.shape[2] == 3 else pixels[..., 3] > 0
+    far = (pixels[visible][:, None, :3].astype(int) - found.palette.astype(int)) ** 2
+    np.testing.assert_array_equal(found.labels[visible], far.sum(axis=2).argmin(axis=1))
+    assert (found.labels[~visible] == -1).all()
+    np.testing.assert_array_equal(
+        found.pixels[visible][:, :3], found.palette[found.labels[visible]]
+    )
+    np.testing.assert_array_equal(found.pixels[..., 3:], pixels[..., 3:])
+    assert found.psnr == pytest.approx(psnr(pixels, found.pixels), rel=1e-12)
+    assert found.n_colors_before == len(colors_of(pixels[visible][None]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_colour_is_the_mean(seed):
+    pixels = noise(seed)
+    found = compress(pixels, 1, random_state=0)
+    np.testing.assert_array_equal(found.palette[0], np.rint(pixels.mean(axis=(0, 1))))
+
+
+def test_it_is_as_good_as_k_means_on_all_pixels():
+    pixels = photograph()
+    found = compress(pixels, 16, random_state=0, n_init=3)
+    full = kmeans(pixels, 16, random_state=0, n_init=3)
+    assert found.psnr > 10 * log10(255**2 * pixels.size / full.inertia) - 0.1
+    assert found.psnr == pytest.approx(
+        10 * log10(255**2 / np.mean((pixels.astype(float) - found.pixels) ** 2))
+    )
+
+
+def test_what_nobody_sees_has_no_vote():
+    pixels = holes(alphas=(0, 1, 255))
+    other = pixels.copy()
+    other[pixels[..., 3] == 0, :3] = 77
+    first, second = (compress(it, 5, random_state=0) for it in (pixels, other))
+    np.testing.assert_array_equal(first.pixels, second.pixels)
+    clear = np.zeros((2, 3, 4), dtype=np.uint8)
+    found = compress(clear, 4)
+    assert (found.palette.shape, found.psnr, found.n_colors_before) == ((0, 3), inf, 0)
+    np.testing.assert_array_equal(found.pixels, clear)
+
+
+def test_few_colours_come_out_unchanged():
+    pixels = noise(1, (50, 40, 3), 0, 2)
+    found = compress(pixels, 8)
+    np.testing.assert_array_equal(found.pixels, pixels)
+    assert (found.psnr, found.n_iter, found.kernel, len(found.palette)) == (inf, 0, "none", 8)
+    assert compress(pixels, 7).psnr < inf
+
+
+def test_colours_that_round_to_one_are_one():
+    pixels = np.repeat(
+        np.array([[10, 10, 10], [11, 10, 10], [200, 0, 0]], np.uint8), [50, 50, 1], 0
+    )
+    found = compress(pixels, 2, random_state=0)
+    assert len(found.palette) == 2
+    assert found.palette.dtype == np.uint8
+
+
+def test_the_same_seed_gives_the_same_image(kernel_name):
+    pixels = noise(5, (20, 20, 3))
+    runs = [compress(pixels, 6, kernel=kernel_name, random_state=2).pixels for _ in range(2)]
+    np.testing.assert_array_equal(*runs)
+
+
+def test_more_repetitions_are_no_worse():
+    pixels = noise(6, (30, 30, 3))
+    few, many = (compress(pixels, 9, n_init=n, random_state=1).psnr for n in (1, 20))
+    assert few - 0.01 < many
+
+
+@pytest.mark.parametrize(
+    ("pixels", "k", "kind", "why"),
+    [
+        (noise().astype(float), 3, TypeError, "pixels has dtype float64 and must have uint8"),
+        (noise()[..., 0], 3, ValueError, r"pixels has shape \(14, 9\) and must have"),
+        (np.zeros((0, 3), np.uint8), 3, ValueError, "with one pixel at least"),
+        (noise(), 0, ValueError, "n_clusters=0 must be at least 1"),
+        (noise(), 2.5, TypeError, "n_clusters=2.5 must be an integer"),
+    ],
+)
+def test_what_the_function_does_not_take(pixels, k, kind, why):
+    with pytest.raises(kind, match=why):
+        compress(pixels, k)
+    with pytest.raises(ValueError, match="kernel='gpu' is not known"):
+        compress(noise(), 3, kernel="gpu")
+
+
+# --- files in -------------------------------------------------------------------------------
+
+
+def saved(name, image, **options):
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(name, **options)
+    return Path(name)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_every_mode_is_read(mode):
+    image = Image.fromarray(noise()).convert(mode)
+    name = "a.jpg" if mode == "YCbCr" else "a.tif"
+    picture = read_picture(saved(name, image))
+    with Image.open(name) as again:
+        expected = np.asarray(again.convert("RGB"))
+    np.testing.assert_array_equal(picture.pixels, expected)  # opaque: three channels
+    assert picture.mode == ("RGB" if mode == "YCbCr" else mode)
+    assert picture.frames == 1
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_read(mode):
+    pixels = holes(alphas=(0, 7, 255))
+    image = Image.fromarray(pixels).convert(mode)
+    picture = read_picture(saved("a.png", image))
+    np.testing.assert_array_equal(picture.pixels[..., 3], pixels[..., 3])
+
+
+def test_a_transparent_palette_colour_and_a_transparent_rgb_colour_are_read():
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    image.putpalette([9, 8, 7, 6, 5, 4, 3, 2, 1])
+    found = read_picture(saved("p.png", image, transparency=b"\x00\x80")).pixels
+    assert found.tolist() == [[[9, 8, 7, 0], [6, 5, 4, 128], [3, 2, 1, 255]]]
+    image = Image.fromarray(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
+    found = read_picture(saved("rgb.png", image, transparency=(4, 5, 6))).pixels
+    assert found[..., 3].tolist() == [[255, 0]]
+
+
+def test_sixteen_bits_become_eight_by_rounding():
+    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+    for name in ("a.png", "a.tif"):
+        found = read_picture(saved(name, values)).pixels
+        assert found[0, :, 0].tolist() == [round(v / 257) for v in values[0].tolist()]
+        assert found.shape == (1, 6, 3)
+    image = Image.fromarray(values)
+    found = read_picture(saved("clear.png", image, transparency=257)).pixels
+    assert found[0, :, 3].tolist() == [255, 255, 255, 0, 255, 255]
+
+
+def test_what_has_no_eight_bits_in_it_is_refused():
+    saved("f.tif", np.ones((2, 2), np.float32))
+    saved("i.tif", np.full((2, 2), 70_000, np.int32))
+    for name, why in {
+        "f.tif": "f.tif has more than 16 bits per channel (mode F) and must have 16 at most; "
+        "convert it",
+        "i.tif": "i.tif has more than 16 bits per channel (mode I) and must have 16 at most; "
+        "convert it",
+    }.items():
+        with pytest.raises(Refused) as caught:
+            read_picture(Path(name))
+        assert str(caught.value) == why
+
+
+def test_a_mode_that_pillow_cannot_convert_is_refused(monkeypatch):
+    """Older releases do not convert LAB."""
+
+    def convert(self, mode):
+        raise ValueError("conversion from LAB to RGB not supported")
+
+    saved("a.png", noise())
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    with pytest.raises(Refused, match=r"a\.png has colours of mode RGB; convert it to RGB"):
+        read_picture(Path("a.png"))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [(1, lambda it: it), (3, lambda it: it[::-1, ::-1]), (6, lambda it: np.rot90(it, -1))],
+)
+def test_an_image_is_turned_upright(name, orientation, turned):
+    pixels = np.zeros((24, 40, 3), np.uint8)
+    pixels[:8, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if name.endswith("webp") else {}
+    found = read_picture(saved(name, pixels, exif=exif, **options)).pixels
+    expected = turned(pixels)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 3  # JPEG is lossy
+
+
+def test_of_several_frames_the_first_is_taken_and_said(capsys):
+    frames = [Image.fromarray(np.full((3, 4, 3), v, np.uint8)) for v in (10, 90, 200)]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    picture = read_picture(Path("a.gif"))
+    assert (picture.frames, np.unique(picture.pixels).tolist()) == (3, [10])
+    assert cli.main(["compress", "a.gif", "-k", "2", "-o", "b.png"]) == 0
+    assert "the first of 3 frames" in capsys.readouterr().out
+
+
+def image_files():
+    """Yield files of every kind: (name, content)."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pictures = {"RGB": noise(1, (7, 5, 3)), "RGBA": holes(1, (7, 5)), "L": noise(2, (7, 5))}
+    kinds = {"PNG": "RGBA", "GIF": "L", "TIFF": "RGB", "WEBP": "RGBA", "BMP": "RGB", "JPEG": "RGB",
+             "PPM": "RGB", "TGA": "RGBA", "ICO": "RGBA", "PCX": "L"}  # fmt: skip
+    for kind, mode in kinds.items():
+        file = io.BytesIO()
+        options = {"exif": exif} if kind in ("PNG", "TIFF", "WEBP", "JPEG") else {}
+        Image.fromarray(pictures[mode]).save(file, kind, **options)
+        yield kind.lower(), file.getvalue()
+
+
+def read_or_refused(path):
+    """Read an image; return why it was refused, or None. Nothing else may be raised."""
+    try:
+        pixels = read_picture(path).pixels
+    except Refused as error:
+        return str(error)
+    assert (pixels.dtype, pixels.ndim) == (np.uint8, 3)
+    assert pixels.shape[2] in (3, 4)
+    return None
+
+
+@pytest.mark.parametrize("n", range(30))
+def test_a_damaged_image_is_read_or_refused(n):
+    chance = random.Random(n)
+    for kind, content in image_files():
+        for cut in range(4):
+            damaged = bytearray(content)
+            for _ in range(cut and chance.randrange(1, 6)):
+                where = chance.randrange(len(damaged))
+                damaged[where : where + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+            if cut == 3:
+                del damaged[chance.randrange(len(damaged)) :]
+            path = Path(f"file.{kind}")
+            path.write_bytes(damaged)
+            if (why := read_or_refused(path)) is not None:
+                assert cut
+                assert path.name in why
+                assert "\n" not in why
+
+
+def test_what_is_no_image_is_refused(monkeypatch):
+    Path("a.png").write_text("<svg/>")
+    for path, why in {
+        "a.png": "a.png is damaged or not an image that Pillow can read; check or convert it",
+        "no.png": "there is no file no.png; check the path",
+        ".": ". is a folder and must be a file; name a file in it",
+    }.items():
+        with pytest.raises(Refused) as caught:
+            read_picture(Path(path))
+        assert str(caught.value) == why
+    saved("b.png", noise())
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+        with pytest.raises(Refused, match=r"b\.png is too large an image \(.+\); scale it down"):
+            read_picture(Path("b.png"))
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "asarray", None)  # nothing is decoded
+        patch.setattr("PIL.ImageFile.ImageFile.load", _out_of_memory)
+        with pytest.raises(Refused, match=r"b\.png does not fit into memory; scale it down"):
+            read_picture(Path("b.png"))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtra, match=r"reading b\.png needs the package pillow"):
+        read_picture(Path("b.png"))
+
+
+def _out_of_memory(image):
+    raise MemoryError
+
+
+# --- files out ------------------------------------------------------------------------------
+
+
+def read_back(content):
+    with Image.open(io.BytesIO(content)) as image:
+        return image.mode, np.asarray(image.convert("RGBA"))
+
+
+@pytest.mark.parametrize("suffix", OUTPUT_SUFFIXES)
+@pytest.mark.parametrize("k", [1, 2, 7, 100, 256])
+def test_every_format_gives_back_the_very_pixels(suffix, k):
+    found = compress(noise(4, (40, 30, 3)), k, random_state=0)
+    mode, back = read_back(encoded(found, suffix, Path("o")))
+    np.testing.assert_array_equal(back[..., :3], found.pixels)
+    assert (back[..., 3] == 255).all()
+    assert mode == ("RGB" if suffix == ".webp" else "P") or (suffix == ".bmp" and k < 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".gif", ".tif"])
+@pytest.mark.parametrize("k", [1, 3, 200])
+def test_holes_stay_holes(suffix, k):
+    found = compress(holes(4, (40, 30)), k, random_state=0)
+    mode, back = read_back(encoded(found, suffix, Path("o")))
+    np.testing.assert_array_equal(back[..., 3], found.pixels[..., 3])
+    visible = back[..., 3] > 0
+    np.testing.assert_array_equal(back[visible], found.pixels[visible])
+    assert mode == ("P" if suffix in (".png", ".gif") else "RGBA")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+@pytest.mark.parametrize(("k", "alphas"), [(4, (0, 100, 255)), (200, range(256))])
+def test_alpha_comes_back_as_it_was(suffix, k, alphas):
+    pixels = holes(4, (40, 30), alphas=tuple(alphas))
+    found = compress(pixels, k, random_state=0)
+    mode, back = read_back(encoded(found, suffix, Path("o")))
+    np.testing.assert_array_equal(back, found.pixels)
+    np.testing.assert_array_equal(back[..., 3], pixels[..., 3])
+    assert mode == ("P" if suffix == ".png" and k == 4 else "RGBA")
+
+
+def test_more_colours_than_a_palette_has_are_written_without_one():
+    found = compress(noise(4, (40, 30, 3)), 400, random_state=0)
+    assert len(found.palette) > 256
+    for suffix in (".png", ".webp", ".tif", ".bmp"):
+        mode, back = read_back(encoded(found, suffix, Path("o")))
+        np.testing.assert_array_equal(back[..., :3], found.pixels)
+        assert mode == "RGB"
+    holed = compress(holes(4, (40, 30)), 256, random_state=0)
+    assert read_back(encoded(holed, ".png", Path("o")))[0] == "RGBA"  # 257 entries
+
+
+@pytest.mark.parametrize(
+    ("pixels", "k", "suffix", "why"),
+    [
+        (noise(4, (40, 30, 3)), 400, ".gif",
+         "o would need more than 256 colours, which GIF does not have; use .png"),
+        (holes(4, (40, 30)), 256, ".gif",
+         "o would need more than 256 colours, which GIF does not have; use .png"),
+        (holes(4, alphas=(0, 9, 255)), 4, ".gif",
+         "o would be transparent in part, which GIF cannot be; use .png"),
+        (holes(), 4, ".bmp", "o would lose the transparency, which BMP does not have; use .png"),
+        (np.zeros((1, 20_000, 3), np.uint8), 4, ".webp", "o cannot hold this image"),
+        (np.zeros((1, 70_000, 3), np.uint8), 4, ".gif", "o cannot hold this image"),
+    ],
+)  # fmt: skip
+def test_what_a_format_cannot_hold_is_refused(pixels, k, suffix, why):
+    with pytest.raises(Refused) as caught:
+        encoded(compress(pixels, k, random_state=0), suffix, Path("o"))
+    assert str(caught.value).startswith(why)
+    assert str(caught.value).endswith("; use .png")
+
+
+def test_an_invisible_image_is_written():
+    found = compress(np.zeros((3, 4, 4), dtype=np.uint8), 4)
+    for suffix in (".png", ".gif", ".webp", ".tif"):
+        assert read_back(encoded(found, suffix, Path("o")))[1].max() == 0
+
+
+def test_the_profile_of_the_colours_is_kept_where_they_are_its_own():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode, kept in (("RGB", True), ("L", False), ("CMYK", False)):
+        path = saved("a.tif", Image.fromarray(noise()).convert(mode), icc_profile=profile)
+        picture = read_picture(path)
+        assert (picture.profile == profile) is kept
+        content = encoded(compress(picture.pixels, 4), ".png", Path("o"), picture.profile)
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.info.get("icc_profile") == (profile if kept else None)
+
+
+# --- the command ----------------------------------------------------------------------------
 
 
 def call(capsys, *arguments):
@@ -28,175 +422,82 @@ def call(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-@pytest.fixture
-def image(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(PIXELS).save("in.png")
-    return "in.png"
-
-
-def opened(path):
-    with Image.open(path) as it:
-        return it.copy()
-
-
-def read(path):
-    return np.asarray(opened(path).convert("RGBA")).reshape(-1, 4)
-
-
-def psnr(a, b):
-    return 10 * log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
-
-
-@pytest.mark.parametrize("k", [1, 2, 7, 64, 256, 300])
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".bmp"])
-def test_what_is_written_has_k_colours_and_the_quality_that_is_said(capsys, image, k, suffix):
-    status, out, err = call(capsys, image, "-k", k, "-o", f"out{suffix}", "--json")
+def test_it_says_what_came_of_it(capsys):
+    pixels = noise(9, (30, 20, 3))
+    saved("in.png", pixels)
+    status, out, err = call(capsys, "in.png", "-k", 5, "-o", "out.png", "--seed", 3, "--json")
     assert (status, err) == (0, "")
-    report = json.loads(out)
-    found = read(f"out{suffix}")[:, :3]
-    colors = np.unique(found, axis=0)
-    assert len(colors) == report["colors"] == k
-    assert report["psnr"] == pytest.approx(psnr(PIXELS.reshape(-1, 3), found))
-    # Each pixel has the nearest of the colours.
-    distances = ((PIXELS.reshape(-1, 1, 3).astype(float) - colors) ** 2).sum(axis=2)
-    chosen = ((PIXELS.reshape(-1, 3).astype(float) - found) ** 2).sum(axis=1)
-    np.testing.assert_array_equal(chosen, distances.min(axis=1))
-
-
-def test_quality_rises_with_colours_and_is_better_than_a_median_cut(image):
-    found = [quantise(PIXELS.reshape(-1, 3), k).psnr for k in (2, 4, 8, 16, 32, 64)]
-    assert found == sorted(found)
-    for k, ours in ((8, found[2]), (32, found[4])):
-        theirs = Image.fromarray(PIXELS).quantize(k, Image.Quantize.MEDIANCUT, dither=0)
-        assert ours > psnr(PIXELS, np.asarray(theirs.convert("RGB")))
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_few_colours_come_out_as_they_went_in(capsys, image, suffix):
-    flat = np.zeros((20, 30, 3), np.uint8)
-    flat[:, 10:], flat[5:] = (200, 30, 7), (1, 2, 3)
-    Image.fromarray(flat).save("flat.png")
-    status, out, _ = call(capsys, "flat.png", "-k", 9, "-o", f"out{suffix}", "--json")
-    report = json.loads(out)
-    colors = len(np.unique(flat.reshape(-1, 3), axis=0))
-    assert (status, report["psnr"], report["colors"]) == (0, None, colors)
-    np.testing.assert_array_equal(read(f"out{suffix}")[:, :3], flat.reshape(-1, 3))
-
-
-def with_alpha(values):
-    alpha = np.array(values, np.uint8)[np.arange(PIXELS[..., 0].size) % len(values)]
-    return np.dstack([PIXELS, alpha.reshape(PIXELS.shape[:2])])
-
-
-@pytest.mark.parametrize(
-    ("values", "suffix"),
-    [
-        ((0, 255), ".png"),
-        ((0, 255), ".gif"),
-        ((0, 255), ".webp"),
-        ((0, 255), ".tiff"),
-        ((0, 90, 255), ".png"),
-        ((0, 90, 255), ".webp"),
-        ((0, 90, 255), ".tiff"),
-    ],
-)
-def test_transparency_is_kept_and_what_is_not_seen_does_not_vote(capsys, image, values, suffix):
-    pixels = with_alpha(values)
-    hidden = pixels[..., 3] == 0
-    pixels[hidden, :3] = (255, 0, 255)  # a colour that must not show up
-    Image.fromarray(pixels).save("clear.png")
-    status, out, err = call(capsys, "clear.png", "-k", 5, "-o", f"out{suffix}", "--json")
+    with Image.open("out.png") as image:
+        back = np.asarray(image.convert("RGB"))
+    assert len(colors_of(back)) == 5
+    assert json.loads(out) == {
+        "image": "in.png",
+        "output": "out.png",
+        "width": 20,
+        "height": 30,
+        "mode": "RGB",
+        "frames": 1,
+        "n_clusters": 5,
+        "colors_before": 600,
+        "colors": 5,
+        "psnr": pytest.approx(psnr(pixels, back)),
+        "bytes_before": Path("in.png").stat().st_size,
+        "bytes": Path("out.png").stat().st_size,
+        "kernel": "cpp-simd",
+        "n_iter": compress(pixels, 5, random_state=3).n_iter,
+    }
+    status, out, err = call(capsys, "in.png", "-k", 5, "-o", "table.png", "--seed", 3)
     assert (status, err) == (0, "")
-    found, alpha = read(f"out{suffix}"), pixels[..., 3].reshape(-1)
-    np.testing.assert_array_equal(found[:, 3], alpha)
-    seen = found[alpha > 0, :3]
-    assert len(np.unique(seen, axis=0)) == 5
-    assert json.loads(out)["psnr"] == pytest.approx(psnr(pixels[..., :3][~hidden], seen))
-    assert not (seen == (255, 0, 255)).all(axis=1).any()
+    assert f"{psnr(pixels, back):.2f} dB" in out
+    assert "600 before, 5 now" in out
+    assert Path("table.png").read_bytes() == Path("out.png").read_bytes()
+    options = ["--kernel", "cpp", "--n-init", 2, "--quiet"]
+    assert call(capsys, "in.png", "-k", 1000, "-o", "same.bmp", *options) == (0, "", "")
+    with Image.open("same.bmp") as image:
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), pixels)
+    out = call(capsys, "in.png", "-k", 1000, "-o", "a.png", "--json")[1]
+    assert json.loads(out)["psnr"] is None
+    assert "unchanged" in call(capsys, "in.png", "-k", 1000, "-o", "b.png")[1]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "YCbCr"])
-def test_any_kind_of_image_is_read(capsys, image, mode):
-    Image.fromarray(PIXELS).convert(mode).save("other.tif")
-    status, out, err = call(capsys, "other.tif", "-k", 2, "-o", "out.png", "--json")
-    assert (status, err, json.loads(out)["colors"]) == (0, "", 2)
+def test_what_is_refused_costs_a_sentence_and_writes_nothing(capsys):
+    saved("in.png", noise())
+    Path("there.png").write_text("mine")
+    Path("link.png").symlink_to("in.png")
+    names = ", ".join(OUTPUT_SUFFIXES)
+    for arguments, why in {
+        ("in.png", "-k", 4, "-o", "there.png"): "there.png exists and is kept; use --force to "
+        "replace it",
+        ("in.png", "-k", 4, "-o", "in.png", "--force"): "in.png is the input and is never "
+        "replaced; choose another name",
+        ("in.png", "-k", 4, "-o", "link.png", "--force"): "link.png is the input and is never "
+        "replaced; choose another name",
+        ("in.png", "-k", 4, "-o", "o.JPG"): "o.JPG would be a format that loses detail and must "
+        f"be one that keeps every colour, or others would come back; use {names}",
+        ("in.png", "-k", 4, "-o", "o.txt"): "o.txt has the suffix '.txt' and must have .png, "
+        ".webp, .gif, .tif, .tiff or .bmp; convert it",
+        ("in.png", "-k", 4, "-o", "no/o.png"): "there is no folder no for no/o.png; create it "
+        "first",
+        ("in.png", "-k", 0, "-o", "o.png"): "n_clusters=0 must be at least 1",
+        ("in.png", "-k", 4, "--n-init", 0, "-o", "o.png"): "n_init=0 must be at least 1",
+        ("in.png", "-k", 4, "--seed", -1, "-o", "o.png"): "random_state=-1 must be None, an "
+        "integer ≥ 0 or a numpy.random.Generator",
+        ("no.png", "-k", 4, "-o", "o.png"): "there is no file no.png; check the path",
+    }.items():
+        assert call(capsys, *arguments) == (2, "", f"kmeans-lab: error: {why}\n")
+    assert {it.name for it in Path.cwd().iterdir()} == {"in.png", "there.png", "link.png"}
+    assert Path("there.png").read_text() == "mine"
+    assert call(capsys, "in.png", "-k", 4, "-o", "there.png", "--force", "-q") == (0, "", "")
+    assert read_back(Path("there.png").read_bytes())[0] == "P"
 
 
-def test_an_image_with_nothing_to_see_is_written_as_it_is(capsys, image):
-    Image.fromarray(np.zeros((4, 5, 4), np.uint8)).save("nothing.png")
-    status, _, err = call(capsys, "nothing.png", "-k", 3, "-o", "out.png", "-q")
-    assert (status, err) == (0, "")
-    assert not read("out.png")[:, 3].any()
+def test_a_file_that_cannot_be_written_leaves_nothing(capsys, monkeypatch):
+    saved("in.png", noise())
 
+    def full(source, target):
+        raise OSError(28, "No space left on device")
 
-def test_a_photograph_as_cameras_turn_it_stands_upright(capsys, image):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    Image.fromarray(PIXELS).save("turned.png", exif=exif)
-    call(capsys, "turned.png", "-k", 4, "-o", "out.png", "-q")
-    assert opened("out.png").size == (30, 40)
-
-
-def test_a_palette_makes_the_file_small(capsys, image):
-    call(capsys, image, "-k", 16, "-o", "out.png", "-q")
-    assert opened("out.png").mode == "P"
-    call(capsys, image, "-k", 300, "-o", "many.png", "-q")
-    assert opened("many.png").mode == "RGB"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (("no.png", "-k", 3, "-o", "out.png"), "there is no file no.png; check the path"),
-        (("in.png", "-k", 0, "-o", "out.png"), "n_colors=0 must be at least 1"),
-        (("in.png", "-k", 3, "-o", "out.jpg"), "has the suffix '.jpg' and must have .png, .gif"),
-        (("in.png", "-k", 3, "-o", "in.png", "--force"), "is the input and is never replaced"),
-        (("in.png", "-k", 3, "-o", "there.png"), "there.png exists and is kept; use --force"),
-        (("text.png", "-k", 3, "-o", "out.png"), "is damaged or not an image that Pillow can read"),
-        (("deep.tif", "-k", 3, "-o", "out.png"), "has more than 8 bits per channel"),
-        (("in.png", "-k", 3, "-o", "out.png", "--kernel", "gpu"), "kernel='gpu' is not known"),
-        (("half.png", "-k", 3, "-o", "out.gif"), "a .gif file keeps 256 colours"),
-        (("half.png", "-k", 3, "-o", "out.bmp"), "a .bmp file keeps no transparency"),
-        (("in.png", "-k", 300, "-o", "out.gif"), "a .gif file keeps 256 colours"),
-    ],
-)
-def test_what_is_refused_costs_a_sentence_and_loses_nothing(capsys, image, arguments, sentence):
-    with open("text.png", "w") as file:
-        file.write("not an image")
-    with open("there.png", "w") as file:
-        file.write("mine")
-    Image.fromarray(np.full((3, 3), 40_000, np.uint16)).save("deep.tif")
-    Image.fromarray(with_alpha((0, 90))).save("half.png")
-    before = opened("in.png").tobytes()
-    status, out, err = call(capsys, *arguments)
-    assert (status, out) == (2, "")
-    assert sentence in err
-    assert err.count("\n") == 1
-    with open("there.png") as file:
-        assert file.read() == "mine"
-    assert opened("in.png").tobytes() == before
-
-
-@pytest.mark.parametrize(
-    "pixels", [PIXELS, PIXELS.reshape(-1, 3).astype(float), np.zeros((0, 3), np.uint8)]
-)
-def test_pixels_of_another_kind_are_refused(pixels):
-    with pytest.raises(ValueError, match=r"must be uint8 of shape \(n_pixels, 3\)"):
-        quantise(pixels, 3)
-
-
-def test_the_same_colours_from_distinct_ones_as_from_all_pixels():
-    """Weights are exact: what rests with them rests, but for rounding, among all pixels."""
-    pixels = np.repeat(PIXELS.reshape(-1, 3), 3, axis=0)
-    found = quantise(pixels, 8, n_init=3)
-    again = kmeans(pixels.astype(float), 8, init=found.palette.astype(float), tol=0)
-    squares = 3 * 255**2 / 10 ** (found.psnr / 10)
-    assert again.inertia / len(pixels) == pytest.approx(squares, rel=0.02)
-
-
-def test_the_table_says_what_it_cost(capsys, image):
-    status, out, err = call(capsys, image, "-k", 4, "-o", "out.png")
-    assert (status, err) == (0, "")
-    for words in ("40 × 30", "→ 4", " dB", "out.png"):
-        assert words in out
+    monkeypatch.setattr(os, "replace", full)
+    status, _, err = call(capsys, "in.png", "-k", 4, "-o", "o.png")
+    assert (status, {it.name for it in Path.cwd().iterdir()}) == (2, {"in.png"})
+    assert "o.png cannot be written (No space left on device)" in err

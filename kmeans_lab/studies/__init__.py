@@ -20,7 +20,7 @@ STUDIES = {
     "how-many": "How many clusters are there, and who can tell?",
     "limits": "Where does k-means fail, and which of its assumptions matter?",
     "dbscan": "Does a second algorithm, one that finds clusters of any shape, fit into the lab?",
-    "compress": "How many colours does a photograph need?",
+    "compress": "How does a photograph look in a few colours, and who chooses them best?",
     "minibatch": "What do mini-batches save, and what do they cost?",
     "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
