@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "compiler.h"
 #include "dbscan_index.h"
 
 namespace py = pybind11;
@@ -153,14 +154,6 @@ static void grow_arrays(const Index& index, const Array<bool>& core, Array<std::
     Patience patience(signal_came);
     grow(index, core_in, labels_out, patience);
 }
-
-#if defined(__clang__)
-#define KMEANS_LAB_COMPILER "clang " __clang_version__
-#elif defined(__GNUC__)
-#define KMEANS_LAB_COMPILER "gcc " __VERSION__
-#else
-#define KMEANS_LAB_COMPILER "msvc"
-#endif
 
 PYBIND11_MODULE(_cpp_dbscan, module, py::mod_gil_not_used()) {
     module.doc() = "DBSCAN: neighbours counted in columns of rows, GIL released.";

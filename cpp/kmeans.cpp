@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "compiler.h"
+
 namespace py = pybind11;
 
 // Overwrites labels with each row's nearest center (lowest index on a tie);
@@ -108,14 +110,6 @@ void bind(py::module_& module) {
                py::arg("labels").noconvert(), py::arg("sums").noconvert(),
                py::arg("counts").noconvert(), "Add each row to its cluster's sum and count.");
 }
-
-#if defined(__clang__)
-#define KMEANS_LAB_COMPILER "clang " __clang_version__
-#elif defined(__GNUC__)
-#define KMEANS_LAB_COMPILER "gcc " __VERSION__
-#else
-#define KMEANS_LAB_COMPILER "msvc"
-#endif
 
 PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
     module.doc() = "The C++ reference kernel: nested loops, GIL released.";

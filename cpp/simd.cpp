@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "compiler.h"
 #include "simd_prepared.h"
 
 namespace py = pybind11;
@@ -287,14 +288,6 @@ static void bind(py::module_& module) {
         },
         py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
 }
-
-#if defined(__clang__)
-#define KMEANS_LAB_COMPILER "clang " __clang_version__
-#elif defined(__GNUC__)
-#define KMEANS_LAB_COMPILER "gcc " __VERSION__
-#else
-#define KMEANS_LAB_COMPILER "msvc"
-#endif
 
 PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";

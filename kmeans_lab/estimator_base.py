@@ -1,6 +1,7 @@
 """What ``KMeans`` and ``MiniBatchKMeans`` share: what follows from centers, and their pickles."""
 
 import warnings
+from abc import ABC, abstractmethod
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -26,7 +27,9 @@ Array = NDArray[np.floating[Any]]
 _BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
 
 
-class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class BaseKMeans(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator, ABC
+):
     """A clusterer with centers; a subclass says how they are found."""
 
     _repetitions: ClassVar[int]  # that n_init="auto" means for "random" and callables
@@ -48,9 +51,9 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     kernel: str
     cluster_centers_: Array
 
+    @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find centers."""
-        raise NotImplementedError
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
         """Return ``fit(X).labels_``: shape (n_samples,), int32."""

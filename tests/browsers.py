@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -62,14 +63,12 @@ def _one_server(config):
 @pytest.fixture(scope="module")
 def server(request):
     """One for all modules, since each measures the machine when it is first asked for that."""
-    pytest.importorskip("uvicorn")
     return _one_server(request.config)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as it:
+    with sync_playwright() as it:
         chromium = it.chromium.launch(executable_path=BROWSER, args=QUIET)
         yield chromium
         chromium.close()

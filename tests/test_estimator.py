@@ -41,7 +41,7 @@ X, _ = make_blobs(400, n_features=3, centers=6, random_state=1)
 @parametrize_with_checks(
     [KMeans(kernel=name) for name in ("auto", *KERNELS)],
     expected_failed_checks=lambda estimator: WEIGHTS,
-    xfail_strict=True,
+    xfail_strict=True,  # an excuse that is needed no more is an error
 )
 def test_an_estimator_as_scikit_learn_wants_it(estimator, check, pytestconfig):
     if estimator.kernel != "auto":

@@ -8,11 +8,11 @@ apart ("Color universal design", 2008).
 from collections.abc import Iterator, Sequence
 from html import escape
 from math import ceil, floor, log10
-from pathlib import Path
 from statistics import median
 
 from kmeans_lab.certify import in_words as certified
 from kmeans_lab.measure import machine
+from kmeans_lab.measure.document import document, measured_on
 from kmeans_lab.measure.facts import digest_of, sources_of
 from kmeans_lab.measure.report import (
     Record,
@@ -31,33 +31,20 @@ from kmeans_lab.registry import KERNELS, KernelUnavailable
 from kmeans_lab.result import PHASES
 
 _COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
-_STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def page(data: Record, scalings: Sequence[Record] = ()) -> str:
     """Return the page of a record of runs, and of records of scaling beside it (see ``record``)."""
-    runs = "\n".join(_run(run) for run in data["runs"])
-    first = data["runs"][0]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kmeans_lab: {escape(first["preset"])}</title>
-<style>
-{_STYLE}</style>
-</head>
-<body>
-<header><h1>kmeans_lab</h1><p>k-means kernels, measured in pairs and certified</p></header>
-<main>
-{runs}
-{scaling(scalings)}
-{_machine(data["machine"])}
-{_sources(data)}
-</main>
-</body>
-</html>
-"""
+    return document(
+        data["runs"][0]["preset"],
+        "k-means kernels, measured in pairs and certified",
+        [
+            *map(_run, data["runs"]),
+            scaling(scalings),
+            measured_on(machine.lines(data["machine"])),
+            _sources(data),
+        ],
+    )
 
 
 def _run(run: Record) -> str:
@@ -203,11 +190,6 @@ def _cells(run: Record, it: Record) -> Iterator[str]:
     yield str(len(it["seconds"]))
     yield str(it["rescored"])
     yield certified(it["ties"])
-
-
-def _machine(card: Record) -> str:
-    lines = "".join(f"<li>{escape(line)}</li>" for line in machine.lines(card))
-    return f'<section><h2>Measured on</h2><ul class="notes">{lines}</ul></section>'
 
 
 def _sources(data: Record) -> str:

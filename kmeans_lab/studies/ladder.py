@@ -15,6 +15,7 @@ from kmeans_lab import KERNELS, kmeans, load_kernel
 from kmeans_lab.certify import certify_fit
 from kmeans_lab.measure.facts import lines_of_code
 from kmeans_lab.measure.limits import peak
+from kmeans_lab.measure.machinecode import CannotTell
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import state_of
 from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook
@@ -60,7 +61,7 @@ def run(book: Notebook) -> None:
                 "times the one above": above and above / spent,
                 "times the first": seconds[FIRST] / spent,
                 "% of the limit": 100 * limit / spent,
-                "lines": lines_of_code(name) if name else None,
+                "lines": lines(name),
                 "the idea": idea,
             }
         )
@@ -78,6 +79,14 @@ def run(book: Notebook) -> None:
         "distance that cannot matter, which goes below the limit of those who compute them all. "
         "Which language it is written in matters least."
     )
+
+
+def lines(name: str) -> int | None:
+    """Count a kernel's lines, where its sources are."""
+    try:
+        return lines_of_code(name) if name else None
+    except CannotTell:
+        return None
 
 
 def certify(book: Notebook, preset: Workload) -> None:

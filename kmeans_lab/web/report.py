@@ -5,19 +5,17 @@ Ratios are bars on a logarithmic axis, as in ``kmeans_lab.measure.page``, whose 
 
 from html import escape
 from math import ceil, floor, log10
-from pathlib import Path
 from time import gmtime, strftime
 from types import SimpleNamespace
 from typing import Any
 
-from kmeans_lab import measure
 from kmeans_lab.measure import machine
+from kmeans_lab.measure.document import document, measured_on
 from kmeans_lab.result import PHASES
 from kmeans_lab.web.verdict import in_words, names_of
 
 Record = dict[str, Any]
 
-_STYLE = (Path(measure.__file__).parent / "page.css").read_text(encoding="utf-8")
 _COLUMNS = (
     "lane",
     "ms",
@@ -48,25 +46,14 @@ def report_page(record: Record) -> str:
         _table(record, names),
         f'<ul class="notes">{_notes(record)}</ul>',
     ]
-    card = "".join(f"<li>{escape(line)}</li>" for line in machine.lines(record["machine"]))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kmeans_lab: {escape(record["title"])}</title>
-<style>
-{_STYLE}</style>
-</head>
-<body>
-<header><h1>kmeans_lab</h1><p>A race of k-means kernels, {began}</p></header>
-<main>
-<section>{"".join(blocks)}</section>
-<section><h2>Measured on</h2><ul class="notes">{card}</ul></section>
-</main>
-</body>
-</html>
-"""
+    return document(
+        record["title"],
+        f"A race of k-means kernels, {began}",
+        [
+            f"<section>{''.join(blocks)}</section>",
+            measured_on(machine.lines(record["machine"])),
+        ],
+    )
 
 
 def _alarm(record: Record) -> str:
