@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Kernel
-from kmeans_lab.registry import KernelUnavailable, load_kernel
+from kmeans_lab.registry import choose_kernel, load_kernel
 from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]
@@ -175,12 +175,9 @@ def _palette(
 
 def _nearest(colors: Pixels, palette: Pixels) -> NDArray[np.int32]:
     """Return each colour's nearest one of the palette: after rounding it may be another."""
-    try:
-        flagship: Any = load_kernel("cpp-simd")
-    except KernelUnavailable:
-        flagship = load_kernel("numpy")
+    kernel = load_kernel(choose_kernel("serial"))
     labels = np.empty(len(colors), dtype=np.int32)
-    flagship.assign(colors.astype(np.float64), palette.astype(np.float64), labels)
+    kernel.assign(colors.astype(np.float64), palette.astype(np.float64), labels)
     return labels
 
 

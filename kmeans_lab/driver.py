@@ -60,7 +60,7 @@ def kmeans(
         Between 1 and n_samples.
     kernel : str or module, default "auto"
         A key of ``KERNELS``, any object with ``assign`` and ``update``, or "auto": the fastest
-        one that is available.
+        one that can run.
     init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
         Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
         (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
@@ -287,7 +287,7 @@ def _resolve_kernel(kernel: str | Kernel, mode: str) -> tuple[Kernel, str, Kerne
                 "object with assign and update"
             )
     name = getattr(kernel, "__name__", type(kernel).__name__)
-    return kernel, name, KernelSpec(module=name, summary="", remedy="")
+    return kernel, name, KernelSpec(module=str(name), summary="", remedy="")
 
 
 def _make_start(
