@@ -33,6 +33,7 @@ from kmeans_lab.registry import (
     find_spec,
     installed,
     load_kernel,
+    outdone,
     reason_of,
     state_of,
 )
@@ -174,6 +175,8 @@ def _version(arguments: argparse.Namespace) -> None:
 def _kernels(arguments: argparse.Namespace) -> None:
     entries = [_kernel_entry(name) for name in (*KERNELS, *installed())]
     if arguments.json:
+        for sentence in outdone():
+            print(f"kmeans-lab: {sentence}", file=sys.stderr)
         return emit(json.dumps(entries, indent=2) + "\n")
     table = make_table("kernel", "state", "threading", "dtypes", "summary")
     styles = {"ready": None, "unavailable": "yellow", "broken": "red"}
@@ -182,7 +185,8 @@ def _kernels(arguments: argparse.Namespace) -> None:
         about = entry["summary"] + (f"\n{entry['build']}" if entry["build"] else "")
         cells = (entry["name"], entry["state"], entry["threading"], dtypes, about)
         table.add_row(*cells, style=styles[entry["state"]])
-    return show(table, *(f"\n{entry['reason']}" for entry in entries if entry["reason"]))
+    reasons = [entry["reason"] for entry in entries if entry["reason"]]
+    return show(table, *(f"\n{reason}" for reason in [*reasons, *outdone()]))
 
 
 def _kernel_entry(name: str) -> dict[str, Any]:

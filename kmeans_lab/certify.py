@@ -75,17 +75,17 @@ class Certificate:
         )
         _require(
             np.array_equal(result.labels, certified.labels),
-            f"the labels of {_differing(result.labels, certified.labels)} rows differ from the "
-            "certified fit's",
+            "the labels differ from the certified fit's in "
+            f"{_differing(result.labels, certified.labels)} rows",
         )
         _require(
             np.array_equal(result.centers, certified.centers),
-            f"{_differing(result.centers, certified.centers)} coordinates of the centers differ "
-            "from the certified fit's",
+            "the centers differ from the certified fit's in "
+            f"{_differing(result.centers, certified.centers)} coordinates",
         )
         _require(
             result.inertia == certified.inertia,
-            f"the inertia {result.inertia!r} differs from the certified fit's, "
+            f"the inertia differs from the certified fit's: {result.inertia!r} in place of "
             f"{certified.inertia!r}",
         )
         _require(fingerprint(X) == self.inputs, "X was modified")

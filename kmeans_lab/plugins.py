@@ -11,7 +11,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec as find_module
@@ -80,7 +80,7 @@ class Plugin:
         if self._spec is None and not self.attribute:
             self._spec = self._plain()
         if self._spec is None:
-            with ending_nothing(f"importing {self.module}"):
+            with importing(self.module):
                 found = attrgetter(self.attribute)(import_module(self.module))
             place = f"entry point {self.module}:{self.attribute}"
             self._spec = with_module(found, self.module, place)
@@ -229,6 +229,13 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def importing(what: str) -> Iterator[None]:
+    """Import what nobody named: it neither ends the process nor prints into our output."""
+    with ending_nothing(f"importing {what}"), redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager

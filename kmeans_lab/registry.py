@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from kmeans_lab import plugins
 from kmeans_lab.kernel import Kernel
-from kmeans_lab.plugins import NotAKernel, Plugin, ending_nothing, with_module
+from kmeans_lab.plugins import NotAKernel, Plugin, importing, with_module
 from kmeans_lab.spec import KernelSpec
 
 __all__ = ["KERNELS", "KernelSpec", "KernelUnavailable", "NotAKernel", "load_kernel"]
@@ -134,17 +134,17 @@ def find_spec(name: str) -> KernelSpec:
 @cache
 def installed() -> dict[str, Plugin]:
     """Return the kernels that other installed packages bring; names of the table stay ours."""
-    found = plugins.read()
-    for name in [name for name in found if name in KERNELS]:
-        package = found.pop(name).package
-        warnings.warn(
-            f"the package {package} brings a kernel {name!r}, which is the name of one of "
-            "kmeans_lab's own, and its own is used; ask for another name there, or pip uninstall "
-            f"{package}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return found
+    return {name: it for name, it in plugins.read().items() if name not in KERNELS}
+
+
+def outdone() -> list[str]:
+    """Return a sentence for each kernel of a package that has the name of one of ours."""
+    return [
+        f"the package {it.package} brings a kernel {name!r}, too, and kmeans_lab's own is used; "
+        "ask there for another name"
+        for name, it in plugins.read().items()
+        if name in KERNELS
+    ]
 
 
 def add_kernel(place: str) -> str:
@@ -260,7 +260,7 @@ def load_module(name: str) -> Any:
     try:
         if spec.module in sys.modules:  # which the next line finds in a fraction of the time
             return import_module(spec.module)
-        with ending_nothing(f"importing {spec.module}"):
+        with importing(spec.module):
             return import_module(spec.module)
     except ModuleNotFoundError as error:
         absent = f"{error.name}."

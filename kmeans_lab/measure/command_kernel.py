@@ -14,7 +14,7 @@ from kmeans_lab.measure.command import (
     progress_on_stderr,
     quiet_pools,
 )
-from kmeans_lab.registry import Incomplete, find_spec, place_of, reason_of, trouble_of
+from kmeans_lab.registry import KERNELS, Incomplete, find_spec, reason_of, trouble_of
 from kmeans_lab.terminal import emit, make_table, show
 
 
@@ -76,15 +76,16 @@ def explain(arguments: argparse.Namespace) -> None:
             f"{name} takes {' and '.join(takes)} and {arguments.preset} is {workload.X.dtype}; "
             "choose another preset"
         )
-    with quiet_pools(), answerable(name):
+    with quiet_pools():
         try:
-            found = measure(
-                name,
-                workload,
-                arguments.preset,
-                arguments.threads,
-                callgrind=arguments.callgrind,
-            )
+            with answerable(name):
+                found = measure(
+                    name,
+                    workload,
+                    arguments.preset,
+                    arguments.threads,
+                    callgrind=arguments.callgrind,
+                )
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}): there is nothing to explain") from None
         card = machine.card()
@@ -110,9 +111,10 @@ def profile(arguments: argparse.Namespace) -> None:
     if not arguments.json:
         make_table()
     name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
-    with quiet_pools(), answerable(name):
+    with quiet_pools():
         try:
-            found = measure(name, load(presets[arguments.preset]), arguments.preset)
+            with answerable(name):
+                found = measure(name, load(presets[arguments.preset]), arguments.preset)
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}) and has no profile") from None
     if arguments.json:
@@ -144,7 +146,7 @@ def scaling(arguments: argparse.Namespace) -> None:
     name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
     if arguments.mode not in ("threads", "processes"):
         raise Refused(f"--mode {arguments.mode} is not known; choose threads or processes")
-    if arguments.mode == "processes" and place_of(name) != name:
+    if arguments.mode == "processes" and name not in KERNELS:
         raise Refused(
             f"--mode processes starts Pythons that do not know {arguments.kernel}; use threads"
         )
@@ -156,21 +158,22 @@ def scaling(arguments: argparse.Namespace) -> None:
     if n_rounds < 1:
         raise Refused(f"--rounds {n_rounds} must be at least 1")
     options = {"n_rounds": n_rounds, "seed": arguments.seed}
-    with quiet_pools(), answerable(name), progress_on_stderr() as draw:
+    with quiet_pools(), progress_on_stderr() as draw:
         try:
-            found: list[Any] = [
-                measure.growth(name, axis, watch=_steps(draw, axis), **options) for axis in axes
-            ] or [
-                measure.scaling(
-                    name,
-                    load(presets[arguments.preset]),
-                    arguments.preset,
-                    arguments.mode,
-                    workers,
-                    watch=_steps(draw, "workers"),
-                    **options,
-                )
-            ]
+            with answerable(name):
+                found: list[Any] = [
+                    measure.growth(name, axis, watch=_steps(draw, axis), **options) for axis in axes
+                ] or [
+                    measure.scaling(
+                        name,
+                        load(presets[arguments.preset]),
+                        arguments.preset,
+                        arguments.mode,
+                        workers,
+                        watch=_steps(draw, "workers"),
+                        **options,
+                    )
+                ]
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}) and has no number") from None
         card = machine.card()
