@@ -127,8 +127,12 @@ def find_spec(name: str) -> KernelSpec:
         return spec
     if (plugin := installed().get(name)) is not None:
         return plugin.spec
-    known = ", ".join([*KERNELS, *_added, *installed()])
-    raise NotAKernel(f"kernel={name!r} is not known; choose one of {known}")
+    raise ValueError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    choices = ", ".join([*KERNELS, *_added, *installed()])
+    return f"kernel={name!r} is not known; choose one of {choices}"
 
 
 @cache
@@ -206,7 +210,9 @@ def known_as(name_or_place: str) -> str:
     if known(name_or_place):
         return name_or_place
     if not plugins.is_place(name_or_place):
-        find_spec(name_or_place)  # which lists what is known
+        raise NotAKernel(
+            f"{_unknown(name_or_place)}, or give a .py file or a module that Python finds"
+        )
     return add_kernel(name_or_place)
 
 
