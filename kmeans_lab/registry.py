@@ -50,6 +50,9 @@ class KernelSpec:
         no centered copy of X lies beside the prepared rows.
     arithmetic : {"direct", "expanded"}
         How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
+    exact : bool
+        Its labels are those of Σ(x − c)² in float64, added up in the order of the features, to the
+        last bit. ``predict`` decides the near-ties of other kernels again.
     sources : tuple of str
         Patterns of its files in a checkout, where its module is not all of it.
     blas : bool
@@ -67,6 +70,7 @@ class KernelSpec:
     whole: bool = False
     centers: bool = False
     arithmetic: Arithmetic = "direct"
+    exact: bool = False
     sources: tuple[str, ...] = ()
     blas: bool = False
     compiles_on_first_call: bool = False
@@ -76,6 +80,7 @@ KERNELS: dict[str, KernelSpec] = {
     "python": KernelSpec(
         module="kmeans_lab._py_kernel",
         summary="nested loops in plain Python: the slowest and the plainest",
+        exact=True,
         remedy=_REBUILD,
         threading="gil",
     ),
@@ -97,6 +102,7 @@ KERNELS: dict[str, KernelSpec] = {
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
         summary="the nested loops, compiled by Numba on the first call",
+        exact=True,
         requires=("numba",),
         remedy="pip install numba",
         compiles_on_first_call=True,
@@ -104,18 +110,21 @@ KERNELS: dict[str, KernelSpec] = {
     "cython": KernelSpec(
         module="kmeans_lab._cy_kernel",
         summary="the nested loops in Cython, typed memoryviews, nogil",
+        exact=True,
         remedy=_REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
         summary="the nested loops in C++ through pybind11: the reference",
+        exact=True,
         remedy=_REBUILD,
         sources=("cpp/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab._numba_tiled_kernel",
         summary="Numba over tiles of rows, vectorised by LLVM, fused, threads of its own",
+        exact=True,
         requires=("numba", "llvmlite", "numpy"),
         remedy="pip install numba",
         threading="own",
@@ -126,6 +135,7 @@ KERNELS: dict[str, KernelSpec] = {
     "cython-tiled": KernelSpec(
         module="kmeans_lab._cy_tiled_kernel",
         summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
+        exact=True,
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
@@ -138,6 +148,7 @@ KERNELS: dict[str, KernelSpec] = {
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",
+        exact=True,
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
