@@ -190,3 +190,8 @@ def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: s
         )
     _refuse_overflow(_largest(source, array), like)
     return array.astype(like.dtype)
+
+
+def no_overflow(X: Array) -> None:
+    """Refuse rows whose squared distances would overflow to infinity, and those not finite."""
+    _refuse_overflow(_largest("X", X), X)

@@ -14,6 +14,7 @@ from kmeans_lab import checks
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import choose_kernel, load_kernel
+from kmeans_lab.representation import Shown
 from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]
@@ -22,9 +23,11 @@ Pixels = NDArray[np.uint8]
 _START_PIXELS = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Compressed:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Compressed(Shown):
     """An image in few colours.
+
+    Equal to itself alone, as its arrays are not compared, and shown in three lines.
 
     Attributes
     ----------
@@ -52,6 +55,14 @@ class Compressed:
     psnr: float
     n_iter: int
     kernel: str
+
+    def _lines(self) -> list[dict[str, Any]]:
+        colors = {"n_colors": len(self.palette), "n_colors_before": self.n_colors_before}
+        return [
+            {"shape": self.pixels.shape},
+            colors | {"psnr": self.psnr},
+            {"kernel": self.kernel, "n_iter": self.n_iter},
+        ]
 
 
 def compress(

@@ -38,7 +38,7 @@ _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif", ".heic")
 _LEVELS = 257  # of 16 bits for one of 8: 65535 = 255 · 257
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """What is kept of an image file: upright pixels, its colour profile, and what it was.
 

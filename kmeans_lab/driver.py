@@ -102,7 +102,7 @@ def kmeans(
     MemoryError
         What the kernel or mode needs does not fit.
     RuntimeError
-        A worker process died.
+        A worker process died, or this process cannot start any: one of a pool, for instance.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def kmeans(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
     """What stays the same over all repetitions."""
 
@@ -185,7 +185,7 @@ class _Plan:
         return self.history or self.callback is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Run:
     centers: Array
     labels: NDArray[np.int32]

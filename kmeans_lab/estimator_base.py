@@ -14,17 +14,16 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from kmeans_lab import checks
+from kmeans_lab.distances import distances, nearest
 from kmeans_lab.partial import direct_inertia
 from kmeans_lab.registry import choose_kernel, load_kernel
 
 Array = NDArray[np.floating[Any]]
-
-_BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
 
 
 class BaseKMeans(
@@ -65,19 +64,23 @@ class BaseKMeans(
 
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the closest cluster of each row of X: shape (n_samples,), int32."""
-        return self._assigned(self._checked(X), self.cluster_centers_)
+        X = self._checked(X)
+        return self._assigned(X, self._centers(X))
 
     def transform(self, X: Any) -> Array:
-        """Return the distance of each row to each center: shape (n_samples, n_clusters)."""
+        """Return the distance of each row to each center: shape (n_samples, n_clusters).
+
+        The smallest one of a row is that to the cluster that ``predict`` gives it.
+        """
         X = self._checked(X)
-        return np.asarray(euclidean_distances(X, self.cluster_centers_))
+        return distances(X, self._centers(X))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return minus the (weighted) inertia of X."""
         X = self._checked(X)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        centers = self.cluster_centers_
+        centers = self._centers(X)
         return -self._inertia(X, centers, self._assigned(X, centers), sample_weight)
 
     def _start(self, X: Array) -> tuple[Any, int]:
@@ -115,21 +118,46 @@ class BaseKMeans(
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
         kinds = [np.float64, np.float32]
-        return np.asarray(validate_data(self, X, reset=False, dtype=kinds, order="C"))
+        rows: Array = validate_data(self, X, reset=False, dtype=kinds, order="C")
+        checks.no_overflow(rows)
+        return rows
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def _centers(self, X: Array) -> Array:
+        """Return ``cluster_centers_`` as float32 or float64: they may have been set by hand."""
+        rule = "set finite numbers, a center in each row, or fit again"
+        if isinstance(self.cluster_centers_, np.ma.MaskedArray):
+            raise TypeError(f"cluster_centers_ is a masked array and must be a plain one; {rule}")
+        try:
+            given = np.asarray(self.cluster_centers_)
+        except ValueError as error:  # rows of unequal length
+            raise ValueError(
+                f"cluster_centers_ cannot be read as a matrix ({error}); {rule}"
+            ) from None
+        if given.dtype.kind not in "buif":
+            raise TypeError(f"cluster_centers_ has dtype {given.dtype} and must be numeric; {rule}")
+        wanted = len(given) if given.ndim else 0, X.shape[1]
+        if given.shape != wanted or len(given) == 0:
+            raise ValueError(
+                f"cluster_centers_ has shape {given.shape} and must have shape "
+                f"(n_clusters, n_features)=({self.n_clusters}, {X.shape[1]}); {rule}"
+            )
+        centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
+        bad = np.argwhere(~np.isfinite(centers))
+        if len(bad):
+            j, f = bad[0]
+            raise ValueError(f"cluster_centers_[{j}, {f}] is {centers[j, f]}; {rule}")
+        checks.no_overflow(centers)
+        return np.ascontiguousarray(centers)
 
     def _kernel_name(self) -> str:
         return choose_kernel("serial") if self.kernel == "auto" else self.kernel
 
     def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
-        # Relative to the centers' mean: kernels that expand ‖x − c‖² lose no digits to an offset.
-        module, labels = load_kernel(self._kernel_name()), np.empty(len(X), dtype=np.int32)
-        middle = centers.mean(axis=0).astype(np.result_type(X, centers))
-        centers = np.ascontiguousarray(centers - middle)
-        block = max(1, _BLOCK_VALUES // X.shape[1])
-        for first in range(0, len(X), block):
-            part = slice(first, first + block)
-            module.assign(np.ascontiguousarray(X[part] - middle), centers, labels[part])
-        return labels
+        return nearest(self._kernel_name(), X, centers)
 
     def _inertia(
         self,
@@ -140,8 +168,7 @@ class BaseKMeans(
     ) -> float:
         """Return the (weighted) sum of squared distances, from differences."""
         if weights is not None:
-            differences = X - centers[labels]
-            return float(np.einsum("if,if->i", differences, differences, dtype=float) @ weights)
+            return direct_inertia(X, centers, labels, weights)
         kernels_own = getattr(load_kernel(self._kernel_name()), "inertia", direct_inertia)
         if X.dtype != centers.dtype:
             kernels_own = direct_inertia

@@ -33,7 +33,6 @@ def fitted(centers: Array, labels: Any, inertia: float, n_iter: int) -> Fitted:
     """Return the attributes of an estimator that found these."""
     return {
         "cluster_centers_": centers,
-        "_n_features_out": len(centers),
         "labels_": labels,
         "inertia_": inertia,
         "n_iter_": n_iter,

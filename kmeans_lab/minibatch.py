@@ -187,11 +187,12 @@ class MiniBatchKMeans(BaseKMeans):
         """
         first = not hasattr(self, "_means")
         X, weights = self._given(X, sample_weight, reset=first)
+        given = self._given_centers(X) if hasattr(self, "cluster_centers_") else None
         if first:
-            self._begin(X, weights)
+            self._begin(X, weights, given)
             self.n_steps_ = 0
-        elif not np.array_equal(self.cluster_centers_, self._means.centers):  # somebody set them
-            self._means.centers = self.cluster_centers_
+        elif given is not None and not np.array_equal(given, self._means.centers):
+            self._means.centers = given
         with self._undisturbed():
             self._take(X, weights)
         self.n_steps_ += 1
@@ -205,7 +206,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Array, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
-        kinds = [np.float64, np.float32] if reset else [self.cluster_centers_.dtype]
+        kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
         with np.errstate(all="ignore"):  # what is too large for float32 is refused as infinite
             X = validate_data(self, X, dtype=kinds, order="C", reset=reset)
         X = checks.samples(X, find_spec(self._kernel_name()).dtypes)
@@ -214,25 +215,40 @@ class MiniBatchKMeans(BaseKMeans):
         sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         return X, checks.weights(sample_weight, len(X))
 
-    def _begin(self, X: Array, weights: Weights) -> None:
-        """Draw starting centers: the best of n_init."""
-        init, self._n_init = self._start(X)
+    def _given_centers(self, X: Array) -> Array:
+        """Return the centers to go on from: somebody may have set them, or n_clusters."""
+        centers = self._centers(X)
+        counted = len(self._means.centers) if hasattr(self, "_means") else self.n_clusters
+        if not len(centers) == self.n_clusters == counted:
+            raise ValueError(
+                f"cluster_centers_ has {len(centers)} rows, n_clusters is {self.n_clusters} and "
+                f"rows were counted for {counted} clusters, which must be the same number; begin a "
+                "new estimator with init=centers for another one"
+            )
+        return centers
+
+    def _begin(self, X: Array, weights: Weights, given: Array | None = None) -> None:
+        """Draw starting centers, the best of n_init; or take those that are given."""
+        init, self._n_init = self._start(X) if given is None else (given, 1)
         self._batch_size = min(self.batch_size, len(X))
         self._init_size = start_size(self.init_size, self._batch_size, self.n_clusters, len(X))
         state = check_random_state(self.random_state)
         self._rng = np.random.default_rng(state.randint(2**32, size=4, dtype=np.uint32))
         trial = self._some_rows(len(X), weights)
         middle, _ = middle_and_variance(X[trial])
+        shares, unit = shares_of(weights, trial), 1.0
+        if weights is not None and shares is not None:
+            unit = float(weights[trial].max() / shares.max())
         least = np.inf
         for repetition in range(1, self._n_init + 1):
             centers = self._drawn(init, X, weights, middle, state)
             inertia = 0.0
-            if self._n_init > 1:
+            if self._n_init > 1 or self.verbose:
                 labels = self._assigned(X[trial], centers)
-                inertia = self._inertia(X[trial], centers, labels, shares_of(weights, trial))
+                inertia = self._inertia(X[trial], centers, labels, shares)
             if self.verbose:
                 print(f"Init {repetition}/{self._n_init} with method {init}")
-                print(f"Inertia for init {repetition}/{self._n_init}: {inertia}")
+                print(f"Inertia for init {repetition}/{self._n_init}: {inertia * unit}")
             if inertia < least:
                 least, best = inertia, centers
         self._means = RunningMeans(self._kernel_name(), best, middle)
@@ -291,7 +307,6 @@ class MiniBatchKMeans(BaseKMeans):
     def _finish(self, X: Array, weights: Weights) -> None:
         """Set the attributes that follow from the centers."""
         self.cluster_centers_ = self._means.centers
-        self._n_features_out = self.n_clusters
         if self.compute_labels:
             self.labels_ = self._assigned(X, self.cluster_centers_)
             self.inertia_ = self._inertia(X, self.cluster_centers_, self.labels_, weights)

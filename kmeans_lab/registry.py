@@ -34,6 +34,7 @@ KERNELS: dict[str, KernelSpec] = {
     "python": KernelSpec(
         module="kmeans_lab._py_kernel",
         summary="nested loops in plain Python: the slowest and the plainest",
+        exact=True,
         remedy=_REBUILD,
         threading="gil",
     ),
@@ -55,6 +56,7 @@ KERNELS: dict[str, KernelSpec] = {
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
         summary="the nested loops, compiled by Numba on the first call",
+        exact=True,
         requires=("numba",),
         remedy="pip install numba",
         compiles_on_first_call=True,
@@ -62,18 +64,21 @@ KERNELS: dict[str, KernelSpec] = {
     "cython": KernelSpec(
         module="kmeans_lab._cy_kernel",
         summary="the nested loops in Cython, typed memoryviews, nogil",
+        exact=True,
         remedy=_REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
         summary="the nested loops in C++ through pybind11: the reference",
+        exact=True,
         remedy=_REBUILD,
         sources=("cpp/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab._numba_tiled_kernel",
         summary="Numba over tiles of rows, vectorised by LLVM, fused, threads of its own",
+        exact=True,
         requires=("numba", "llvmlite", "numpy"),
         remedy="pip install numba",
         threading="own",
@@ -84,6 +89,7 @@ KERNELS: dict[str, KernelSpec] = {
     "cython-tiled": KernelSpec(
         module="kmeans_lab._cy_tiled_kernel",
         summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
+        exact=True,
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
@@ -96,6 +102,7 @@ KERNELS: dict[str, KernelSpec] = {
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",
+        exact=True,
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",

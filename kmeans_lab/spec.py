@@ -39,6 +39,9 @@ class KernelSpec:
         no centered copy of X lies beside the prepared rows.
     arithmetic : {"direct", "expanded"}
         How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
+    exact : bool
+        Its labels are those of Σ(x − c)² in float64, added up in the order of the features, to the
+        last bit. ``predict`` decides the near-ties of other kernels again.
     sources : tuple of str
         Patterns of its files in a checkout, where its module is not all of it.
     blas : bool
@@ -61,6 +64,7 @@ class KernelSpec:
     whole: bool = False
     centers: bool = False
     arithmetic: Arithmetic = "direct"
+    exact: bool = False
     sources: tuple[str, ...] = ()
     blas: bool = False
     compiles_on_first_call: bool = False
@@ -73,7 +77,7 @@ class KernelSpec:
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
         _choice("threading", self.threading, get_args(Threading))
         _choice("arithmetic", self.arithmetic, get_args(Arithmetic))
-        for name in ("whole", "centers", "blas", "compiles_on_first_call"):
+        for name in ("whole", "centers", "exact", "blas", "compiles_on_first_call"):
             if type(value := getattr(self, name)) is not bool:
                 raise ValueError(f"{name}={value!r} of a KernelSpec must be True or False")
         _packages(self.requires)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 
-@dataclass(slots=True)  # not frozen: that would take twice as long to make, each iteration
+@dataclass(slots=True, eq=False)  # not frozen: that would take twice as long to make, each time
 class Step:
     """One iteration, as a stop rule sees it."""
 

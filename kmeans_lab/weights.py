@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
 from kmeans_lab.kernel import Labels
+from kmeans_lab.partial import direct_inertia
 
 Array = NDArray[np.floating[Any]]
 
@@ -51,11 +52,5 @@ class Weighting:
 
     def inertia(self, rows: Samples, centers: Array, labels: Labels) -> float:
         """Sum the weighted squared distances to the chosen centers, from differences."""
-        wide = centers.astype(np.float64)
-        block = max(1, _BLOCK_VALUES // rows.shape[1])
-        total = 0.0
-        for first in range(0, len(rows), block):
-            part = slice(first, first + block)
-            diff = rows[part] - wide[labels[part]]
-            total += float(np.einsum("i,if,if->", self.values[part], diff, diff))
+        total = direct_inertia(rows, centers, labels, self.values)
         return float(np.ldexp(total, self.exponent))

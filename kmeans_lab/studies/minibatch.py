@@ -32,7 +32,7 @@ SEEDS = 5  # what is said of mini-batches is the median of as many
 COLORS = {"all rows": INK, "batches of 1024": PALETTE[0], "batches of 50": PALETTE[1]}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """A data set, a start for everybody, and where full k-means comes to rest from there."""
 
