@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
+from kmeans_lab.arrays import read
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import KernelUnavailable, load_kernel
@@ -54,6 +55,7 @@ class Compressed:
     kernel: str
 
 
+@checks.numpys_own_errors
 def compress(
     pixels: Any,
     n_clusters: int,
@@ -118,7 +120,7 @@ def compress(
 
 
 def _checked(pixels: Any) -> Pixels:
-    array = np.asarray(pixels)
+    array = read("pixels", pixels)
     if array.dtype != np.uint8:
         raise TypeError(
             f"pixels has dtype {array.dtype} and must have uint8, 0 to 255; scale and convert it"
