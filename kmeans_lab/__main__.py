@@ -7,6 +7,7 @@ and progress bars need the extra ``cli``; ``--json`` does not.
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -215,11 +216,14 @@ def _fit(arguments: argparse.Namespace) -> None:
     X = read_rows(arguments.data, arguments.skip_rows)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
-    with _progress(settings["max_iter"], arguments.quiet) as callback:
+    bar = _progress(settings["max_iter"], arguments.quiet)
+    with bar as callback, warnings.catch_warnings(record=True) as told:
         try:
             result = kmeans(X, arguments.clusters, **settings | {"callback": callback})
         except (ValueError, TypeError) as error:
             raise Refused(str(error)) from error
+    for warning in told:
+        print(f"kmeans-lab: {warning.message}", file=sys.stderr)
     if output is not None:
         output.write(result_files(arguments.output, result))
     report = _report(result, [str(path) for path in output.paths] if output else [])

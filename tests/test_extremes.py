@@ -128,15 +128,25 @@ WEIGHTS = np.random.default_rng(5).random(90) + 0.5
 class Callback:
     """scikit-learn's protocol: with it, KMeans repeats one fit after the other."""
 
-    def setup(self, *args, **options):
+    def __init__(self):
+        self.inertias = []
+
+    def setup(self, estimator, context):
         pass
 
-    teardown = on_fit_task_begin = on_fit_task_end = setup
+    teardown = on_fit_task_begin = setup
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.task_name == "repetition":
+            self.inertias.append(fitted_estimator.inertia_)
 
 
-def watched(n_init, seed, weights):
-    estimator = KMeans(6, init="random", n_init=n_init, random_state=seed)
-    return estimator.set_callbacks(Callback()).fit(GROUPS, sample_weight=weights)
+def watched(seed, weights):
+    callback = Callback()
+    estimator = KMeans(6, init="random", n_init=8, random_state=seed).set_callbacks(callback)
+    estimator.fit(GROUPS, sample_weight=weights)
+    assert min(callback.inertias) == estimator.inertia_
+    return estimator
 
 
 REPEATED = {
@@ -146,7 +156,7 @@ REPEATED = {
     "KMeans": lambda seed, w: KMeans(6, init="random", n_init=8, random_state=seed).fit(
         GROUPS, sample_weight=w
     ),
-    "KMeans, with callbacks": lambda seed, w: watched(8, seed, w),
+    "KMeans, with callbacks": watched,
     "MiniBatchKMeans": lambda seed, w: MiniBatchKMeans(
         6, init="random", n_init=8, random_state=seed, max_iter=1
     ).fit(GROUPS, sample_weight=w),
@@ -186,6 +196,12 @@ def test_an_infinite_inertia_is_told_once(verbose, capsys):
         with pytest.warns(RuntimeWarning, match=OVERFLOW) as told:
             fit()
         assert len(told) == 1
+
+
+def test_what_is_printed_is_in_the_unit_of_the_weights(capsys):
+    fitted = KMeans(6, random_state=0, verbose=1).fit(GROUPS, sample_weight=WEIGHTS * 1000)
+    printed = [line for line in capsys.readouterr().out.splitlines() if "inertia" in line]
+    assert float(printed[-1].split()[-1].rstrip(".")) == pytest.approx(fitted.inertia_)
 
 
 # Numbers of NumPy's as parameters -----------------------------------------------------------------
