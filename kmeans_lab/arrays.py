@@ -36,10 +36,10 @@ from kmeans_lab.values import (
 _TO_COMPUTE = {
     "toPandas": "toPandas()",  # PySpark
     "to_spark": "to_pandas()",  # pandas on Spark
-    "execute": "execute()",  # Ibis
     "compute": "compute()",  # Dask
     "__dask_graph__": "compute()",
-    "collect": "collect()",  # Polars' lazy frames
+    "collect": "collect()",  # Polars' lazy frames, which execute, too
+    "execute": "execute()",  # Ibis
 }
 #: How tensors of PyTorch, CuPy, Numba and cuDF are copied to the processor's memory.
 _TO_HOST = ("cpu", "get", "copy_to_host", "to_pandas")
