@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
+from kmeans_lab.arrays import read
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import choose_kernel, load_kernel
@@ -65,6 +66,7 @@ class Compressed(Shown):
         ]
 
 
+@checks.numpys_own_errors
 def compress(
     pixels: Any,
     n_clusters: int,
@@ -129,7 +131,7 @@ def compress(
 
 
 def _checked(pixels: Any) -> Pixels:
-    array = np.asarray(pixels)
+    array = read("pixels", pixels)
     if array.dtype != np.uint8:
         raise TypeError(
             f"pixels has dtype {array.dtype} and must have uint8, 0 to 255; scale and convert it"

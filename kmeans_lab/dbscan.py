@@ -92,6 +92,7 @@ class DBSCANResult(Shown):
         ]
 
 
+@checks.numpys_own_errors
 def dbscan(X: Any, eps: float, min_samples: int, *, kernel: str | Kernel = "cpp") -> DBSCANResult:
     """Find clusters of rows that lie close together, and noise between them.
 
