@@ -146,7 +146,9 @@ def test_a_warning_is_one_sentence_without_a_path(capsys):
     np.save("large.npy", [[2**53 + 1], [5]])
     assert cli.main(["fit", "large.npy", "-k", "1", "--quiet"]) == 0
     told = capsys.readouterr().err
-    assert told.startswith("kmeans-lab: X[0, 0] is 9007199254740993, which float64 rounds, so")
+    assert told.startswith(
+        "kmeans-lab: warning: X[0, 0] is 9007199254740993, which float64 rounds, so"
+    )
     assert told.count("\n") == 1
 
 

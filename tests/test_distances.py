@@ -136,7 +136,7 @@ def test_a_kernel_of_ones_own_that_takes_float64_alone(monkeypatch):
         labels[:] = len(centers) - 1
         return 0.0
 
-    module = SimpleNamespace(assign=assign, update=None)
+    module = SimpleNamespace(assign=assign, update=print)
     monkeypatch.setitem(sys.modules, "kernel_of_float64", module)
     spec = KernelSpec("kernel_of_float64", "", "", dtypes=("float64",))
     monkeypatch.setitem(KERNELS, "mine", spec)

@@ -32,7 +32,7 @@ WRONG = {
     "ragged": ([[0.0, 1.0], [2.0]], "cannot be read as a matrix"),
     "words": ([["a", "b"]] * 3, "has dtype <U1 and must be numeric"),
     "complex": (CENTERS * 1j, "has dtype complex128 and must be numeric"),
-    "masked": (np.ma.masked_less(CENTERS, 0), "is a masked array and must be a plain one"),
+    "masked": (np.ma.masked_less(CENTERS, 0), "is masked and no value may be masked"),
 }
 
 

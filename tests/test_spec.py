@@ -20,6 +20,7 @@ WRONG = {
     "sources": ["a.py", (3,), None],
     "whole": [1, None, "yes", np.True_],
     "centers": [0, "no"],
+    "exact": [1, None],
     "blas": ["openblas", None],
     "compiles_on_first_call": [1, "jit"],
 }
