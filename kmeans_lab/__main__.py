@@ -20,9 +20,10 @@ import numpy as np
 
 import kmeans_lab
 from kmeans_lab.compress_command import add_compress_arguments, compress_image
-from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, read_rows
+from kmeans_lab.datafiles import DATA_SUFFIXES, TEXT_SUFFIXES, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
+from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready
 from kmeans_lab.measure import command as bench
 from kmeans_lab.measure import command_kernel as look
@@ -58,6 +59,12 @@ _CHOICES: dict[str, Iterable[str]] = {
     "empty": POLICIES,
     "mode": MODES,
 }
+_ABOUT_TEXT = (
+    f"for {', '.join(TEXT_SUFFIXES)}: a first line without numbers names the columns. C is a name, "
+    "a number counted from 1, or several: height,3,5-7. The delimiter is found where decimals have "
+    "a point; other notations are refused with the options that they need."
+)
+_TEXT_OPTIONS = ("delimiter", "decimal", "thousands", "header", "columns", "drop_columns")
 _NUMBERS = {
     "n_init": ("--n-init", "repetitions, of which the best is kept"),
     "max_iter": ("--max-iter", "iterations at most"),
@@ -162,8 +169,24 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
         add(flag, dest=name, metavar="N", type=int, help=text + default)
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
-    add("--skip-rows", metavar="N", type=int, default=0, help="lines to skip in a .csv (default 0)")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")
+    _add_text_arguments(fit.add_argument_group("text files", _ABOUT_TEXT))
+
+
+def _add_text_arguments(group: Any) -> None:
+    """Add what ``read_rows`` takes for text files."""
+    add = group.add_argument
+    add(
+        "--skip-rows", metavar="N", type=int, default=0, help="lines to skip at the top (default 0)"
+    )
+    add("--header", metavar="WHEN", default="auto", help="auto, yes or no (default auto)")
+    add(
+        "--columns", metavar="C", action="append", default=[], help="columns to read, in this order"
+    )
+    add("--drop-columns", metavar="C", action="append", default=[], help="read all but these")
+    add("--delimiter", metavar="SIGN", help="between columns: like ';', or comma, tab, space …")
+    add("--decimal", metavar="SIGN", help="decimal sign: '.' (default) or ','")
+    add("--thousands", metavar="SIGN", help="between groups of three digits (default: nothing)")
 
 
 def _version(arguments: argparse.Namespace) -> None:
@@ -224,7 +247,8 @@ def _fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
-    X = read_rows(arguments.data, arguments.skip_rows)
+    options = {name: getattr(arguments, name) for name in _TEXT_OPTIONS}
+    X = read_rows(arguments.data, arguments.skip_rows, **options)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]

@@ -7,17 +7,17 @@ import argparse
 import io
 import json
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab.compress import Compressed, compress
-from kmeans_lab.datafiles import Refused, known_suffix, opened_image, refuse_unreadable
+from kmeans_lab.errors import Refused
+from kmeans_lab.images import read_picture
 from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready
 from kmeans_lab.outputs import plan_output
+from kmeans_lab.paths import known_suffix
 from kmeans_lab.terminal import emit, make_table, show
 
 _FORMATS = {
@@ -35,28 +35,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
 _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif", ".heic")
-_LEVELS = 257  # of 16 bits for one of 8: 65535 = 255 · 257
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """What is kept of an image file: upright pixels, its colour profile, and what it was.
-
-    Attributes
-    ----------
-    pixels : ndarray of shape (height, width, 3) or, with transparency, (height, width, 4), uint8
-    profile : bytes or None
-        The ICC profile of its colours, where they still are what it describes.
-    mode : str
-        Pillow's name for what its pixels were.
-    frames : int
-        Of which this is the first.
-    """
-
-    pixels: NDArray[np.uint8]
-    profile: bytes | None
-    mode: str
-    frames: int
 
 
 def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,66 +109,6 @@ def _lossless_suffix(path: Path) -> str:
             f"or others would come back; use {', '.join(OUTPUT_SUFFIXES)}"
         )
     return known_suffix(path, OUTPUT_SUFFIXES)
-
-
-def read_picture(path: Path) -> Picture:
-    """Read an image file: its first frame, upright, in 8 bits per channel.
-
-    Raises
-    ------
-    Refused
-        It is not there, not readable, not an image, or more than memory or 8 bits can hold.
-    MissingExtra
-        Pillow is not installed.
-    """
-    refuse_unreadable(path)
-    try:
-        with opened_image(path) as image:
-            frames, mode = int(getattr(image, "n_frames", 1)), str(image.mode)
-            image.load()
-            profile = image.info.get("icc_profile")
-            pixels = _pixels(_upright(image), path)
-    except MemoryError:
-        raise Refused(f"{path} does not fit into memory; scale it down") from None
-    if mode not in ("RGB", "RGBA", "P", "PA"):  # a profile of greys or inks says nothing of RGB
-        profile = None
-    return Picture(pixels, profile, mode, frames)
-
-
-def _upright(image: Any) -> Any:
-    """Turn an image as its EXIF data say; damaged ones say nothing."""
-    from PIL import ImageOps
-
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # whatever damaged metadata lead Pillow to
-        return image
-
-
-def _pixels(image: Any, path: Path) -> NDArray[np.uint8]:
-    """Return red, green, blue and, where anything is transparent, alpha."""
-    clear = image.info.get("transparency")
-    if image.mode[0] in "IF":
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise Refused(
-                f"{path} has more than 16 bits per channel (mode {image.mode}) and must have 16 at "
-                "most; convert it"
-            )
-        grey = ((values.astype(np.uint32) + _LEVELS // 2) // _LEVELS).astype(np.uint8)
-        alpha = np.where(values == clear, 0, 255).astype(np.uint8) if clear is not None else None
-        return np.stack([grey] * 3 + ([] if alpha is None else [alpha]), axis=-1)
-    if image.mode == "La":
-        image = image.convert("LA")
-    see_through = clear is not None or image.getbands()[-1] in ("A", "a")
-    try:
-        image = image.convert("RGBA" if see_through else "RGB")
-    except ValueError:
-        raise Refused(f"{path} has colours of mode {image.mode}; convert it to RGB") from None
-    pixels = np.asarray(image)
-    if see_through and (pixels[..., 3] == 255).all():
-        pixels = pixels[..., :3]
-    return np.ascontiguousarray(pixels)
 
 
 def encoded(found: Compressed, suffix: str, path: Path, profile: bytes | None = None) -> bytes:

@@ -163,6 +163,20 @@ def test_csv_and_skip_rows(capsys):
     assert report["centers"] == [[3.0, 4.0]]
 
 
+def test_options_for_text_files(capsys):
+    Path("a.csv").write_text("id;x;y;note\n1;1,5;1.000,5;a\n2;3,5;2.000,5;b\n")
+    options = ["--delimiter", ";", "--decimal", ",", "--thousands", ".", "--json"]
+    chosen = json.loads(run(capsys, "fit", "a.csv", "-k", 1, *options, "--columns", "y,2"))
+    assert chosen["centers"] == [[1500.5, 2.5]]
+    left = json.loads(
+        run(capsys, "fit", "a.csv", "-k", 1, *options, "--drop-columns", "id", "--drop-columns", 4)
+    )
+    assert left["centers"] == [[2.5, 1500.5]]
+    Path("b.csv").write_text("2023,2024\n1,2\n")
+    named = json.loads(run(capsys, "fit", "b.csv", "-k", 1, "--header", "yes", "--json"))
+    assert named["n_samples"] == 1
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 
@@ -197,11 +211,14 @@ def test_an_unknown_choice_is_refused_with_the_choices(capsys, name):
 
 def test_wrong_data_are_refused_in_one_sentence(capsys):
     Path("a.csv").write_text("1,2\nnan,3\n")
-    why = "X[1, 0] is nan and every value must be finite; drop or fill such rows first"
+    why = (
+        "a.csv, line 2, column 1 holds 'nan' and every value must be a finite number; fill it in, "
+        "drop the line, or leave the column out with --drop-columns 1"
+    )
     assert refused(capsys, "fit", "a.csv", "-k", 1) == why
     assert refused(capsys, "fit", "no.csv", "-k", 1) == "there is no file no.csv; check the path"
     np.save("text.npy", np.array([["a"]]))
-    why = "X has dtype <U1 and must be numeric (real); convert it with X.astype(float)"
+    why = "text.npy: X has dtype <U1 and must be numeric (real); convert it with X.astype(float)"
     assert refused(capsys, "fit", "text.npy", "-k", 1) == why
 
 

@@ -11,8 +11,7 @@ from PIL import Image
 
 from kmeans_lab.datafiles import MissingExtra, Refused, read_rows
 
-SUFFIXES = ".csv, .npy, .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff or .webp"
-RULE, HEADER = "and every field must be a number", "if this is a header, use --skip-rows"
+SUFFIXES = ".csv, .tsv, .txt, .npy, .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff or .webp"
 
 
 @pytest.fixture(autouse=True)
@@ -68,101 +67,10 @@ def test_a_file_without_permission_is_refused(monkeypatch):
     assert why == "a.csv cannot be read (Permission denied); check the path and its permissions"
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("a.txt", ".txt"), ("a", ""), ("a.npz", ".npz")])
+@pytest.mark.parametrize(("name", "suffix"), [("a.doc", ".doc"), ("a", ""), ("a.npz", ".npz")])
 def test_an_unknown_suffix_is_refused_with_the_choices(name, suffix):
     why = refusal(read_rows, write(name, "1\n"))
     assert why == f"{name} has the suffix {suffix!r} and must have {SUFFIXES}; convert it"
-
-
-# --- CSV ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "skip_rows", "expected"),
-    [
-        ("1,2\n3,4\n", 0, [[1, 2], [3, 4]]),
-        ("1,2\n3,4", 0, [[1, 2], [3, 4]]),
-        ("1,2\r\n\r\n3,4\r\n", 0, [[1, 2], [3, 4]]),
-        ("\ufeff1,2\n", 0, [[1, 2]]),
-        ("1,2,3\n", 0, [[1, 2, 3]]),
-        ("1\n2\n3\n", 0, [[1], [2], [3]]),
-        ("x,y\n1,2\n", 1, [[1, 2]]),
-        (" -1.5e3 , .5\n", 0, [[-1500, 0.5]]),
-    ],
-)
-def test_csv_is_read_as_a_matrix(text, skip_rows, expected):
-    rows = read_rows(write("a.csv", text), skip_rows)
-    assert rows.dtype == np.float64
-    np.testing.assert_array_equal(rows, np.array(expected, dtype=float), strict=True)
-
-
-def test_a_suffix_in_capitals_is_the_same_suffix():
-    assert read_rows(write("A.CSV", "1,2\n")).tolist() == [[1.0, 2.0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "skip_rows", "why"),
-    [
-        ("x,y\n1,2\n", 0, f", line 1, column 1 holds 'x' {RULE}; {HEADER} 1"),
-        ('# by hand\n\n"x","y"\n1,2\n', 1, f", line 3, column 1 holds '\"x\"' {RULE}; {HEADER} 3"),
-        ("1,2\n\n3,four\n", 0, f", line 3, column 2 holds 'four' {RULE}; correct it or drop it"),
-        (
-            "1,2\n3," + 40 * "y",
-            0,
-            f", line 2, column 2 holds '{30 * 'y'}…' {RULE}; correct it or drop it",
-        ),
-        # Full-width digits: Python's float takes them, NumPy does not.
-        ("1,2\n１,2\n", 0, f", line 2, column 1 holds '１' {RULE}; correct it or drop it"),
-        ("1,2\n3,4#5\n", 0, f", line 2, column 2 holds '4#5' {RULE}; correct it or drop it"),
-        ("1,2\n3\n", 0, ", line 2 has 1 column and must have 2 like line 1; correct it or drop it"),
-        (
-            "1\n2,3\n",
-            0,
-            ", line 2 has 2 columns and must have 1 like line 1; correct it or drop it",
-        ),
-        (
-            "1,2,3\n1,,2\n",
-            0,
-            f", line 2, column 2 is empty {RULE}; fill it in or drop the line",
-        ),
-        (
-            '"1","2"\n',
-            0,
-            ", line 1, column 1 holds '\"1\"' and numbers must stand without quotes; "
-            "save the file without quotes",
-        ),
-        (
-            "1;2\n3;4\n",
-            0,
-            ", line 1, column 1 holds '1;2' and commas must separate the columns; "
-            "save the file with commas",
-        ),
-        ("", 0, " has no row of numbers and needs one; check the file"),
-        ("\n\n", 0, " has no row of numbers and needs one; check the file"),
-        ("x,y\n", 1, " has no row of numbers left and needs one; check --skip-rows"),
-        ("1,2\n", 10**30, " has no row of numbers left and needs one; check --skip-rows"),
-        (b"\xff\xfe1", 0, " is not UTF-8 text (invalid start byte at byte 0); save it as UTF-8"),
-    ],
-)
-def test_what_is_wrong_with_a_csv_is_said_with_its_place(text, skip_rows, why):
-    assert refusal(read_rows, write("a.csv", text), skip_rows) == "a.csv" + why
-
-
-def test_a_fault_that_only_numpy_sees_is_passed_on(monkeypatch):
-    def loadtxt(*_, **__):
-        raise ValueError("a new rule")
-
-    monkeypatch.setattr(np, "loadtxt", loadtxt)
-    why = refusal(read_rows, write("a.csv", "1,2\n"))
-    assert why == "a.csv cannot be read as a table of numbers: a new rule"
-
-
-def test_skip_rows_counts_lines_of_csv_only():
-    why = refusal(read_rows, write("a.csv", "1\n"), -1)
-    assert why == "--skip-rows -1 must be at least 0"
-    np.save("a.npy", np.eye(2))
-    why = refusal(read_rows, Path("a.npy"), 1)
-    assert why == "--skip-rows has no meaning for a.npy: it is for .csv; leave it out"
 
 
 # --- .npy -----------------------------------------------------------------------------------
@@ -201,12 +109,65 @@ def test_what_is_not_an_array_is_refused(content, why):
     assert refusal(read_rows, write("a.npy", content())) == why
 
 
+RULE = "and every value must be finite"
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (
+            np.array([[1, 2], [np.nan, 3]]),
+            rf"X\[1, 0\] is nan {RULE}; drop or fill such rows first",
+        ),
+        (np.array([[1, np.inf]], "f2"), rf"X\[0, 1\] is inf {RULE}; drop or fill such rows first"),
+        (np.array([["a"]]), "X has dtype <U1 and must be numeric.+"),
+        (np.array([[1j]]), "X has dtype complex128 and must be numeric.+"),
+        (np.zeros((2, 2), [("a", "f8")]), "X has dtype .+ and must be numeric.+"),
+        (np.array([["2024-01-01"]], "M8[D]"), r"X has dtype datetime64\[D\] and must be numeric.+"),
+        (np.arange(3.0), "X has 1 dimension and must have 2.+"),
+        (np.zeros((2, 2, 3)), "X has 3 dimensions and must have 2.+"),
+        (np.float64(1), "X has 0 dimensions and must have 2.+"),
+        (np.zeros((0, 3)), r"X has shape \(0, 3\) and must have at least one row.+"),
+    ],
+)
+def test_what_kmeans_would_not_take_is_refused_with_the_file(array, why):
+    np.save("a.npy", array)
+    assert re.fullmatch(f"a.npy: {why}", refusal(read_rows, Path("a.npy")))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", [">f8", "<f4", ">i2", "?", "f2", "u1"])
+def test_any_order_of_numbers_and_bytes_is_read(kind, order):
+    X = np.asarray([[1, 0], [0, 1], [1, 1]], dtype=kind, order=order)
+    np.save("a.npy", X)
+    np.testing.assert_array_equal(read_rows(Path("a.npy")), X, strict=True)
+
+
 @pytest.mark.parametrize("kept", [7, 9, 40, 127, -1])
 def test_an_array_cut_short_is_refused(kept):
     why = refusal(read_rows, write("a.npy", npy_bytes(np.eye(3))[:kept]))
     assert re.fullmatch(
         r"a\.npy is truncated or damaged \(.+\); write it again with numpy\.save", why, re.DOTALL
     )
+
+
+def test_options_of_text_files_have_no_meaning_elsewhere():
+    np.save("a.npy", np.eye(2))
+    for option, value in {
+        "skip_rows": 1,
+        "delimiter": ";",
+        "decimal": ",",
+        "thousands": ",",
+        "header": "no",
+        "columns": ["1"],
+        "drop_columns": ["1"],
+    }.items():
+        with pytest.raises(Refused) as caught:
+            read_rows(Path("a.npy"), **{option: value})
+        assert str(caught.value) == (
+            f"--{option.replace('_', '-')} has no meaning for a.npy: it is for .csv, .tsv or "
+            ".txt; leave it out"
+        )
 
 
 def test_any_damage_to_a_header_is_a_refusal_or_an_array():
@@ -261,14 +222,6 @@ def test_what_is_not_an_image_is_refused():
     noise = np.random.default_rng(0).integers(256, size=(40, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save("whole.png")
     assert refusal(read_rows, write("a.png", Path("whole.png").read_bytes()[:2000])) == why
-
-
-def test_deep_images_are_refused_rather_than_clipped():
-    Image.fromarray(np.full((2, 2), 40_000, dtype=np.uint16)).save("a.png")
-    assert refusal(read_rows, Path("a.png")) == (
-        "a.png has more than 8 bits per channel (mode I;16) and must have 8; convert it, or save "
-        "its pixels with numpy.save"
-    )
 
 
 def test_an_image_of_absurd_size_is_refused(monkeypatch):

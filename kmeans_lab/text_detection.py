@@ -1,0 +1,176 @@
+"""How a text file may be read: what its first lines leave open is asked, not guessed.
+
+Files with a decimal point are read without options, whatever stands between their columns. Where
+another reading explains the lines better, or casts doubt on the usual one, the options that choose
+each are named, with the numbers that it gives.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, product
+from pathlib import Path
+from typing import NoReturn
+
+from kmeans_lab.errors import Refused
+from kmeans_lab.text_readings import (
+    ALIKE,
+    THOUSANDS,
+    Options,
+    Reading,
+    is_missing,
+    is_names,
+    quoted,
+)
+
+_DELIMITERS = (",", ";", "\t", "|", " ")
+#: One to three digits, and then three that no number begins with: 1,050 cut in two.
+_CUT = re.compile(r"(?<![\d.])[1-9]\d{0,2},(0\d\d)(?!\d)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first lines of a file that are neither empty nor comments."""
+
+    path: Path
+    lines: Sequence[str]
+    numbers: Sequence[int]  # of these lines in the file
+    quotes: bool  # whether the file has any: within them, a delimiter is none
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise ``Refused`` about the first line that is no header."""
+        i = int(len(self.lines) > 1 and is_names([self.lines[0]]))
+        text = self.lines[i].strip()
+        shown = repr(text if len(text) <= 40 else f"{text[:40]}…")
+        raise Refused(f"{self.path}, line {self.numbers[i]}: {shown} {why}")
+
+
+def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
+    """Return how a file is read, and what else may be meant where its rows turn out ragged.
+
+    Raises
+    ------
+    Refused
+        Another reading than the usual one explains the lines better, or as well.
+    """
+    usual = Reading(None, options.decimal or ".", options.thousands)
+    sign = options.delimiter
+    if sign and sign in (usual.decimal, usual.thousands) and not sample.quotes:
+        raise Refused(
+            f"{sample.path} has no quotes, without which {quoted(sign)} cannot "
+            "both separate columns and be part of a number; leave one of the options out"
+        )
+    scores = {it: _score(it, sample.lines) for it in _readings(sample, options)}
+    ours = [it for it in scores if it == replace(usual, delimiter=it.delimiter)]
+    others = [it for it in scores if it not in ours and _is_plausible(it, sample.lines)]
+    best = max(ours, key=lambda it: scores[it], default=usual)
+    score = scores.get(best, (-1.0, False, False))
+    most = max([score, *(scores[it] for it in others)])
+    better = [it for it in others if scores[it] > score and scores[it][0] == most[0]]
+    ways = _ways(better, sample.lines, options)
+    if score[0] < 1 and best.delimiter is options.delimiter is None:
+        signs = set(_DELIMITERS) - {usual.decimal, usual.thousands}
+        counts = {it: sum(it in line.strip() for line in sample.lines) for it in signs}
+        likely = max(_DELIMITERS, key=lambda it: counts.get(it, 0))
+        if counts.get(likely) and not most[1]:  # its rows are ragged, or mostly text
+            return replace(usual, delimiter=likely), ", or ".join(ways)
+    if ways:
+        point = "points" if usual.decimal == "." else "commas"
+        sample.refuse(f"is not a row of numbers with decimal {point}; give {', or '.join(ways)}")
+    if options.delimiter is None and score[0] > 0:
+        doubt = [
+            it for it in others if scores[it][0] == score[0] and _is_doubtful(best, it, sample)
+        ]
+        ways = _ways([best, *doubt], sample.lines, options)
+        if len(ways) > 1:
+            sample.refuse(f"can be read in more than one way; give {', or '.join(ways)}")
+        _refuse_cut_numbers(best, sample)
+    return (best if score[0] >= 0 else replace(usual, delimiter=options.delimiter)), ""
+
+
+def _readings(sample: Sample, options: Options) -> Iterator[Reading]:
+    there = "".join(sample.lines)
+    columns = [it for it in _DELIMITERS if any(it in line.strip() for line in sample.lines)]
+    if " " in columns and not {";", "\t", "|"}.isdisjoint(columns):
+        columns.remove(" ")  # which then stands within a cell, or around it
+    for delimiter, decimal, thousands in product(
+        [options.delimiter] if options.delimiter else [*columns, None],
+        [options.decimal] if options.decimal else ".,",
+        [options.thousands] if options.thousands else [None, *THOUSANDS],
+    ):
+        seen = thousands is None or any(it in there for it in ALIKE.get(thousands, thousands))
+        alone = delimiter is None or delimiter not in (decimal, thousands)
+        if seen and decimal != thousands and (alone or (sample.quotes and delimiter != " ")):
+            yield Reading(delimiter, decimal, thousands)
+
+
+def _score(reading: Reading, lines: Sequence[str]) -> tuple[float, bool, bool]:
+    """Return the share of cells that are numbers, and what decides between equal shares.
+
+    That is whether columns agree with a header, and whether no cell has a delimiter left in it.
+    The share is -1 where rows have different lengths.
+    """
+    head, body = _parts(reading, lines)
+    if not body or len({len(row) for row in body}) > 1:
+        return -1.0, False, False
+    cells = list(chain.from_iterable(body))
+    numbers = sum(is_missing(it) or reading.number(it) is not None for it in cells)
+    width = len(body[0])
+    clean = not any(sign in cell for cell in cells for sign in ";\t|")
+    return numbers / len(cells), width > 1 and len(head or body[0]) == width, clean
+
+
+def _parts(reading: Reading, lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return the header, which may be empty, and the rows below it."""
+    try:
+        rows = [row for _, row in reading.rows(lines) if row]
+    except csv.Error:
+        return [], []
+    return (rows[0], rows[1:]) if len(rows) > 1 and is_names(rows[0]) else ([], rows)
+
+
+def _is_plausible(reading: Reading, lines: Sequence[str]) -> bool:
+    """Return whether numbers look as they are written, and a single name has no comma in it."""
+    head, body = _parts(reading, lines)
+    if reading.delimiter is None and any("," in name for name in head):
+        return False
+    return not any(reading.odd.fullmatch(cell.strip()) for row in body for cell in row)
+
+
+def _is_doubtful(best: Reading, other: Reading, sample: Sample) -> bool:
+    """Return whether a reading that is as good as the usual one casts doubt on it.
+
+    1 000 may be two columns or one; so may 1,05; and beside semicolons, 1.234 may be 1234.
+    """
+    if best.delimiter == " ":
+        return other.delimiter is None and other.thousands == " "
+    if best.delimiter == ",":
+        return other.delimiter is None and not _is_plausible(best, sample.lines)
+    return best.delimiter == other.delimiter == ";" and other.thousands == "."
+
+
+def _refuse_cut_numbers(best: Reading, sample: Sample) -> None:
+    for line in sample.lines if best.delimiter == "," else ():
+        if found := _CUT.search(re.sub('"[^"]*"', "", line)):
+            sample.refuse(
+                f"may have numbers cut in two, since none begins like {found[1]!r}; give "
+                "--delimiter ',' if each comma separates columns, or save the file with another "
+                "delimiter"
+            )
+
+
+def _ways(found: Iterable[Reading], lines: Sequence[str], options: Options) -> list[str]:
+    """Return the options that choose each reading, and the numbers that it gives."""
+    ways: dict[tuple[float | None, ...], str] = {}
+    for it in sorted(found, key=lambda it: len(it.options(options))):
+        body = _parts(it, lines)[1]
+        signs = f"{'' if it.decimal == '.' else it.decimal}{it.thousands or ''}"
+        cells = next((row for row in body if any(c in signs for c in "".join(row))), body[0])
+        typed = it.options(options) or f"--delimiter {quoted(it.delimiter or ',')}"
+        shown = [repr(cell.strip()) if it.number(cell) is None else f"{it.number(cell):g}"
+                 for cell in cells[:4]]  # fmt: skip
+        more = ["…"] if len(cells) > 4 else []
+        values = tuple(it.number(cell) for row in body for cell in row)
+        ways.setdefault(values, f"{typed} to read {' | '.join([*shown, *more])}")
+    return list(ways.values())[:3]
