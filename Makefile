@@ -19,7 +19,7 @@ bench: $(READY)  ## the standard comparison; make bench ARGS='--preset image'
 
 report: $(READY)  ## the standard preset as one HTML page: build/report.html
 	mkdir -p build
-	$(BIN)/kmeans-lab bench --output build/run.json $(ARGS)
+	$(BIN)/kmeans-lab bench --output build/run.json --force $(ARGS)
 	$(BIN)/kmeans-lab scaling cpp --json > build/scaling-cpp.json
 	$(BIN)/kmeans-lab scaling cpp-simd --json > build/scaling-cpp-simd.json
 	$(BIN)/kmeans-lab scaling cpp-simd --grow n,k,d --json > build/growth.json

@@ -95,8 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _warn  # type: ignore[assignment]
             arguments.run(arguments)
     except REFUSALS as error:
-        remedy = "; use fewer rows or float32" if isinstance(error, MemoryError) else ""
-        print(f"kmeans-lab: error: {str(error) or 'out of memory'}{remedy}", file=sys.stderr)
+        print(f"kmeans-lab: error: {_sentence(error)}", file=sys.stderr)
         return 2
     except bench.Uncertified as error:
         print(f"kmeans-lab: {error}", file=sys.stderr)
@@ -112,6 +111,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _warn(message: Warning | str, *_: Any) -> None:
     """Show a warning as the sentence that it is, without a line of our source."""
     print(f"kmeans-lab: warning: {message}", file=sys.stderr)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return f"{str(error) or 'out of memory'}; use fewer rows or float32"
+    if isinstance(error, OSError) and error.strerror:
+        what = "a file" if error.filename is None else error.filename
+        return f"{what} cannot be used ({error.strerror}); check the path, and room on the disk"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -63,7 +63,7 @@ def compress_image(arguments: argparse.Namespace) -> None:
         make_table()  # a missing extra is better reported before the work
     source, target = arguments.image, arguments.output
     suffix = _lossless_suffix(target)
-    output = plan_output([target], source, arguments.force)
+    output = plan_output([target], [source], arguments.force)
     picture = read_picture(source)
     with answerable(arguments.kernel):
         try:
@@ -108,7 +108,7 @@ def _lossless_suffix(path: Path) -> str:
             f"{path} would be a format that loses detail and must be one that keeps every colour, "
             f"or others would come back; use {', '.join(OUTPUT_SUFFIXES)}"
         )
-    return known_suffix(path, OUTPUT_SUFFIXES)
+    return known_suffix(path, OUTPUT_SUFFIXES, "name it so")
 
 
 def encoded(found: Compressed, suffix: str, path: Path, profile: bytes | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Result files out: every one whole or absent, and never over anything.
+"""Files out: every one whole or absent, and never over anything.
 
 A fit's result goes to one .npz, or to two .csv files: labels, and centers beside them. Whatever can
 refuse an output is asked before the work, which may be long.
@@ -13,10 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from stat import S_ISLNK, S_ISREG
 
 import numpy as np
 
-from kmeans_lab.datafiles import Refused, known_suffix
+from kmeans_lab.errors import Refused
+from kmeans_lab.paths import known_suffix
 from kmeans_lab.result import KMeansResult
 
 
@@ -40,7 +42,7 @@ class Output:
             with _no_interrupt():
                 _publish(finished, self.force)
         except FileExistsError as error:
-            why = f"{error.filename} appeared during the fit and is kept; use --force to replace it"
+            why = f"{error.filename} appeared meanwhile and is kept; use --force to replace it"
             raise Refused(why) from None
         except OSError as error:
             why = f"{self.paths[0]} cannot be written ({error.strerror or error})"
@@ -53,9 +55,9 @@ class Output:
 def plan_result(path: Path, source: Path, force: bool) -> Output:
     """Say where a fit's result goes: one .npz file, or two .csv files."""
     paths = [path]
-    if known_suffix(path, (".npz", ".csv")) == ".csv":
+    if known_suffix(path, (".npz", ".csv"), "name it so") == ".csv":
         paths.append(path.with_suffix(".centers.csv"))
-    return plan_output(paths, source, force)
+    return plan_output(paths, [source], force)
 
 
 def result_files(path: Path, result: KMeansResult) -> Iterator[bytes]:
@@ -71,23 +73,59 @@ def result_files(path: Path, result: KMeansResult) -> Iterator[bytes]:
     yield archive.getvalue()
 
 
-def plan_output(paths: Sequence[Path], source: Path, force: bool) -> Output:
+def plan_output(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> Output:
     """Say where output goes; ``Refused`` for whatever can be refused before the work."""
-    path, folder = paths[0], paths[0].parent
+    try:
+        for target in paths:
+            _refuse_target(target, sources, force)
+    except OSError as error:
+        raise Refused(
+            f"{paths[0]} cannot be written ({error.strerror}); choose another --output"
+        ) from None
+    return Output(tuple(paths), force)
+
+
+def _refuse_target(path: Path, sources: Sequence[Path], force: bool) -> None:
+    folder = path.parent
+    if path.name == "-":
+        raise Refused("--output - is no name of a file; leave it out, and --json prints instead")
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder} is a file and must be a folder to hold {path}; choose another")
     if not folder.is_dir():
         raise Refused(f"there is no folder {folder} for {path}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Refused(f"the folder {folder} is not writable; choose another --output")
-    for target in paths:
-        if not os.path.lexists(target):
-            continue
-        if target.is_dir():
-            raise Refused(f"{target} is a folder; choose another --output")
-        if target.exists() and source.exists() and target.samefile(source):
-            raise Refused(f"{target} is the input and is never replaced; choose another name")
-        if not force:
-            raise Refused(f"{target} exists and is kept; use --force to replace it")
-    return Output(tuple(paths), force)
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if path.is_dir():
+        raise Refused(f"{path} is a folder; choose another --output")
+    if not S_ISREG(kind) and not S_ISLNK(kind):  # a rename would put a file in its place
+        raise Refused(f"{path} is a device or a pipe and must be a file; choose another --output")
+    for source in sources:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise Refused(f"{path} is the input and is never replaced; choose another name")
+    if not force:
+        raise Refused(f"{path} exists and is kept; use --force to replace it")
+
+
+def plan_folder(folder: Path, force: bool) -> None:
+    """``Refused`` unless files can be written to a folder, which is made where it is missing."""
+    try:
+        there = next(it for it in (folder, *folder.absolute().parents) if it.exists())
+        if not there.is_dir():
+            missing = "" if there == folder else f" and must be a folder to hold {folder}"
+            raise Refused(f"{there} is a file{missing}; choose another --output")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise Refused(f"the folder {there} is not writable; choose another --output")
+        if there == folder and any(folder.iterdir()) and not force:
+            raise Refused(
+                f"the folder {folder} has files, which are kept; use --force to write among them, "
+                "or choose another --output"
+            )
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written ({error.strerror}); choose another") from None
 
 
 def _publish(finished: list[tuple[Path, Path]], force: bool) -> None:

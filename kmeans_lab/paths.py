@@ -23,12 +23,12 @@ def refuse_unreadable(path: Path) -> None:
         raise Refused(f"{why}; check the path and its permissions") from None
 
 
-def known_suffix(path: Path, allowed: tuple[str, ...]) -> str:
+def known_suffix(path: Path, allowed: tuple[str, ...], remedy: str = "convert it") -> str:
     """Return the suffix of a path in small letters; ``Refused`` unless it is allowed."""
     suffix = path.suffix.lower()
     if suffix not in allowed:
         rule = f"must have {either(allowed)}"
-        raise Refused(f"{path} has the suffix {path.suffix!r} and {rule}; convert it")
+        raise Refused(f"{path} has the suffix {path.suffix!r} and {rule}; {remedy}")
     return suffix
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.errors import MissingExtra, Refused
 
 _NUMBERS = {"rows", "d", "k", "max_iter"}  # headers of columns that are flush right
 

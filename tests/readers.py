@@ -45,6 +45,8 @@ def seeds():
 
     yield ".csv", b"x,y\n1.5,2\n-3e5,4\n"
     yield ".csv", b"\xef\xbb\xbf1;2\n3;4\n"
+    for encoding in "utf-16", "cp1252":
+        yield ".csv", 'größe;"y"\n1 000,5;2\n"3,5";4,\n'.encode(encoding)
     for array in np.arange(6.0).reshape(3, 2), np.ones((2, 2), ">f4"), np.zeros((1, 3), "i8"):
         file = io.BytesIO()
         np.save(file, array)
@@ -56,6 +58,7 @@ def seeds():
     run, scaling = runs()
     yield ".json", json.dumps(run).encode()
     yield ".json", json.dumps(scaling).encode()
+    yield ".json", json.dumps(scaling).encode("utf-16")
 
 
 def runs():
@@ -93,7 +96,8 @@ def feed(path, content):
 def read_run(path):
     """Read a run, or a scaling beside a run, and draw the page."""
     run, _ = runs()
-    form = record.SCALING if b'"kmeans-lab scaling"' in path.read_bytes() else record.FORMAT
+    content = path.read_bytes().replace(b"\0", b"")
+    form = record.SCALING if b'"kmeans-lab scaling"' in content else record.FORMAT
     data = record.read(path, form)
     drawn = page.page(data) if form == record.FORMAT else page.page(run, [data])
     assert drawn.endswith("</html>\n")

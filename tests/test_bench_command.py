@@ -109,6 +109,9 @@ def test_refusals_come_before_anything_runs(capsys, options, sentence):
     ("text", "sentence"),
     [
         ("{", "is not JSON"),
+        ("", "old.json is empty; give a file that bench --output wrote"),
+        ("\ufeff\r\n", "old.json is empty; give a file that bench --output wrote"),
+        ('{"format": "\\ud800"}', "is not JSON"),
         ("[1]", "is not a run of kmeans-lab"),
         ('{"format": "other"}', "is not a run of kmeans-lab"),
         ('{"format": "kmeans-lab bench", "version": 1}', "old.json: 'machine' is a required"),
@@ -142,6 +145,17 @@ def test_a_run_without_a_part_that_it_needs_is_refused_by_that_part(written, tmp
         with pytest.raises(record.Refused, match=sentence):
             record.read(tmp_path / "bad.json")
     assert record.read(written) == whole
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_run_that_powershell_has_saved_is_read(capsys, written, tmp_path, encoding):
+    text = written.read_text(encoding="utf-8").replace("\n", "\r\n")
+    (tmp_path / "saved.json").write_bytes(text.encode(encoding))
+    assert record.read(tmp_path / "saved.json") == json.loads(text)
+    assert call(capsys, "report", "saved.json", "-o", "page.html")[0] == 0
+    (tmp_path / "cut.json").write_bytes(text.encode(encoding)[:-3])
+    with pytest.raises(record.Refused, match=r"cut\.json is not JSON"):
+        record.read(tmp_path / "cut.json")
 
 
 def test_a_kernel_of_ones_own_may_be_the_baseline(capsys):

@@ -1,6 +1,7 @@
 """What ``fit --output`` writes: the result, whole or not at all, and never over anything."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,18 +106,86 @@ def test_a_dangling_link_counts_as_existing(capsys):
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_what_can_never_be_an_output(capsys, monkeypatch, force):
     Path("d.npz").mkdir()
+    os.mkfifo("pipe.npz")
     for output, why in {
         "no/r.npz": "there is no folder no for no/r.npz; create it first",
-        "X.npy/r.npz": "there is no folder X.npy for X.npy/r.npz; create it first",
+        "X.npy/r.npz": "X.npy is a file and must be a folder to hold X.npy/r.npz; choose another",
+        f"{300 * 'x'}.npz": f"{300 * 'x'}.npz cannot be written (File name too long); choose "
+        "another --output",
+        "pipe.npz": "pipe.npz is a device or a pipe and must be a file; choose another --output",
         "d.npz": "d.npz is a folder; choose another --output",
-        "r.txt": "r.txt has the suffix '.txt' and must have .npz or .csv; convert it",
-        "r": "r has the suffix '' and must have .npz or .csv; convert it",
+        "r.txt": "r.txt has the suffix '.txt' and must have .npz or .csv; name it so",
+        "r": "r has the suffix '' and must have .npz or .csv; name it so",
     }.items():
         assert refused(capsys, output, *force) == why
     monkeypatch.setattr(os, "access", lambda *_: False)
     why = "the folder . is not writable; choose another --output"
     assert refused(capsys, "r.npz", *force) == why
-    assert files() == {"d.npz"}
+    assert files() == {"d.npz", "pipe.npz"}
+
+
+def commands(output):
+    """Yield every command that writes a file, with an output in a format of its own."""
+    yield ["fit", "X.npy", "-k", "2", "-o", f"{output}.npz"]
+    yield ["fit", "X.npy", "-k", "2", "-o", f"{output}.csv"]
+    yield ["compress", "X.png", "-k", "2", "-o", f"{output}.png"]
+    yield ["bench", "--preset", "smoke", "-o", f"{output}.json"]
+    yield ["report", "run.json", "-o", f"{output}.html"]
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_every_command_refuses_its_output_before_any_work(capsys, monkeypatch, index):
+    monkeypatch.setattr(cli, "read_rows", None)  # calling any of these would be a TypeError
+    monkeypatch.setattr("kmeans_lab.compress_command.read_picture", None)
+    monkeypatch.setattr("kmeans_lab.measure.command.quiet_pools", None)
+    monkeypatch.setattr("kmeans_lab.measure.record.read", None)
+
+    def why(output):
+        call = list(commands(output))[index]
+        assert cli.main(call) == 2
+        (sentence,) = capsys.readouterr().err.splitlines()
+        return call[-1], sentence.removeprefix("kmeans-lab: error: ")
+
+    output, told = why("no/r")
+    assert told == f"there is no folder no for {output}; create it first"
+    output, told = why("X.npy/r")
+    assert told == f"X.npy is a file and must be a folder to hold {output}; choose another"
+    output, _ = why("no/r")
+    Path("d").with_suffix(Path(output).suffix).mkdir()
+    output, told = why("d")
+    assert told == f"{output} is a folder; choose another --output"
+    Path("there").with_suffix(Path(output).suffix).touch()
+    output, told = why("there")
+    assert told == f"{output} exists and is kept; use --force to replace it"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert why("r")[1] == "the folder . is not writable; choose another --output"
+
+
+def test_an_output_without_a_name_is_refused(capsys):
+    for output, why in {
+        "-": "--output - is no name of a file; leave it out, and --json prints instead",
+        "": ". is a folder; choose another --output",
+        "/dev/null": "/dev/null is a device or a pipe and must be a file; choose another --output",
+    }.items():
+        assert cli.main(["bench", "--preset", "smoke", "--output", output, "--force"]) == 2
+        assert capsys.readouterr().err == f"kmeans-lab: error: {why}\n"
+
+
+def test_a_run_never_replaces_the_one_that_it_is_compared_with(capsys):
+    Path("old.json").write_text("{}")
+    call = ["bench", "-o", "old.json", "--compare", "old.json", "--force"]
+    assert cli.main(call) == 2
+    assert "old.json is the input and is never replaced" in capsys.readouterr().err
+    assert cli.main(["report", "old.html", "-o", "old.html"]) == 2
+
+
+@pytest.mark.parametrize("name", ["X.npy", "X.npy/deep", "X.npy/deep/er"])
+def test_a_study_refuses_a_folder_that_cannot_be(capsys, name):
+    assert cli.main(["study", "soft", "--output", name]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "X.npy" in sentence
+    assert re.search("is a file|cannot be written", sentence)
+    assert files() == set()
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.centers.csv", "link.csv"])
@@ -140,7 +209,7 @@ def test_what_appears_during_the_fit_is_kept(capsys, monkeypatch, late, output):
         return kmeans(*arguments, **settings)
 
     monkeypatch.setattr(cli, "kmeans", slow_kmeans)
-    why = f"{late} appeared during the fit and is kept; use --force to replace it"
+    why = f"{late} appeared meanwhile and is kept; use --force to replace it"
     assert refused(capsys, output) == why
     assert Path(late).read_text() == "mine"
     assert files() == {late}

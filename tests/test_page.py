@@ -257,10 +257,12 @@ def test_the_command_writes_the_page_once(capsys, tmp_path, monkeypatch, scaling
     assert capsys.readouterr().out == "page.html\n"
     assert Path("page.html").read_text().startswith("<!doctype html>")
     assert cli.main(["report", str(RUN), "-o", "page.html"]) == 2
-    assert "page.html exists; use --force to replace it" in capsys.readouterr().err
+    assert "page.html exists and is kept; use --force to replace it" in capsys.readouterr().err
     assert cli.main(["report", str(RUN), "-o", "page.html", "--force", "--json"]) == 0
     assert cli.main(["report", str(RUN), "-o", "page.txt"]) == 2
-    assert "--output page.txt must end in .html" in capsys.readouterr().err
+    assert (
+        "page.txt has the suffix '.txt' and must have .html; name it so" in capsys.readouterr().err
+    )
     Path("bad.json").write_text("{}")
     again = ("report", str(RUN), "-o", "other.html", "--scaling", "bad.json")
     assert cli.main([*again]) == 2

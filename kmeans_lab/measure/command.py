@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kmeans_lab.datafiles import Refused
+from kmeans_lab.errors import Refused
 from kmeans_lab.kernel_arguments import resolve_ready
+from kmeans_lab.outputs import plan_output
+from kmeans_lab.paths import known_suffix
 from kmeans_lab.registry import KERNELS, installed
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
 
@@ -37,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--baseline", metavar="K", default="cpp", help="what ratios refer to (cpp)")
     add("--rounds", metavar="N", type=int, help="rounds (24); 9 at least for sure ratios of all")
     add("--seed", metavar="N", type=int, default=0, help="draws the order of the rounds (0)")
-    add("--output", metavar="FILE", type=Path, help="also write the JSON here")
+    add("-o", "--output", metavar="FILE", type=Path, help="also write the JSON here")
+    add("--force", action="store_true", help="replace an output that exists")
     add("--compare", metavar="OLD.json", type=Path, help="judge against an older run")
 
 
@@ -54,12 +57,13 @@ def run(arguments: argparse.Namespace) -> None:
     n_rounds = ROUNDS if arguments.rounds is None else arguments.rounds
     if n_rounds < 1:
         raise Refused(f"--rounds {n_rounds} must be at least 1")
+    output = arguments.output and plan_output(
+        [arguments.output], [arguments.compare] if arguments.compare else [], arguments.force
+    )
     old = arguments.compare and record.read(arguments.compare)
     if old:
         record.hold_to_machine(str(arguments.compare), old["machine"], machine.card())
     workloads = {name: load(preset) for name, preset in presets.items()}
-    if arguments.output:  # the last to be refused, so that a refusal leaves no empty file
-        arguments.output.open("a", encoding="utf-8").close()
     runs: list[PairedRun] = []
     with quiet_pools():
         for name, workload in workloads.items():
@@ -82,8 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
     data = record.to_dict(runs, card)
     if arguments.json:
         emit(record.dumps(data))
-    if arguments.output:
-        arguments.output.write_text(record.dumps(data), encoding="utf-8")
+    if output:
+        output.write([record.dumps(data).encode()])
     if old and not any(one.void for one in runs):
         try:
             _show_changes(record.compare(old, data), arguments.json)
@@ -113,17 +117,17 @@ def report(arguments: argparse.Namespace) -> None:
     """Write a run as one HTML page."""
     from kmeans_lab.measure import page, record
 
-    if arguments.output.suffix != ".html":
-        raise Refused(f"--output {arguments.output} must end in .html")
-    if arguments.output.exists() and not arguments.force:
-        raise Refused(f"{arguments.output} exists; use --force to replace it")
+    known_suffix(arguments.output, (".html",), "name it so")
+    sources = [arguments.record, *arguments.scaling]
+    output = plan_output([arguments.output], sources, arguments.force)
     data = record.read(arguments.record)
     scalings = [record.read(path, record.SCALING) for path in arguments.scaling]
     for path, scaling in zip(arguments.scaling, scalings, strict=True):
         whose = f"in {arguments.record}"
         record.hold_to_machine(str(path), scaling["machine"], data["machine"], whose)
-    arguments.output.write_text(page.page(data, scalings), encoding="utf-8")
-    told = {"page": str(arguments.output), "bytes": arguments.output.stat().st_size}
+    content = page.page(data, scalings).encode()
+    output.write([content])
+    told = {"page": str(arguments.output), "bytes": len(content)}
     emit(json.dumps(told) + "\n" if arguments.json else f"{told['page']}\n")
 
 

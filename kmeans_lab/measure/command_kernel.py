@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from kmeans_lab.datafiles import Refused
+from kmeans_lab.errors import Refused
 from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready, resolve, resolve_ready
 from kmeans_lab.measure.command import (
     Uncertified,

@@ -50,7 +50,7 @@ def lines_of_code(name: str) -> int:
 
 
 def _count_lines(path: Path) -> int:
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     comment = "//" if path.suffix in (".cpp", ".h") else "#"
     if comment == "#":  # docstrings say something to people, not to the machine
         text = "".join(text.split('"""')[::2])

@@ -216,7 +216,7 @@ def _sources(data: Record) -> str:
         for shown, path in sources_of(name).items():
             folded.append(
                 f"<details><summary>{escape(name)} <small>{escape(shown)}</small></summary>"
-                f"<pre>{escape(path.read_text(encoding='utf-8'))}</pre></details>"
+                f"<pre>{escape(path.read_text('utf-8', 'replace'))}</pre></details>"
             )
     return f"<section><h2>The kernels</h2>{''.join(folded)}</section>" if folded else ""
 

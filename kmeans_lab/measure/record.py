@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.measure.facts import digest_of
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.scaling import Growth, Scaling
 from kmeans_lab.measure.statistics import Interval
+from kmeans_lab.paths import encoding_of
 from kmeans_lab.registry import find_spec
 
 FORMAT, VERSION = "kmeans-lab bench", 1
@@ -111,10 +112,16 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
         SCALING: ("a scaling", "scaling --json"),
     }[form]
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        content = path.read_bytes()
+        if not content.strip(b"\0\t\r\n \xef\xbb\xbf\xff\xfe"):
+            raise Refused(f"{path} is empty; give a file that {wrote} wrote")  # noqa: TRY301
+        data = json.loads(content.decode(encoding_of(content)), parse_constant=_no_number)
+        json.dumps(data, ensure_ascii=False).encode()  # half characters could not be written
+    except Refused:
+        raise
     except RecursionError:
         raise Refused(f"{path} is nested too deeply; give a file that {wrote} wrote") from None
-    except ValueError as error:  # not UTF-8, not JSON, a number of thousands of digits
+    except ValueError as error:  # not Unicode, not JSON, a number of thousands of digits
         raise Refused(f"{path} is not JSON ({error}); give a file that {wrote} wrote") from None
     except OSError as error:
         raise Refused(f"{path} cannot be read ({error.strerror}); check the path") from None

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.kernel_arguments import refuse_unless_ready
+from kmeans_lab.outputs import plan_folder
 from kmeans_lab.studies import STUDIES, run_study
 from kmeans_lab.studies.notebook import Notebook
 from kmeans_lab.terminal import emit, make_table, show
@@ -47,13 +48,7 @@ def study(arguments: argparse.Namespace) -> None:
     given = arguments.output
     folders = {name: given or Path("studies", name) for name in names}
     for folder in folders.values():
-        if folder.exists() and not folder.is_dir():
-            raise Refused(f"{folder} is a file; choose another --output")
-        if folder.is_dir() and any(folder.iterdir()) and not arguments.force:
-            raise Refused(
-                f"the folder {folder} has files, which are kept; use --force to write among them, "
-                "or choose another --output"
-            )
+        plan_folder(folder, arguments.force)
     found = []
     for name, folder in folders.items():
         try:

@@ -10,7 +10,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.terminal import emit
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

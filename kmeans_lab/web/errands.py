@@ -69,7 +69,7 @@ def _sources(name: str) -> list[dict[str, str]]:
     if not find_spec(name).sources and state_of(name)[0] != "ready":
         return []
     return [
-        {"name": shown, "text": path.read_text(encoding="utf-8")}
+        {"name": shown, "text": path.read_text(encoding="utf-8", errors="replace")}
         for shown, path in sources_of(name).items()
     ]
 
