@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 #if !defined(_WIN32)
@@ -23,7 +24,12 @@ namespace lab {
 class Team {
 public:
     explicit Team(int size) : size_(size), owner_(process()) {
-        for (int w = 1; w < size_; ++w) threads_.emplace_back([this] { serve(); });
+        threads_.reserve(size_ - 1);
+        try {
+            for (int w = 1; w < size_; ++w) threads_.emplace_back([this] { serve(); });
+        } catch (const std::system_error&) {
+            // The system has no more threads: those that are there share the work.
+        }
     }
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;

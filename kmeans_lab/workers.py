@@ -33,6 +33,11 @@ MODES = ("serial", "threads", "processes")
 _PIECE = 200_000_000
 
 
+#: Threads or processes at most, on up to a quarter as many cores: results do not depend on the
+#: number, so that a few too many are harmless, and thousands exhaust the system.
+_MOST_WORKERS = 64
+
+
 class WorkerDiedError(RuntimeError):
     """A worker process ended in the middle of a fit; the message says how."""
 
@@ -320,6 +325,18 @@ def _quota(root: Path) -> float:
     return inf
 
 
+def refuse_too_many(shown: str, n_workers: int) -> None:
+    """Raise ValueError for more workers than a machine of this size can be asked for."""
+    cores = available_cores()
+    most = max(_MOST_WORKERS, 4 * cores)
+    if n_workers > most:
+        raise ValueError(
+            f"{shown} must be at most {most}, since this process may use "
+            f"{cores} core{'s' * (cores > 1)} and more workers only wait for each other; ask for "
+            "fewer"
+        )
+
+
 def resolve_threads(mode: str, n_threads: int | None, spec: KernelSpec, name: str) -> int:
     """Return the number of workers; refuse one that could have no effect."""
     if n_threads is None:
@@ -330,6 +347,7 @@ def resolve_threads(mode: str, n_threads: int | None, spec: KernelSpec, name: st
             f"n_threads={n_threads} has no effect in mode='serial' with kernel {name!r}; "
             f"use mode={helps!r}"
         )
+    refuse_too_many(f"n_threads={n_threads}", n_threads)
     return n_threads
 
 

@@ -93,13 +93,18 @@ def test_a_kernel_without_certificate_has_no_ratio_anywhere(capsys, plant):  # n
         (["--baseline", "cuda"], "kernel='cuda' is not known"),
         (["--preset", "huge"], "'huge' is not known"),
         (["--threads", "0"], "--threads 0 must be counts of at least 1, like 1,2"),
+        (
+            ["--threads", "2,500"],
+            "--threads 2,500 must be at most 64, since this process may use 1 c",
+        ),
         (["--threads", "1,x"], "--threads 1,x must be counts"),
         (["--rounds", "0"], "--rounds 0 must be at least 1"),
         (["--compare", "none.json"], "none.json"),
         (["--output", "no/such/folder.json"], "no/such/folder.json"),
     ],
 )
-def test_refusals_come_before_anything_runs(capsys, options, sentence):
+def test_refusals_come_before_anything_runs(capsys, monkeypatch, options, sentence):
+    monkeypatch.setattr("kmeans_lab.workers.available_cores", lambda: 1)
     status, out, err = call(capsys, "bench", *options)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert sentence in err

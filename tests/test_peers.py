@@ -203,6 +203,7 @@ def test_seeding_of_their_own_is_a_table_of_its_own(tmp_path: Path) -> None:
         (["--preset", "standart"], "preset='standart' is not known"),
         (["--kernel", "fast"], "kernel='fast' is not known"),
         (["--threads", "0"], "--rounds and --threads must be at least 1"),
+        (["--threads", "1,99999"], "--threads 99999 must be at most "),
     ],
 )
 def test_what_is_not_known_is_one_sentence(options, sentence, tmp_path: Path) -> None:

@@ -106,13 +106,18 @@ def test_growth_by_the_command(capsys, monkeypatch):
     ("options", "sentence"),
     [
         (["--mode", "serial"], "--mode serial is not known; choose threads or processes"),
+        (
+            ["--workers", "1,500"],
+            "--workers 1,500 must be at most 64, since this process may use 2 ",
+        ),
         (["--workers", "0"], "--workers 0 must be counts of at least 1, like 1,2"),
         (["--grow", "n,x"], "--grow n,x must be some of n, k and d, like n,k"),
         (["--rounds", "0"], "--rounds 0 must be at least 1"),
         (["cuda"], "kernel='cuda' is not known"),
     ],
 )
-def test_refusals(capsys, options, sentence):
+def test_refusals(capsys, monkeypatch, options, sentence):
+    monkeypatch.setattr("kmeans_lab.workers.available_cores", lambda: 2)
     status, out, err = call(capsys, *options)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert sentence in err

@@ -2,15 +2,17 @@
 
 import itertools
 import math
+import subprocess
 import sys
 import threading
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import FIVE_CHUNKS, assert_same_fit, cloud, frozen, prepared, some_rows
+from helpers import FIVE_CHUNKS, assert_same_fit, cloud, frozen, prepared, require_ready, some_rows
 
 from kmeans_lab import KERNELS, kmeans, load_kernel, workers
 from kmeans_lab.partial import (
@@ -229,6 +231,38 @@ def test_default_numbers_of_workers():
     assert resolve_threads("threads", None, spec("nogil"), "k") == available_cores() >= 1
     assert resolve_threads("processes", 7, spec("gil"), "k") == 7
     assert resolve_threads("serial", 3, spec("own"), "k") == 3
+
+
+@pytest.mark.parametrize(("cores", "most"), [(1, 64), (2, 64), (16, 64), (100, 400)])
+def test_too_many_workers_are_refused(monkeypatch, cores, most):
+    monkeypatch.setattr("kmeans_lab.workers.available_cores", lambda: cores)
+    X = cloud(seed=0, n_samples=9, n_features=2)
+    for mode in ("threads", "processes"):
+        assert resolve_threads(mode, most, spec("own"), "k") == most
+        with pytest.raises(ValueError, match=rf"^n_threads={most + 1} must be at most {most}, s"):
+            kmeans(X, 2, kernel="numpy", mode=mode, n_threads=most + 1)
+    with pytest.raises(ValueError, match=f"^n_threads={10**30} must be at most {most}, since"):
+        kmeans(X, 2, n_threads=10**30)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read a size from")
+def test_a_system_without_more_threads_gives_the_same_result():
+    """Each thread reserves the 8 MB of its stack, and there is room for some."""
+    require_ready("cpp-simd")
+    script = (
+        "import resource, numpy as np; from kmeans_lab import kmeans;"
+        "X = np.random.default_rng(0).normal(size=(5000, 3));"
+        "one = kmeans(X, 5, kernel='cpp-simd', random_state=0);"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
+        "resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, 8 << 20));"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + (150 << 20),) * 2);"
+        "many = kmeans(X, 5, kernel='cpp-simd', n_threads=64, random_state=0);"
+        "print(np.array_equal(one.labels, many.labels), one.inertia == many.inertia)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
 
 
 @pytest.mark.parametrize("mode", ["serial", "threads"])

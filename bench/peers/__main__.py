@@ -18,6 +18,7 @@ from bench.peers.seeding import LEGEND, Seeding, print_draws
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import find_spec
+from kmeans_lab.workers import refuse_too_many
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -72,6 +73,7 @@ def check(options: argparse.Namespace) -> None:
     options.threads = [int(number) for number in options.threads.split(",")]
     if options.rounds < 1 or min(options.threads) < 1:
         raise ValueError("--rounds and --threads must be at least 1")
+    refuse_too_many(f"--threads {max(options.threads)}", max(options.threads))
     for name in options.preset:
         find_preset(name)
     for name in options.kernel:

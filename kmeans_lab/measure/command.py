@@ -15,6 +15,7 @@ from kmeans_lab.outputs import plan_output
 from kmeans_lab.paths import known_suffix
 from kmeans_lab.registry import KERNELS, installed
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
+from kmeans_lab.workers import refuse_too_many
 
 #: Pools that would compute behind a kernel's back; they read these when they are loaded.
 POOLS = (
@@ -148,6 +149,10 @@ def counts_of(text: str, option: str = "--threads") -> list[int]:
         counts = []
     if not counts or min(counts) < 1:
         raise Refused(f"{option} {text} must be counts of at least 1, like 1,2")
+    try:
+        refuse_too_many(f"{option} {text}", max(counts))
+    except ValueError as error:
+        raise Refused(str(error)) from None
     return counts
 
 

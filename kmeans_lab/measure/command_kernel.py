@@ -66,6 +66,7 @@ def explain(arguments: argparse.Namespace) -> None:
         make_table()
     if arguments.threads < 1:
         raise Refused(f"--threads {arguments.threads} must be at least 1")
+    counts_of(str(arguments.threads))  # refuses too many
     name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
     if reason := reason_of("cpp-simd"):
         raise Refused(f"the machine's limits are measured with the code of cpp-simd: {reason}")
