@@ -18,6 +18,7 @@ from time import perf_counter
 from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, find_spec, state_of
+from kmeans_lab.terminal import spell_out
 
 TURNS = 7
 
@@ -120,4 +121,5 @@ def main():
 
 
 if __name__ == "__main__":
+    spell_out()
     main()

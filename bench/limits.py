@@ -24,6 +24,7 @@ from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.limits import bandwidth, peak, timed
 from kmeans_lab.presets import find_preset
+from kmeans_lab.terminal import spell_out
 from kmeans_lab.workers import available_cores
 
 PRESETS = (
@@ -93,4 +94,5 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    spell_out()
     main(sys.argv[1:] or list(PRESETS))

@@ -15,6 +15,7 @@ from sklearn.datasets import make_blobs
 
 from kmeans_lab import KMeans
 from kmeans_lab.measure.statistics import ratio
+from kmeans_lab.terminal import spell_out
 
 IMPORTS, FITS = 31, 301
 SMALL = ((100, 2, 3), (100, 10, 8), (100, 50, 20))
@@ -57,4 +58,5 @@ def main():
 
 
 if __name__ == "__main__":
+    spell_out()
     main()

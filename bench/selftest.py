@@ -19,6 +19,7 @@ from kmeans_lab.measure.rounds import PairedRun, Progress
 from kmeans_lab.measure.statistics import is_resolved, ratio
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.terminal import spell_out
 
 KERNEL_NAMES = ("cpp", "numba", "cython", "cython-tiled", "cpp-simd")
 SLOWDOWN, SECONDS = 0.03, 55.0
@@ -112,4 +113,5 @@ def certifying(name: str) -> str:
 
 
 if __name__ == "__main__":
+    spell_out()
     main(sys.argv[1:] or list(KERNEL_NAMES))

@@ -42,7 +42,7 @@ from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
 from kmeans_lab.studies.command import add_study_arguments, study
-from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
+from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show, spell_out
 from kmeans_lab.web.command import add_serve_arguments, serve
 from kmeans_lab.workers import MODES, WorkerDiedError
 
@@ -89,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0; 1: something that was measured has no certificate or does not count; 2: input is refused;
     130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
     """
+    spell_out()
     try:
         arguments = _parser().parse_args(argv)
         with warnings.catch_warnings():

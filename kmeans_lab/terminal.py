@@ -1,10 +1,13 @@
 """What the commands share: tables in one style, and output that notices when nobody reads it.
 
+What a stream's encoding does not have is spelled with what it has: × becomes x, ≥ becomes >=.
 Tables need the extra ``cli``; nothing else here does.
 """
 
+import codecs
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -13,6 +16,42 @@ from typing import Any
 from kmeans_lab.errors import MissingExtra, Refused
 
 _NUMBERS = {"rows", "d", "k", "max_iter"}  # headers of columns that are flush right
+
+#: What is written instead of a character that an encoding does not have.
+PLAIN = {
+    "–": "-", "—": "-", "−": "-", "×": "x", "·": "*", "…": "...", "‘": "'", "’": "'", "“": '"',
+    "”": '"', "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "±": "+-", "→": "->", "√": "sqrt",
+    "∝": "~", "∪": "u", "‖": "||", "⌊": "floor(", "⌋": ")", "½": "1/2", "µ": "u", "μ": "mu",
+    "σ": "sigma", "π": "pi", "Σ": "sum", "Δ": "delta", "─": "-", "━": "-", "│": "|", "┼": "+",
+    "\u00a0": " ", "\u2009": " ", "\u202f": " ",
+}  # fmt: skip
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "₀₁₂₃₄₅₆₇₈₉₋₊"
+_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789-+" * 2)
+_ERRORS = "kmeans_lab.plain"  # the name of the error handler, for streams and codecs
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """Spell the characters that an encoding does not have: an error handler of ``codecs``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    text = re.sub(f"([{_RAISED}]+)|([{_LOWERED}]+)", _on_the_line, text)
+    text = "".join(PLAIN.get(it, it) for it in text)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def _on_the_line(found: re.Match[str]) -> str:
+    return ("^" if found[1] else "_") + found[0].translate(_ON_THE_LINE)
+
+
+codecs.register_error(_ERRORS, _spell)
+
+
+def spell_out() -> None:
+    """Let stdout and stderr spell what their encodings do not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ERRORS)
 
 
 def make_table(
@@ -37,9 +76,17 @@ def show(*parts: Any) -> None:
     from rich.console import Console
 
     # Rendered aside in stdout's encoding: only emit knows what to do when a write fails.
-    page = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding, errors="replace")
+    encoding = sys.stdout.encoding or "utf-8"
+    page = io.TextIOWrapper(io.BytesIO(), encoding, errors=_ERRORS)
     tty = sys.stdout.isatty() or None
-    console = Console(file=page, force_terminal=tty, markup=False, emoji=False, highlight=False)
+
+    class Spelling(Console):
+        """Cells are spelled before they are measured, so that columns stay aligned."""
+
+        def render_str(self, text: str, **options: Any) -> Any:
+            return super().render_str(text.encode(encoding, _ERRORS).decode(encoding), **options)
+
+    console = Spelling(file=page, force_terminal=tty, markup=False, emoji=False, highlight=False)
     console.print(*parts, sep="\n")
     page.seek(0)
     emit(page.read())

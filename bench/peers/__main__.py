@@ -18,6 +18,7 @@ from bench.peers.seeding import LEGEND, Seeding, print_draws
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import find_spec
+from kmeans_lab.terminal import spell_out
 from kmeans_lab.workers import refuse_too_many
 
 
@@ -143,4 +144,5 @@ def hand_over(workload: Workload, start: Array, folder: Path, only: str | None) 
 
 
 if __name__ == "__main__":
+    spell_out()
     sys.exit(main())
