@@ -190,10 +190,14 @@ def _add_text_arguments(group: Any) -> None:
     )
     add("--header", metavar="WHEN", default="auto", help="auto, yes or no (default auto)")
     add(
-        "--columns", metavar="C", action="append", default=[], help="columns to read, in this order"
+        "--columns",
+        metavar="C",
+        action="append",
+        default=[],
+        help="columns to read, in this order (default: all)",
     )
     add("--drop-columns", metavar="C", action="append", default=[], help="read all but these")
-    add("--delimiter", metavar="SIGN", help="between columns: like ';', or comma, tab, space …")
+    add("--delimiter", metavar="SIGN", help="between columns: like ';' or tab (default: as found)")
     add("--decimal", metavar="SIGN", help="decimal sign: '.' (default) or ','")
     add("--thousands", metavar="SIGN", help="between groups of three digits (default: nothing)")
 

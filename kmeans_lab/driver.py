@@ -78,7 +78,8 @@ def kmeans(
     empty : {"relocate", "random", "keep", "error"}
         What becomes of a cluster without rows (see ``kmeans_lab.empty``).
     n_threads : int, optional
-        Threads or processes; default 1 in mode "serial", else the cores this process may use.
+        Threads or processes; default 1 in mode "serial", else the cores this process may use; at
+        most 64, or four for each of these cores.
     mode : {"serial", "threads", "processes"}
         Who computes. In a script, "processes" needs ``if __name__ == "__main__":``.
     random_state : None, int or numpy.random.Generator

@@ -7,6 +7,7 @@ refuse an output is asked before the work, which may be long.
 import io
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -78,6 +79,7 @@ def plan_output(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> 
     try:
         for target in paths:
             _refuse_target(target, sources, force)
+        tempfile.TemporaryFile(dir=paths[0].parent).close()  # access may say yes where this fails
     except OSError as error:
         raise Refused(
             f"{paths[0]} cannot be written ({error.strerror}); choose another --output"

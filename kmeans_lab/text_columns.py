@@ -63,7 +63,7 @@ def find_columns(
     except csv.Error as error:
         if not rows:  # else the sample may end within a cell
             raise Refused(
-                f"{sample.path}, line {sample.numbers[0]} has a quote that does not fit ({error}); "
+                f"{sample.path}, line {sample.numbers[0]} cannot be split into columns ({error}); "
                 "correct it"
             ) from None
     rows = [(sample.numbers[begin - 1], [it.strip() for it in row]) for begin, row in rows]

@@ -61,11 +61,15 @@ def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
             f"{sample.path} has no quotes, without which {quoted(sign)} cannot "
             "both separate columns and be part of a number; leave one of the options out"
         )
-    scores = {it: _score(it, sample.lines) for it in _readings(sample, options)}
-    ours = [it for it in scores if it == replace(usual, delimiter=it.delimiter)]
-    others = [it for it in scores if it not in ours and _is_plausible(it, sample.lines)]
+    known = list(_readings(sample, options))
+    ours = [it for it in known if it == replace(usual, delimiter=it.delimiter)]
+    scores = {it: _score(it, sample.lines) for it in ours}
     best = max(ours, key=lambda it: scores[it], default=usual)
     score = scores.get(best, (-1.0, False, False))
+    certain = score[0] == 1 and (options.delimiter or not _may_be_doubted(best, sample))
+    others = [] if certain else [it for it in known if it not in ours]
+    others = [it for it in others if _is_plausible(it, sample.lines)]
+    scores |= {it: _score(it, sample.lines) for it in others}
     most = max([score, *(scores[it] for it in others)])
     better = [it for it in others if scores[it] > score and scores[it][0] == most[0]]
     ways = _ways(better, sample.lines, options)
@@ -136,6 +140,10 @@ def _is_plausible(reading: Reading, lines: Sequence[str]) -> bool:
     if reading.delimiter is None and any("," in name for name in head):
         return False
     return not any(reading.odd.fullmatch(cell.strip()) for row in body for cell in row)
+
+
+def _may_be_doubted(best: Reading, sample: Sample) -> bool:
+    return best.delimiter in (" ", ";") or not _is_plausible(best, sample.lines)
 
 
 def _is_doubtful(best: Reading, other: Reading, sample: Sample) -> bool:

@@ -169,7 +169,8 @@ def is_names(cells: Sequence[str]) -> bool:
 
 
 def _looks_numeric(cell: str) -> bool:
-    return bool(re.fullmatch(r"""[+-]?[\d.,;|\s'"\u2019_]*\d[\d.,;|\s'"\u2019_]*""", cell.strip()))
+    digits, others = set("0123456789"), set(".,;|'\"\u2019_ \t\u00a0\u2009\u202f")
+    return bool(digits & set(cell)) and set(cell.strip().lstrip("+-")) <= digits | others
 
 
 def other_notations(cell: str, reading: Reading, options: Options) -> str:

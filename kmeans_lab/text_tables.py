@@ -146,7 +146,8 @@ class _Table:
                 yield line, row
         except csv.Error as error:
             raise Refused(
-                f"{self.path} has a quote after line {line} that does not fit ({error}); correct it"
+                f"{self.path} cannot be split into columns from line {line} on ({error}); correct "
+                "it"
             ) from None
 
     def _refuse_ragged(self, line: int, n_cells: int) -> NoReturn:

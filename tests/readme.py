@@ -1,7 +1,7 @@
 """The generated parts of the README: ``python -m tests.readme`` rewrites them.
 
 The kernel table is the registry; the benchmark is a run of ``kmeans-lab bench`` that is kept in
-docs/runs, where a fresh one goes with ``--output docs/runs/standard.json``.
+docs/runs, where a fresh one goes with ``--force --output docs/runs/standard.json``.
 """
 
 from pathlib import Path

@@ -165,6 +165,8 @@ def test_an_output_without_a_name_is_refused(capsys):
     for output, why in {
         "-": "--output - is no name of a file; leave it out, and --json prints instead",
         "": ". is a folder; choose another --output",
+        "/proc/r.json": "/proc/r.json cannot be written (No such file or directory); choose "
+        "another --output",
         "/dev/null": "/dev/null is a device or a pipe and must be a file; choose another --output",
     }.items():
         assert cli.main(["bench", "--preset", "smoke", "--output", output, "--force"]) == 2

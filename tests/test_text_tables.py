@@ -502,7 +502,7 @@ def test_names_need_a_header_and_be_told_apart():
         ),
         (
             '1,"2\n3,4\n',
-            ", line 1 has a quote that does not fit (unexpected end of data); correct it",
+            ", line 1 cannot be split into columns (unexpected end of data); correct it",
         ),
         ("", " has no row of numbers and needs one; check the file"),
         ("\n\n", " has no row of numbers and needs one; check the file"),
