@@ -20,7 +20,7 @@ import numpy as np
 
 import kmeans_lab
 from kmeans_lab.compress_command import add_compress_arguments, compress_image
-from kmeans_lab.datafiles import DATA_SUFFIXES, TEXT_SUFFIXES, read_rows
+from kmeans_lab.datafiles import DATA_SUFFIXES, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.errors import MissingExtra, Refused
@@ -43,6 +43,7 @@ from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
 from kmeans_lab.studies.command import add_study_arguments, study
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show, spell_out
+from kmeans_lab.text_arguments import add_text_arguments, text_options
 from kmeans_lab.web.command import add_serve_arguments, serve
 from kmeans_lab.workers import MODES, WorkerDiedError
 
@@ -59,12 +60,6 @@ _CHOICES: dict[str, Iterable[str]] = {
     "empty": POLICIES,
     "mode": MODES,
 }
-_ABOUT_TEXT = (
-    f"for {', '.join(TEXT_SUFFIXES)}: a first line without numbers names the columns. C is a name, "
-    "a number counted from 1, or several: height,3,5-7. The delimiter is found where decimals have "
-    "a point; other notations are refused with the options that they need."
-)
-_TEXT_OPTIONS = ("delimiter", "decimal", "thousands", "header", "columns", "drop_columns")
 _NUMBERS = {
     "n_init": ("--n-init", "repetitions, of which the best is kept"),
     "max_iter": ("--max-iter", "iterations at most"),
@@ -179,27 +174,7 @@ def _add_fit_arguments(fit: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")
-    _add_text_arguments(fit.add_argument_group("text files", _ABOUT_TEXT))
-
-
-def _add_text_arguments(group: Any) -> None:
-    """Add what ``read_rows`` takes for text files."""
-    add = group.add_argument
-    add(
-        "--skip-rows", metavar="N", type=int, default=0, help="lines to skip at the top (default 0)"
-    )
-    add("--header", metavar="WHEN", default="auto", help="auto, yes or no (default auto)")
-    add(
-        "--columns",
-        metavar="C",
-        action="append",
-        default=[],
-        help="columns to read, in this order (default: all)",
-    )
-    add("--drop-columns", metavar="C", action="append", default=[], help="read all but these")
-    add("--delimiter", metavar="SIGN", help="between columns: like ';' or tab (default: as found)")
-    add("--decimal", metavar="SIGN", help="decimal sign: '.' (default) or ','")
-    add("--thousands", metavar="SIGN", help="between groups of three digits (default: nothing)")
+    add_text_arguments(fit)
 
 
 def _version(arguments: argparse.Namespace) -> None:
@@ -260,8 +235,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
-    options = {name: getattr(arguments, name) for name in _TEXT_OPTIONS}
-    X = read_rows(arguments.data, arguments.skip_rows, **options)
+    X = read_rows(arguments.data, **text_options(arguments))
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]

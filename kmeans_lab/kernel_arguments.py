@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kmeans_lab.certify import CertificateError
-from kmeans_lab.datafiles import Refused
+from kmeans_lab.errors import Refused
 from kmeans_lab.plugins import NotAKernel, end_of_import, ending_nothing, is_place
 from kmeans_lab.registry import (
     KERNELS,

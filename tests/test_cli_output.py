@@ -165,12 +165,22 @@ def test_an_output_without_a_name_is_refused(capsys):
     for output, why in {
         "-": "--output - is no name of a file; leave it out, and --json prints instead",
         "": ". is a folder; choose another --output",
-        "/proc/r.json": "/proc/r.json cannot be written (No such file or directory); choose "
-        "another --output",
         "/dev/null": "/dev/null is a device or a pipe and must be a file; choose another --output",
     }.items():
         assert cli.main(["bench", "--preset", "smoke", "--output", output, "--force"]) == 2
         assert capsys.readouterr().err == f"kmeans-lab: error: {why}\n"
+
+
+def test_a_folder_that_only_seems_writable_is_refused_before_the_work(capsys, monkeypatch):
+    def read_only(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(outputs.tempfile, "TemporaryFile", read_only)
+    assert cli.main(["bench", "--preset", "smoke", "-o", "r.json"]) == 2
+    assert capsys.readouterr().err == (
+        "kmeans-lab: error: r.json cannot be written (Read-only file system); choose another "
+        "--output\n"
+    )
 
 
 def test_a_run_never_replaces_the_one_that_it_is_compared_with(capsys):

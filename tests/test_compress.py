@@ -475,7 +475,7 @@ def test_what_is_refused_costs_a_sentence_and_writes_nothing(capsys):
         ("in.png", "-k", 4, "-o", "o.JPG"): "o.JPG would be a format that loses detail and must "
         f"be one that keeps every colour, or others would come back; use {names}",
         ("in.png", "-k", 4, "-o", "o.txt"): "o.txt has the suffix '.txt' and must have .png, "
-        ".webp, .gif, .tif, .tiff or .bmp; convert it",
+        ".webp, .gif, .tif, .tiff or .bmp; name it so",
         ("in.png", "-k", 4, "-o", "no/o.png"): "there is no folder no for no/o.png; create it "
         "first",
         ("in.png", "-k", 0, "-o", "o.png"): "n_clusters=0 must be at least 1",
