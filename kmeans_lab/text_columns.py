@@ -82,10 +82,12 @@ def find_columns(
     if len(names) == width + 1 and not names[-1]:
         names = names[:-1]
     if names and len(names) != width:
+        cut = reading.delimiter == "," and len(names) < width
+        correct = "put numbers that have a comma in them in quotes" if cut else "correct it"
         raise Refused(
             f"{sample.path}, line {line} has {_count(len(names), 'name')} and line {first} has "
-            f"{_count(width, 'column')}, and there must be as many; correct it, or leave the line "
-            f"out with --skip-rows {line} if it names no columns"
+            f"{_count(width, 'column')}, and there must be as many; {correct}, or leave the line "
+            f"out with --skip-rows {line} if it is a title"
         )
     if not names and comment:
         found = _names_in(comment, reading)

@@ -24,6 +24,7 @@ from kmeans_lab.text_readings import (
     quoted,
 )
 
+_SIGNS = {".": "points", ",": "commas"}
 _DELIMITERS = (",", ";", "\t", "|", " ")
 #: One to three digits, and then three that no number begins with: 1,050 cut in two.
 _CUT = re.compile(r"(?<![\d.])[1-9]\d{0,2},(0\d\d)(?!\d)")
@@ -66,7 +67,7 @@ def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
     scores = {it: _score(it, sample.lines) for it in ours}
     best = max(ours, key=lambda it: scores[it], default=usual)
     score = scores.get(best, (-1.0, False, False))
-    certain = score[0] == 1 and (options.delimiter or not _may_be_doubted(best, sample))
+    certain = score[:2] == (1, True) and (options.delimiter or not _may_be_doubted(best, sample))
     others = [] if certain else [it for it in known if it not in ours]
     others = [it for it in others if _is_plausible(it, sample.lines)]
     scores |= {it: _score(it, sample.lines) for it in others}
@@ -77,11 +78,13 @@ def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
         signs = set(_DELIMITERS) - {usual.decimal, usual.thousands}
         counts = {it: sum(it in line.strip() for line in sample.lines) for it in signs}
         likely = max(_DELIMITERS, key=lambda it: counts.get(it, 0))
-        if counts.get(likely) and not most[1]:  # its rows are ragged, or mostly text
+        if counts.get(likely) and {it.delimiter for it in better} <= {None}:  # ragged, or text
             return replace(usual, delimiter=likely), ", or ".join(ways)
     if ways:
-        point = "points" if usual.decimal == "." else "commas"
-        sample.refuse(f"is not a row of numbers with decimal {point}; give {', or '.join(ways)}")
+        why = f"is not a row of numbers with decimal {_SIGNS[usual.decimal]}"
+        if score[0] == 1:
+            why = "does not have as many columns as the header has names"
+        sample.refuse(f"{why}; give {', or '.join(ways)}")
     if options.delimiter is None and score[0] > 0:
         doubt = [
             it for it in others if scores[it][0] == score[0] and _is_doubtful(best, it, sample)
@@ -120,9 +123,8 @@ def _score(reading: Reading, lines: Sequence[str]) -> tuple[float, bool, bool]:
         return -1.0, False, False
     cells = list(chain.from_iterable(body))
     numbers = sum(is_missing(it) or reading.number(it) is not None for it in cells)
-    width = len(body[0])
     clean = not any(sign in cell for cell in cells for sign in ";\t|")
-    return numbers / len(cells), width > 1 and len(head or body[0]) == width, clean
+    return numbers / len(cells), len(head or body[0]) == len(body[0]), clean
 
 
 def _parts(reading: Reading, lines: Sequence[str]) -> tuple[list[str], list[list[str]]]:
@@ -135,11 +137,15 @@ def _parts(reading: Reading, lines: Sequence[str]) -> tuple[list[str], list[list
 
 
 def _is_plausible(reading: Reading, lines: Sequence[str]) -> bool:
-    """Return whether numbers look as they are written, and a single name has no comma in it."""
+    """Return whether numbers look as they are written, and no text has commas where none split."""
     head, body = _parts(reading, lines)
-    if reading.delimiter is None and any("," in name for name in head):
-        return False
-    return not any(reading.odd.fullmatch(cell.strip()) for row in body for cell in row)
+    for cell in chain(head, *body):
+        text = reading.number(cell) is None
+        if reading.odd.fullmatch(cell.strip()) and not text:
+            return False
+        if reading.delimiter is None and text and "," in cell:
+            return False
+    return True
 
 
 def _may_be_doubted(best: Reading, sample: Sample) -> bool:

@@ -151,7 +151,11 @@ class _Table:
             ) from None
 
     def _refuse_ragged(self, line: int, n_cells: int) -> NoReturn:
-        either = f"correct it, or give {self.hint}" if self.hint else "correct it or drop it"
+        either = "correct it or drop it"
+        if self.hint:
+            either = f"correct it, or give {self.hint}"
+        elif self.reading.delimiter == ",":  # what is dropped may be right, and the rest wrong
+            either = "correct it, with quotes around numbers that have a comma in them"
         raise Refused(
             f"{self.path}, line {line} has {n_cells} column{'s' * (n_cells > 1)} and must have "
             f"{self.columns.width} like line {self.columns.first_line}; {either}"

@@ -123,6 +123,12 @@ ASKED = [
     ("1,5;2,5\n3,5;4,5\n", POINTS, {"--delimiter ';' --decimal ','": [1.5, 2.5]}),
     ("x;y\n1,5;2\n", POINTS, {"--delimiter ';' --decimal ','": [1.5, 2]}),
     ("1,5\t2,5\n", POINTS, {"--delimiter tab --decimal ','": [1.5, 2.5]}),
+    ("d;x\n01.02.2024;1,5\n", POINTS, {"--delimiter ';' --decimal ','": ["01.02.2024", 1.5]}),
+    (
+        "x\n1,5\n2,5\n",
+        "does not have as many columns as the header has names",
+        {"--decimal ','": [1.5]},
+    ),
     ("1,5 2,5\n", POINTS, {"--delimiter ' ' --decimal ','": [1.5, 2.5]}),
     ("sep=;\n1,5;2,5\n", POINTS, {"--decimal ','": [1.5, 2.5]}),
     (
@@ -188,11 +194,14 @@ def test_another_notation_is_refused_with_options_that_give_its_numbers(text, wh
     line = next(i for i, it in enumerate(text.splitlines(), 1) if it[-1].isdigit())
     shown = text.splitlines()[line - 1]
     told = ", or ".join(
-        f"{way} to read {' | '.join(f'{value:g}' for value in row)}" for way, row in ways.items()
+        f"{way} to read " + " | ".join(repr(it) if isinstance(it, str) else f"{it:g}" for it in row)
+        for way, row in ways.items()
     )
     assert refusal(text) == f"a.csv, line {line}: {shown!r} {why}; give {told}"
     for way, row in ways.items():
-        assert read(text, **typed(way))[0] == row
+        numbers = [i for i, it in enumerate(row, 1) if not isinstance(it, str)]
+        columns = [str(i) for i in numbers]
+        assert read(text, **typed(way), columns=columns)[0] == [row[i - 1] for i in numbers]
 
 
 def test_numbers_that_commas_cut_in_two_are_not_taken_for_columns():
@@ -382,8 +391,9 @@ def test_a_header_can_be_stated():
 def test_a_title_above_the_header():
     why = refusal("My title\nx,y\n1,2\n")
     assert why == (
-        "a.csv, line 1 has 1 name and line 2 has 2 columns, and there must be as many; correct it, "
-        "or leave the line out with --skip-rows 1 if it names no columns"
+        "a.csv, line 1 has 1 name and line 2 has 2 columns, and there must be as many; put numbers "
+        "that have a comma in them in quotes, or leave the line out with --skip-rows 1 if it is a "
+        "title"
     )
     assert read("My title\nx,y\n1,2\n", skip_rows=1) == [[1, 2]]
 
@@ -474,8 +484,10 @@ def test_names_need_a_header_and_be_told_apart():
         ("a\n1\nb\n", f", line 3, column 1 ('a') holds 'b' {RULE}; correct it or drop the line"),
         (
             "x,y\n1,2\n3\n",
-            ", line 3 has 1 column and must have 2 like line 2; correct it or drop it",
+            ", line 3 has 1 column and must have 2 like line 2; correct it, with quotes around "
+            "numbers that have a comma in them",
         ),
+        ("1;2\n3\n", ", line 2 has 1 column and must have 2 like line 1; correct it or drop it"),
         (
             "1,2\n3\n",
             ", line 2 has 1 column and must have 2 like line 1; correct it, or give --decimal ',' "
