@@ -4,6 +4,7 @@ Rows come from text files, .npy and image files. What goes out is in ``outputs.p
 """
 
 import tokenize
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,9 @@ def _read_npy(path: Path) -> NDArray[Any]:
                 why = f"is truncated or damaged ({error}); write it again with numpy.save"
             raise Refused(f"{path} {why}") from None
     try:
-        checks.samples(array, ("float32", "float64"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit says it again
+            checks.samples(array, ("float32", "float64"))
     except (TypeError, ValueError) as error:
         raise Refused(f"{path}: {error}") from None
     return array
