@@ -24,6 +24,7 @@ def pytest_configure(config):
     # A shell without job control starts "make test &" with Ctrl-C ignored, and children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "kernels(*names): run for these kernels only")
+    config.addinivalue_line("markers", "slow: left to `make test-all`")
 
 
 def pytest_generate_tests(metafunc):
