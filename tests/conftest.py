@@ -8,7 +8,7 @@ row promises. Kernels are imported when their first test starts, never while tes
 import signal
 
 import pytest
-from helpers import require_ready
+from helpers import force_isa, require_ready
 from hypothesis import settings
 
 from kmeans_lab.registry import KERNELS, load_kernel
@@ -65,9 +65,5 @@ def kernel(kernel_name):
 @pytest.fixture(params=["baseline", "avx2", "avx512"])
 def isa(request, monkeypatch):
     """Force one instruction set, where the machine has it."""
-    monkeypatch.setenv("KMEANS_LAB_ISA", request.param)
-    try:
-        load_kernel("cpp-simd").isa()
-    except ValueError as error:  # no build can make up for what the processor does not have
-        pytest.skip(str(error))
+    force_isa(monkeypatch, "cpp-simd", request.param)
     return request.param
