@@ -12,6 +12,7 @@ from test_certify import GOOD
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
 from kmeans_lab.measure import facts, machinecode, report
+from kmeans_lab.measure.calls import start_costs
 from kmeans_lab.measure.explain import Explanation, Step, verdict
 from kmeans_lab.measure.limits import Roof
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel, of_text
@@ -99,6 +100,20 @@ def test_a_missing_objdump_is_named(monkeypatch):
     monkeypatch.setattr(machinecode.subprocess, "run", absent)
     with pytest.raises(CannotTell, match="there is no objdump; install binutils"):
         of_kernel("cpp", "float64", 10)
+
+
+def test_without_a_folder_for_temporary_files_the_rest_is_told(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(machinecode.tempfile, "TemporaryDirectory", nowhere)
+    remedy = r"no folder for temporary files .*; set TMPDIR to one that can"
+    with pytest.raises(CannotTell, match=remedy):
+        of_kernel("numba", "float64", 10)
+    with pytest.raises(CannotTell, match=remedy):
+        facts.instructions_per_pair("cpp", None, None)
+    assert start_costs("numba", "float64", 2) is None
+    assert start_costs("cpp", "float64", 2)["import"] > 0
 
 
 def explained(capsys, *arguments):

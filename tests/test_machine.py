@@ -70,11 +70,26 @@ def test_runs_with_different_instruction_sets_are_not_compared():
 
 
 @pytest.mark.kernels("numba")
-def test_a_card_names_the_processor_that_numba_compiles_for(kernel, monkeypatch):
-    monkeypatch.setattr(sys.modules["numba"].config, "CPU_NAME", "haswell")
-    assert machine.card()["numba_target"] == "haswell"
-    assert any(line.endswith(" for haswell") for line in machine.lines())
-    monkeypatch.setattr(sys.modules["numba"].config, "CPU_NAME", None)
-    assert machine.numba_target()
-    monkeypatch.delitem(sys.modules, "numba")
+@pytest.mark.parametrize(
+    ("name", "features", "told"),
+    [
+        ("haswell", "", "haswell"),
+        ("haswell", "+fma", "haswell with +fma"),
+        ("generic86", None, "generic86 with the features of {}"),  # Numba leaves them on
+        (None, None, "{}"),
+    ],
+)
+def test_a_card_names_what_numba_compiles_for(kernel, monkeypatch, name, features, told):
+    from llvmlite.binding import get_host_cpu_name
+
+    config = sys.modules["numba"].config
+    monkeypatch.setattr(config, "CPU_NAME", name)
+    monkeypatch.setattr(config, "CPU_FEATURES", features)
+    told = told.format(get_host_cpu_name())
+    assert machine.card()["numba_target"] == told
+    assert any(line.endswith(f" for {told}") for line in machine.lines())
+
+
+def test_without_numba_it_names_nothing(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     assert machine.numba_target() is None

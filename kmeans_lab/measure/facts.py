@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kmeans_lab.measure.machinecode import CannotTell
+from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 
 _REPOSITORY = Path(__file__).parent.parent.parent
@@ -116,7 +115,7 @@ def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
     """
     chosen = getattr(load_kernel(name), "isa", str)()
     environment = {"KMEANS_LAB_ISA": "avx2"} if chosen == "avx512" else {}
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         data = Path(folder) / "data.npz"
         np.savez(data, rows=rows, centers=centers)
         counts = []

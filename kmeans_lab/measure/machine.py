@@ -35,7 +35,11 @@ def numba_target() -> str | None:
     from llvmlite import binding
     from numba import config
 
-    return str(getattr(config, "CPU_NAME", None) or binding.get_host_cpu_name())
+    here = str(binding.get_host_cpu_name())
+    name, features = (getattr(config, it, None) for it in ("CPU_NAME", "CPU_FEATURES"))
+    if features is None:  # then those of this processor, whatever the name
+        features = f"the features of {here}" if name not in (None, here) else ""
+    return f"{name or here}{f' with {features}' if features else ''}"
 
 
 def pools() -> list[dict[str, Any]]:
