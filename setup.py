@@ -11,6 +11,7 @@ into each module, so that every table can show them. No extension needs NumPy's 
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import sysconfig
@@ -43,18 +44,42 @@ def told(options):
     return ("KMEANS_LAB_FLAGS", '"' + " ".join(options) + '"')
 
 
-def tiled(name, *options):
-    """Return the tiled Cython kernel compiled for one instruction set."""
+def tiled(level, name, *options, instructions=""):
+    """Return the tiled Cython kernel, its loops compiled for one instruction set.
+
+    The flags of the file stay those of any processor, so that importing the module runs on it.
+    """
     options = [*optimise, *options]
+    wide = [f"-m{part}" for part in instructions.split(",") if part]
     return Extension(
         f"kmeans_lab._cy_tiled_{name}",
         [f"kmeans_lab/_cy_tiled_{name}.pyx"],
         depends=glob("kmeans_lab/_cy_tiled*.pxi"),
-        define_macros=[told(options)],
+        define_macros=[
+            told([*options, *(["(loops:", *wide[:-1], wide[-1] + ")"] if wide else [])]),
+            ("KMEANS_LAB_LEVEL", str(level)),
+            *([("KMEANS_LAB_LOOP", f'__attribute__((target("{instructions}")))')] if wide else []),
+        ],
         extra_compile_args=options,
         # A compiler that does not take these flags leaves the kernel with the other modules.
-        optional=name != "baseline",
+        optional=bool(wide),
     )
+
+
+# What Cython writes of a function that is generic over the type of rows, as all our loops are.
+LOOP = re.compile(r"^static (?=[^(\n]*\b__pyx_fuse_\d+__pyx_f_\w+\()", re.MULTILINE)
+
+
+def mark_loops(source):
+    """Let the loops in a file of Cython's carry instructions that the rest of it must not have."""
+    text, found = LOOP.subn("static KMEANS_LAB_LOOP ", source.read_text(encoding="utf-8"))
+    if found == 0:  # nor may the build go on without this module, as it does where a compiler fails
+        raise SystemExit(
+            f"{source} holds no loop of the form that Cython 3 gives them, and wide vectors "
+            "anywhere else would end the process on processors without them; build with the "
+            "Cython that pyproject.toml names"
+        )
+    source.write_text(text, encoding="utf-8")
 
 
 class Build(build_ext):
@@ -92,6 +117,8 @@ class Build(build_ext):
         source, start = extension.sources[0], perf_counter()
         if source.endswith(".pyx"):
             extension.sources = cythonize(extension, build_dir="build", force=True)[0].sources
+            if any(name == "KMEANS_LAB_LOOP" for name, _ in extension.define_macros):
+                mark_loops(Path(extension.sources[0]))
         self._build(extension)
         built[source] = perf_counter() - start
 
@@ -107,13 +134,15 @@ class Build(build_ext):
             super().build_extension(extension)
 
 
-tiled_levels = [tiled("baseline")]
+tiled_levels = [tiled(0, "baseline")]
 # The other two where the compiler takes these flags; the processor is asked at run time.
 if unix and platform.machine() in ("x86_64", "AMD64"):
-    avx2 = ["-mavx2", "-mfma", "-ffp-contract=fast"]
-    tiled_levels.append(tiled("avx2", *avx2))
-    avx512 = [f"-mavx512{part}" for part in ("f", "bw", "dq", "vl")]
-    tiled_levels.append(tiled("avx512", *avx2, *avx512, "-mprefer-vector-width=512"))
+    fuse, avx2 = "-ffp-contract=fast", "avx2,fma"
+    avx512 = f"{avx2},avx512f,avx512bw,avx512dq,avx512vl"
+    tiled_levels += [
+        tiled(1, "avx2", fuse, instructions=avx2),
+        tiled(2, "avx512", fuse, "-mprefer-vector-width=512", instructions=avx512),
+    ]
 
 setup(
     # Lists are copied: pybind11 adds the C++ standard to its own, which a C compiler may refuse.

@@ -16,6 +16,7 @@ from statistics import median
 from time import perf_counter
 
 from kmeans_lab import kmeans
+from kmeans_lab.measure import machine
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, find_spec, state_of
 from kmeans_lab.terminal import spell_out
@@ -118,6 +119,7 @@ def main():
             f"{median(longer):14.2f} × ({longer[0]:.2f} … {longer[-1]:.2f})",
             flush=True,
         )
+    print(*machine.lines(), sep="\n")
 
 
 if __name__ == "__main__":

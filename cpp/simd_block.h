@@ -39,26 +39,27 @@ struct Best {
     }
 };
 
-// Scores ‖c‖² − 2x·c of one tile against one panel, then the running best, second and index.
-// The sums of all centers of the panel are independent, which hides the latency of the additions.
-template <typename T, int vectors, int panel, typename From>
-LAB_INLINE void score_panel(const T* tile, const From& centers, long d, Best<T, vectors>& all) {
+// Scores ‖c‖² − 2x·c of some rows of a tile, from `x` on, against one panel, then the running best,
+// second and index. The sums of all centers of the panel are independent, which hides the latency
+// of the additions.
+template <typename T, int vectors, int width, int panel, typename From>
+LAB_INLINE void score_panel(const T* x, const From& centers, long d, Best<T, vectors>& all) {
     using Values = typename Lanes<T>::Values;
     using Integers = typename Lanes<T>::Integers;
-    constexpr int lanes = Lanes<T>::lanes, width = vectors * lanes;
+    constexpr int lanes = Lanes<T>::lanes;
     if constexpr (panel == 8) LAB_TO_MEMORY(all.best, all.second, all.index);
     Values sums[vectors][panel];
     LAB_UNROLL for (int c = 0; c < panel; ++c) {
         LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] = centers.square(c) - Values{};
     }
     for (long f = 0; f < d; ++f) {
-        Values x[vectors];
+        Values rows[vectors];
         LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            x[v] = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
+            rows[v] = *reinterpret_cast<const Values*>(x + f * width + v * lanes);
         }
         LAB_UNROLL for (int c = 0; c < panel; ++c) {
             const Values center = centers.at(f, c) - Values{};
-            LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] += x[v] * center;
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) sums[v][c] += rows[v] * center;
         }
     }
     LAB_UNROLL for (int c = 0; c < panel; ++c) {
@@ -74,43 +75,43 @@ LAB_INLINE void score_panel(const T* tile, const From& centers, long d, Best<T, 
     }
 }
 
-// Score a tile against the listed centers; two more places of the list are overwritten.
-template <typename T, int vectors>
-LAB_INLINE void score_listed(const T* tile, const Centers<T>& centers, long d, std::int32_t* ids,
+// Score rows against the listed centers; three more places of the list are overwritten.
+template <typename T, int vectors, int width>
+LAB_INLINE void score_listed(const T* x, const Centers<T>& centers, long d, std::int32_t* ids,
                              long n, Best<T, vectors>& all) {
     ids[n] = ids[n + 1] = ids[n + 2] = std::int32_t(centers.n_clusters);  // at infinity
     long i = 0;
     if constexpr (vectors == 2) {
         for (; i + 2 < n; i += 4) {
             const Listed<T> four{centers.listed.data(), centers.squares.data(), ids + i, d};
-            score_panel<T, vectors, 4>(tile, four, d, all);
+            score_panel<T, vectors, width, 4>(x, four, d, all);
         }
     }
     for (; i < n; i += 2) {
         const Listed<T> two{centers.listed.data(), centers.squares.data(), ids + i, d};
-        score_panel<T, vectors, 2>(tile, two, d, all);
+        score_panel<T, vectors, width, 2>(x, two, d, all);
     }
 }
 
-template <typename T, int vectors, int panel>
-LAB_INLINE void score_all(const T* tile, const Centers<T>& centers, long d, Best<T, vectors>& all) {
+template <typename T, int vectors, int width, int panel>
+LAB_INLINE void score_all(const T* x, const Centers<T>& centers, long d, Best<T, vectors>& all) {
     for (long j = 0; j < centers.padded; j += panel) {
         const Packed<T, panel> from{centers.packed.data() + j * d, centers.squares.data() + j, j};
-        score_panel<T, vectors, panel>(tile, from, d, all);
+        score_panel<T, vectors, width, panel>(x, from, d, all);
     }
 }
 
-// Take the rows of a tile to their clusters.
-template <typename T, int vectors>
-LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, long tile, const Best<T, vectors>& all) {
+// Take rows of a tile, from `first` on, to their clusters.
+template <typename T, int vectors, int width>
+LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, long first, const Best<T, vectors>& all) {
     using Values = typename Lanes<T>::Values;
-    constexpr int lanes = Lanes<T>::lanes, width = vectors * lanes;
+    constexpr int lanes = Lanes<T>::lanes;
     const long end = chunk.first_tile * width + chunk.n_rows;
-    const bool whole = (tile + 1) * width <= end;
+    const bool whole = first + vectors * lanes <= end;
     // Still above the tolerance when rounded to T.
-    const T tolerance = T(work.tolerance(work.reach[tile]) * 1.001);
+    const T tolerance = T(work.tolerance(work.reach[first / width]) * 1.001);
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-        const long row = tile * width + v * lanes;
+        const long row = first + v * lanes;
         const auto near = all.second[v] - all.best[v] <= tolerance - Values{};
         if (whole && !any<T>(near, all.index[v], work.nearest.data() + row)) continue;
         for (int l = 0; l < lanes && row + l < end; ++l) {
@@ -120,23 +121,24 @@ LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, long tile, const Best<T
 }
 
 // The same for a tile that a list of centers is left for.
-template <typename T, int vectors, int panel>
+template <typename T, int vectors, int width, int panel>
 LAB_INLINE void assign_rows(Work<T>& work, Chunk& chunk, long tile, std::int32_t* ids, long n) {
-    constexpr long width = vectors * Lanes<T>::lanes;
-    const T* x = work.tiles.data() + tile * width * work.d;
-    Best<T, vectors> all;
     chunk.met += double(n * width);
-    if (4 * n <= 3 * work.centers.n_clusters) {
-        score_listed<T, vectors>(x, work.centers, work.d, ids, n, all);
-    } else {  // panels of all of them cost less per center than a list
-        score_all<T, vectors, panel>(x, work.centers, work.d, all);
+    for (long l = 0; l < width; l += vectors * Lanes<T>::lanes) {
+        const T* x = work.tiles.data() + tile * width * work.d + l;
+        Best<T, vectors> all;
+        if (4 * n <= 3 * work.centers.n_clusters) {
+            score_listed<T, vectors, width>(x, work.centers, work.d, ids, n, all);
+        } else {  // panels of all of them cost less per center than a list
+            score_all<T, vectors, width, panel>(x, work.centers, work.d, all);
+        }
+        settle_rows<T, vectors, width>(work, chunk, tile * width + l, all);
     }
-    settle_rows<T, vectors>(work, chunk, tile, all);
 }
 
 // A group of tiles that more than one center is left for. Where they are too many for pairs, each
 // tile is tested against all centers.
-template <typename T, int vectors, int panel>
+template <typename T, int vectors, int width, int panel>
 LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, long group, long first_tile,
                              const std::int32_t* ids, long n) {
     constexpr long kids = Balls<T>::kids;
@@ -157,7 +159,7 @@ LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, long group, long first
                                    : test_ball(work, work.tiles_in, slot, work.reach[tile], found);
         if (n_found > 1) {
             owner = -1;
-            assign_rows<T, vectors, panel>(work, chunk, tile, found, n_found);
+            assign_rows<T, vectors, width, panel>(work, chunk, tile, found, n_found);
         } else if (owner != found[0]) {
             owner = found[0];
             work.settle_tile(chunk, tile, owner);
@@ -167,9 +169,9 @@ LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, long group, long first
 
 // The same as assign_tiles where balls are tested first; gives up when that spares too little.
 // Returns the first tile that was left out.
-template <typename T, int vectors, int panel>
+template <typename T, int vectors, int width, int panel>
 long assign_filtered(Work<T>& work, Chunk& chunk) {
-    constexpr long kids = Balls<T>::kids, width = vectors * Lanes<T>::lanes;
+    constexpr long kids = Balls<T>::kids;
     const long k = work.centers.n_clusters;
     std::int32_t of_family[kMostFiltered + 64], of_group[kMostFiltered + 64];
     std::uint32_t left[kids];
@@ -196,7 +198,7 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
             std::int32_t& owner = work.groups_in.owner[g];
             if (m > 1) {
                 owner = -1;
-                assign_group<T, vectors, panel>(work, chunk, g, t, of_group, m);
+                assign_group<T, vectors, width, panel>(work, chunk, g, t, of_group, m);
             } else if (owner != of_group[0]) {
                 owner = of_group[0];
                 for (long i = 0; i < kids && t + i < chunk.last_tile; ++i) {
@@ -215,27 +217,27 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
     return chunk.last_tile;
 }
 
-template <typename T, int vectors, int panel>
+template <typename T, int vectors, int width, int panel>
 void assign_tiles(Work<T>& work, Chunk& chunk) {
     chunk.met = 0;
-    const long first =
-        work.filtering ? assign_filtered<T, vectors, panel>(work, chunk) : chunk.first_tile;
+    const long tile =
+        work.filtering ? assign_filtered<T, vectors, width, panel>(work, chunk) : chunk.first_tile;
     constexpr int lanes = Lanes<T>::lanes;
-    constexpr long width = vectors * lanes;
+    constexpr long step = vectors * lanes;
     const long end = chunk.first_tile * width + chunk.n_rows;
     typename Lanes<T>::Wide scores{};
     chunk.inertia = chunk.squares;
-    for (long t = first; t < chunk.last_tile; ++t) {
-        if (t % kTilesPerLook == 0 && work.patience->over()) return;
+    for (long first = tile * width; first < end; first += step) {
+        if (first % (kTilesPerLook * step) == 0 && work.patience->over()) return;
+        const T* x = work.tiles.data() + first / width * width * work.d + first % width;
         Best<T, vectors> all;
-        score_all<T, vectors, panel>(work.tiles.data() + t * width * work.d, work.centers, work.d,
-                                     all);
-        chunk.met += double(width * work.centers.n_clusters);
-        settle_rows<T, vectors>(work, chunk, t, all);
-        if ((t + 1) * width <= end) {
+        score_all<T, vectors, width, panel>(x, work.centers, work.d, all);
+        chunk.met += double(step * work.centers.n_clusters);
+        settle_rows<T, vectors, width>(work, chunk, first, all);
+        if (first + step <= end) {
             LAB_UNROLL for (int v = 0; v < vectors; ++v) scores += widen<T>(all.best[v]);
         } else {
-            for (long l = 0; l < end - t * width; ++l) {
+            for (long l = 0; l < end - first; ++l) {
                 chunk.inertia += double(lane(all.best[l / lanes], int(l % lanes)));
             }
         }

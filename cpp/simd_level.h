@@ -11,29 +11,37 @@
 namespace lab {
 namespace LAB_ISA {
 
-template <typename T, int vectors, int panel>
+template <typename T, int vectors, int width, int panel>
 Block<T> make_block() {
-    return {assign_tiles<T, vectors, panel>,
+    return {assign_tiles<T, vectors, width, panel>,
             spread_centers<T>,
             fit_ball<T>,
             fit_parent<T>,
-            try_candidates<T, vectors>,
-            keep_candidate<T, vectors>,
-            vectors * Lanes<T>::lanes,
+            try_candidates<T, vectors, width>,
+            keep_candidate<T, vectors, width>,
+            width,
             panel};
+}
+
+// Tiles of as many rows as a block holds in registers tell the most centers apart, and narrow
+// vectors make small tiles. Each has a ball, so that many rows get tiles of the widest vectors.
+template <typename T, int vectors, int panel>
+Block<T> make_block(long n) {
+    if (n > kManyRows) return make_block<T, vectors, vectors * Balls<T>::kids, panel>();
+    return make_block<T, vectors, vectors * Lanes<T>::lanes, panel>();
 }
 
 // How many vectors of rows and how many centers a block holds in registers. Few features leave
 // little to do per score, so that more rows at a time hide the latency of the comparisons.
 template <typename T>
-Block<T> choose_block(long d, long k) {
+Block<T> choose_block(long n, long d, long k) {
     const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
-    if (d <= 4) return make_block<T, 4, 2>();
-    if (fives) return make_block<T, 2, 5>();
+    if (d <= 4) return make_block<T, 4, 2>(n);
+    if (fives) return make_block<T, 2, 5>(n);
     if (LAB_BYTES == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
-        return make_block<T, 2, 8>();
+        return make_block<T, 2, 8>(n);
     }
-    return make_block<T, 2, 4>();
+    return make_block<T, 2, 4>(n);
 }
 
 // The processor's limits, measured with the same vectors: `rounds` of twelve independent

@@ -106,14 +106,14 @@ inline Isa chosen_isa() {
 }
 
 template <typename T>
-Block<T> choose_block(Isa isa, long d, long k) {
+Block<T> choose_block(Isa isa, long n, long d, long k) {
 #if defined(LAB_DISPATCHES)
-    if (isa == Isa::avx512) return avx512::choose_block<T>(d, k);
-    if (isa == Isa::avx2) return avx2::choose_block<T>(d, k);
+    if (isa == Isa::avx512) return avx512::choose_block<T>(n, d, k);
+    if (isa == Isa::avx2) return avx2::choose_block<T>(n, d, k);
 #else
     (void)isa;
 #endif
-    return baseline::choose_block<T>(d, k);
+    return baseline::choose_block<T>(n, d, k);
 }
 
 template <typename T>

@@ -5,20 +5,20 @@
 namespace lab {
 namespace LAB_ISA {
 
-// Squared distances of a tile's rows to `group` candidates; the smaller ones of that and `nearest`
-// are added up lane by lane. `take` sees them, too.
-template <typename T, int vectors, int group, typename Take>
-LAB_INLINE void meet_rows(const T* tile, const T* const* candidates, long d, const double* nearest,
+// Squared distances of a tile's rows, from `x` on, to `group` candidates; the smaller ones of that
+// and `nearest` are added up lane by lane. `take` sees them, too.
+template <typename T, int vectors, int width, int group, typename Take>
+LAB_INLINE void meet_rows(const T* x, const T* const* candidates, long d, const double* nearest,
                           typename Lanes<T>::Wide* totals, const Take& take) {
     using L = Lanes<T>;
     using Values = typename L::Values;
-    constexpr int lanes = L::lanes, width = vectors * lanes;
+    constexpr int lanes = L::lanes;
     Values sums[group][vectors] = {};
     for (long f = 0; f < d; ++f) {
         LAB_UNROLL for (int c = 0; c < group; ++c) {
             LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-                const Values x = *reinterpret_cast<const Values*>(tile + f * width + v * lanes);
-                const Values diff = x - candidates[c][f];
+                const Values row = *reinterpret_cast<const Values*>(x + f * width + v * lanes);
+                const Values diff = row - candidates[c][f];
                 sums[c][v] += diff * diff;
             }
         }
@@ -97,22 +97,24 @@ struct Round {
         return any;
     }
 
-    template <int vectors, int group>
-    LAB_MEMBER void meet(const T* tile, const double* rows, const std::int32_t* list) {
+    template <int vectors, int width, int group>
+    LAB_MEMBER void meet(const T* x, const double* rows, const std::int32_t* list) {
         const auto ignore = [](int, const Wide&) {};
         const T* meeting[group];
         for (int c = 0; c < group; ++c) meeting[c] = candidates + list[c] * d;
         Wide sum[group];
-        meet_rows<T, vectors, group>(tile, meeting, d, rows, sum, ignore);
+        meet_rows<T, vectors, width, group>(x, meeting, d, rows, sum, ignore);
         for (int c = 0; c < group; ++c) sums[list[c]] += sum[c];
     }
 
-    template <int vectors>
+    template <int vectors, int width>
     LAB_MEMBER void meet_tile(const T* tile, const double* rows, const std::int32_t* list, long n) {
-        long i = 0;
-        for (; i + 4 < n; i += 5) meet<vectors, 5>(tile, rows, list + i);
-        for (; i + 1 < n; i += 2) meet<vectors, 2>(tile, rows, list + i);
-        if (i < n) meet<vectors, 1>(tile, rows, list + i);
+        for (long l = 0; l < width; l += vectors * Lanes<T>::lanes) {
+            long i = 0;
+            for (; i + 4 < n; i += 5) meet<vectors, width, 5>(tile + l, rows + l, list + i);
+            for (; i + 1 < n; i += 2) meet<vectors, width, 2>(tile + l, rows + l, list + i);
+            if (i < n) meet<vectors, width, 1>(tile + l, rows + l, list + i);
+        }
     }
 };
 
@@ -128,10 +130,10 @@ inline long near_to(std::uint32_t i, const std::int32_t* list, long n, const std
 }
 
 // The sums of nearest distances of one chunk with each of the candidates added to its centers.
-template <typename T, int vectors>
+template <typename T, int vectors, int width>
 void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, long count,
                     const Nearest<T>& nearest, double* totals) {
-    constexpr long kids = Balls<T>::kids, width = vectors * Lanes<T>::lanes;
+    constexpr long kids = Balls<T>::kids;
     const long d = work.d;
     Round<T> round{candidates, d};
     std::int32_t all[kMostCandidates], of_group[kMostCandidates], of_tile[kMostCandidates];
@@ -151,9 +153,9 @@ void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates
             for (; tiles != 0; tiles &= tiles - 1) {
                 const long tile = LAB_LOWEST_BIT(tiles);
                 const long m = near_to(std::uint32_t(tile), of_group, n, near_tiles, of_tile);
-                round.template meet_tile<vectors>(work.tiles.data() + (first + tile) * width * d,
-                                                  nearest.squares.data() + (first + tile) * width,
-                                                  of_tile, m);
+                const long row = (first + tile) * width;
+                round.template meet_tile<vectors, width>(work.tiles.data() + row * d,
+                                                         nearest.squares.data() + row, of_tile, m);
             }
         }
     }
@@ -177,20 +179,24 @@ LAB_INLINE double farthest_in(const Balls<T>& balls, const typename Nearest<T>::
 }
 
 // Add a candidate to the centers of one tile's rows for good.
-template <typename T, int vectors>
+template <typename T, int vectors, int width>
 LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const T* candidate,
                              Nearest<T>& nearest) {
     using Wide = typename Lanes<T>::Wide;
     constexpr int lanes = Lanes<T>::lanes;
-    constexpr long width = vectors * lanes;
     const long d = work.d, row = tile * width;
     double* rows = nearest.squares.data() + row;
-    Wide sum, most = Wide{};
-    const auto keep = [&](int v, const Wide& smaller) {
-        *reinterpret_cast<Wide*>(rows + v * lanes) = smaller;
-        most = most > smaller ? most : smaller;
-    };
-    meet_rows<T, vectors, 1>(work.tiles.data() + row * d, &candidate, d, rows, &sum, keep);
+    Wide sum = Wide{}, most = Wide{};
+    for (long l = 0; l < width; l += vectors * lanes) {
+        const auto keep = [&](int v, const Wide& smaller) {
+            *reinterpret_cast<Wide*>(rows + l + v * lanes) = smaller;
+            most = most > smaller ? most : smaller;
+        };
+        Wide part;
+        meet_rows<T, vectors, width, 1>(work.tiles.data() + row * d + l, &candidate, d, rows + l,
+                                        &part, keep);
+        sum += part;
+    }
     double largest = 0;
     for (int l = 0; l < lanes; ++l) largest = std::max(largest, double(lane(most, l)));
     nearest.tiles.sums[slot] = sum_of<T>(sum);
@@ -202,7 +208,7 @@ LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const T*
 }
 
 // The same for a chunk; return its sum of nearest distances.
-template <typename T, int vectors>
+template <typename T, int vectors, int width>
 double keep_candidate(const Work<T>& work, const Chunk& chunk, const T* candidate,
                       Nearest<T>& nearest) {
     using Wide = typename Lanes<T>::Wide;
@@ -225,7 +231,8 @@ double keep_candidate(const Work<T>& work, const Chunk& chunk, const T* candidat
                 near_balls<T>(work.tiles_in, tiles, g, n_tiles, work.d, candidate, &rest);
             for (; bits != 0; bits &= bits - 1) {
                 const long tile = LAB_LOWEST_BIT(bits);
-                keep_in_tile<T, vectors>(work, first + tile, g * kids + tile, candidate, nearest);
+                keep_in_tile<T, vectors, width>(work, first + tile, g * kids + tile, candidate,
+                                                nearest);
             }
             double farthest = 0;
             groups.sums[g] = 0;

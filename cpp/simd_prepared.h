@@ -31,7 +31,7 @@ public:
     Prepared(const T* rows, const T* middle, long n, long d, long k, int n_threads, Use use,
              bool (*signal_came)())
         : isa_(chosen_isa()),
-          block_(choose_block<T>(isa_, d, k)),
+          block_(choose_block<T>(isa_, n, d, k)),
           n_clusters_(k),
           use_(use),
           middle_(d, T(0)),

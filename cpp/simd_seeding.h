@@ -13,10 +13,9 @@
 
 namespace lab {
 
-constexpr long kCopiedRows = 1 << 21;  // beyond so many, 8 bytes for each are too much
 constexpr long kMostStretches = 1024;
 
-// Draws count on the rows as they were given, whatever order they were put in. Up to kCopiedRows,
+// Draws count on the rows as they were given, whatever order they were put in. Up to kManyRows,
 // their distances are kept in that order, too; beyond, a look at all of them finds what is needed.
 // Team is what calls a task for each chunk: team(task).
 template <typename T, typename Team>
@@ -31,7 +30,7 @@ public:
           team_(team),
           stride_(n_candidates),
           ordered_(!work.order.empty()),
-          copies_(ordered_ && work.n <= kCopiedRows),
+          copies_(ordered_ && work.n <= kManyRows),
           stretch_(streams() ? (work.n / kMostStretches / kCut + 1) * kCut
                              : chunks[0].n_rows),  // the last chunk has fewer
           sums_((work.n + stretch_ - 1) / stretch_),

@@ -26,6 +26,7 @@ constexpr long kMostChunks = 64;
 constexpr long kCut =
     1024;  // chunks begin at multiples, so that every instruction set has the same
 constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
+constexpr long kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
 
 // For compilers without an instruction for it.
 inline int lowest_bit(std::uint64_t word) {

@@ -42,6 +42,7 @@ cdef extern from *:
     #endif
     """
     const char *kmeans_lab_build
+    int KMEANS_LAB_LEVEL
     int64_t lab_add(int64_t *at, int64_t value) noexcept nogil
     void lab_store(int64_t *at, int64_t value) noexcept nogil
     int64_t lab_load(int64_t *at) noexcept nogil

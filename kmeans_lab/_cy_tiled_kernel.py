@@ -42,7 +42,7 @@ def _load(name: str) -> Any:
 
 
 def _load_all() -> dict[str, Any]:
-    """Import what the processor runs: importing a module runs code made for its instruction set."""
+    """Import what the processor runs; the others refuse to be used."""
     baseline = _load("baseline")
     if baseline is None:
         raise ModuleNotFoundError("the tiled kernel was not compiled", name=__name__)

@@ -172,6 +172,11 @@ cdef class Tiles:
     def __cinit__(self, X, Py_ssize_t n_clusters, bint keeps):
         cdef const double[:, ::1] X64
         cdef const float[:, ::1] X32
+        if lab_level() < KMEANS_LAB_LEVEL:  # its loops would end the process
+            raise RuntimeError(
+                f"{__name__} has loops that this processor does not run; kernel='cython-tiled' "
+                "picks those that it does"
+            )
         self.wide = X.itemsize == 8
         self.itemsize = 8 if self.wide else 4
         self.w.keeps = keeps

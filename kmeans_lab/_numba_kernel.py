@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from kmeans_lab._numba_jit import jit
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     if rows.shape[1] != centers.shape[1] or rows.shape[0] != labels.shape[0]:
@@ -40,7 +41,7 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
     return inertia
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
     """Add each row to its cluster's sum and count."""
     if (

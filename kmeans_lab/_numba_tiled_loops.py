@@ -7,8 +7,8 @@ everything it reads lies at constant offsets from three pointers, so LLVM turns 
 vectors of the machine (512 bits where its model of the processor allows; ``NUMBA_CPU_NAME`` changes
 the model). Offsets are constant because width and number of features are closure variables, frozen
 when compiled: with arrays of two dimensions the vectoriser gives up ("too many memory checks") and
-the same loop takes 760 µs instead of 101 (the loop alone, standard preset). ``cache=True`` works
-for such closures.
+the same loop takes 760 µs instead of 101 (the loop alone, standard preset). Numba's cache works for
+such closures.
 
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
@@ -29,10 +29,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from kmeans_lab._numba_jit import jit
 
 _FAST = {"contract"}
 PANEL = 4  # centers at a time
@@ -108,7 +110,7 @@ def _borrowed(typing_context: Any, array: Any) -> Any:
     return array(array), generate
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def fill(X: Any, tiles: Any, reach: Any, chunk_tiles: int, notes: Any) -> None:
     """Transpose the rows; note how long they are."""
     n_samples, n_features = X.shape
@@ -126,7 +128,7 @@ def fill(X: Any, tiles: Any, reach: Any, chunk_tiles: int, notes: Any) -> None:
         reach[t] = np.sqrt(longest)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST | {"reassoc"})
+@jit(fastmath=_FAST | {"reassoc"})
 def fit_balls(tiles: Any, n_samples: int, middle: Any, square: Any, scale: Any) -> None:
     """Put a ball around each tile's rows; rounded upwards, and no square underflows."""
     width = tiles.shape[2]
@@ -150,7 +152,7 @@ def fit_balls(tiles: Any, n_samples: int, middle: Any, square: Any, scale: Any) 
         square[t] = max(farthest * scale[_UP], scale[_LEAST])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+@jit(fastmath=_FAST)
 def _spread(centers: Any, across: Any, apart: Any, scale: Any) -> None:
     """Write −2c feature by feature, and 4‖a − b‖² of each pair, rounded upwards."""
     for j in range(centers.shape[0]):
@@ -168,7 +170,7 @@ def _spread(centers: Any, across: Any, apart: Any, scale: Any) -> None:
             row[j] = max(row[j] * scale[_UP], scale[_LEAST])
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def start(
     given: Any, centers: Any, packed: Any, squares: Any, scale: Any, control: Any,
     across: Any, apart: Any, filtering: bool,
@@ -192,7 +194,7 @@ def start(
     _exchange(control, NEXT, 0)  # last: from here on a helper that is late may take a chunk
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def _rescore(tile: Any, p: int, centers: Any) -> int:
     """Return the nearest center by the plain kernel's arithmetic, so that ties fall as there."""
     best = np.inf
@@ -243,7 +245,7 @@ def _settle(
         counts[label] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def add_rows(tiles: Any, labels: Any, sums: Any, counts: Any) -> None:
     """Add the rows of some tiles to the sums of their labels."""
     width = tiles.shape[2]
@@ -256,7 +258,7 @@ def add_rows(tiles: Any, labels: Any, sums: Any, counts: Any) -> None:
             counts[j] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def add_chunks(parts: Any, sizes: Any, notes: Any, centers: Any, sums: Any, counts: Any) -> float:
     """Overwrite sums and counts; return Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum), the inertia."""
     sums[:] = 0.0
@@ -412,7 +414,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     unit, tiny = float(np.finfo(real).eps) / 2, float(np.finfo(real).tiny)
     floor = 4 * tiny**0.5  # more than squares that underflow may lose
 
-    @numba.njit(nogil=True, cache=True, fastmath=_FAST)
+    @jit(fastmath=_FAST)
     def run(
         tiles: Any, reach: Any, nearest: Any, packed: Any, squares: Any, names: Any,
         centers: Any, sums: Any, counts: Any, notes: Any, tallies: Any, control: Any, scale: Any,
@@ -556,7 +558,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     return run
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def wait_for_turn(turn: Any, seen: int) -> bool:
     """Wait a little for another pass; say whether it has come."""
     for _ in range(SPINS):  # noqa: SIM110 (compiled)
@@ -565,7 +567,7 @@ def wait_for_turn(turn: Any, seen: int) -> bool:
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def stop(control: Any) -> None:
     """End the pass at hand where it is; when this returns, no thread is in it any more."""
     _exchange(control, NEXT, ENDED)
@@ -573,7 +575,7 @@ def stop(control: Any) -> None:
         pass
 
 
-@numba.njit(nogil=True, cache=True)
+@jit()
 def wait_for_chunks(control: Any, n_chunks: int) -> bool:
     """Wait a little for the others' chunks; say whether they are done."""
     for _ in range(SPINS):  # noqa: SIM110 (compiled)

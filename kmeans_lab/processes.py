@@ -8,6 +8,7 @@ at once through its sentinel, and the block is unlinked whatever happens.
 import pickle
 import shutil
 import signal
+import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -243,6 +244,8 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     try:
         name, block_name, layout, bounds, share, n_threads = pipe.recv()
         block = _Block(block_name)
+        if share.start > 0:
+            warnings.simplefilter("ignore")  # the first worker says what there is to say
         with one_blas_thread() if KERNELS[name].blas else nullcontext():
             _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
     except (EOFError, BrokenPipeError):

@@ -33,9 +33,9 @@ new MutationObserver(seen => seen.forEach(({target, oldValue}) => {
 })).observe(document, {subtree: true, attributeFilter: ["data-state"], attributeOldValue: true});
 """
 
-# A browser is no Python package, so that no extra can bring one: tests/install_browser.sh does.
+# A browser is no Python package, so that no extra can bring one: tests/install_system.sh does.
 needs_a_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium or Chrome on the PATH; tests/install_browser.sh"
+    BROWSER is None, reason="no Chromium or Chrome on the PATH; tests/install_system.sh"
 )
 
 

@@ -8,7 +8,7 @@ row promises. Kernels are imported when their first test starts, never while tes
 import signal
 
 import pytest
-from helpers import require_ready
+from helpers import force_isa, require_ready
 from hypothesis import settings
 
 from kmeans_lab.registry import KERNELS, load_kernel
@@ -24,6 +24,7 @@ def pytest_configure(config):
     # A shell without job control starts "make test &" with Ctrl-C ignored, and children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "kernels(*names): run for these kernels only")
+    config.addinivalue_line("markers", "slow: left to `make test-all`")
 
 
 def pytest_generate_tests(metafunc):
@@ -64,9 +65,5 @@ def kernel(kernel_name):
 @pytest.fixture(params=["baseline", "avx2", "avx512"])
 def isa(request, monkeypatch):
     """Force one instruction set, where the machine has it."""
-    monkeypatch.setenv("KMEANS_LAB_ISA", request.param)
-    try:
-        load_kernel("cpp-simd").isa()
-    except ValueError as error:  # no build can make up for what the processor does not have
-        pytest.skip(str(error))
+    force_isa(monkeypatch, "cpp-simd", request.param)
     return request.param

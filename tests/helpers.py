@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kmeans_lab.registry import KERNELS, state_of
+from kmeans_lab.registry import KERNELS, load_kernel, state_of
 
 #: Rows enough for five chunks of the driver, so that several workers have work.
 FIVE_CHUNKS = 12_000
@@ -16,6 +16,15 @@ def require_ready(name, required="available"):
         pytest.fail(f"kernel {name!r} is {state}: {why}", pytrace=False)
     if state == "unavailable":
         pytest.skip(why)
+
+
+def force_isa(monkeypatch, name, isa):
+    """Let a kernel use an instruction set; skip the test where processor or build has it not."""
+    monkeypatch.setenv("KMEANS_LAB_ISA", isa)
+    try:
+        load_kernel(name).isa()
+    except ValueError as error:  # no other build can make up for the processor
+        pytest.skip(str(error))
 
 
 def ready_kernels():

@@ -38,3 +38,18 @@ def test_without_the_headers_of_python(tmp_path):
     errors, built = build(tmp_path, TELLS + RUNS)
     assert "there is no /no/headers/Python.h; install them (Debian: apt install" in errors
     assert built == []
+
+
+def test_wide_instructions_are_for_loops_alone(tmp_path):
+    # A Cython that writes other names would leave them to code that runs on every processor.
+    written = tmp_path / "written.c"
+    mark = RUNS.replace("*sys.argv[1:]", "'--name'") + "; mark_loops(Path(path))"
+    command = [sys.executable, "-c", f"import sys; path = sys.argv[1]; {mark}", str(written)]
+    other = "static int __pyx_f_3lab_start(void) {\n"
+    for loop, marked in ("static void __pyx_fuse_0__pyx_f_3lab_run(int *", True), ("", False):
+        written.write_text(other + loop)
+        run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert (run.returncode == 0) == marked
+        assert written.read_text() == other + loop.replace("static", "static KMEANS_LAB_LOOP")
+    assert run.stderr.startswith(f"{written} holds no loop of the form that Cython 3 gives them")
+    assert run.stderr.count("\n") == 1

@@ -50,12 +50,13 @@ def test_a_fit_takes_at_most_200_mib_beyond_x(name: str, pytestconfig: pytest.Co
 @pytest.mark.parametrize(
     ("n", "d", "init"),
     [
-        (600_000, 64, "k-means++"),  # no centered copy beside the tiles
         (10_000_000, 2, "k-means++"),  # where labels and the like are half as large as X
-        (10_000_000, 2, "random"),
+        pytest.param(10_000_000, 2, "random", marks=pytest.mark.slow),
+        pytest.param(5_000_000, 5, "k-means++", marks=pytest.mark.slow),
+        pytest.param(600_000, 64, "k-means++", marks=pytest.mark.slow),  # no centered copy
     ],
 )
-def test_the_flagship_takes_half_of_x_beside_its_tiles(n: int, d: int, init: str) -> None:
+def test_the_flagship_takes_half_of_x_beside_its_tiles(isa: str, n: int, d: int, init: str) -> None:
     assert memory_of_a_fit("cpp-simd", n, d, init) <= 1.5 * n * d * 8 + 64e6
 
 

@@ -7,6 +7,7 @@ from balls import blobs, nearest, steps
 from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import state_of
+from kmeans_lab.seeding import greedy_rows
 
 pytestmark = pytest.mark.skipif(state_of("cpp-simd")[0] == "unavailable", reason="not built")
 
@@ -27,6 +28,22 @@ def test_blobs_meet_few_centers_and_keep_the_labels_of_the_reference(
     met = steps(*blobs(n, d, k, n + d, kind), n_threads=n_threads)
     if n > 4000:
         assert max(met) < 0.6  # so that the test is about balls at all
+
+
+@pytest.mark.parametrize(("kind", "d"), [("f8", 2), ("f4", 5)])
+def test_tiles_of_very_many_rows_are_equally_wide_and_keep_the_labels(isa, kind, d):
+    n = 2**21 + 77
+    X, centers = blobs(n, d, 6, seed=9, kind=kind)
+    rows, labels = load_kernel("cpp-simd").prepare(X, 6, 2), np.full(n, -1, np.int32)
+    sums, counts = np.zeros((6, d)), np.zeros(6, int)
+    for _ in range(2):
+        load_kernel("cpp-simd").assign_update(rows, centers, labels, sums, counts)
+        np.testing.assert_array_equal(labels, nearest(X, centers))
+        centers = centers[::-1] + centers.dtype.type(0.5)
+    assert counts.sum() == 2 * n
+    assert rows.met < 0.4
+    draws = np.random.default_rng(0).random((2, 2))
+    assert load_kernel("cpp-simd").greedy(X, 5, draws, 2).tolist() == greedy_rows(X, 5, draws)
 
 
 def test_shuffled_rows_are_put_in_order_and_come_back_in_their_own():

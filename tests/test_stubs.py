@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processors import BEST, emulate
 
 ROOT = Path(__file__).parent.parent
 COMPILED = sorted(path.stem for path in (ROOT / "kmeans_lab").glob("_*.pyi"))
@@ -29,13 +30,26 @@ def test_every_compiled_module_has_a_stub():
     assert built <= {*COMPILED}
 
 
-def test_the_stubs_are_true(tmp_path):
+def stubtest(tmp_path):
+    """Return what to hand to Python for mypy's comparison; it imports every compiled module."""
     pytest.importorskip("mypy", reason="pip install 'kmeans-lab[lint]'")
     allowed = tmp_path / "allowed"
     allowed.write_text(ADDED)
     modules = [f"kmeans_lab.{name}" for name in COMPILED]
-    options = ["--mypy-config-file", "pyproject.toml", "--allowlist", str(allowed)]
-    command = [sys.executable, "-m", "mypy.stubtest", *modules, *options, "--concise"]
-    command.append("--ignore-unused-allowlist")
+    options = ["--mypy-config-file", str(ROOT / "pyproject.toml"), "--allowlist", str(allowed)]
+    options += ["--ignore-unused-allowlist", "--concise"]
+    return ["-m", "mypy.stubtest", *modules, *options]
+
+
+def test_the_stubs_are_true(tmp_path):
+    command = [sys.executable, *stubtest(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", BEST)
+def test_the_stubs_can_be_checked_on_an_older_processor(tmp_path, monkeypatch, processor):
+    monkeypatch.chdir(ROOT)
+    run = emulate(processor, *stubtest(tmp_path))
     assert run.returncode == 0, run.stdout + run.stderr

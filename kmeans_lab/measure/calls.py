@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import kmeans_lab
+from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 from kmeans_lab.workers import read_only
@@ -74,20 +75,16 @@ def start_costs(kernel: str, dtype: str, n_features: int) -> dict[str, float | N
     "import": its module and what that needs beyond kmeans_lab. "compile" and "load", where it
     compiles on its first call: how much longer the first fit takes than the second, with an empty
     cache of compiled code and with a full one. "build", where a compiler made it when it was
-    installed: what that took, wherever it was. None for a kernel that only this process knows.
+    installed: what that took, wherever it was. None for a kernel that only this process knows, and
+    where there is no folder for a cache.
     """
     jits = find_spec(kernel).compiles_on_first_call
-    command = [sys.executable, "-c", _START, place_of(kernel), dtype, str(n_features)]
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"NUMBA_CACHE_DIR": folder}
-        found = []
-        for _ in range(2 if jits else 1):
-            run = subprocess.run(
-                command, capture_output=True, text=True, check=False, env=environment
-            )
-            if run.returncode != 0:  # what is wrong with a kernel, its certificate tells
-                return None
-            found.append(json.loads(run.stdout.splitlines()[-1]))  # a kernel may print, too
+    try:
+        with scratch_folder() if jits else nullcontext("") as folder:
+            environment = {"NUMBA_CACHE_DIR": folder} if jits else {}
+            found = [_start_once(kernel, dtype, n_features, environment) for _ in range(1 + jits)]
+    except CannotTell:
+        return None
     extra = [max(0.0, first - second) for _, first, second in found]
     return {
         "import": found[-1][0],
@@ -95,6 +92,19 @@ def start_costs(kernel: str, dtype: str, n_features: int) -> dict[str, float | N
         "load": extra[1] if jits else None,
         "build": build_seconds(kernel),
     }
+
+
+def _start_once(
+    kernel: str, dtype: str, n_features: int, environment: dict[str, str]
+) -> list[float]:
+    command = [sys.executable, "-c", _START, place_of(kernel), dtype, str(n_features)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
+    if run.returncode != 0:
+        raise CannotTell("what is wrong with a kernel, its certificate tells")
+    seconds: list[float] = json.loads(run.stdout.splitlines()[-1])  # a kernel may print, too
+    return seconds
 
 
 def build_seconds(kernel: str) -> float | None:

@@ -106,7 +106,7 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
 def profile(arguments: argparse.Namespace) -> None:
     """Say where the time of a fit goes."""
     from kmeans_lab.certify import CertificateError
-    from kmeans_lab.measure import report
+    from kmeans_lab.measure import machine, report
     from kmeans_lab.measure.profile import profile as measure
 
     if not arguments.json:
@@ -118,10 +118,11 @@ def profile(arguments: argparse.Namespace) -> None:
                 found = measure(name, load(presets[arguments.preset]), arguments.preset)
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}) and has no profile") from None
+        card = machine.card()
     if arguments.json:
-        emit(json.dumps(found.to_dict(), indent=1) + "\n")
+        emit(json.dumps(found.to_dict() | {"machine": card}, indent=1) + "\n")
     else:
-        show(*report.profiled(found))
+        show(*report.profiled(found), "", *machine.lines(card))
 
 
 def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kmeans_lab.measure.machinecode import CannotTell
+from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 
 _REPOSITORY = Path(__file__).parent.parent.parent
@@ -112,9 +111,11 @@ for _ in range(times):
 def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
     """Return callgrind's count for each pair of row and center: five calls less one, by four.
 
-    valgrind knows no AVX-512, so that kernels which choose take AVX2.
+    valgrind knows no AVX-512, so that kernels which would choose it take AVX2.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    chosen = getattr(load_kernel(name), "isa", str)()
+    environment = {"KMEANS_LAB_ISA": "avx2"} if chosen == "avx512" else {}
+    with scratch_folder() as folder:
         data = Path(folder) / "data.npz"
         np.savez(data, rows=rows, centers=centers)
         counts = []
@@ -123,7 +124,7 @@ def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
             command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
             script = [sys.executable, "-c", _CALLS_ONLY, place_of(name), str(data), str(times)]
             try:
-                _child([*command, *script], {"KMEANS_LAB_ISA": "avx2"})
+                _child([*command, *script], environment)
             except FileNotFoundError:
                 raise CannotTell("there is no valgrind; install it") from None
             (total,) = [

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,30 @@ from kmeans_lab.registry import KERNELS, load_kernel, state_of
 
 def builds() -> dict[str, str]:
     """Return compiler and flags of each kernel that was compiled ahead of time."""
-    ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
-    modules = {name: load_kernel(name) for name in ready}
-    return {
-        name: module.BUILD + (f" ({module.isa()} chosen here)" if hasattr(module, "isa") else "")
-        for name, module in modules.items()
-        if hasattr(module, "BUILD")
-    }
+    return {name: it.BUILD for name, it in _ready().items() if hasattr(it, "BUILD")}
+
+
+def instruction_sets() -> dict[str, str]:
+    """Return what each kernel that picks an instruction set has picked."""
+    return {name: it.isa() for name, it in _ready().items() if hasattr(it, "isa")}
+
+
+def _ready() -> dict[str, Any]:
+    return {name: load_kernel(name) for name in KERNELS if state_of(name)[0] == "ready"}
+
+
+def numba_target() -> str | None:
+    """Return the processor that Numba compiles for; None where it is not loaded."""
+    if "numba" not in sys.modules:
+        return None
+    from llvmlite import binding
+    from numba import config
+
+    here = str(binding.get_host_cpu_name())
+    name, features = (getattr(config, it, None) for it in ("CPU_NAME", "CPU_FEATURES"))
+    if features is None:  # then those of this processor, whatever the name
+        features = f"the features of {here}" if name not in (None, here) else ""
+    return f"{name or here}{f' with {features}' if features else ''}"
 
 
 def pools() -> list[dict[str, Any]]:
@@ -55,6 +73,8 @@ def card() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "numba": _version("numba"),
         "builds": builds(),
+        "instruction_sets": instruction_sets(),
+        "numba_target": numba_target(),
         "pools": pools(),
         "commit": commit(),
     }
@@ -88,11 +108,22 @@ def lines(it: dict[str, Any] | None = None) -> list[str]:
         f"{p['num_threads']} thread{'s' * (p['num_threads'] != 1)})"
         for p in it["pools"]
     )
+    target = f" for {it['numba_target']}" if it.get("numba_target") else ""
     return [
         f"{it['cpu']}, {it['affinity'] or it['cores']} cores, {it['system']}, "
         f"load {it['load_average'][0]:.2f}",
         *([f"kmeans_lab {it['commit']}"] if it.get("commit") else []),
         f"Python {it['python']}, NumPy {it['numpy']} with {blas or 'no thread pool'}, "
-        f"Numba {it['numba'] or 'not installed'}",
+        f"Numba {it['numba'] or 'not installed'}{target}",
+        *instruction_set_lines(it.get("instruction_sets", {})),
         "; ".join(f"{name}: {build}" for name, build in it["builds"].items()),
     ]
+
+
+def instruction_set_lines(chosen: dict[str, str]) -> list[str]:
+    """Return one line with the instruction sets that kernels picked; none where none picks."""
+    kernels: dict[str, list[str]] = {}
+    for name, isa in chosen.items():
+        kernels.setdefault(isa, []).append(name)
+    told = ", ".join(f"{isa} ({', '.join(names)})" for isa, names in kernels.items())
+    return [f"instruction set: {told}"] if told else []

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,19 @@ _BITS = {"x": 128, "y": 256, "z": 512}
 
 class CannotTell(Exception):
     """There is no machine code to look at; the message says why."""
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Yield a folder that is removed afterwards; ``CannotTell`` where none can be made."""
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise CannotTell(
+            f"no folder for temporary files can be written to ({error}); set TMPDIR to one that can"
+        ) from None
+    with folder as path:
+        yield path
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +145,7 @@ for function in functions.values():
 
 def _of_jitted(name: str, dtype: str, n_features: int) -> MachineCode:
     """Compile anew in a process of its own: what Numba loads from its cache cannot be seen."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         run = subprocess.run(
             (sys.executable, "-c", _JITTED, place_of(name), dtype, str(n_features)),
             capture_output=True,

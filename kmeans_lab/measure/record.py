@@ -179,7 +179,10 @@ def _uneven(growth: dict[str, Any]) -> str:
 def hold_to_machine(
     what: str, other: dict[str, Any], card: dict[str, Any], whose: str = "here"
 ) -> None:
-    """Raise ``Refused`` when a machine card is not the same as another."""
+    """Raise ``Refused`` when a machine card is not the same as another.
+
+    Cards from before kernels told their instruction sets are held to the rest.
+    """
     for key in _SAME:
         if other.get(key) != card.get(key):
             raise Refused(
@@ -187,6 +190,13 @@ def hold_to_machine(
                 f"{card.get(key)!r}), and times are compared on one machine only; measure both "
                 "on one"
             )
+    key = "instruction_sets"
+    if key in other and key in card and other[key] != card[key]:
+        theirs, ours = (", ".join(sorted({*it[key].values()})) or "none" for it in (other, card))
+        raise Refused(
+            f"{what} was measured with another instruction set ({theirs}, {whose} {ours}), and "
+            "times are compared with the same one; set KMEANS_LAB_ISA to the same for both"
+        )
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str, str]]:

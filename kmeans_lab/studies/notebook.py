@@ -162,12 +162,17 @@ class Notebook:
 
     def write_page(self) -> None:
         """Write everything that was said as ``NAME.md``."""
+        from kmeans_lab.measure.machine import instruction_set_lines, instruction_sets
+
         path = self.folder / f"{self.name}.md"
         self.files.append(path)
         parts = [f"# {self.name}", self.title]
         if self.claims:
             parts += ["## What is claimed, and what was found", claims_table(self.claims)]
         parts += ["## How", *self._parts] if self._parts else []
+        if any(it.name.endswith("-measured.csv") for it in self.files):
+            lines = instruction_set_lines(instruction_sets())
+            parts += [f"Measured with the {line}." for line in lines]
         listed = ", ".join(f"[{it.name}]({it.name})" for it in self.files if it.suffix != ".svg")
         path.write_text("\n\n".join([*parts, f"Files: {listed}", ""]), encoding="utf-8")
 

@@ -1,0 +1,104 @@
+# mypy: disable-error-code="no-untyped-call"
+"""How Numba's kernels are compiled: the GIL released, the code kept on disk where that can be."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core.caching import FunctionCache, NullCache
+
+from kmeans_lab.registry import KernelUnavailable
+
+F = TypeVar("F", bound=Callable[..., Any])
+_config: Any = numba.config
+_said = False  # in this process
+
+
+def jit(**options: Any) -> Callable[[F], F]:
+    """Return ``numba.njit(nogil=True, …)`` with a cache on disk whose failures cost time alone.
+
+    Raises
+    ------
+    KernelUnavailable
+        Numba is told to leave functions as they are: interpreted Python would pass for its code.
+    """
+
+    def decorate(function: F) -> F:
+        _refuse_to_interpret("numba-tiled" if "tiled" in function.__module__ else "numba")
+        dispatcher: Any = numba.njit(nogil=True, **options)(function)
+        try:
+            dispatcher._cache = _Cache(function)
+        except RuntimeError:  # what Numba calls "no locator available"
+            dispatcher._cache = _NoCache()
+        return cast("F", dispatcher)
+
+    return decorate
+
+
+def _refuse_to_interpret(kernel: str) -> None:
+    if not _config.DISABLE_JIT:
+        return
+    setting = os.environ.get("NUMBA_DISABLE_JIT", "")
+    told, remedy = (
+        (f"NUMBA_DISABLE_JIT={setting} tells", "unset the variable")
+        if setting.strip("0")
+        else ("numba.config.DISABLE_JIT or disable_jit in .numba_config.yaml tells", "set it to 0")
+    )
+    raise KernelUnavailable(
+        f"kernel {kernel!r} is not available: {told} Numba to compile nothing; {remedy}"
+    )
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, which raises whatever a damaged file or a full disk does to it."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what was compiled before; None where it was not, or cannot be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # anything may come out of a damaged pickle
+            with suppress(OSError):
+                self.flush()
+            _say_once("read", _text(error), f"remove {self.cache_path}, or ")
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled, where it can be kept."""
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _say_once("keep", _text(error))
+
+
+class _NoCache(NullCache):
+    """What takes its place where there is no folder for it."""
+
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        """Say that this is compiled in vain: the next process will do it again."""
+        _say_once(
+            "keep", "neither the folder of kmeans_lab nor the home directory can be written to"
+        )
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _say_once(what: str, why: str, also: str = "") -> None:
+    global _said
+    if _said:
+        return
+    _said = True
+    # No line of code in the text: it would be this one.
+    warnings.warn_explicit(
+        f"Numba cannot {what} compiled code ({why}), so that its kernels are compiled anew; "
+        f"{also}set NUMBA_CACHE_DIR to a folder that can be written to",
+        RuntimeWarning,
+        __file__,
+        0,
+    )
