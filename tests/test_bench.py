@@ -61,6 +61,7 @@ def lab_section(run: "subprocess.CompletedProcess[str]") -> str:
     return run.stdout.partition("= kmeans_lab =")[2]
 
 
+@pytest.mark.slow
 def test_the_command_without_a_path_compares_every_kernel(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     run = run_benchmarks(f"--benchmark-json={file}")
