@@ -7,6 +7,7 @@ and progress bars need the extra ``cli``; ``--json`` does not.
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from kmeans_lab.compress_command import add_compress_arguments, compress_image
 from kmeans_lab.datafiles import DATA_SUFFIXES, MissingExtra, Refused, read_rows
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
+from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready
 from kmeans_lab.measure import command as bench
 from kmeans_lab.measure import command_kernel as look
 from kmeans_lab.outputs import plan_result, result_files
@@ -31,6 +33,8 @@ from kmeans_lab.registry import (
     find_spec,
     installed,
     load_kernel,
+    outdone,
+    reason_of,
     state_of,
 )
 from kmeans_lab.result import Iteration, KMeansResult
@@ -80,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            arguments.run(arguments)
     except REFUSALS as error:
         remedy = "; use fewer rows or float32" if isinstance(error, MemoryError) else ""
         print(f"kmeans-lab: error: {str(error) or 'out of memory'}{remedy}", file=sys.stderr)
@@ -94,6 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # --help, or nobody reads our output any more
         return int(end.code or 0)
     return 0
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    """Show a warning as the sentence that it is, without a line of our source."""
+    print(f"kmeans-lab: warning: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,6 +175,8 @@ def _version(arguments: argparse.Namespace) -> None:
 def _kernels(arguments: argparse.Namespace) -> None:
     entries = [_kernel_entry(name) for name in (*KERNELS, *installed())]
     if arguments.json:
+        for sentence in outdone():
+            print(f"kmeans-lab: {sentence}", file=sys.stderr)
         return emit(json.dumps(entries, indent=2) + "\n")
     table = make_table("kernel", "state", "threading", "dtypes", "summary")
     styles = {"ready": None, "unavailable": "yellow", "broken": "red"}
@@ -172,16 +185,15 @@ def _kernels(arguments: argparse.Namespace) -> None:
         about = entry["summary"] + (f"\n{entry['build']}" if entry["build"] else "")
         cells = (entry["name"], entry["state"], entry["threading"], dtypes, about)
         table.add_row(*cells, style=styles[entry["state"]])
-    return show(table, *(f"\n{entry['reason']}" for entry in entries if entry["reason"]))
+    reasons = [entry["reason"] for entry in entries if entry["reason"]]
+    return show(table, *(f"\n{reason}" for reason in [*reasons, *outdone()]))
 
 
 def _kernel_entry(name: str) -> dict[str, Any]:
-    spec = find_spec(name)
-    state, reason = state_of(name)
-    if state == "broken":
-        reason = f"kernel {name!r} is broken: {reason}; {spec.remedy}"
+    state = state_of(name)[0]  # first: it finds out whether importing a package's kernel is safe
     build = getattr(load_kernel(name), "BUILD", None) if state == "ready" else None
-    return {"name": name, "state": state, "reason": reason, "build": build} | asdict(spec)
+    told = {"name": name, "state": state, "reason": reason_of(name), "build": build}
+    return told | asdict(find_spec(name))
 
 
 def _presets(arguments: argparse.Namespace) -> None:
@@ -215,8 +227,10 @@ def _fit(arguments: argparse.Namespace) -> None:
     X = read_rows(arguments.data, arguments.skip_rows)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
-    with _progress(settings["max_iter"], arguments.quiet) as callback:
+    name = settings["kernel"]
+    with answerable(name), _progress(settings["max_iter"], arguments.quiet) as callback:
         try:
+            refuse_unless_ready(name)
             result = kmeans(X, arguments.clusters, **settings | {"callback": callback})
         except (ValueError, TypeError) as error:
             raise Refused(str(error)) from error

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.weights import relative
+
 
 def batches(
     rows: int | NDArray[np.intp], size: int, rng: np.random.Generator
@@ -41,10 +43,10 @@ def some_rows(
 
 
 def shares_of(weights: NDArray[np.float64] | None, rows: Any) -> NDArray[np.float64] | None:
-    """Return the weights of some rows, divided by a power of two so that no sum overflows."""
+    """Return the weights of some rows, relative to the largest of them."""
     if weights is None:
         return None
-    return np.asarray(np.ldexp(weights[rows], -np.frexp(weights[rows].max())[1]))
+    return relative(weights[rows])[0]
 
 
 def start_size(init_size: int | None, batch_size: int, n_clusters: int, n_samples: int) -> int:

@@ -21,7 +21,7 @@ _MANY_VALUES = 1 << 24  # differences taken in one call
 _ROW_VALUES = 1024  # values laid side by side in one long row
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Centered:
     """X relative to its middle: what is taken from it is computed then."""
 

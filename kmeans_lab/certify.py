@@ -75,16 +75,24 @@ class Certificate:
         )
         _require(
             np.array_equal(result.labels, certified.labels),
-            "the labels differ from the certified fit's",
+            "the labels differ from the certified fit's in "
+            f"{_differing(result.labels, certified.labels)} rows",
         )
         _require(
             np.array_equal(result.centers, certified.centers),
-            "the centers differ from the certified fit's",
+            "the centers differ from the certified fit's in "
+            f"{_differing(result.centers, certified.centers)} coordinates",
         )
         _require(
-            result.inertia == certified.inertia, "the inertia differs from the certified fit's"
+            result.inertia == certified.inertia,
+            f"the inertia differs from the certified fit's: {result.inertia!r} in place of "
+            f"{certified.inertia!r}",
         )
         _require(fingerprint(X) == self.inputs, "X was modified")
+
+
+def _differing(found: NDArray[Any], certified: NDArray[Any]) -> int:
+    return int(np.count_nonzero(found != certified))
 
 
 def in_words(ties: int) -> str:
@@ -145,14 +153,22 @@ def certify_some(X: Array, result: KMeansResult, rows: NDArray[np.intp]) -> int:
 def certify_update(X: Array, labels: Labels, sums: Array, counts: NDArray[np.int64]) -> None:
     """Judge the sums and counts that one update of X added to zero."""
     expected, sizes, weight = _direct_sums(X, labels, len(counts))
-    _require(np.array_equal(counts, sizes), "the counts are not the sizes of the clusters")
+    for j in np.flatnonzero(counts != sizes)[:1]:
+        raise CertificateError(
+            f"the counts are not the sizes of the clusters: that of cluster {j} is {counts[j]} and "
+            f"it owns {sizes[j]} rows"
+        )
     bound = (sizes[:, None] + 8) * np.finfo(np.float64).eps * weight
-    _require(
-        bool((np.abs(sums - expected) <= bound).all()), "the sums are not those of the clusters"
-    )
+    for j, f in _beyond(sums - expected, bound):
+        raise CertificateError(
+            f"the sums are not those of the clusters: that of cluster {j}, feature {f}, is "
+            f"{sums[j, f]:.17g} and its {sizes[j]} rows sum to {expected[j, f]:.17g}, which is "
+            f"{abs(sums[j, f] - expected[j, f]):.2g} apart where rounding in float64 explains "
+            f"{bound[j, f]:.2g}: add in float64"
+        )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Judge:
     """A callback that judges every iteration of a fit."""
 
@@ -197,10 +213,14 @@ class _Judge:
         _require(fingerprint(self.X) == self.inputs, "X was modified")
         shifted = centers - self.middle
         if self.expected is not None:
-            _require(
-                bool((np.abs(shifted - self.expected) <= self.tolerance).all()),
-                "the centers are not the means of their rows",
-            )
+            tolerance = np.broadcast_to(self.tolerance, shifted.shape)
+            for j, f in _beyond(shifted - self.expected, tolerance):
+                raise CertificateError(
+                    f"the centers are not the means of their rows: center {j}, feature {f}, is "
+                    f"{centers[j, f]:.9g} and the mean of its rows lies "
+                    f"{abs(shifted[j, f] - self.expected[j, f]):.2g} from it where rounding "
+                    f"explains {tolerance[j, f]:.2g}"
+                )
         moved = float(np.finfo(self.X.dtype).eps * np.abs(centers).max())
         self.ties += _check_labels(self.rows, shifted, labels, moved)
         _check_inertia(self.rows, shifted, labels, inertia, "the fit")
@@ -246,11 +266,12 @@ def _check_labels(rows: Array, centers: Array, labels: Labels, moved: float) -> 
         reach = np.sqrt(_distances(x, np.zeros_like(x))) + np.sqrt(squares.max())
         bound = (rows.shape[1] + 8) * eps * reach**2 + 4 * moved * reach * rows.shape[1] ** 0.5
         wrong = np.flatnonzero(~(excess <= bound))
-        _require(
-            len(wrong) == 0,
-            f"row {first + differs[wrong[0]] if len(wrong) else 0} is not given its nearest "
-            f"center ({len(wrong)} rows of this block)",
-        )
+        for i in wrong[:1]:
+            raise CertificateError(
+                f"row {first + differs[i]} is not given its nearest center: {chosen[differs[i]]} "
+                f"is farther than {nearest[differs[i]]} by {excess[i]:.3g}, squared, where "
+                f"rounding explains {bound[i]:.2g} ({len(wrong)} rows of this block)"
+            )
         ties += len(differs)
     return ties
 
@@ -269,6 +290,12 @@ def _check_inertia(rows: Array, centers: Array, labels: Labels, inertia: float, 
         abs(inertia - direct) <= bound,
         f"{who} returned the inertia {inertia!r} and the direct sum is {direct!r}",
     )
+
+
+def _beyond(errors: Array, bound: Array) -> list[list[int]]:
+    """Return the place of the first entry that is not within its bound, if there is one."""
+    places: list[list[int]] = np.argwhere(~(np.abs(errors) <= bound))[:1].tolist()
+    return places
 
 
 def _distances(a: Array, b: Array) -> NDArray[np.float64]:

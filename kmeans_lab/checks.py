@@ -7,12 +7,32 @@ converted once, here.
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
 import operator
-from typing import Any
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from reprlib import repr as short
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.arrays import read
+from kmeans_lab.frames import column_name
+from kmeans_lab.values import EXACT, place, rounded, strangers
+
 Array = NDArray[np.floating[Any]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def numpys_own_errors(function: F) -> F:
+    """Return a function that computes under NumPy's defaults, whatever the caller's ``np.seterr``.
+
+    A product that vanishes is no fault of the caller's, who cannot know of it.
+    """
+    settings = np.errstate(divide="warn", over="warn", invalid="warn", under="ignore")
+    wrapped = settings(function)
+    wrapped.__kwdefaults__ = function.__kwdefaults__  # the command line reads them
+    return wrapped
 
 
 def integer(name: str, value: Any, least: int) -> int:
@@ -21,16 +41,23 @@ def integer(name: str, value: Any, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, bool):
+    if number is None or isinstance(value, bool):  # operator.index refuses NumPy's booleans
         raise TypeError(f"{name}={value!r} must be an integer ≥ {least}")
     if number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
     return number
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return value as True or False."""
+    if not isinstance(value, bool | np.bool_ | int):
+        raise TypeError(f"{name}={value!r} must be True or False")
+    return bool(value)
+
+
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return value when it is one of the choices."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(choices)}")
     return str(value)
 
@@ -44,36 +71,112 @@ def function(name: str, value: Any) -> Any:
 
 def generator(random_state: Any) -> np.random.Generator:
     """Return the generator behind a seed, or the generator itself."""
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"random_state={random_state!r} must be None, an integer ≥ 0 or "
-            "a numpy.random.Generator"
-        ) from None
+    if isinstance(random_state, np.ndarray) and random_state.ndim == 0:
+        random_state = random_state[()]
+    if not isinstance(random_state, bool):
+        with suppress(TypeError, ValueError):
+            return np.random.default_rng(random_state)
+    raise ValueError(
+        f"random_state={random_state!r} must be None, an integer ≥ 0 or a numpy.random.Generator"
+    )
 
 
 def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
     """Return X as a finite, C-contiguous, native float matrix; a view where that is enough.
 
     float16 becomes float32; integers, booleans and long doubles become float64; a dtype
-    outside ``dtypes`` becomes float64. Values whose squared distances would overflow to infinity,
-    or all vanish, are refused.
+    outside ``dtypes`` becomes float64, with a warning where that rounds integers. Values whose
+    squared distances would overflow to infinity, or all vanish, are refused.
     """
     rows = _matrix("X", data, dtypes)
-    largest = _largest("X", rows)
+    largest = _largest("X", rows, data)
     _refuse_overflow(largest, rows)
     _refuse_underflow(largest, rows)
     return rows
 
 
-def _matrix(name: str, data: Any, dtypes: tuple[str, ...]) -> Array:
-    array = _numeric(name, data)
-    if array.ndim != 2:
-        raise ValueError(
-            f"{name} has {array.ndim} dimension{'s' * (array.ndim != 1)} and must have 2, "
-            f"(n_samples, n_features); use {name}.reshape(-1, 1) for a single feature"
+def numbers(
+    name: str, data: Any, values: NDArray[Any] | None = None, *, exact: bool = True
+) -> NDArray[Any]:
+    """Return what is in ``data`` as an array of real numbers; ``exact``: warn of rounded integers.
+
+    ``values`` are what was read from ``data`` already.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``kmeans_lab.arrays.read``; and where a value is no real number.
+    """
+    array = read(name, data) if values is None else values
+    if array.dtype.kind not in "buifO":
+        raise TypeError(
+            f"{name} has dtype {array.dtype} and must be numeric (real); "
+            + _to_numbers(name, data, array.dtype)
         )
+    if exact:
+        _warn_of_rounding(name, data, array)
+    return _from_objects(name, data, array) if array.dtype == object else array
+
+
+def _to_numbers(name: str, data: Any, dtype: np.dtype[Any]) -> str:
+    if dtype.names is not None:
+        return "convert it with structured_to_unstructured of numpy.lib.recfunctions"
+    if dtype.kind == "M":
+        return f"count from a first date, ({name} - {name}.min()) / np.timedelta64(1, 's')"
+    if dtype.kind == "m":
+        return f"count in a unit, {name} / np.timedelta64(1, 's')"
+    if dtype.kind == "c":
+        return f"use {name}.real, or np.hstack([{name}.real, {name}.imag]) for both parts"
+    return f"convert it with {_expression(name, data)}.astype(float)"
+
+
+def _expression(name: str, data: Any) -> str:
+    return name if isinstance(data, np.ndarray) else f"np.asarray({name})"
+
+
+def _from_objects(name: str, data: Any, values: NDArray[Any]) -> NDArray[np.float64]:
+    strange = np.argwhere(strangers(values))
+    if len(strange):
+        where = place(name, strange[0], _column(data, strange[0]))
+        raise TypeError(
+            f"{where} is {short(values[tuple(strange[0])])} and the argument must be free of "
+            f"strings and whatever else is not a real number; turn them into numbers first"
+        )
+    try:
+        return values.astype(np.float64)
+    except OverflowError:
+        raise ValueError(
+            f"{name} has an integer that is too large for float64; scale {name} down"
+        ) from None
+
+
+def _column(data: Any, index: Any) -> str:
+    return column_name(data, index[1]) if len(index) == 2 else ""
+
+
+def _warn_of_rounding(name: str, data: Any, array: NDArray[Any]) -> None:
+    if not _may_round(array) or not (inexact := rounded(array)).any():
+        return
+    index = np.argwhere(inexact)[0]
+    warnings.warn(
+        f"{place(name, index, _column(data, index))} is {array[tuple(index)]}, which float64 "
+        "rounds, so that different values beyond 2**53 may become equal; subtract what they have "
+        f"in common first, such as {name}.min(axis=0)",
+        UserWarning,
+        stacklevel=7,  # who calls a public function
+    )
+
+
+def _may_round(array: NDArray[Any]) -> bool:
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        return array.size > 0 and bool(array.max() > EXACT or array.min() < -EXACT)
+    return array.dtype == object or array.dtype == np.longdouble != np.float64
+
+
+def _matrix(name: str, data: Any, dtypes: tuple[str, ...]) -> Array:
+    array = numbers(name, data)
+    if array.ndim != 2:
+        refuse_dimensions(name, data, array.ndim)
     if 0 in array.shape:
         raise ValueError(
             f"{name} has shape {array.shape} and must have at least one row and one column; "
@@ -86,36 +189,29 @@ def _matrix(name: str, data: Any, dtypes: tuple[str, ...]) -> Array:
         return np.require(array, dtype=dtype, requirements=["C", "A"])
 
 
-def _numeric(name: str, data: Any) -> NDArray[Any]:
-    if hasattr(data, "toarray"):
-        raise TypeError(f"{name} is sparse and must be dense; convert it with {name}.toarray()")
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array and must be a plain one; fill or drop the mask")
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} cannot be read as a matrix ({error}); give every row the same length"
-        ) from None
-    if array.dtype.kind not in "buif":
-        raise TypeError(
-            f"{name} has dtype {array.dtype} and must be numeric (real); "
-            f"convert it with {name}.astype(float)"
-        )
-    return array
+def refuse_dimensions(name: str, data: Any, ndim: int) -> NoReturn:
+    """Raise ``ValueError`` for an array that is no matrix; say how it becomes one."""
+    it = _expression(name, data)
+    if ndim > 2:  # an image, say: the last axis is that of a pixel's channels
+        way = f"{it}.reshape(-1, {it}.shape[-1]) where the last axis holds the features"
+    else:
+        way = f"{it}.reshape(-1, 1) for a single feature, .reshape(1, -1) for a single row"
+    raise ValueError(
+        f"{name} has {ndim} dimension{'s' * (ndim != 1)} and must have 2, "
+        f"(n_samples, n_features); use {way}"
+    )
 
 
-def _largest(name: str, rows: Array) -> float:
+def _largest(name: str, rows: Array, data: Any) -> float:
     """Return the largest absolute value; refuse NaN and infinity, which survive min and max."""
     low, high = float(rows.min()), float(rows.max())
     if np.isfinite(low) and np.isfinite(high):
         return max(-low, high)
     where = np.argwhere(~np.isfinite(rows))
-    i, f = where[0]
     others = f" ({len(where)} are not)" if len(where) > 1 else ""
     raise ValueError(
-        f"{name}[{i}, {f}] is {rows[i, f]} and every value must be finite{others}; "
-        "drop or fill such rows first"
+        f"{place(name, where[0], _column(data, where[0]))} is {rows[tuple(where[0])]} and "
+        f"every value must be finite{others}; drop or fill such rows first"
     )
 
 
@@ -148,10 +244,7 @@ def weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
     """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
     if sample_weight is None:
         return None
-    try:
-        values = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError("sample_weight must be numbers, one for each row of X") from None
+    values = np.asarray(numbers("sample_weight", sample_weight, exact=False), dtype=np.float64)
     if values.ndim == 0:
         values = np.full(n_samples, values)
     if values.shape != (n_samples,):
@@ -188,5 +281,10 @@ def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: s
             f"{source} has shape {array.shape} and must have shape "
             f"(n_clusters, n_features)={expected}"
         )
-    _refuse_overflow(_largest(source, array), like)
+    _refuse_overflow(_largest(source, array, centers), like)
     return array.astype(like.dtype)
+
+
+def no_overflow(rows: Array, name: str = "X") -> None:
+    """Refuse rows whose squared distances would overflow to infinity, and those not finite."""
+    _refuse_overflow(_largest(name, rows, rows), rows)

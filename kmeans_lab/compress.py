@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
+from kmeans_lab.arrays import read
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Kernel
-from kmeans_lab.registry import KernelUnavailable, load_kernel
+from kmeans_lab.registry import choose_kernel, load_kernel
+from kmeans_lab.representation import Shown
 from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]
@@ -22,9 +24,11 @@ Pixels = NDArray[np.uint8]
 _START_PIXELS = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Compressed:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Compressed(Shown):
     """An image in few colours.
+
+    Equal to itself alone, as its arrays are not compared, and shown in three lines.
 
     Attributes
     ----------
@@ -53,7 +57,16 @@ class Compressed:
     n_iter: int
     kernel: str
 
+    def _lines(self) -> list[dict[str, Any]]:
+        colors = {"n_colors": len(self.palette), "n_colors_before": self.n_colors_before}
+        return [
+            {"shape": self.pixels.shape},
+            colors | {"psnr": self.psnr},
+            {"kernel": self.kernel, "n_iter": self.n_iter},
+        ]
 
+
+@checks.numpys_own_errors
 def compress(
     pixels: Any,
     n_clusters: int,
@@ -118,7 +131,7 @@ def compress(
 
 
 def _checked(pixels: Any) -> Pixels:
-    array = np.asarray(pixels)
+    array = read("pixels", pixels)
     if array.dtype != np.uint8:
         raise TypeError(
             f"pixels has dtype {array.dtype} and must have uint8, 0 to 255; scale and convert it"
@@ -175,12 +188,9 @@ def _palette(
 
 def _nearest(colors: Pixels, palette: Pixels) -> NDArray[np.int32]:
     """Return each colour's nearest one of the palette: after rounding it may be another."""
-    try:
-        flagship: Any = load_kernel("cpp-simd")
-    except KernelUnavailable:
-        flagship = load_kernel("numpy")
+    kernel = load_kernel(choose_kernel("serial"))
     labels = np.empty(len(colors), dtype=np.int32)
-    flagship.assign(colors.astype(np.float64), palette.astype(np.float64), labels)
+    kernel.assign(colors.astype(np.float64), palette.astype(np.float64), labels)
     return labels
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.compress import Compressed, compress
 from kmeans_lab.datafiles import Refused, known_suffix, opened_image, refuse_unreadable
+from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready
 from kmeans_lab.outputs import plan_output
 from kmeans_lab.terminal import emit, make_table, show
 
@@ -37,7 +38,7 @@ _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif", ".heic")
 _LEVELS = 257  # of 16 bits for one of 8: 65535 = 255 · 257
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """What is kept of an image file: upright pixels, its colour profile, and what it was.
 
@@ -86,16 +87,18 @@ def compress_image(arguments: argparse.Namespace) -> None:
     suffix = _lossless_suffix(target)
     output = plan_output([target], source, arguments.force)
     picture = read_picture(source)
-    try:
-        found = compress(
-            picture.pixels,
-            arguments.clusters,
-            kernel=arguments.kernel,
-            n_init=arguments.n_init,
-            random_state=arguments.seed,
-        )
-    except (ValueError, TypeError) as error:
-        raise Refused(str(error)) from error
+    with answerable(arguments.kernel):
+        try:
+            refuse_unless_ready(arguments.kernel)
+            found = compress(
+                picture.pixels,
+                arguments.clusters,
+                kernel=arguments.kernel,
+                n_init=arguments.n_init,
+                random_state=arguments.seed,
+            )
+        except (ValueError, TypeError) as error:
+            raise Refused(str(error)) from error
     content = encoded(found, suffix, target, picture.profile)
     before = source.stat().st_size
     output.write([content])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.kernel import Counts, Labels
 from kmeans_lab.registry import KernelUnavailable
+from kmeans_lab.representation import Shown
 from kmeans_lab.result import Stopwatch
 
 #: Name → module of the kernels that come with the package.
@@ -54,9 +55,11 @@ class Kernel(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class DBSCANResult:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DBSCANResult(Shown):
     """What was found and what it cost.
+
+    Equal to itself alone, as its arrays are not compared, and shown in three lines.
 
     Attributes
     ----------
@@ -80,7 +83,16 @@ class DBSCANResult:
     seconds: dict[str, float]
     kernel: str
 
+    def _lines(self) -> list[dict[str, Any]]:
+        noise = int(np.count_nonzero(self.labels < 0))
+        return [
+            {"n_samples": len(self.labels), "n_clusters": self.n_clusters},
+            {"kernel": self.kernel, "seconds": sum(self.seconds.values())},
+            {"n_core": int(np.count_nonzero(self.core)), "n_noise": noise},
+        ]
 
+
+@checks.numpys_own_errors
 def dbscan(X: Any, eps: float, min_samples: int, *, kernel: str | Kernel = "cpp") -> DBSCANResult:
     """Find clusters of rows that lie close together, and noise between them.
 

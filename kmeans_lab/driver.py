@@ -22,7 +22,7 @@ from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kerne
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.stopping import Step, StopRule, make_rule
-from kmeans_lab.weights import Weighting
+from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 from kmeans_lab.workers import MODES, Crew, read_only, resolve_threads, start_crew
 
 Array = NDArray[np.floating[Any]]
@@ -30,6 +30,7 @@ Array = NDArray[np.floating[Any]]
 Callback = Callable[[Iteration], Any]
 
 
+@checks.numpys_own_errors
 def kmeans(
     X: Any,
     n_clusters: int,
@@ -55,12 +56,13 @@ def kmeans(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Finite numbers; float32 is kept, everything else becomes float64. Never modified.
+        Finite numbers, in an array, a list, a frame, an Arrow table or a tensor on the processor;
+        float32 is kept, everything else becomes float64. Never modified.
     n_clusters : int
         Between 1 and n_samples.
     kernel : str or module, default "auto"
         A key of ``KERNELS``, any object with ``assign`` and ``update``, or "auto": the fastest
-        one that is available.
+        one that can run.
     init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
         Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
         (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
@@ -102,7 +104,7 @@ def kmeans(
     MemoryError
         What the kernel or mode needs does not fit.
     RuntimeError
-        A worker process died.
+        A worker process died, or this process cannot start any: one of a pool, for instance.
 
     Examples
     --------
@@ -134,7 +136,7 @@ def kmeans(
         rule=make_rule(stop, tol),
         empty=checks.choice("empty", empty, POLICIES),
         callback=checks.function("callback", callback),
-        history=history,
+        history=checks.flag("history", history),
         variance=variance,
         middle=middle,
     )
@@ -155,7 +157,7 @@ def kmeans(
     return KMeansResult(
         centers=best.centers + middle,
         labels=best.labels,
-        inertia=best.inertia,
+        inertia=warn_of_overflow(absolute(best.inertia, crew.exponent)),
         n_iter=best.n_iter,
         converged=best.converged,
         stop=best.stop,
@@ -168,7 +170,7 @@ def kmeans(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
     """What stays the same over all repetitions."""
 
@@ -185,11 +187,11 @@ class _Plan:
         return self.history or self.callback is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Run:
     centers: Array
     labels: NDArray[np.int32]
-    inertia: float
+    inertia: float  # in the crew's units: what overflows could not be compared
     n_iter: int
     converged: bool
     stop: str
@@ -221,7 +223,8 @@ def _lloyd(
         means.write(old, new)
         called_off = False
         if plan.watched:
-            called_off = _show(plan, n_iter, old, crew.labels, inertia, changed, seen)
+            told = absolute(inertia, crew.exponent)
+            called_off = _show(plan, n_iter, old, crew.labels, told, changed, seen)
         step = Step(old, new, plan.variance, changed, len(crew.rows))
         fired = plan.rule.fired(step)
         old, new, shown, next_shown = new, old, next_shown, shown
@@ -279,7 +282,7 @@ def _resolve_kernel(kernel: str | Kernel, mode: str) -> tuple[Kernel, str, Kerne
     if isinstance(kernel, str):
         if kernel == "auto":
             kernel = choose_kernel(mode)
-        return load_kernel(kernel), kernel, find_spec(kernel)
+        return load_kernel(kernel), str(kernel), find_spec(kernel)
     for verb in ("assign", "update"):
         if not callable(getattr(kernel, verb, None)):
             raise TypeError(
@@ -287,7 +290,7 @@ def _resolve_kernel(kernel: str | Kernel, mode: str) -> tuple[Kernel, str, Kerne
                 "object with assign and update"
             )
     name = getattr(kernel, "__name__", type(kernel).__name__)
-    return kernel, name, KernelSpec(module=name, summary="", remedy="")
+    return kernel, name, KernelSpec(module=str(name), summary="", remedy="")
 
 
 def _make_start(

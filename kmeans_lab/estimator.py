@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.driver import kmeans
 from kmeans_lab.estimator_base import BaseKMeans
@@ -26,6 +26,7 @@ from kmeans_lab.fit_tasks import Callbacks, FitTasks, Fitted, fitted
 from kmeans_lab.registry import choose_kernel, find_spec
 from kmeans_lab.result import Iteration
 from kmeans_lab.stopping import Step
+from kmeans_lab.weights import absolute, relative, warn_of_overflow
 from kmeans_lab.workers import available_cores
 
 Array = NDArray[np.floating[Any]]
@@ -61,12 +62,15 @@ class _Voice:
 
     iteration = 0
 
+    def __init__(self, exponent: int) -> None:
+        self._exponent = exponent  # kmeans sees weights relative to a power of two
+
     def told(self, it: Iteration) -> None:
         """Say how an iteration went."""
         self.iteration = it.n_iter - 1
         if it.n_iter == 1:
             print("Initialization complete")
-        print(f"Iteration {self.iteration}, inertia {it.inertia}.")
+        print(f"Iteration {self.iteration}, inertia {absolute(it.inertia, self._exponent)}.")
 
 
 class KMeans(Callbacks, BaseKMeans):
@@ -162,13 +166,15 @@ class KMeans(Callbacks, BaseKMeans):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @checks.numpys_own_errors
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Compute the clustering.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 is kept, everything else becomes float64. Sparse input raises ``TypeError``.
+            float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
+            taken; sparse input raises ``TypeError``.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -177,18 +183,22 @@ class KMeans(Callbacks, BaseKMeans):
         -------
         self
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        X = self._read(X, reset=True)
         init, self._n_init = self._start(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if self.algorithm == "elkan" and self.n_clusters == 1:
+        weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")
+        # Sums of huge weights overflow, and could not be compared: kmeans sees them relative.
+        shares, exponent = (None, 0) if weights is None else relative(weights)
+        if self.algorithm == "elkan" and n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        state, voice = check_random_state(self.random_state), _Voice() if self.verbose else None
-        tasks = self._tasks(X, y, sample_weight)
+        state, voice = (
+            check_random_state(self.random_state),
+            _Voice(exponent) if self.verbose else None,
+        )
+        tasks = self._tasks(X, y, weights, exponent)
         if isinstance(init, str):
             seed = state.randint(2**32, size=4, dtype=np.uint32)
         else:
@@ -196,25 +206,26 @@ class KMeans(Callbacks, BaseKMeans):
         fit = partial(
             kmeans,
             X,
-            self.n_clusters,
+            n_clusters,
             init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
-            max_iter=self.max_iter,
+            max_iter=self._count("max_iter"),
             stop=Strict(float(self.tol), voice, tasks),
             random_state=np.random.default_rng(seed),
-            sample_weight=sample_weight,
+            sample_weight=shares,
             callback=None if voice is None else voice.told,
-            **self._who_computes(X.size * self.n_clusters),
+            **self._who_computes(X.size * n_clusters),
         )
         result = fit(n_init=self._n_init) if tasks is None else tasks.best(fit)
-        distinct = np.count_nonzero(np.bincount(result.labels, minlength=self.n_clusters))
-        if distinct < self.n_clusters:
+        distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
+        if distinct < n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                f"({n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        attributes = fitted(result.centers, result.labels, result.inertia, result.n_iter)
+        inertia = warn_of_overflow(absolute(result.inertia, exponent))
+        attributes = fitted(result.centers, result.labels, inertia, result.n_iter)
         for name, value in attributes.items():
             setattr(self, name, value)
         if tasks is not None:
@@ -227,12 +238,13 @@ class KMeans(Callbacks, BaseKMeans):
         def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
             mean = X.mean(axis=0)
             centers = init(X - mean, n_clusters, random_state=state)
-            centers = check_array(centers, dtype=X.dtype, copy=False, order="C")
             return np.asarray(self._fitting(centers, X) + mean)
 
         return start
 
-    def _tasks(self, X: Array, y: Any, weights: NDArray[np.float64] | None) -> FitTasks | None:
+    def _tasks(
+        self, X: Array, y: Any, weights: NDArray[np.float64] | None, exponent: int
+    ) -> FitTasks | None:
         """Return the fit's tasks; None where no callback is set."""
         if not getattr(self, "_skl_callbacks", None):
             return None
@@ -243,17 +255,18 @@ class KMeans(Callbacks, BaseKMeans):
             return fitted(centers, labels, self._inertia(X, centers, labels, weights), n_iter)
 
         metadata = None if weights is None else {"sample_weight": weights}
-        return FitTasks(self, self._n_init, fitted_after, X=X, y=y, metadata=metadata)
+        return FitTasks(self, self._n_init, fitted_after, exponent, X=X, y=y, metadata=metadata)
 
     def _who_computes(self, size: int) -> dict[str, Any]:
         """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""
         name = choose_kernel("threads") if self.kernel == "auto" else self.kernel
         threading = find_spec(name).threading
-        threads = self.n_threads or (usual_threads() if size > _SMALL else 1)
+        own = None if self.n_threads is None else self._count("n_threads")
+        threads = own or (usual_threads() if size > _SMALL else 1)
         if threads == 1 or threading == "gil":
             return {"kernel": name}
         mode = "serial" if threading == "own" else "threads"
-        return {"kernel": name, "mode": mode, "n_threads": int(threads)}
+        return {"kernel": name, "mode": mode, "n_threads": threads}
 
 
 def usual_threads() -> int:

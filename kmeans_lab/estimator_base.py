@@ -14,17 +14,24 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+)
 
+from kmeans_lab import checks
+from kmeans_lab.arrays import read
+from kmeans_lab.distances import distances, nearest
+from kmeans_lab.frames import repeated_column
 from kmeans_lab.partial import direct_inertia
 from kmeans_lab.registry import choose_kernel, load_kernel
+from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 Array = NDArray[np.floating[Any]]
-
-_BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
 
 
 class BaseKMeans(
@@ -36,7 +43,10 @@ class BaseKMeans(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "init": [
+            StrOptions({"k-means++", "random"}),
+            *(callable, "array-like", HasMethods("__dlpack__"), memoryview),
+        ],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -55,39 +65,49 @@ class BaseKMeans(
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find centers."""
 
+    @checks.numpys_own_errors
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
         """Return ``fit(X).labels_``: shape (n_samples,), int32."""
         return np.asarray(self.fit(X, sample_weight=sample_weight).labels_)
 
+    @checks.numpys_own_errors
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
         """Return ``fit(X).transform(X)``."""
         return np.asarray(self.fit(X, sample_weight=sample_weight).transform(X))
 
+    @checks.numpys_own_errors
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return the closest cluster of each row of X: shape (n_samples,), int32."""
-        return self._assigned(self._checked(X), self.cluster_centers_)
-
-    def transform(self, X: Any) -> Array:
-        """Return the distance of each row to each center: shape (n_samples, n_clusters)."""
         X = self._checked(X)
-        return np.asarray(euclidean_distances(X, self.cluster_centers_))
+        return self._assigned(X, self._centers(X))
 
+    @checks.numpys_own_errors
+    def transform(self, X: Any) -> Array:
+        """Return the distance of each row to each center: shape (n_samples, n_clusters).
+
+        The smallest one of a row is that to the cluster that ``predict`` gives it.
+        """
+        X = self._checked(X)
+        return distances(X, self._centers(X))
+
+    @checks.numpys_own_errors
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return minus the (weighted) inertia of X."""
         X = self._checked(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        centers = self.cluster_centers_
-        return -self._inertia(X, centers, self._assigned(X, centers), sample_weight)
+        weights, centers = self._weights(sample_weight, X), self._centers(X)
+        inertia = self._inertia(X, centers, self._assigned(X, centers), weights)
+        return -warn_of_overflow(inertia)
 
     def _start(self, X: Array) -> tuple[Any, int]:
         """Return what to start from, and how often."""
-        if len(X) < self.n_clusters:
-            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")
-        init, n_init = self.init, self.n_init
+        if len(X) < (n_clusters := self._count("n_clusters")):
+            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
+        init = self.init
         given = not isinstance(init, str) and not callable(init)
-        if n_init == "auto":
+        if self.n_init == "auto":
             n_init = 1 if given or init == "k-means++" else self._repetitions
+        else:
+            n_init = self._count("n_init")
         if not given:
             return init, n_init
         if n_init != 1:
@@ -97,10 +117,11 @@ class BaseKMeans(
                 RuntimeWarning,
                 stacklevel=3,
             )
-        return self._fitting(check_array(init, dtype=X.dtype, copy=True, order="C"), X), 1
+        return self._fitting(init, X), 1
 
-    def _fitting(self, centers: Array, X: Array) -> Array:
-        """Return starting centers that have the shape they need; ``ValueError`` otherwise."""
+    def _fitting(self, init: Any, X: Array) -> Array:
+        """Return a copy of starting centers that have the shape they need; else ``ValueError``."""
+        centers = check_array(checks.numbers("init", init), dtype=X.dtype, copy=True, order="C")
         for what, axis, wanted in (
             ("clusters", 0, self.n_clusters),
             ("features of the data", 1, X.shape[1]),
@@ -110,26 +131,70 @@ class BaseKMeans(
                     f"The shape of the initial centers {centers.shape} does not match the number "
                     f"of {what} {wanted}."
                 )
-        return centers
+        return np.asarray(centers)
 
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
-        kinds = [np.float64, np.float32]
-        return np.asarray(validate_data(self, X, reset=False, dtype=kinds, order="C"))
+        rows = self._read(X, reset=False)
+        checks.no_overflow(rows)
+        return rows
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def _centers(self, X: Array) -> Array:
+        """Return ``cluster_centers_`` as float32 or float64: they may have been set by hand."""
+        given = checks.numbers("cluster_centers_", self.cluster_centers_)
+        wanted = len(given) if given.ndim else 0, X.shape[1]
+        if given.shape != wanted or len(given) == 0:
+            raise ValueError(
+                f"cluster_centers_ has shape {given.shape} and must have shape "
+                f"(n_clusters, n_features)=({self.n_clusters}, {X.shape[1]}); set a center in "
+                "each row, or fit again"
+            )
+        centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
+        checks.no_overflow(centers, "cluster_centers_")
+        return np.ascontiguousarray(centers)
+
+    def _read(self, X: Any, *, reset: bool, dtypes: Any = (np.float64, np.float32)) -> Array:
+        """Return X as a matrix of one of the dtypes; ``reset``: its columns are those of the fit.
+
+        The package's own way in comes first, for whatever holds numbers; scikit-learn sees a plain
+        array, and says what it says of shapes and of values that are not finite.
+        """
+        rows = read("X", X)
+        if rows.dtype.kind != "c":  # of which scikit-learn wants to speak itself
+            rows = checks.numbers("X", X, rows)
+        if rows.ndim > 2:
+            checks.refuse_dimensions("X", X, rows.ndim)
+        if name := repeated_column(X):
+            raise ValueError(
+                f"X has several columns called {name} and feature names must differ; rename them"
+            )
+        _check_feature_names(self, X, reset=reset)
+        with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
+            rows = check_array(rows, dtype=list(dtypes), order="C", estimator=self, input_name="X")
+        _check_n_features(self, rows, reset=reset)
+        return np.asarray(rows)
+
+    def _weights(self, sample_weight: Any, X: Array) -> NDArray[np.float64] | None:
+        """Return the weights of rows; None where all of them are 1."""
+        if sample_weight is None:
+            return None
+        given = checks.numbers("sample_weight", sample_weight, exact=False)
+        given = given[()] if given.ndim == 0 else given  # scikit-learn's rule is for a number
+        return checks.weights(_check_sample_weight(given, X, dtype=np.float64), len(X))
+
+    def _count(self, name: str) -> int:
+        """Return a parameter as an int of Python's: a product of narrow ones would overflow."""
+        return checks.integer(name, getattr(self, name), 0)
 
     def _kernel_name(self) -> str:
         return choose_kernel("serial") if self.kernel == "auto" else self.kernel
 
     def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
-        # Relative to the centers' mean: kernels that expand ‖x − c‖² lose no digits to an offset.
-        module, labels = load_kernel(self._kernel_name()), np.empty(len(X), dtype=np.int32)
-        middle = centers.mean(axis=0).astype(np.result_type(X, centers))
-        centers = np.ascontiguousarray(centers - middle)
-        block = max(1, _BLOCK_VALUES // X.shape[1])
-        for first in range(0, len(X), block):
-            part = slice(first, first + block)
-            module.assign(np.ascontiguousarray(X[part] - middle), centers, labels[part])
-        return labels
+        return nearest(self._kernel_name(), X, centers)
 
     def _inertia(
         self,
@@ -140,8 +205,8 @@ class BaseKMeans(
     ) -> float:
         """Return the (weighted) sum of squared distances, from differences."""
         if weights is not None:
-            differences = X - centers[labels]
-            return float(np.einsum("if,if->i", differences, differences, dtype=float) @ weights)
+            shares, exponent = relative(weights)
+            return absolute(direct_inertia(X, centers, labels, shares), exponent)
         kernels_own = getattr(load_kernel(self._kernel_name()), "inertia", direct_inertia)
         if X.dtype != centers.dtype:
             kernels_own = direct_inertia

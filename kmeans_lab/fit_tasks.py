@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.result import KMeansResult
 from kmeans_lab.stopping import Step
+from kmeans_lab.weights import absolute
 
 try:
     from sklearn.callback import CallbackSupportMixin as Callbacks
@@ -33,7 +34,6 @@ def fitted(centers: Array, labels: Any, inertia: float, n_iter: int) -> Fitted:
     """Return the attributes of an estimator that found these."""
     return {
         "cluster_centers_": centers,
-        "_n_features_out": len(centers),
         "labels_": labels,
         "inertia_": inertia,
         "n_iter_": n_iter,
@@ -55,6 +55,8 @@ class FitTasks:
     fitted_after : callable
         ``(step, n_iter) -> Fitted``: the estimator as if the fit had ended there. Called only for
         callbacks that ask for a fitted estimator.
+    exponent : int
+        Results give the inertia in units of 2 to this power.
     **data
         The X, y and metadata of each task.
     """
@@ -64,10 +66,11 @@ class FitTasks:
         estimator: Any,
         n_init: int,
         fitted_after: Callable[[Step, int], Fitted],
+        exponent: int,
         **data: Any,
     ) -> None:
         self._n_init, self._max_iter = n_init, int(estimator.max_iter)
-        self._fitted_after = fitted_after
+        self._fitted_after, self._exponent = fitted_after, exponent
         self._data = {"estimator": estimator, **data}
         self._fit = estimator._init_callback_context(
             max_subtasks=n_init if n_init > 1 else self._max_iter
@@ -88,7 +91,8 @@ class FitTasks:
             if found is None or result.inertia < found.inertia:
                 found = result
             if self._n_init > 1:
-                attributes = fitted(result.centers, result.labels, result.inertia, result.n_iter)
+                inertia = absolute(result.inertia, self._exponent)
+                attributes = fitted(result.centers, result.labels, inertia, result.n_iter)
                 if self._end(self._repetition, attributes):
                     break
         assert found is not None  # n_init ≥ 1

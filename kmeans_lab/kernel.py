@@ -15,8 +15,9 @@ sums      (n_clusters, n_features)   float64
 counts    (n_clusters,)              int64
 ========  =========================  ===============================================
 
-The caller owns every array. Sums *add*: ``update(A); update(B)`` equals ``update(A ∪ B)``, so
-blocks, threads and processes all use the same two functions. ``assign`` doubles as predict.
+The caller owns every array. Sums are added up in float64, whatever the dtype of the rows, and they
+*add*: ``update(A); update(B)`` equals ``update(A ∪ B)``, so blocks, threads and processes all use
+the same two functions. ``assign`` doubles as predict.
 
 Three more functions are optional, and only where a published benchmark shows that they pay:
 

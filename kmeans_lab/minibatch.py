@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import _fit_context
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from kmeans_lab import checks
 from kmeans_lab.batches import Patience, batches, shares_of, some_rows, start_size
@@ -24,6 +23,7 @@ from kmeans_lab.estimator_base import BaseKMeans
 from kmeans_lab.registry import find_spec
 from kmeans_lab.running import ROWS_BETWEEN_LOOKS, RunningMeans
 from kmeans_lab.seeding import INITS
+from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 Array = NDArray[np.floating[Any]]
 Weights = NDArray[np.float64] | None
@@ -144,13 +144,15 @@ class MiniBatchKMeans(BaseKMeans):
         self.kernel = kernel
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @checks.numpys_own_errors
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Compute the clustering from batches of X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 is kept, everything else becomes float64. Sparse input raises ``TypeError``.
+            float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
+            taken; sparse input raises ``TypeError``.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -164,12 +166,13 @@ class MiniBatchKMeans(BaseKMeans):
         smoothed = self._descend(X, weights)
         if hasattr(self, "labels_"):  # of an earlier fit
             del self.labels_
-        with np.errstate(over="ignore"):  # an inertia may be infinite, with weights that large
-            self.inertia_ = smoothed * (len(X) if weights is None else float(weights.sum()))
-            self._finish(X, weights)
+        shares, exponent = (np.ones(len(X)), 0) if weights is None else relative(weights)
+        self.inertia_ = absolute(smoothed * float(shares.sum()), exponent)
+        self._finish(X, weights)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @checks.numpys_own_errors
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Update the centers by one batch; the first one also says where they begin.
 
@@ -187,17 +190,19 @@ class MiniBatchKMeans(BaseKMeans):
         """
         first = not hasattr(self, "_means")
         X, weights = self._given(X, sample_weight, reset=first)
+        given = self._given_centers(X) if hasattr(self, "cluster_centers_") else None
         if first:
-            self._begin(X, weights)
+            self._begin(X, weights, given)
             self.n_steps_ = 0
-        elif not np.array_equal(self.cluster_centers_, self._means.centers):  # somebody set them
-            self._means.centers = self.cluster_centers_
+        elif given is not None and not np.array_equal(given, self._means.centers):
+            self._means.centers = given
         with self._undisturbed():
             self._take(X, weights)
         self.n_steps_ += 1
         self._finish(X, weights)
         return self
 
+    @checks.numpys_own_errors
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
         """Return the closest cluster of each row after ``fit(X)``: shape (n_samples,), int32."""
         self.fit(X, sample_weight=sample_weight)
@@ -205,54 +210,64 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Array, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
-        kinds = [np.float64, np.float32] if reset else [self.cluster_centers_.dtype]
-        with np.errstate(all="ignore"):  # what is too large for float32 is refused as infinite
-            X = validate_data(self, X, dtype=kinds, order="C", reset=reset)
+        kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
+        X = self._read(X, reset=reset, dtypes=kinds)
         X = checks.samples(X, find_spec(self._kernel_name()).dtypes)
-        if sample_weight is None:
-            return X, None
-        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        return X, checks.weights(sample_weight, len(X))
+        return X, self._weights(sample_weight, X)
 
-    def _begin(self, X: Array, weights: Weights) -> None:
-        """Draw starting centers: the best of n_init."""
-        init, self._n_init = self._start(X)
-        self._batch_size = min(self.batch_size, len(X))
-        self._init_size = start_size(self.init_size, self._batch_size, self.n_clusters, len(X))
+    def _given_centers(self, X: Array) -> Array:
+        """Return the centers to go on from: somebody may have set them, or n_clusters."""
+        centers, n_clusters = self._centers(X), self._count("n_clusters")
+        counted = len(self._means.centers) if hasattr(self, "_means") else n_clusters
+        if not len(centers) == n_clusters == counted:
+            raise ValueError(
+                f"cluster_centers_ has {len(centers)} rows, n_clusters is {n_clusters} and "
+                f"rows were counted for {counted} clusters, which must be the same number; begin a "
+                "new estimator with init=centers for another one"
+            )
+        return centers
+
+    def _begin(self, X: Array, weights: Weights, given: Array | None = None) -> None:
+        """Draw starting centers, the best of n_init; or take those that are given."""
+        init, self._n_init = self._start(X) if given is None else (given, 1)
+        self._batch_size = min(self._count("batch_size"), len(X))
+        wanted = None if self.init_size is None else self._count("init_size")
+        n_clusters = self._count("n_clusters")
+        self._init_size = start_size(wanted, self._batch_size, n_clusters, len(X))
         state = check_random_state(self.random_state)
         self._rng = np.random.default_rng(state.randint(2**32, size=4, dtype=np.uint32))
         trial = self._some_rows(len(X), weights)
         middle, _ = middle_and_variance(X[trial])
+        shares, exponent = (None, 0) if weights is None else relative(weights[trial])
         least = np.inf
         for repetition in range(1, self._n_init + 1):
             centers = self._drawn(init, X, weights, middle, state)
             inertia = 0.0
-            if self._n_init > 1:
+            if self._n_init > 1 or self.verbose:
                 labels = self._assigned(X[trial], centers)
-                inertia = self._inertia(X[trial], centers, labels, shares_of(weights, trial))
+                inertia = self._inertia(X[trial], centers, labels, shares)
             if self.verbose:
+                told = absolute(inertia, exponent)
                 print(f"Init {repetition}/{self._n_init} with method {init}")
-                print(f"Inertia for init {repetition}/{self._n_init}: {inertia}")
+                print(f"Inertia for init {repetition}/{self._n_init}: {told}")
             if inertia < least:
                 least, best = inertia, centers
         self._means = RunningMeans(self._kernel_name(), best, middle)
 
     def _some_rows(self, n_samples: int, weights: Weights) -> NDArray[np.intp]:
-        return some_rows(n_samples, self._init_size, self.n_clusters, self._rng, weights)
+        return some_rows(n_samples, self._init_size, self._count("n_clusters"), self._rng, weights)
 
     def _drawn(
         self, init: Any, X: Array, weights: Weights, middle: Array, state: np.random.RandomState
     ) -> Array:
         """Return starting centers."""
-        rows = self._some_rows(len(X), weights)
+        rows, n_clusters = self._some_rows(len(X), weights), self._count("n_clusters")
         if isinstance(init, str):
             near, shares = X[rows] - middle, shares_of(weights, rows)
-            return np.asarray(
-                INITS[init](near, self.n_clusters, self._rng, weights=shares) + middle
-            )
+            return np.asarray(INITS[init](near, n_clusters, self._rng, weights=shares) + middle)
         if callable(init):
-            init = check_array(init(X[rows], self.n_clusters, random_state=state), dtype=X.dtype)
-        return checks.initial_centers(self._fitting(init, X), self.n_clusters, X, "init")
+            init = init(X[rows], n_clusters, random_state=state)
+        return checks.initial_centers(self._fitting(init, X), n_clusters, X, "init")
 
     def _descend(self, X: Array, weights: Weights) -> float:
         """Take batches until a rule ends it; return the smoothed inertia of a row."""
@@ -260,11 +275,12 @@ class MiniBatchKMeans(BaseKMeans):
         counting = len(X) if weights is None else np.flatnonzero(weights)
         n_samples = counting if isinstance(counting, int) else len(counting)
         size = min(self._batch_size, n_samples)
-        n_steps = self.max_iter * n_samples // size
+        n_steps = self._count("max_iter") * n_samples // size
         newest = min(1.0, 2 * size / (n_samples + 1))
-        least = self.tol * middle_and_variance(X)[1] if self.tol > 0 else 0.0
-        settled = ceil(ROWS_BETWEEN_LOOKS * self.n_clusters / size)
-        loud, longest = bool(self.verbose), self.max_no_improvement
+        least = float(self.tol) * middle_and_variance(X)[1] if self.tol > 0 else 0.0
+        settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means.centers) / size)
+        longest = None if self.max_no_improvement is None else self._count("max_no_improvement")
+        loud = bool(self.verbose)
         patience = Patience(newest, n_steps, least, longest, settled, loud)
         drawn = batches(counting, size, self._rng)
         with self._undisturbed():
@@ -283,7 +299,7 @@ class MiniBatchKMeans(BaseKMeans):
     def _take(self, X: Array, weights: Weights) -> float:
         """Take one batch; return its inertia."""
         inertia = self._means.take(X, weights)
-        begun = self._means.restart_starved(self.reassignment_ratio, X, self._rng, weights)
+        begun = self._means.restart_starved(float(self.reassignment_ratio), X, self._rng, weights)
         if begun and self.verbose:
             print(f"[MiniBatchKMeans] Reassigning {begun} cluster centers.")
         return inertia
@@ -291,10 +307,10 @@ class MiniBatchKMeans(BaseKMeans):
     def _finish(self, X: Array, weights: Weights) -> None:
         """Set the attributes that follow from the centers."""
         self.cluster_centers_ = self._means.centers
-        self._n_features_out = self.n_clusters
         if self.compute_labels:
             self.labels_ = self._assigned(X, self.cluster_centers_)
             self.inertia_ = self._inertia(X, self.cluster_centers_, self.labels_, weights)
+        warn_of_overflow(getattr(self, "inertia_", 0.0))  # partial_fit may set none
 
     def _undisturbed(self) -> Any:
         return one_blas_thread() if find_spec(self._means.kernel).blas else nullcontext()

@@ -32,7 +32,7 @@ def chunk_bounds(n_samples: int, n_clusters: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Partials:
     """One slot per chunk.
 
@@ -76,13 +76,20 @@ class Partials:
 
 
 def direct_inertia(
-    rows: Samples, centers: NDArray[np.floating], labels: NDArray[np.int32]
+    rows: Samples,
+    centers: NDArray[np.floating],
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64] | None = None,
 ) -> float:
-    """Sum of squared distances to the chosen centers, from differences in float64."""
+    """Sum of (weighted) squared distances to the chosen centers, from differences in float64."""
     wide = centers.astype(np.float64)
     block = max(1, 65_536 // rows.shape[1])
     total = 0.0
     for first in range(0, len(rows), block):
-        diff = rows[first : first + block] - wide[labels[first : first + block]]
-        total += float(np.einsum("if,if->", diff, diff))
+        part = slice(first, first + block)
+        diff = rows[part] - wide[labels[part]]
+        if weights is None:
+            total += float(np.einsum("if,if->", diff, diff))
+        else:
+            total += float(np.einsum("i,if,if->", weights[part], diff, diff))
     return total

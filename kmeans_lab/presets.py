@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.representation import Shown
 from kmeans_lab.seeding import d2, random_rows
 
 Array = NDArray[np.floating[Any]]
@@ -70,13 +71,17 @@ class Preset:
         return Workload(self, X, self.start(X))
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Workload(Shown):
     """A preset with its data: X (n_samples, n_features), centers (n_clusters, n_features)."""
 
     preset: Preset
     X: Array
     centers: Array
+
+    def _lines(self) -> list[dict[str, Any]]:
+        shapes = {"X": self.X.shape, "centers": self.centers.shape, "dtype": str(self.X.dtype)}
+        return [{"summary": self.preset.summary}, shapes]
 
     def settings(self, *, to_rest: bool = False) -> dict[str, Any]:
         """Return the keyword arguments of ``kmeans`` that make every fit do equal work.

@@ -23,6 +23,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.kernel import Kernel, Labels
 from kmeans_lab.partial import Partials
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+from kmeans_lab.spawning import GUARD, UNGUARDED, WORKER, refuse_where_workers_cannot_start
 from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, read_only
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
@@ -132,9 +133,11 @@ class ProcessCrew(Crew):
     def _start_processes(self) -> None:
         # spawn: a forked child of a process with threads can inherit a lock that nobody frees
         context = get_context("spawn")
-        for _ in range(self.n_workers):
+        for w in range(self.n_workers):
             mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process = context.Process(
+                target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
+            )
             process.start()
             theirs.close()
             self._processes.append(process)
@@ -178,11 +181,16 @@ class ProcessCrew(Crew):
         process = self._processes[w]
         process.join()
         code = process.exitcode
+        if code == UNGUARDED:
+            raise WorkerDiedError(
+                "mode='processes' reads the main module again in each worker, and there it called "
+                f"kmeans again; {GUARD}, or use mode='threads'"
+            ) from None
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise WorkerDiedError(
             f"worker process {w + 1} of {self.n_workers} {how} during the fit, and its share of "
-            "the result is lost; in a script, call kmeans(mode='processes') below "
-            "\"if __name__ == '__main__':\", and use fewer n_threads where memory runs out"
+            f"the result is lost; in a script, {GUARD}, and use fewer n_threads where memory runs "
+            "out"
         ) from None
 
     def close(self, *, kill: bool = False) -> None:
@@ -205,12 +213,16 @@ class ProcessCrew(Crew):
 def start_process_crew(
     name: str, kernel: Kernel, spec: KernelSpec, rows: Samples, n_clusters: int, n_threads: int
 ) -> Crew:
-    """Start worker processes for a registered kernel."""
+    """Start worker processes for a registered kernel.
+
+    ``RuntimeError`` where this process cannot start any.
+    """
     if name not in KERNELS or load_kernel(name) is not kernel:
         raise ValueError(
             f"mode='processes' sends kernels by name and this {name!r} is not in the registry; "
             "add a row to KERNELS or use mode='threads'"
         )
+    refuse_where_workers_cannot_start()
     return ProcessCrew(name, kernel, spec, rows, n_clusters, n_threads)
 
 

@@ -7,75 +7,34 @@ it, and a kernel that is there but fails to import raises its own error, untouch
 """
 
 import sys
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+from kmeans_lab import plugins
 from kmeans_lab.kernel import Kernel
+from kmeans_lab.plugins import NotAKernel, Plugin, importing, with_module
+from kmeans_lab.spec import KernelSpec
 
-Threading = Literal["gil", "nogil", "own"]
-Arithmetic = Literal["direct", "expanded"]
+__all__ = ["KERNELS", "KernelSpec", "KernelUnavailable", "NotAKernel", "load_kernel"]
+
 State = Literal["ready", "unavailable", "broken"]
 
-_FLOATS = ("float32", "float64")
+# The functions that a kernel must have: any, one with threads of its own, one that centers rows.
+_PLAIN = ("assign", "update")
+_THREADED = (*_PLAIN, "prepare")
+_CENTERING = (*_THREADED, "inertia")
+
 _REBUILD = "pip install --force-reinstall kmeans-lab, with a C++ compiler installed"
-
-
-@dataclass(frozen=True, slots=True)
-class KernelSpec:
-    """A row of the table.
-
-    Attributes
-    ----------
-    module : str
-        Where ``assign`` and ``update`` live.
-    summary : str
-        One line for the tables.
-    requires : tuple of str
-        Top-level packages that the kernel may import and call.
-    remedy : str
-        What to type when the kernel is unavailable.
-    dtypes : tuple of str
-        The dtypes of rows that it takes; the driver converts X to float64 otherwise.
-    threading : {"gil", "nogil", "own"}
-        "gil": it holds the GIL, so only processes help. "nogil": the driver's threads help.
-        "own": it brings its own threads and takes ``n_threads`` in ``prepare``.
-    whole : bool
-        It is handed all rows at once instead of chunks. Always so with ``threading="own"``.
-    centers : bool
-        Its ``prepare`` and ``inertia`` take the middle of X as one more argument and subtract it:
-        no centered copy of X lies beside the prepared rows.
-    arithmetic : {"direct", "expanded"}
-        How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
-    sources : tuple of str
-        Patterns of its files in a checkout, where its module is not all of it.
-    blas : bool
-        Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
-    compiles_on_first_call : bool
-        The first call with a new dtype compiles; benchmarks warm it up first.
-    """
-
-    module: str
-    summary: str
-    remedy: str
-    requires: tuple[str, ...] = ()
-    dtypes: tuple[str, ...] = _FLOATS
-    threading: Threading = "nogil"
-    whole: bool = False
-    centers: bool = False
-    arithmetic: Arithmetic = "direct"
-    sources: tuple[str, ...] = ()
-    blas: bool = False
-    compiles_on_first_call: bool = False
-
 
 KERNELS: dict[str, KernelSpec] = {
     "python": KernelSpec(
         module="kmeans_lab._py_kernel",
         summary="nested loops in plain Python: the slowest and the plainest",
+        exact=True,
         remedy=_REBUILD,
         threading="gil",
     ),
@@ -97,6 +56,7 @@ KERNELS: dict[str, KernelSpec] = {
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
         summary="the nested loops, compiled by Numba on the first call",
+        exact=True,
         requires=("numba",),
         remedy="pip install numba",
         compiles_on_first_call=True,
@@ -104,18 +64,21 @@ KERNELS: dict[str, KernelSpec] = {
     "cython": KernelSpec(
         module="kmeans_lab._cy_kernel",
         summary="the nested loops in Cython, typed memoryviews, nogil",
+        exact=True,
         remedy=_REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
         summary="the nested loops in C++ through pybind11: the reference",
+        exact=True,
         remedy=_REBUILD,
         sources=("cpp/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab._numba_tiled_kernel",
         summary="Numba over tiles of rows, vectorised by LLVM, fused, threads of its own",
+        exact=True,
         requires=("numba", "llvmlite", "numpy"),
         remedy="pip install numba",
         threading="own",
@@ -126,6 +89,7 @@ KERNELS: dict[str, KernelSpec] = {
     "cython-tiled": KernelSpec(
         module="kmeans_lab._cy_tiled_kernel",
         summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
+        exact=True,
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
@@ -138,6 +102,7 @@ KERNELS: dict[str, KernelSpec] = {
     "cpp-simd": KernelSpec(
         module="kmeans_lab._simd_kernel",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",
+        exact=True,
         remedy=_REBUILD,
         threading="own",
         arithmetic="expanded",
@@ -151,42 +116,46 @@ class KernelUnavailable(RuntimeError):
     """A known kernel cannot run here; the message says why and what to type."""
 
 
-#: Entry points of this group are kernels of installed packages: name = "module", or "module:SPEC"
-#: where SPEC is a ``KernelSpec``.
-ENTRY_POINTS = "kmeans_lab.kernels"
+class Incomplete(NotAKernel):
+    """A module lacks a function that kernels must have."""
+
+
+class _Refuses(KernelUnavailable):
+    """It is installed, and does not run with what the environment asks of it."""
+
 
 _added: dict[str, KernelSpec] = {}
-_unusable: dict[str, Exception] = {}  # what kept entry points from being read
 _places: dict[str, str] = {}  # where these were found
 
 
 def find_spec(name: str) -> KernelSpec:
     """Return the row of a kernel; ``ValueError`` listing the choices when there is none."""
-    spec = KERNELS.get(name) or _added.get(name) or installed().get(name)
-    if spec is None:
-        known = ", ".join([*KERNELS, *_added, *installed()])
-        raise ValueError(f"kernel={name!r} is not known; choose one of {known}")
-    return spec
+    if (spec := KERNELS.get(name) or _added.get(name)) is not None:
+        return spec
+    if (plugin := installed().get(name)) is not None:
+        return plugin.spec
+    raise ValueError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    choices = ", ".join([*KERNELS, *_added, *installed()])
+    return f"kernel={name!r} is not known; choose one of {choices}"
 
 
 @cache
-def installed() -> dict[str, KernelSpec]:
+def installed() -> dict[str, Plugin]:
     """Return the kernels that other installed packages bring; names of the table stay ours."""
-    from importlib.metadata import entry_points  # 20 ms: not before somebody asks
+    return {name: it for name, it in plugins.read().items() if name not in KERNELS}
 
-    found = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name in KERNELS:
-            continue
-        package = point.dist.name if point.dist else point.module
-        spec = KernelSpec(point.module, f"from the package {package}", f"pip install {package}")
-        if point.attr:
-            try:
-                spec = _with_module(point.load(), point.module, f"entry point {point.value}")
-            except Exception as error:  # one bad package must not take the others away
-                _unusable[point.name] = error
-        found[point.name] = spec
-    return found
+
+def outdone() -> list[str]:
+    """Return a sentence for each kernel of a package that has the name of one of ours."""
+    return [
+        f"the package {it.package} brings a kernel {name!r}, too, and kmeans_lab's own is used; "
+        "ask there for another name"
+        for name, it in plugins.read().items()
+        if name in KERNELS
+    ]
 
 
 def add_kernel(place: str) -> str:
@@ -197,45 +166,21 @@ def add_kernel(place: str) -> str:
     Raises
     ------
     ValueError
-        There is no such file or module, or its SPEC is something else.
+        There is no such file or module, its name is taken, or its SPEC is something else.
     Exception
-        Whatever its import raises.
+        Whatever its import raises; ``ImportError`` where it calls ``sys.exit``.
     """
     path = Path(place)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise ValueError(f"there is no file {place}; give the path of a kernel's .py file")
-        # A name of its own: the file may be called like a package that it imports.
-        name, module_name = path.stem, f"kmeans_lab_kernel_{path.stem}"
-        spec = spec_from_file_location(module_name, path)
-        assert spec is not None  # it ends in .py
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-    else:
-        name = module_name = place
-        try:
-            module = import_module(place)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-                raise
-            raise ValueError(
-                f"{place!r} is no kernel, no module that can be imported and no .py file; "
-                "kmeans-lab kernels lists the kernels"
-            ) from None
+    name = path.stem if path.suffix == ".py" else place
+    module = plugins.import_place(place)
     if name in KERNELS:
-        raise ValueError(f"{place} has the name of the kernel {name!r}; give the file another name")
+        raise NotAKernel(f"{place} has the name of the kernel {name!r}; give the file another name")
     if name in _added and _places[name] != (found := _place(path, place)):
-        raise ValueError(
+        raise NotAKernel(
             f"{found} has the name of {_places[name]}, {name!r}; give one of them another name"
         )
-    own = getattr(module, "SPEC", KernelSpec(module_name, f"from {place}", "none"))
-    _added[name] = _with_module(own, module_name, place)
+    own = getattr(module, "SPEC", KernelSpec(module.__name__, f"from {place}", "none"))
+    _added[name] = with_module(own, module.__name__, place)
     _places[name] = _place(path, place)
     return name
 
@@ -254,6 +199,11 @@ def place_of(name: str) -> str:
     return _places.get(name, name)
 
 
+def known(name: str) -> bool:
+    """Whether there is a kernel of this name; nothing is imported."""
+    return name in KERNELS or name in _added or name in installed()
+
+
 def known_as(name_or_place: str) -> str:
     """Return the name of a kernel that is given by name, or by the place of its code.
 
@@ -264,19 +214,13 @@ def known_as(name_or_place: str) -> str:
     Exception
         Whatever the import of a module that is not in the table raises.
     """
-    if Path(name_or_place).suffix == ".py" or "." in name_or_place:
-        return name_or_place if name_or_place in _added else add_kernel(name_or_place)
-    find_spec(name_or_place)
-    return name_or_place
-
-
-def _with_module(spec: object, module: str, source: str) -> KernelSpec:
-    if not isinstance(spec, KernelSpec):
-        raise ValueError(  # noqa: TRY004 (what is wrong is a value in a file)
-            f"SPEC of {source} is a {type(spec).__name__} and must be a "
-            "kmeans_lab.registry.KernelSpec"
+    if known(name_or_place):
+        return name_or_place
+    if not plugins.is_place(name_or_place):
+        raise NotAKernel(
+            f"{_unknown(name_or_place)}, or give a .py file or a module that Python finds"
         )
-    return replace(spec, module=module)
+    return add_kernel(name_or_place)
 
 
 def load_kernel(name: str) -> Kernel:
@@ -295,7 +239,8 @@ def load_kernel(name: str) -> Kernel:
     Raises
     ------
     ValueError
-        The name is not in the table; the message lists the choices.
+        The name is not in the table, and the message lists the choices; or it is that of a package
+        whose entry point names no kernel, or of a module that lacks a function.
     KernelUnavailable
         Its compiled module or a package that it requires is not installed; the message says
         what to type.
@@ -307,11 +252,29 @@ def load_kernel(name: str) -> Kernel:
     >>> load_kernel("numpy").__name__
     'kmeans_lab._numpy_kernel'
     """
-    spec = find_spec(name)
-    if name in _unusable:
-        raise _unusable[name]
+    module, spec = load_module(name), find_spec(name)
+    needed = _CENTERING if spec.centers else _THREADED if spec.threading == "own" else _PLAIN
+    for verb in needed:
+        if not callable(getattr(module, verb, None)):
+            raise Incomplete(
+                f"{spec.module} has no function {verb}, and its kernel {name!r} must have "
+                f"{', '.join(needed)}"
+            )
+    return cast(Kernel, module)
+
+
+def load_module(name: str) -> Any:
+    """Import a kernel by name, as ``load_kernel`` does, whatever functions it has."""
+    spec = KERNELS.get(name) or _added.get(name)
+    if spec is None:
+        if name in installed():
+            installed()[name].check()
+        spec = find_spec(name)
     try:
-        return cast(Kernel, import_module(spec.module))
+        if spec.module in sys.modules:  # which the next line finds in a fraction of the time
+            return import_module(spec.module)
+        with importing(spec.module):
+            return import_module(spec.module)
     except ModuleNotFoundError as error:
         absent = f"{error.name}."
         if not f"{spec.module}.".startswith(absent) and error.name not in spec.requires:
@@ -326,17 +289,69 @@ AUTO = ("cpp-simd", "cpp", "numpy")
 
 
 def choose_kernel(mode: str) -> str:
-    """Return the name of the fastest kernel that is available and can share its work this way."""
+    """Return the name of the fastest kernel that can run and can share its work this way."""
     names = AUTO if mode != "processes" else AUTO[1:]  # its own threads are of no use there
-    return next(name for name in names if state_of(name)[0] != "unavailable")
+    return first_ready(names) or names[-1]
+
+
+def first_ready(names: Sequence[str]) -> str | None:
+    """Return the first of these that can run; say once why one that is installed cannot."""
+    for name in names:
+        trouble = trouble_of(name)
+        if trouble is None:
+            return name
+        if type(trouble) is not KernelUnavailable:
+            _warn_once(f"{reason_of(name)}; until then another kernel computes in its place")
+    return None
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    warnings.warn(sentence, RuntimeWarning, stacklevel=2)
 
 
 def state_of(name: str) -> tuple[State, str]:
-    """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``."""
+    """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``.
+
+    Where an installed package brings it, a process of its own imports it first: that may end it.
+    """
+    trouble = trouble_of(name)
+    if trouble is None:
+        return "ready", ""
+    if isinstance(trouble, KernelUnavailable):
+        return "unavailable", str(trouble)
+    said = " ".join(str(trouble).split())  # a table has one line for it, and a refusal, too
+    return "broken", said if isinstance(
+        trouble, NotAKernel
+    ) else f"{type(trouble).__name__}: {said}"
+
+
+def reason_of(name: str) -> str:
+    """Return a sentence on why a kernel cannot run here, with a remedy; empty where it can."""
+    state, why = state_of(name)
+    if state != "broken":
+        return why
+    if name in KERNELS:
+        remedy = KERNELS[name].remedy
+    elif name in _added:
+        remedy = f"mend {_places[name]}"
+    else:
+        package = installed()[name].package
+        remedy = f"install what the package {package} needs, or pip uninstall {package}"
+    return f"kernel {name!r} is broken: {why}{'; ' * bool(remedy)}{remedy}"
+
+
+def trouble_of(name: str) -> Exception | None:
+    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is."""
     try:
-        load_kernel(name)
-    except KernelUnavailable as error:
-        return "unavailable", str(error)
-    except Exception as error:  # a table must show every row, whatever one import does
-        return "broken", f"{type(error).__name__}: {error}"
-    return "ready", ""
+        if name not in KERNELS and name not in _added and name in installed():
+            installed()[name].outlive()
+        kernel: Any = load_kernel(name)
+    except Exception as error:
+        return error
+    try:
+        if hasattr(kernel, "isa"):
+            kernel.isa()
+    except ValueError as error:  # KMEANS_LAB_ISA is not what this machine has
+        return _Refuses(f"kernel {name!r} is not available: {error}")
+    return None

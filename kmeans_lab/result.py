@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.representation import Shown
+
 Array = NDArray[np.floating[Any]]
 
 PHASES = ("prepare", "init", "assign", "update", "finish")
 
 
-@dataclass(frozen=True, slots=True)
-class Iteration:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Iteration(Shown):
     """One iteration, as the callback and the history see it.
+
+    Equal to itself alone, and shown in one line.
 
     Attributes
     ----------
@@ -36,10 +40,17 @@ class Iteration:
     inertia: float
     changed: int
 
+    def _lines(self) -> list[dict[str, Any]]:
+        n_clusters, n_features = self.centers.shape
+        shape = {"n_clusters": n_clusters, "n_features": n_features}
+        return [{"n_iter": self.n_iter, "inertia": self.inertia, "changed": self.changed} | shape]
 
-@dataclass(frozen=True, slots=True)
-class KMeansResult:
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class KMeansResult(Shown):
     """What a fit found and what it cost.
+
+    Equal to itself alone, as its arrays are not compared, and shown in three lines.
 
     Attributes
     ----------
@@ -69,6 +80,18 @@ class KMeansResult:
         kernels that compute nothing else.
     history : tuple of Iteration
         Of the best repetition; empty unless asked for.
+
+    Examples
+    --------
+    >>> from kmeans_lab import kmeans
+    >>> X = [[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]]
+    >>> fits = [kmeans(X, k, kernel="numpy", random_state=0) for k in (1, 2, 3)]
+    >>> fits[1]  # doctest: +ELLIPSIS
+    KMeansResult(n_samples=4, n_features=2, n_clusters=2, dtype='float64',
+                 kernel='numpy', mode='serial', n_threads=1, seconds=...,
+                 n_iter=2, inertia=1, stop='shift', converged=True)
+    >>> fits.index(min(fits, key=lambda fit: fit.inertia))
+    2
     """
 
     centers: Array
@@ -83,6 +106,17 @@ class KMeansResult:
     n_threads: int
     rescored: int = 0
     history: tuple[Iteration, ...] = ()
+
+    def _lines(self) -> list[dict[str, Any]]:
+        n_clusters, n_features = self.centers.shape
+        shape = {"n_samples": len(self.labels), "n_features": n_features, "n_clusters": n_clusters}
+        ran = {"kernel": self.kernel, "mode": self.mode, "n_threads": self.n_threads}
+        found = {"n_iter": self.n_iter, "inertia": self.inertia, "stop": self.stop}
+        return [
+            shape | {"dtype": str(self.centers.dtype)},
+            ran | {"seconds": sum(self.seconds.values())},
+            found | {"converged": self.converged},
+        ]
 
 
 class Stopwatch:

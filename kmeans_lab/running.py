@@ -17,7 +17,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.kernel import Labels
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.seeding import squared_distances
-from kmeans_lab.weights import Weighting
+from kmeans_lab.weights import Weighting, absolute
 from kmeans_lab.workers import Crew, read_only
 
 Array = NDArray[np.floating[Any]]
@@ -90,7 +90,7 @@ class RunningMeans:
         given = self._mass > 0
         self._near[given] = self._sums[given] / self._mass[given, None]
         self._since += len(X)
-        return inertia
+        return absolute(inertia, exponent)
 
     def _add(self, sums: NDArray[np.float64], mass: NDArray[Any], exponent: int) -> None:
         """Add what the batch gave, in the larger of both units: nothing overflows."""

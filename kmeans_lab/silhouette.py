@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab import checks
 from kmeans_lab._numpy_kernel import BLOCK_SCORES
+from kmeans_lab.arrays import read
 from kmeans_lab.blas import one_blas_thread
 
 Array = NDArray[np.float64]
@@ -29,6 +30,7 @@ PANEL_SUMS = 1 << 20
 NEAR = 2.0**-10
 
 
+@checks.numpys_own_errors
 def silhouette_samples(X: Any, labels: Any) -> Array:
     """Return each row's silhouette, s = (b − a) / max(a, b), between −1 and 1.
 
@@ -91,13 +93,15 @@ def silhouette_score(X: Any, labels: Any) -> float:
 
 def _read_labels(labels: Any, n_samples: int) -> tuple[Indices, Indices]:
     """Return clusters as 0, 1, … (n_samples,), and how many rows each has."""
-    given = np.asarray(labels)
+    given = read("labels", labels)
     if given.shape != (n_samples,):
         raise ValueError(
             f"labels has shape {given.shape} and must have ({n_samples},): one for each row of X"
         )
-    if np.any(given != given):  # NaN, whether in floats or among objects
-        raise ValueError("labels has NaN and must name a cluster for each row; drop such rows")
+    if len(nameless := np.flatnonzero(given != given)):  # NaN or NaT
+        raise ValueError(
+            f"labels[{nameless[0]}] is {given[nameless[0]]} and must name a cluster; drop such rows"
+        )
     try:
         names, clusters = np.unique(given, return_inverse=True)
     except TypeError as error:

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 
 
+@checks.numpys_own_errors
 def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
     """Return the probability of each center for each row, p ∝ exp(−‖x − μ‖² / 2σ²).
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 
-@dataclass(slots=True)  # not frozen: that would take twice as long to make, each iteration
+@dataclass(slots=True, eq=False)  # not frozen: that would take twice as long to make, each time
 class Step:
     """One iteration, as a stop rule sees it."""
 
@@ -56,7 +56,7 @@ class Shift:
 
     def fired(self, step: Step) -> bool:
         """Return True when the centers moved little against the spread of the data."""
-        return step.squared_shift() <= self.tol * step.variance
+        return step.squared_shift() <= float(self.tol) * step.variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ShiftNorm:
 
     def fired(self, step: Step) -> bool:
         """Return True when the centers moved little in absolute terms."""
-        return step.squared_shift() <= self.tol**2
+        return step.squared_shift() <= float(self.tol) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class AllClose:
 
     def fired(self, step: Step) -> bool:
         """Return True when every coordinate is close."""
-        return bool(np.allclose(step.old, step.new, rtol=self.tol, atol=1e-8))
+        return bool(np.allclose(step.old, step.new, rtol=float(self.tol), atol=1e-8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ def make_rule(stop: str | StopRule, tol: float | None) -> StopRule:
         raise ValueError(f"stop={stop!r} is not known; choose one of {', '.join(STOP_RULES)}")
     if tol is None:
         return STOP_RULES[stop]()
-    if not isinstance(tol, Real) or not 0 <= tol < float("inf"):
+    if not isinstance(tol, Real) or isinstance(tol, bool) or not 0 <= tol < float("inf"):
         raise ValueError(f"tol={tol!r} must be a number ≥ 0; use tol=0 for 'did not move'")
     if stop in _WITHOUT_TOL:
         raise ValueError(f"tol={tol} has no meaning with stop={stop!r}; leave tol out")
-    return STOP_RULES[stop](tol=tol)
+    return STOP_RULES[stop](tol=float(tol))  # a product with a float16 would be another

@@ -5,6 +5,7 @@ weight. What depends on it — sums, the mass of a cluster, inertia — is added
 in the order of the rows, so that results stay bit-identical for any kernel, mode and n_threads.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,45 @@ from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
 from kmeans_lab.kernel import Labels
+from kmeans_lab.partial import direct_inertia
 
 Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once
 
 
+def relative(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Return weights divided by a power of two, the largest of them in [½, 1), and its exponent.
+
+    The quotients are exact, so that whatever follows from them is, too, and no sum overflows. A
+    weight that is less than 2⁻¹⁰⁷⁴ of the largest vanishes beside it and becomes 0.
+    """
+    exponent = int(np.frexp(weights.max())[1])
+    return np.asarray(np.ldexp(weights, -exponent)), exponent
+
+
+def absolute(inertia: float, exponent: int) -> float:
+    """Return an inertia for weights as they were given; infinite where float64 cannot hold it."""
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(inertia, exponent))
+
+
+def warn_of_overflow(inertia: float) -> float:
+    """Return the inertia of a fit; warn where it is infinite, though centers and labels are not."""
+    if np.isinf(inertia):
+        warnings.warn(
+            "the weighted inertia is larger than float64 can hold and becomes inf, while centers "
+            "and labels are right; scale sample_weight down to see it",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return inertia
+
+
 class Weighting:
     """Weights relative to the largest, and the rows multiplied by them.
 
-    They are divided by a power of two, exactly, so that no sum of huge ones overflows. Keeps one
-    copy of X in float64: to multiply anew would take as long as adding up.
+    Keeps one copy of X in float64: to multiply anew would take as long as adding up.
 
     Attributes
     ----------
@@ -33,8 +62,7 @@ class Weighting:
     """
 
     def __init__(self, weights: NDArray[np.float64], rows: Samples) -> None:
-        self.exponent = int(np.frexp(weights.max())[1])
-        self.values = np.ldexp(weights, -self.exponent)
+        self.values, self.exponent = relative(weights)
         n_samples, n_features = rows.shape
         self._columns = np.empty((n_features, n_samples))
         block = max(1, _BLOCK_VALUES // n_features)
@@ -50,12 +78,5 @@ class Weighting:
             total[:] = np.bincount(places, column, k)
 
     def inertia(self, rows: Samples, centers: Array, labels: Labels) -> float:
-        """Sum the weighted squared distances to the chosen centers, from differences."""
-        wide = centers.astype(np.float64)
-        block = max(1, _BLOCK_VALUES // rows.shape[1])
-        total = 0.0
-        for first in range(0, len(rows), block):
-            part = slice(first, first + block)
-            diff = rows[part] - wide[labels[part]]
-            total += float(np.einsum("i,if,if->", self.values[part], diff, diff))
-        return float(np.ldexp(total, self.exponent))
+        """Sum squared distances to the chosen centers times ``values``, from differences."""
+        return direct_inertia(rows, centers, labels, self.values)

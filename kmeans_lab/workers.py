@@ -192,6 +192,11 @@ class Crew:
         """The weights that sums and counts are made of; None where every row counts as one."""
         return None if self._weighting is None else self._weighting.values
 
+    @property
+    def exponent(self) -> int:
+        """That of the power of two in which inertia is measured."""
+        return 0 if self._weighting is None else self._weighting.exponent
+
     def shares(self) -> list[range]:
         """Give every worker a run of neighbouring chunks."""
         n_chunks, n = len(self.bounds), self.n_workers
@@ -247,7 +252,11 @@ class Crew:
         return self.labels if last else self.labels.copy()
 
     def inertia(self, centers: Array, labels: Labels) -> float:
-        """Sum the squared distances to the chosen centers, from differences in float64."""
+        """Sum the squared distances to the chosen centers, from differences in float64.
+
+        With weights, in units of 2 to the power ``exponent``, as ``step`` does: sums of huge ones
+        that are infinite could not be compared.
+        """
         rows = self.rows
         if self._weighting is not None:
             return self._weighting.inertia(rows, centers, labels)

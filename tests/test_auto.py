@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kmeans_lab import KERNELS, kmeans
+from kmeans_lab import KERNELS, kmeans, registry
 from kmeans_lab.registry import AUTO, choose_kernel, state_of
 
 X = np.random.default_rng(0).normal(size=(300, 3))
@@ -42,8 +42,12 @@ def test_a_broken_kernel_is_not_passed_over_in_silence(monkeypatch, tmp_path):
     spec = type(KERNELS["cpp"])(module="broken_kernel", summary="", remedy="")
     monkeypatch.setitem(KERNELS, "cpp-simd", spec)
     assert state_of("cpp-simd")[0] == "broken"
+    registry._warn_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="kernel 'cpp-simd' is broken: .* is torn") as said:
+        ran = [kmeans(X, 3, init="random").kernel for _ in range(2)]
+    assert (ran, len(said)) == (["cpp", "cpp"], 1)
     with pytest.raises(ImportError, match="is torn"):
-        kmeans(X, 3, init="random")
+        kmeans(X, 3, kernel="cpp-simd", init="random")
 
 
 def test_what_it_tries_is_in_the_registry():

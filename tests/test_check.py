@@ -219,13 +219,9 @@ def test_installed_packages_bring_kernels(capsys, tmp_path, monkeypatch):
 def test_an_installed_spec_that_is_none_says_where_it_stands(tmp_path, monkeypatch):
     install(tmp_path, "wrong = my_kernels:OTHER\nabsent = my_kernels:NONE\nplain = my_kernels\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "_unusable", {})
     assert state_of("plain") == ("ready", "")  # whatever the others are
     state, why = state_of("wrong")
-    assert (state, why[:58]) == (
-        "broken",
-        "ValueError: SPEC of entry point my_kernels:OTHER is a int ",
-    )
+    assert (state, why[:46]) == ("broken", "SPEC of entry point my_kernels:OTHER is a int ")
     state, why = state_of("absent")
     assert (state, why[:14]) == ("broken", "AttributeError")
 

@@ -141,6 +141,17 @@ def test_a_fit_that_max_iter_ends_says_so(capsys):
     assert shown[-1] == "written nothing, without --output"
 
 
+@pytest.mark.filterwarnings("always:.*float64 rounds")
+def test_a_warning_is_one_sentence_without_a_path(capsys):
+    np.save("large.npy", [[2**53 + 1], [5]])
+    assert cli.main(["fit", "large.npy", "-k", "1", "--quiet"]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "kmeans-lab: warning: X[0, 0] is 9007199254740993, which float64 rounds, so"
+    )
+    assert told.count("\n") == 1
+
+
 def test_quiet_prints_nothing_but_the_json_that_is_asked_for(capsys):
     assert run(capsys, "fit", "X.npy", "-k", 2, "--quiet") == ""
     assert json.loads(run(capsys, "fit", "X.npy", "-k", 2, "-q", "--json"))["n_clusters"] == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmeans_lab import KERNELS, kmeans
+from kmeans_lab import __main__ as cli
 from kmeans_lab.certify import certify_fit
 from kmeans_lab.measure import record
 from kmeans_lab.presets import PRESETS
@@ -15,6 +16,7 @@ from tests.readme import README, RUN, benchmark, between, kernel_table
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+DOCS = [page for page in (README.parent / "docs").glob("*.md") if "```python" in page.read_text()]
 IN_ONE_PIECE = [block for block in BLOCKS if not block.startswith("# my_kernel.py")]
 
 
@@ -36,6 +38,27 @@ def test_the_run_that_is_kept_counts_and_has_every_kernel() -> None:
 @pytest.mark.parametrize("block", range(len(IN_ONE_PIECE)))
 def test_an_example_runs(block: int) -> None:
     exec(compile(IN_ONE_PIECE[block], f"README.md, example {block}", "exec"), {})
+
+
+@pytest.mark.parametrize("page", sorted(DOCS), ids=lambda page: page.name)
+def test_the_examples_of_a_page_run(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, page.name, "exec"), {})
+
+
+@pytest.mark.parametrize("more", ["", "one more SPEC"])
+def test_check_finds_nothing_wrong_with_the_example_kernel(
+    more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = [block for block in BLOCKS if block.startswith("# my_kernel.py")]
+    (row,) = re.findall(r'^    "mine": (KernelSpec\(.*?^    \)),', TEXT, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kmeans_lab.registry._added", {})
+    Path("my_kernel.py").write_text(source + f"\n\nSPEC = {row}\n" * bool(more), encoding="utf-8")
+    status = cli.main(["check", "my_kernel.py"])
+    said = capsys.readouterr()
+    assert (status, said.err) == (0, ""), said.out
+    assert {line.split()[0] for line in said.out.splitlines()} == {"right"}
 
 
 def test_one_file_and_one_row_make_a_kernel(

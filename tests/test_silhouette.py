@@ -173,7 +173,7 @@ REFUSED = [
     (range(6), ValueError, r"labels has 6 different values for n_samples=6 and must have 2 … n_s"),
     ([0, 1], ValueError, r"labels has shape \(2,\) and must have \(6,\): one for each row of X"),
     (np.zeros((6, 1)), ValueError, r"labels has shape \(6, 1\) and must have \(6,\)"),
-    ([0, 1, 0, 1, np.nan, 0], ValueError, "labels has NaN and must name a cluster for each row"),
+    ([0, 1, 0, 1, np.nan, 0], ValueError, r"labels\[4\] is nan and must name a cluster"),
     (np.array([0, "a", 0, 1, 0, 0], object), TypeError, "must be all numbers or all strings"),
 ]
 

@@ -138,7 +138,7 @@ def test_an_empty_cluster_gets_no_row_without_weight(policy):
         ([1.0] * 239 + [np.nan], ValueError, r"sample_weight\[239\] is nan"),
         ([np.inf] * 240, ValueError, r"sample_weight\[0\] is inf"),
         (0.0, ValueError, "0 for every row; at least one row must count"),
-        (["x"] * 240, TypeError, "must be numbers, one for each row"),
+        (["x"] * 240, TypeError, "dtype <U1 and must be numeric"),
     ],
 )
 def test_bad_weights_are_refused(weights, error, sentence):

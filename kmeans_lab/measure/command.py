@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kmeans_lab.datafiles import Refused
-from kmeans_lab.registry import KERNELS, installed, known_as, load_kernel, state_of
+from kmeans_lab.kernel_arguments import resolve_ready
+from kmeans_lab.registry import KERNELS, installed
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
 
 #: Pools that would compute behind a kernel's back; they read these when they are loaded.
@@ -126,25 +127,13 @@ def report(arguments: argparse.Namespace) -> None:
     emit(json.dumps(told) + "\n" if arguments.json else f"{told['page']}\n")
 
 
-def resolve(name_or_place: str) -> str:
-    """Return a kernel's name, from a name, a .py file or a module."""
-    try:
-        return known_as(name_or_place)
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    except Exception as error:  # a file may do anything when it is imported
-        raise Refused(
-            f"{name_or_place} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-
-
 def _kernels(arguments: argparse.Namespace) -> list[str]:
-    names = [resolve(name) for name in arguments.kernel or (*KERNELS, *installed())]
-    arguments.baseline = resolve(arguments.baseline)
-    state, why = state_of(arguments.baseline)
-    if state != "ready":
-        raise Refused(f"--baseline {arguments.baseline} is {state}: {why}")
-    return list(names)
+    asked = arguments.kernel and [resolve_ready(name) for name in arguments.kernel]
+    try:
+        arguments.baseline = resolve_ready(arguments.baseline)
+    except Refused as error:
+        raise Refused(f"--baseline {arguments.baseline}: {error}; or name another") from error
+    return asked or [*KERNELS, *installed()]
 
 
 def counts_of(text: str, option: str = "--threads") -> list[int]:
@@ -183,7 +172,6 @@ def quiet_pools() -> Iterator[None]:
 
     from kmeans_lab.measure import machine
 
-    _refuse_instructions_that_are_not_there()
     before = {name: os.environ.get(name) for name in POOLS}
     os.environ.update(dict.fromkeys(POOLS, "1"))  # for those that are loaded later
     try:
@@ -198,16 +186,6 @@ def quiet_pools() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _refuse_instructions_that_are_not_there() -> None:
-    """Raise ``Refused`` where KMEANS_LAB_ISA forces what this machine cannot do."""
-    for name in ("cpp-simd", "cython-tiled"):
-        if state_of(name)[0] == "ready":
-            try:
-                load_kernel(name).isa()  # type: ignore[attr-defined]
-            except ValueError as error:
-                raise Refused(str(error)) from None
 
 
 @contextmanager

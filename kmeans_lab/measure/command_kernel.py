@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from kmeans_lab.datafiles import Refused
+from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready, resolve, resolve_ready
 from kmeans_lab.measure.command import (
     Uncertified,
     counts_of,
@@ -12,9 +13,8 @@ from kmeans_lab.measure.command import (
     presets_of,
     progress_on_stderr,
     quiet_pools,
-    resolve,
 )
-from kmeans_lab.registry import find_spec, place_of
+from kmeans_lab.registry import KERNELS, Incomplete, find_spec, reason_of, trouble_of
 from kmeans_lab.terminal import emit, make_table, show
 
 
@@ -30,6 +30,8 @@ def check(arguments: argparse.Namespace) -> None:
     from kmeans_lab.measure.conformance import examine
 
     name = resolve(arguments.kernel)
+    if not isinstance(trouble_of(name), Incomplete):  # which is the first question
+        refuse_unless_ready(name)
     answers = []
     for answer in examine(name):
         answers.append(answer)
@@ -64,7 +66,9 @@ def explain(arguments: argparse.Namespace) -> None:
         make_table()
     if arguments.threads < 1:
         raise Refused(f"--threads {arguments.threads} must be at least 1")
-    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
+    name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
+    if reason := reason_of("cpp-simd"):
+        raise Refused(f"the machine's limits are measured with the code of cpp-simd: {reason}")
     workload = load(presets[arguments.preset])
     takes = find_spec(name).dtypes
     if workload.X.dtype.name not in takes:
@@ -74,13 +78,14 @@ def explain(arguments: argparse.Namespace) -> None:
         )
     with quiet_pools():
         try:
-            found = measure(
-                name,
-                workload,
-                arguments.preset,
-                arguments.threads,
-                callgrind=arguments.callgrind,
-            )
+            with answerable(name):
+                found = measure(
+                    name,
+                    workload,
+                    arguments.preset,
+                    arguments.threads,
+                    callgrind=arguments.callgrind,
+                )
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}): there is nothing to explain") from None
         card = machine.card()
@@ -105,10 +110,11 @@ def profile(arguments: argparse.Namespace) -> None:
 
     if not arguments.json:
         make_table()
-    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
+    name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
     with quiet_pools():
         try:
-            found = measure(name, load(presets[arguments.preset]), arguments.preset)
+            with answerable(name):
+                found = measure(name, load(presets[arguments.preset]), arguments.preset)
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}) and has no profile") from None
     if arguments.json:
@@ -137,10 +143,10 @@ def scaling(arguments: argparse.Namespace) -> None:
 
     if not arguments.json:
         make_table()
-    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
+    name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
     if arguments.mode not in ("threads", "processes"):
         raise Refused(f"--mode {arguments.mode} is not known; choose threads or processes")
-    if arguments.mode == "processes" and place_of(name) != name:
+    if arguments.mode == "processes" and name not in KERNELS:
         raise Refused(
             f"--mode processes starts Pythons that do not know {arguments.kernel}; use threads"
         )
@@ -154,19 +160,20 @@ def scaling(arguments: argparse.Namespace) -> None:
     options = {"n_rounds": n_rounds, "seed": arguments.seed}
     with quiet_pools(), progress_on_stderr() as draw:
         try:
-            found: list[Any] = [
-                measure.growth(name, axis, watch=_steps(draw, axis), **options) for axis in axes
-            ] or [
-                measure.scaling(
-                    name,
-                    load(presets[arguments.preset]),
-                    arguments.preset,
-                    arguments.mode,
-                    workers,
-                    watch=_steps(draw, "workers"),
-                    **options,
-                )
-            ]
+            with answerable(name):
+                found: list[Any] = [
+                    measure.growth(name, axis, watch=_steps(draw, axis), **options) for axis in axes
+                ] or [
+                    measure.scaling(
+                        name,
+                        load(presets[arguments.preset]),
+                        arguments.preset,
+                        arguments.mode,
+                        workers,
+                        watch=_steps(draw, "workers"),
+                        **options,
+                    )
+                ]
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}) and has no number") from None
         card = machine.card()

@@ -16,8 +16,9 @@ from kmeans_lab.certify import CertificateError, certify_assign, certify_fit, ce
 from kmeans_lab.driver import kmeans
 from kmeans_lab.foreign import find_foreign_code
 from kmeans_lab.measure.calls import prepared
+from kmeans_lab.plugins import ending_nothing
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import find_spec, load_module
 from kmeans_lab.workers import read_only
 
 Array = NDArray[np.floating[Any]]
@@ -62,7 +63,7 @@ def examine(name: str) -> Iterator[Answer]:
     KernelUnavailable, ValueError
         The kernel cannot be loaded.
     """
-    kernel = load_kernel(name)
+    kernel = load_module(name)
     missing = [verb for verb in ("assign", "update") if not callable(getattr(kernel, verb, None))]
     yield Answer(
         "it has assign and update",
@@ -76,7 +77,8 @@ def examine(name: str) -> Iterator[Answer]:
 
 def _ask(ask: Callable[[str, Any], None], name: str, kernel: Any) -> str:
     try:
-        ask(name, kernel)
+        with ending_nothing("it"):
+            ask(name, kernel)
     except (_Wrong, CertificateError) as error:
         return str(error)
     except Exception as error:  # whatever it raises is its answer
@@ -219,7 +221,10 @@ def _inputs_stay(name: str, kernel: Any) -> None:
             ("rows", "centers", "update's labels"), (*inputs, labels), copies, strict=True
         ):
             if not np.array_equal(array, copy):
-                raise _Wrong(f"it changed its {what}, {dtype}; inputs belong to the caller")
+                raise _Wrong(
+                    f"it changed its {what}, {dtype}; inputs belong to the caller "
+                    f"({np.count_nonzero(array != copy)} of {copy.size} values changed)"
+                )
 
 
 def _steps_follow(name: str, kernel: Any) -> None:
@@ -260,13 +265,23 @@ def _it_repeats_itself(name: str, kernel: Any) -> None:
     first = None
     for n_threads in counts:
         fit = kmeans(workload.X, 8, kernel=name, n_threads=n_threads, **workload.settings())
-        bits = fit.labels.tobytes(), fit.centers.tobytes(), fit.inertia
-        if first is not None and bits != first:
-            raise _Wrong(
-                f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other bits; "
-                "results must not depend on the run or on threads"
-            )
-        first = bits
+        if first is not None:
+            found = [
+                f"{np.count_nonzero(ours != theirs)} {what}"
+                for what, ours, theirs in (
+                    ("labels", fit.labels, first.labels),
+                    ("coordinates of centers", fit.centers, first.centers),
+                )
+                if ours.tobytes() != theirs.tobytes()
+            ]
+            if fit.inertia != first.inertia:
+                found.append(f"the inertia, {fit.inertia!r} in place of {first.inertia!r}")
+            if found:
+                raise _Wrong(
+                    f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other "
+                    f"bits ({', '.join(found)}); results must not depend on the run or on threads"
+                )
+        first = fit
 
 
 def _it_computes_itself(name: str, kernel: Any) -> None:

@@ -7,11 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.kernel_arguments import refuse_unless_ready
 from kmeans_lab.studies import STUDIES, run_study
 from kmeans_lab.studies.notebook import Notebook
 from kmeans_lab.terminal import emit, make_table, show
 
 _NEEDS = ("matplotlib", "sklearn", "PIL")
+#: What these time is these kernels; the others take whatever runs.
+_TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder"), ("cpp", "cpp-simd"))
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
 
@@ -37,6 +40,8 @@ def study(arguments: argparse.Namespace) -> None:
     for package in _NEEDS:
         if find_spec(package) is None:
             raise MissingExtra("studies need", package, extra="studies")
+    for name in dict.fromkeys(it for study in names for it in _TIMED.get(study, ())):
+        refuse_unless_ready(name)
     if not arguments.json:
         make_table()  # a missing extra is better reported before the work
     given = arguments.output
@@ -51,7 +56,10 @@ def study(arguments: argparse.Namespace) -> None:
             )
     found = []
     for name, folder in folders.items():
-        book = run_study(name, folder, full=arguments.full)
+        try:
+            book = run_study(name, folder, full=arguments.full)
+        except ImportError as error:
+            raise Refused(f"the study {name} needs what cannot be imported: {error}") from error
         if arguments.json:
             claims = [asdict(it) | {"verdict": it.verdict} for it in book.claims]
             found.append({"study": name, "claims": claims, "files": [str(it) for it in book.files]})

@@ -28,7 +28,7 @@ DRAWS = 50  # of the walk-through's data
 _RING: Any = {"marker": "o", "ms": 11, "mfc": "none", "mec": PALETTE[2], "mew": 1.6}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Opinions:
     """What three ways say of one set of rows, for k = 1 … LARGEST."""
 

@@ -33,7 +33,7 @@ class Gaussian:
     std: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """A set of rows with its truth, and what DBSCAN and spectral clustering are told of it."""
 

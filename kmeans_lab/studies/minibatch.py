@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.batches import batches
 from kmeans_lab.presets import find_preset
+from kmeans_lab.registry import choose_kernel
 from kmeans_lab.running import RunningMeans
 from kmeans_lab.seeding import d2
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook
@@ -31,7 +32,7 @@ SEEDS = 5  # what is said of mini-batches is the median of as many
 COLORS = {"all rows": INK, "batches of 1024": PALETTE[0], "batches of 50": PALETTE[1]}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """A data set, a start for everybody, and where full k-means comes to rest from there."""
 
@@ -75,8 +76,9 @@ def _problem(name: str, X: Array, start: Array) -> Problem:
 def _curve(problem: Problem, size: int, seed: int) -> list[tuple[float, float]]:
     """Return passes and gap after some of the batches."""
     X, rng = problem.X, np.random.default_rng(seed)
-    means = RunningMeans("cpp-simd", problem.start, np.zeros(X.shape[1]))
-    labels, assign = np.empty(len(X), dtype=np.int32), load_kernel("cpp-simd").assign
+    kernel = choose_kernel("serial")
+    means = RunningMeans(kernel, problem.start, np.zeros(X.shape[1]))
+    labels, assign = np.empty(len(X), dtype=np.int32), load_kernel(kernel).assign
     drawn, n_steps = batches(len(X), size, rng), PASSES * len(X) // size
     seen = set(np.geomspace(1, n_steps, 40).astype(int).tolist())
     points = [(0.0, problem.gap(problem.inertias[0]))]

@@ -23,6 +23,7 @@ from kmeans_lab.registry import (
     known_as,
     load_kernel,
     place_of,
+    reason_of,
     state_of,
 )
 
@@ -42,13 +43,13 @@ def survey(places: list[str]) -> dict[str, Any]:
 
 
 def _row(name: str) -> dict[str, Any]:
-    state, reason = state_of(name)
+    state = state_of(name)[0]
     build = getattr(load_kernel(name), "BUILD", None) if state == "ready" else None
     try:
         lines = lines_of_code(name) if state == "ready" else None
     except CannotTell:
         lines = None
-    return _row_of(name, state, reason) | {"lines": lines, "build": build}
+    return _row_of(name, state, reason_of(name)) | {"lines": lines, "build": build}
 
 
 def _row_of(name: str, state: str, reason: str) -> dict[str, Any]:
@@ -140,4 +141,7 @@ def all_places() -> dict[str, str]:
 
 def broken(name: str, reason: str) -> dict[str, Any]:
     """Return the row of a kernel that nobody can import and live."""
-    return _row_of(name, "broken", f"importing {name} ends the process ({reason})")
+    why = f"importing {name} ends the process ({reason})"
+    if (plugin := installed().get(name)) is not None:
+        plugin.fault = why  # or the server would import it for its row
+    return _row_of(name, "broken", why)

@@ -27,7 +27,7 @@ _RADIUS = 14.0  # of the ring, as in the standard preset
 _COVARIANCE_ROWS = 100_000  # more do not move the plane that anybody sees
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plane:
     """From rows of X to places in 0 … 1, up being up.
 

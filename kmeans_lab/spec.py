@@ -1,0 +1,121 @@
+"""What is known about a kernel without running it: ``KernelSpec``, whose fields are checked."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Threading = Literal["gil", "nogil", "own"]
+Arithmetic = Literal["direct", "expanded"]
+
+_FLOATS = ("float32", "float64")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSpec:
+    """A row of the table of kernels.
+
+    Lists are taken where tuples belong, and kept as tuples.
+
+    Attributes
+    ----------
+    module : str
+        Where ``assign`` and ``update`` live. Whoever finds a SPEC in a file or by an entry point
+        fills it in.
+    summary : str
+        One line for the tables.
+    remedy : str
+        What to type when the kernel is unavailable.
+    requires : tuple of str
+        Top-level packages that the kernel may import and call, by the names they are imported by.
+    dtypes : tuple of str
+        The dtypes of rows that it takes: "float64" and, if it likes, "float32". The driver converts
+        X to float64 where it does not take its dtype.
+    threading : {"gil", "nogil", "own"}
+        "gil": it holds the GIL, so only processes help. "nogil": the driver's threads help.
+        "own": it brings its own threads and takes ``n_threads`` in ``prepare``.
+    whole : bool
+        It is handed all rows at once instead of chunks. Always so with ``threading="own"``.
+    centers : bool
+        Its ``prepare`` and ``inertia`` take the middle of X as one more argument and subtract it:
+        no centered copy of X lies beside the prepared rows.
+    arithmetic : {"direct", "expanded"}
+        How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
+    exact : bool
+        Its labels are those of Σ(x − c)² in float64, added up in the order of the features, to the
+        last bit. ``predict`` decides the near-ties of other kernels again.
+    sources : tuple of str
+        Patterns of its files in a checkout, where its module is not all of it.
+    blas : bool
+        Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
+    compiles_on_first_call : bool
+        The first call with a new dtype compiles; benchmarks warm it up first.
+
+    Raises
+    ------
+    ValueError
+        A field is of the wrong kind or has a value that nobody knows; the sentence names it.
+    """
+
+    module: str
+    summary: str
+    remedy: str
+    requires: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = _FLOATS
+    threading: Threading = "nogil"
+    whole: bool = False
+    centers: bool = False
+    arithmetic: Arithmetic = "direct"
+    exact: bool = False
+    sources: tuple[str, ...] = ()
+    blas: bool = False
+    compiles_on_first_call: bool = False
+
+    def __post_init__(self) -> None:
+        """Check each field: a wrong one would be believed until numbers are wrong."""
+        for name in ("module", "summary", "remedy"):
+            _text(name, getattr(self, name))
+        for name in ("requires", "dtypes", "sources"):
+            object.__setattr__(self, name, _strings(name, getattr(self, name)))
+        _choice("threading", self.threading, get_args(Threading))
+        _choice("arithmetic", self.arithmetic, get_args(Arithmetic))
+        for name in ("whole", "centers", "exact", "blas", "compiles_on_first_call"):
+            if type(value := getattr(self, name)) is not bool:
+                raise ValueError(f"{name}={value!r} of a KernelSpec must be True or False")
+        _packages(self.requires)
+        for dtype in self.dtypes:
+            _choice("dtypes", dtype, _FLOATS)
+        if "float64" not in self.dtypes:
+            raise ValueError(
+                f"dtypes={self.dtypes!r} of a KernelSpec must have 'float64', which X becomes "
+                "where a kernel does not take its dtype; write dtypes=('float64',) or leave it out"
+            )
+
+
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} of a KernelSpec must be a string")  # noqa: TRY004
+    if len(value.splitlines()) > 1:
+        raise ValueError(f"{name}={value!r} of a KernelSpec must be one line")
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(it, str) for it in value):
+        return tuple(value)
+    written = f"; write {name}=({value!r},)" if isinstance(value, str) else ""
+    raise ValueError(f"{name}={value!r} of a KernelSpec must be a tuple of strings{written}")
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{name}={value!r} of a KernelSpec is not known; choose one of {known}")
+
+
+def _packages(requires: tuple[str, ...]) -> None:
+    for package in requires:
+        if not package.isidentifier():
+            top = package.partition(".")[0]
+            advice = f"; write {top!r}" if top.isidentifier() else ", like 'sklearn'"
+            raise ValueError(
+                f"requires={requires!r} of a KernelSpec must name top-level packages as they are "
+                f"imported, and {package!r} is none{advice}"
+            )

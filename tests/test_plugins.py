@@ -1,0 +1,299 @@
+"""Kernels of other packages: whatever one of them does, the others are there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_certify import GOOD
+
+from kmeans_lab import KERNELS, kmeans, plugins, registry
+from kmeans_lab import __main__ as cli
+from kmeans_lab.registry import find_spec, installed, known_as, load_kernel, reason_of, state_of
+from kmeans_lab.web import errands
+
+SPEC = (
+    "from types import SimpleNamespace\nfrom kmeans_lab.registry import KernelSpec\n"
+    "SPEC = KernelSpec('', 'mine', 'get it', threading='gil')\nOTHER = 1\n"
+    "class Fast:\n    SPEC = KernelSpec('', 'nested', 'get it', dtypes=('float64',))\n"
+    "thing = SimpleNamespace(assign=assign, update=update)\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_added", {})
+    installed.cache_clear()
+    before = set(sys.modules)
+    yield
+    installed.cache_clear()
+    for name in set(sys.modules) - before:
+        if name.startswith(("kmeans_lab_kernel_", "other")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Return a function that leaves a package behind, as an installer would."""
+
+    def install(entries, source=GOOD, module="other", package="other"):
+        (tmp_path / f"{module}.py").write_text(source)
+        info = tmp_path / f"{package}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(
+            f"[console_scripts]\nother = other:main\n\n[kmeans_lab.kernels]\n{entries}\n",
+            encoding="utf-8",
+        )
+
+    return install
+
+
+# Entry points and the module's source; what is said.
+FAULTS = {
+    "no target": ("x = not a module", GOOD, "its entry point is 'x = not a module' and must be"),
+    "nothing": ("x =", GOOD, "its entry point is 'x = ' and must be 'name = module'"),
+    "no sign": ("x", GOOD, "its entry point is 'x = ' and must be"),
+    "three parts": ("x = other:a:b", GOOD, "must be 'name = module' or 'name = module:SPEC'"),
+    "no attribute": ("x = other:NONE", GOOD, "AttributeError: module 'other' has no attribute"),
+    "no nested one": ("x = other:Fast.NONE", GOOD + SPEC, "AttributeError: "),
+    "no spec": ("x = other:OTHER", GOOD + SPEC, "SPEC of entry point other:OTHER is a int"),
+    "an object": ("x = other:thing", GOOD + SPEC, "other:thing is a SimpleNamespace and must be"),
+    "a wrong spec": (
+        "x = other:SPEC",
+        SPEC.replace("'gil'", "'none'"),
+        "ValueError: threading='none' of a KernelSpec is not known",
+    ),
+    "a package less": ("x = other", "import not_there_at_all", "No module named 'not_there_at"),
+    "an error": ("x = other", "1 / 0", "ZeroDivisionError: division by zero"),
+    "two lines": ("x = other", "raise OSError('a\\nb')", "OSError: a b"),
+    "sys.exit": ("x = other", "import sys\nsys.exit('no licence')", "SystemExit('no licence')"),
+    "sys.exit with a spec": ("x = other:SPEC", "raise SystemExit", "raised SystemExit()"),
+    "no functions": ("x = other", "", "other has no function assign, and its kernel 'x' must have"),
+    "no update": ("x = other", "assign = print", "other has no function update"),
+    "no prepare": (
+        "x = other:SPEC",
+        GOOD + SPEC.replace("'gil'", "'own'"),
+        "other has no function prepare",
+    ),
+    "nosy": (
+        "x = other",
+        "def __getattr__(name):\n    raise RuntimeError('do not ask for ' + name)",
+        "RuntimeError: do not ask for assign",
+    ),
+    "os._exit": ("x = other", "import os\nos._exit(3)", "other ends the process (exit status 3)"),
+    "os._exit with a spec": ("x = other:SPEC", "import os\nos._exit(0)", "(exit status 0)"),
+    "a crash": ("x = other", "import os\nos.abort()", "importing other ends the process ("),
+    "twice": ("x = other\nx = other", GOOD, "the package other brings twice a kernel of this name"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_plug_in_with_a_fault_is_listed_beside_the_others(fault, install, capsys):
+    entries, source, sentence = FAULTS[fault]
+    install(f"{entries}\nfine = other_fine", source)
+    Path("other_fine.py").write_text(GOOD)
+    assert cli.main(["kernels", "--json"]) == 0
+    rows = {it["name"]: it for it in json.loads(capsys.readouterr().out)}
+    assert [*rows] == [*KERNELS, "x", "fine"]
+    assert rows["x"]["state"] == "broken"
+    assert sentence in rows["x"]["reason"]
+    assert rows["x"]["reason"].startswith("kernel 'x' is broken: ")
+    assert rows["x"]["reason"].endswith("what the package other needs, or pip uninstall other")
+    assert rows["fine"]["state"] == "ready"
+
+
+COMMANDS = {
+    "fit": ["t.csv", "-k", "2", "--quiet"],
+    "compress": ["t.png", "-k", "2", "-o", "u.png", "--quiet"],
+    "check": [],
+    "profile": ["--json", "--preset", "smoke"],
+    "explain": ["--json", "--preset", "smoke"],
+    "scaling": ["--json", "--preset", "smoke"],
+    "bench": ["--json", "--preset", "smoke", "--rounds", "1"],
+}
+
+
+@pytest.mark.parametrize("fault", ["no target", "sys.exit", "a package less", "os._exit"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_plug_in_that_is_asked_for_is_refused_in_a_sentence(fault, command, install, capsys):
+    entries, source, sentence = FAULTS[fault]
+    install(entries, source)
+    Path("t.csv").write_text("1,2\n3,4\n9,9\n")
+    pytest.importorskip("PIL.Image").new("RGB", (4, 4)).save("t.png")
+    named = ["--kernel", "x"] if command in ("fit", "compress", "bench") else ["x"]
+    assert cli.main([command, *named, *COMMANDS[command]]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert sentence in said.err
+    assert "pip uninstall other" in said.err
+
+
+def test_the_page_lists_the_others(install):
+    install("x = other\ny = not a module\nfine = other_fine", "import os\nos._exit(3)")
+    Path("other_fine.py").write_text(GOOD)
+    places = errands.all_places()
+    assert [*places] == [*KERNELS, "x", "y", "fine"]
+    rows = {it["name"]: it for it in errands.survey(["python", "x", "y", "fine"])["kernels"]}
+    states = {name: row["state"] for name, row in rows.items()}
+    assert states == {"python": "ready", "x": "broken", "y": "broken", "fine": "ready"}
+    assert "ends the process" in rows["x"]["reason"]
+
+
+def test_who_kills_the_worker_is_never_imported_by_the_server(install):
+    install("x = other:SPEC", "raise SystemError('imported')")
+    row = errands.broken("x", "ended by signal 9")
+    assert (row["state"], row["reason"]) == (
+        "broken",
+        "importing x ends the process (ended by signal 9)",
+    )
+    assert "other" not in sys.modules
+
+
+def test_bench_says_one_sentence_about_it(install, capsys, monkeypatch):
+    install("x = other", "import sys\nsys.exit('no licence')")
+    monkeypatch.setattr("kmeans_lab.measure.command.KERNELS", ("cpp", "numpy"))
+    assert cli.main(["bench", "--preset", "smoke", "--rounds", "1", "--json"]) == 1
+    said = capsys.readouterr()
+    states = {it["name"]: it["state"] for it in json.loads(said.out)["runs"][0]["contestants"]}
+    assert states == {"cpp": "valid", "numpy": "valid", "x": "broken", "cpp again": "valid"}
+    assert said.err.count("\n") == 1
+    assert "SystemExit('no licence')" in said.err
+
+
+@pytest.mark.parametrize("name", ["a b", "", "auto", "mine.py", "-x", "a\tb", "a'b"])
+def test_a_name_that_nobody_could_type_is_a_fault(name, install):
+    install(f"{name} = other")
+    assert "must be letters, digits, '-', '_', '+' and '.'" in reason_of(name)
+
+
+@pytest.mark.parametrize("name", ["a", "7", "acme.fast", "k_1-b+c", "größe"])
+def test_other_names_are_names(name, install):
+    install(f"{name} = other")
+    assert known_as(name) == name
+    assert state_of(name) == ("ready", "")
+    assert kmeans([[0.0], [1.0], [9.0]], 2, kernel=name, init="first").kernel == name
+
+
+def test_a_spec_may_be_nested(install):
+    install("x = other : Fast.SPEC [extra]", GOOD + SPEC)
+    assert find_spec("x").dtypes == ("float64",)
+    assert load_kernel("x").__name__ == "other"
+
+
+def test_a_name_that_two_packages_bring_is_nobodys(install):
+    install("x = other\nfine = other")
+    install("x = other_too", GOOD, "other_too", "third")
+    for part in ("kernel 'x' is broken: the packages ", " both bring a kernel of this name"):
+        assert part in reason_of("x")
+    with pytest.raises(ValueError, match="both bring"):
+        kmeans([[0.0]], 1, kernel="x")
+    assert state_of("fine") == ("ready", "")
+
+
+def test_names_of_the_lab_stay_its_own_and_that_is_said(install, capsys):
+    install("cpp = other\nfine = other")
+    assert [*installed()] == ["fine"]
+    assert find_spec("cpp") is KERNELS["cpp"]
+    sentence = "the package other brings a kernel 'cpp', too, and kmeans_lab's own is used"
+    assert cli.main(["kernels"]) == 0
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["kernels", "--json"]) == 0
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == len(KERNELS) + 1
+    assert sentence in said.err
+
+
+def test_the_first_of_two_copies_on_the_path_counts(install, tmp_path, monkeypatch):
+    install("x = other")
+    copy = tmp_path / "copy" / "Other-2.dist-info"
+    copy.mkdir(parents=True)
+    (copy / "METADATA").write_text("Metadata-Version: 2.1\nName: Other\nVersion: 2\n")
+    (copy / "entry_points.txt").write_text("[kmeans_lab.kernels]\nx = not a module\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "copy")])
+    assert state_of("x") == ("ready", "")
+
+
+def test_a_list_that_cannot_be_read_is_said_and_takes_nothing_away(install, tmp_path):
+    install("x = other")
+    damaged = tmp_path / "damaged-1.dist-info"
+    damaged.mkdir()
+    (damaged / "entry_points.txt").write_bytes(b"[kmeans_lab.kernels]\n\xff\xfe = m\n")
+    with pytest.warns(RuntimeWarning, match="the entry points of an installed package cannot be"):
+        assert [*installed()] == ["x"]
+
+
+def test_ctrl_c_during_an_import_is_ctrl_c(install):
+    install("x = other", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        state_of("x")
+    with pytest.raises(KeyboardInterrupt):
+        load_kernel("x")
+
+
+def test_what_an_import_prints_is_not_in_the_json(install, capsys):
+    install("x = other\ny = other_too:SPEC", "print('welcome')\n" + GOOD)
+    Path("other_too.py").write_text("print('hello')\n" + GOOD + SPEC)
+    assert cli.main(["kernels", "--json"]) == 0
+    said = capsys.readouterr()
+    assert {it["state"] for it in json.loads(said.out)[-2:]} == {"ready"}
+    assert said.err == "welcome\nhello\n"
+
+
+def test_an_import_that_never_ends_is_a_fault(install, monkeypatch):
+    monkeypatch.setattr(plugins, "PATIENCE", 0.2)
+    install("x = other", "import threading\nthreading.Event().wait()")
+    assert "importing other takes longer than 0.2 s" in reason_of("x")
+
+
+def test_an_import_is_tried_in_another_process_once_and_only_of_plug_ins(install, monkeypatch):
+    tried, real = [], subprocess.run
+
+    def run(command, **options):
+        tried.append(command[3])
+        return real(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    install("x = other\ny = other_too", GOOD)
+    Path("other_too.py").write_text("import os\nos._exit(1)")
+    for _ in range(2):
+        states = [state_of(name)[0] for name in ("python", "numpy", "x", "y")]
+    assert states == ["ready", "ready", "ready", "broken"]
+    assert tried == ["other", "other_too"]
+
+
+def test_what_a_plug_in_raises_in_a_fit_is_a_sentence(install, capsys):
+    install("x = other", GOOD + "def assign(*arrays):\n    raise KeyError('lost')\n")
+    Path("t.csv").write_text("1,2\n3,4\n9,9\n")
+    assert cli.main(["fit", "t.csv", "-k", "2", "--kernel", "x", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "kmeans-lab: error: kernel 'x' failed: KeyError: 'lost'; kmeans-lab check x says what else "
+        "is wrong with it\n"
+    )
+
+
+PLACES = {
+    "other_plain": (GOOD, 0, ""),
+    "other_plain.py": (GOOD, 0, ""),
+    "other_exit.py": ("import sys\nsys.exit('stop')", 2, "raised SystemExit('stop'), which would"),
+    "other_exit": ("raise SystemExit(0)", 2, "other_exit cannot be imported: ImportError: "),
+    "other_dies.py": ("import os\nos._exit(0)", 2, "cannot be imported: that ends the process (ex"),
+    "other_dies": ("import os\nos._exit(7)", 2, "cannot be imported: that ends the process (exit"),
+    "other_quits": (GOOD + "def assign(*a):\n    raise SystemExit", 1, "is wrong in"),
+    "other_empty": ("", 1, "other_empty is wrong in 1 of 1 points"),
+    "./other_plain": (GOOD, 2, "'./other_plain' is no kernel, no module that can be imported"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_check_takes_files_and_modules_of_all_levels(place, capsys):
+    source, status, sentence = PLACES[place]
+    Path(Path(place).stem + ".py").write_text(source)
+    assert cli.main(["check", place]) == status
+    said = capsys.readouterr().err
+    assert said.count("\n") == bool(status)
+    assert sentence in said
