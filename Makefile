@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
 
-.PHONY: bench report serve studies smoke test lint peers sanitize fuzz wheel clean
+.PHONY: bench report serve studies smoke test test-all nightly lint peers sanitize fuzz wheel clean
 .DEFAULT_GOAL := bench
 
 $(READY): $(BUILT_FROM)
@@ -37,8 +37,16 @@ serve: $(READY)  ## the race in the browser; Ctrl-C ends it; make serve ARGS='--
 smoke: $(READY)  ## the same on tiny data, in seconds
 	$(BIN)/python -m pytest --benchmark-only --preset smoke --require-kernels=all
 
-test: $(READY)
-	$(BIN)/python -m pytest --require-kernels=all $(ARGS)
+# As many tests at once as there are cores, and no more than eight: each process imports all of it.
+PYTEST := $(BIN)/python -m pytest --require-kernels=all -n auto --maxprocesses 8 --dist worksteal
+
+test: $(READY)  ## what a change can break: five minutes on two cores
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+test-all: $(READY)  ## all tests: fifteen minutes on two cores; CI runs them
+	$(PYTEST) $(ARGS)
+
+nightly: test-all fuzz sanitize  ## an hour: before a release
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -93,20 +93,11 @@ def kernel_name(request: pytest.FixtureRequest) -> str:
     pytest.skip(why)
 
 
-def pytest_benchmark_update_machine_info(
-    config: pytest.Config, machine_info: dict[str, Any]
-) -> None:
-    # The clock frequency of the moment is noise, and is a different one in every run.
-    for key in [key for key in machine_info.get("cpu", {}) if key.startswith("hz_actual")]:
-        del machine_info["cpu"][key]
-    machine_info["kmeans_lab"] = machine.card()
-
-
 def pytest_benchmark_update_json(
     config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
 ) -> None:
-    if config.stash[PAIRED]:
-        output_json["kmeans_lab"] = record.to_dict(config.stash[PAIRED], machine.card())
+    card, runs = machine.card(), config.stash[PAIRED]
+    output_json["kmeans_lab"] = record.to_dict(runs, card) if runs else {"machine": card}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -25,17 +25,25 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "kernels(*names): run for these kernels only")
     config.addinivalue_line("markers", "slow: left to `make test-all`")
+    config.addinivalue_line("markers", "slow_for(*names): slow for these kernels")
 
 
 def pytest_generate_tests(metafunc):
     marker = metafunc.definition.get_closest_marker("kernels")
     names = marker.args if marker else tuple(KERNELS)
+    slow = metafunc.definition.get_closest_marker("slow_for")
+    marks = {name: pytest.mark.slow for name in slow.args} if slow else {}
     by_kernel, by_dtype = (name in metafunc.fixturenames for name in ("kernel_name", "dtype"))
     if by_kernel and by_dtype:
-        pairs = [(name, dtype) for name in names for dtype in KERNELS[name].dtypes]
+        pairs = [
+            pytest.param(name, dtype, marks=marks.get(name, ()))
+            for name in names
+            for dtype in KERNELS[name].dtypes
+        ]
         metafunc.parametrize(("kernel_name", "dtype"), pairs, indirect=["kernel_name"])
     elif by_kernel:
-        metafunc.parametrize("kernel_name", names, indirect=True)
+        params = [pytest.param(name, marks=marks.get(name, ())) for name in names]
+        metafunc.parametrize("kernel_name", params, indirect=True)
     elif by_dtype:
         metafunc.parametrize("dtype", ["float32", "float64"])
 
@@ -45,6 +53,14 @@ def steady_machine():
     """Keep a busy machine from voiding the runs of tests, which look at no times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kmeans_lab.measure.rounds.calibrate", lambda: [0.001] * 15)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_children():
+    """Let a pytest that a test starts not take itself for a worker of pytest-xdist."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_XDIST_WORKER", raising=False)
         yield
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +47,13 @@ def update(rows, labels, sums, counts):
 """
 
 
-def run_benchmarks(*options: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def run_benchmarks(
+    *options: str, folder: Path | None = None, checkout: Path = ROOT
+) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"PYTHONPATH": str(folder or ""), "COLUMNS": "100"}
     command = [sys.executable, "-m", "pytest", "--benchmark-only", "--preset", "smoke", *options]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=300
     )
 
 
@@ -58,6 +61,7 @@ def lab_section(run: "subprocess.CompletedProcess[str]") -> str:
     return run.stdout.partition("= kmeans_lab =")[2]
 
 
+@pytest.mark.slow
 def test_the_command_without_a_path_compares_every_kernel(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     run = run_benchmarks(f"--benchmark-json={file}")
@@ -75,13 +79,78 @@ def test_the_command_without_a_path_compares_every_kernel(tmp_path: Path) -> Non
     fits = [b for b in written["benchmarks"] if b["group"] == "whole fit"]
     assert {b["extra_info"]["kernel"] for b in fits} == set(ready)
     assert len({b["extra_info"]["n_iter"] for b in fits}) == 1
-    assert written["machine_info"]["kmeans_lab"]["builds"]["cpp"]
+    assert written["machine_info"]["kmeans_lab"]["cpu"]
+    assert written["kmeans_lab"]["machine"]["builds"]["cpp"]
     (paired,) = written["kmeans_lab"]["runs"]
     for it in paired["contestants"][:-1]:  # the last one is the baseline's twin
         if it["name"] not in ready:
             continue
         (fit,) = [b for b in fits if b["extra_info"]["kernel"] == it["name"]]
         assert fit["stats"]["data"] == pytest.approx(it["seconds"])
+
+
+@pytest.fixture
+def unbuilt(tmp_path: Path) -> Path:
+    """Return a checkout whose modules are not compiled."""
+    checkout, compiled = (
+        tmp_path / "unbuilt",
+        shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"),
+    )
+    for name in ("bench", "kmeans_lab"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=compiled)
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, checkout)
+    (checkout / "tests").mkdir()
+    return checkout
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Return a built package beside which there is no checkout."""
+    place = tmp_path / "installed" / "kmeans_lab"
+    place.parent.mkdir()
+    place.symlink_to(ROOT / "kmeans_lab")
+    return place
+
+
+def test_a_saved_run_is_what_a_later_one_is_compared_with(unbuilt: Path, installed: Path) -> None:
+    def measure(option: str) -> "subprocess.CompletedProcess[str]":
+        options = ("-k", "test_assign and cython", option)
+        return run_benchmarks(*options, folder=installed.parent, checkout=unbuilt)
+
+    first = measure("--benchmark-autosave")
+    assert first.returncode == 0, first.stdout + first.stderr
+    (saved,) = (unbuilt / ".benchmarks").rglob("*.json")
+    second = measure("--benchmark-compare")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert f"({saved.name[:4]}" in second.stdout
+    assert "machine_info" not in second.stderr
+    # A run of another machine is shown beside this one's with a warning, and no error.
+    run = json.loads(saved.read_text())
+    run["machine_info"]["kmeans_lab"]["cpu"] = "another"
+    saved.write_text(json.dumps(run))
+    third = measure("--benchmark-compare")
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert "machine_info is different" in third.stderr
+
+
+def test_beside_an_unbuilt_checkout_the_installed_package_is_measured(
+    unbuilt: Path, installed: Path
+) -> None:
+    options = ("-k", "cython", "--require-kernels=all")
+    run = run_benchmarks(*options, folder=installed.parent, checkout=unbuilt)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"kmeans_lab: {installed}\n" in run.stdout
+
+
+def test_an_unbuilt_checkout_alone_is_one_sentence(unbuilt: Path) -> None:
+    for options in ([], ["--benchmark-only", "--preset", "smoke"]):
+        command = [sys.executable, "-m", "pytest", *options]
+        run = subprocess.run(command, cwd=unbuilt, capture_output=True, text=True, check=False)
+        assert run.returncode == 4, run.stdout
+        (sentence,) = run.stderr.strip().splitlines()
+        assert sentence.startswith("ERROR: this checkout is not built, and")
+        assert sentence.endswith("pip install --editable '.[dev]' builds it")
 
 
 @pytest.mark.parametrize(

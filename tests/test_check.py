@@ -122,10 +122,9 @@ def check(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_the_kernels_of_the_lab_are_right(name, pytestconfig):
-    require_ready(name, pytestconfig.getoption("--require-kernels"))
-    assert [it for it in examine(name) if it.wrong] == []
+@pytest.mark.slow_for("numba-tiled")  # which compiles for each of some twenty shapes
+def test_the_kernels_of_the_lab_are_right(kernel_name):
+    assert [it for it in examine(kernel_name) if it.wrong] == []
 
 
 def test_the_kernel_that_faults_are_planted_into_is_right(capsys, tmp_path):

@@ -113,7 +113,7 @@ def test_a_pass_of_seconds_in_processes(tmp_path, kernel_name, delay):
     interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "processes", 2, "rows", delay)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.kernels(*OWN)
 def test_rows_that_were_prepared_may_be_used_again(tmp_path, kernel_name, n_threads):
     interrupted(tmp_path / "script.py", PREPARED, kernel_name, n_threads)

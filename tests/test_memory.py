@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import require_ready
 
 from kmeans_lab import KERNELS, load_kernel
 
@@ -38,12 +37,12 @@ def memory_of_a_fit(*arguments: object) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-@pytest.mark.parametrize("name", [name for name in KERNELS if name != "numpy-broadcast"])
-def test_a_fit_takes_at_most_200_mib_beyond_x(name: str, pytestconfig: pytest.Config) -> None:
-    require_ready(name, pytestconfig.getoption("--require-kernels"))
-    if KERNELS[name].compiles_on_first_call:  # which takes memory, once on each machine
-        memory_of_a_fit(name, 100, 2, "random")
-    assert memory_of_a_fit(name, 1_000_000, 2, "random") <= 200 * MIB
+@pytest.mark.kernels(*(name for name in KERNELS if name != "numpy-broadcast"))
+@pytest.mark.slow_for("python", "numba", "numba-tiled")
+def test_a_fit_takes_at_most_200_mib_beyond_x(kernel_name: str) -> None:
+    if KERNELS[kernel_name].compiles_on_first_call:  # which takes memory, once on each machine
+        memory_of_a_fit(kernel_name, 100, 2, "random")
+    assert memory_of_a_fit(kernel_name, 1_000_000, 2, "random") <= 200 * MIB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")

@@ -177,7 +177,12 @@ def test_greedy_in_numpy_and_in_the_flagship_choose_the_same_rows(n, d, k, kind)
 @pytest.mark.parametrize(
     ("n", "d", "k"),
     # Of more than two million rows, the distances are kept in one order only.
-    [(5000, 2, 9), (2100, 3, 20), (16_250, 10, 25), (2_100_000, 2, 8)],
+    [
+        (5000, 2, 9),
+        (2100, 3, 20),
+        (16_250, 10, 25),
+        pytest.param(2_100_000, 2, 8, marks=pytest.mark.slow),
+    ],
 )
 def test_greedy_chooses_the_same_rows_where_it_puts_them_in_another_order(n, d, k, kind):
     rng = np.random.default_rng(n)

@@ -17,9 +17,18 @@ from kmeans_lab.studies.notebook import PALETTE, Notebook, cluster_colors, draw_
 DOCS = Path(__file__).parent.parent / "docs"
 #: Minutes, nearly all of it measuring; their parts are tested in files of their own.
 MEASURING = {"hybrid", "speedup", "ladder"}
+#: Run whole by ``make test-all``; test_studies_small.py runs them on less.
+LONG = {"starts", "how-many", "limits", "dbscan", "compress", "minibatch"}
 
 
-@pytest.fixture(scope="module", params=[name for name in STUDIES if name not in MEASURING])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+        for name in STUDIES
+        if name not in MEASURING
+    ],
+)
 def written(request, tmp_path_factory):
     """Run a study once; return its notebook."""
     return run_study(request.param, tmp_path_factory.mktemp(request.param))

@@ -92,7 +92,9 @@ def test_the_ladder_has_every_kernel():
     assert {name for name, _ in ladder.RUNGS.values() if name} == set(KERNELS)
 
 
-@pytest.mark.parametrize("study", sorted(MEASURING))
+@pytest.mark.parametrize(
+    "study", ["hybrid", "ladder", pytest.param("speedup", marks=pytest.mark.slow)]
+)
 @pytest.mark.usefixtures("small")
 def test_it_runs_on_small_sets_and_its_page_is_whole(study, tmp_path):
     written = run_study(study, tmp_path)

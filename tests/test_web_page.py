@@ -225,6 +225,7 @@ def test_a_server_that_is_gone_is_named(open_page):  # noqa: F811
     open_page.watch.complaints.clear()
 
 
+@pytest.mark.slow
 def test_a_kernel_is_explained_beside_its_source(open_page):  # noqa: F811
     page = open_page("#kernels/cpp")
     assert page.input_value("#which") == "cpp"

@@ -142,6 +142,7 @@ def test_the_page_is_light_and_soon_there(open_page, record_property):  # noqa: 
     assert 0 < sum(sizes) <= 300_000
 
 
+@pytest.mark.slow
 def test_four_lanes_of_five_thousand_points_move(open_page, record_property):  # noqa: F811
     query = small("cpp:1", "numpy:1", "cython:1", "cpp-simd:1", n=20_000, d=4, k=30, max_iter=60)
     page = open_page(query + "#run")

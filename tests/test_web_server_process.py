@@ -63,7 +63,12 @@ def started(*options):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, -15, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],
 )
 def test_no_worker_outlives_the_server(number, status):
     with started() as (process, url), httpx.Client(base_url=url, trust_env=False) as client:

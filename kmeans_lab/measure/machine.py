@@ -61,14 +61,20 @@ def cpu_model() -> str:
     return platform.processor() or "unknown processor"
 
 
-def card() -> dict[str, Any]:
-    """Return the whole card as plain JSON types."""
+def hardware() -> dict[str, Any]:
+    """Return the part of the card that is the same in every run on a machine."""
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "load_average": list(os.getloadavg()),
         "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def card() -> dict[str, Any]:
+    """Return the whole card as plain JSON types."""
+    return hardware() | {
+        "load_average": list(os.getloadavg()),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "numba": _version("numba"),
