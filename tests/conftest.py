@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc):
     marker = metafunc.definition.get_closest_marker("kernels")
     names = marker.args if marker else tuple(KERNELS)
     slow = metafunc.definition.get_closest_marker("slow_for")
-    marks = {name: pytest.mark.slow for name in slow.args} if slow else {}
+    marks = dict.fromkeys(slow.args, pytest.mark.slow) if slow else {}
     by_kernel, by_dtype = (name in metafunc.fixturenames for name in ("kernel_name", "dtype"))
     if by_kernel and by_dtype:
         pairs = [

@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-from helpers import require_ready
 from test_certify import GOOD
 
 from kmeans_lab import __main__ as cli

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import ready_kernels
-from test_studies import DOCS, MEASURING, numbers, same
+from test_studies import DOCS, numbers, same
 
 from kmeans_lab import KERNELS, kmeans
 from kmeans_lab.presets import PRESETS, grid_blobs

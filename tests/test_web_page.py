@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from browsers import (  # noqa: F401 (fixtures)
     browser,
     finished,
