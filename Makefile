@@ -41,7 +41,7 @@ smoke: $(READY)  ## the same on tiny data, in seconds
 PYTEST := $(BIN)/python -m pytest --require-kernels=all -n auto --maxprocesses 8 --dist worksteal
 
 test: $(READY)  ## what a change can break: five minutes on two cores
-	$(PYTEST) -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' --hypothesis-profile=few $(ARGS)
 
 test-all: $(READY)  ## all tests: fifteen minutes on two cores; CI runs them
 	$(PYTEST) $(ARGS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab import checks
 from kmeans_lab.kernel import Counts, Labels
-from kmeans_lab.registry import KernelUnavailable
+from kmeans_lab.registry import REBUILD, KernelUnavailable
 from kmeans_lab.representation import Shown
 from kmeans_lab.result import Stopwatch
 
@@ -170,8 +170,7 @@ def load_kernel(name: str) -> Kernel:
         if error.name != place:
             raise
         raise KernelUnavailable(
-            f"kernel {name!r} is not available: there is no module {place!r}; pip install "
-            "--force-reinstall kmeans-lab, with a C++ compiler installed"
+            f"kernel {name!r} is not available: there is no module {place!r}; {REBUILD}"
         ) from error
 
 

@@ -28,14 +28,21 @@ _PLAIN = ("assign", "update")
 _THREADED = (*_PLAIN, "prepare")
 _CENTERING = (*_THREADED, "inertia")
 
-_REBUILD = "pip install --force-reinstall kmeans-lab, with a C++ compiler installed"
+#: What gets a compiled module. In a checkout its own sources come before what is installed, so that
+#: installing the package again would change nothing there.
+REBUILD = (
+    "pip install --editable . builds it in this checkout; in another folder, an installed "
+    "kmeans_lab is imported instead"
+    if (Path(__file__).parent.parent / "setup.py").is_file()
+    else "pip install --force-reinstall kmeans-lab, with a C++ compiler installed"
+)
 
 KERNELS: dict[str, KernelSpec] = {
     "python": KernelSpec(
         module="kmeans_lab._py_kernel",
         summary="nested loops in plain Python: the slowest and the plainest",
         exact=True,
-        remedy=_REBUILD,
+        remedy=REBUILD,
         threading="gil",
     ),
     "numpy-broadcast": KernelSpec(
@@ -65,14 +72,14 @@ KERNELS: dict[str, KernelSpec] = {
         module="kmeans_lab._cy_kernel",
         summary="the nested loops in Cython, typed memoryviews, nogil",
         exact=True,
-        remedy=_REBUILD,
+        remedy=REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
         summary="the nested loops in C++ through pybind11: the reference",
         exact=True,
-        remedy=_REBUILD,
+        remedy=REBUILD,
         sources=("cpp/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
@@ -90,7 +97,7 @@ KERNELS: dict[str, KernelSpec] = {
         module="kmeans_lab._cy_tiled_kernel",
         summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
         exact=True,
-        remedy=_REBUILD,
+        remedy=REBUILD,
         threading="own",
         arithmetic="expanded",
         sources=(
@@ -103,7 +110,7 @@ KERNELS: dict[str, KernelSpec] = {
         module="kmeans_lab._simd_kernel",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",
         exact=True,
-        remedy=_REBUILD,
+        remedy=REBUILD,
         threading="own",
         arithmetic="expanded",
         sources=("cpp/simd*",),

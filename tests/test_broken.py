@@ -58,7 +58,8 @@ def tear(monkeypatch):
     def tear(module, error="torn"):
         users = [spec.module for spec in KERNELS.values() if module in spec.requires]
         tiled = ["kmeans_lab._cy_tiled_kernel"] if "_cy_tiled" in module else []
-        for name in [module, *users, *tiled]:
+        jit = ["kmeans_lab._numba_jit"] if module == "numba" else []
+        for name in [module, *users, *tiled, *jit]:
             monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setattr(sys, "meta_path", [Torn(module, ERRORS[error]), *sys.meta_path])
 

@@ -77,6 +77,7 @@ def test_the_tuned_kernels_use_the_registers_of_their_instruction_set(
 
 
 @pytest.mark.kernels("numba", "numba-tiled")
+@pytest.mark.slow_for("numba-tiled")
 def test_what_numba_compiles_is_compiled_anew_and_seen(kernel_name):
     from llvmlite.binding import get_host_cpu_features
 

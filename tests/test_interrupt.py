@@ -51,25 +51,25 @@ import os, signal, sys, threading, time
 import numpy as np
 from kmeans_lab import load_kernel
 X = np.random.default_rng(0).normal(size=(60_000, 64))
-kernel, sent = load_kernel(sys.argv[1]), []
-rows, labels = kernel.prepare(X, 20_000, int(sys.argv[2])), np.full(60_000, -1, np.int32)
+kernel, sent, K = load_kernel(sys.argv[1]), [], 10_000
+rows, labels = kernel.prepare(X, K, int(sys.argv[2])), np.full(60_000, -1, np.int32)
 def run(centers):
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), int)
     kernel.assign_update(rows, centers, labels, sums, counts)
     return sums, counts
 def interrupt():
-    time.sleep(0.2)
+    time.sleep(0.1)
     sent.append(time.perf_counter())
     os.kill(os.getpid(), signal.SIGINT)
-run(X[20_000:40_000])  # a fit goes on: sums are kept, balls are tried
+run(X[K : 2 * K])  # a fit goes on: sums are kept, balls are tried
 threading.Thread(target=interrupt).start()
 try:
-    run(X[:20_000])  # seconds
+    run(X[:K])  # half a second or more
 except KeyboardInterrupt:
     waited = time.perf_counter() - sent[0]
-    found = run(X[:20_000]), labels.copy()
-    rows, labels = kernel.prepare(X, 20_000, 1), np.full(60_000, -1, np.int32)
-    (sums, counts), expected = run(X[:20_000]), labels
+    found = run(X[:K]), labels.copy()
+    rows, labels = kernel.prepare(X, K, 1), np.full(60_000, -1, np.int32)
+    (sums, counts), expected = run(X[:K]), labels
     assert (found[1] == expected).all() and (found[0][1] == counts).all()
     np.testing.assert_allclose(found[0][0], sums, atol=1e-9)
     del rows

@@ -18,8 +18,8 @@ PICTURE = rng.integers(0, 255, (40 * 60, 3)).astype(np.float64)
 
 #: What stands in a module of kmeans_lab.studies, and what takes its place.
 LESS = {
-    "starts": {"RUNS": 12, "FEWER": 3},
-    "starts_claims": {"RUNS": 12},
+    "starts": {"RUNS": 6, "FEWER": 2},
+    "starts_claims": {"RUNS": 6},
     "how_many": {"STARTS": 2, "REFERENCES": 3, "DRAWS": 3},
     "limits": {"RATIOS": (1, 2, 10, 100), "DRAWS": 2},
     "dbscan": {
