@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from glob import glob
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 
 from Cython.Build import cythonize
@@ -34,6 +35,7 @@ threads = ["-pthread"] if unix else []
 # gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
 quiet = ["-Wno-psabi"] if unix else []
 built = {}  # seconds that each source took, translation to C included
+translating = Lock()  # modules are compiled side by side, and Cython has state of its own
 # The plain kernels round as Python does: on processors that can fuse a product with an addition,
 # compilers would.
 plain = [*optimise, "-ffp-contract=off"] if unix else optimise
@@ -110,17 +112,22 @@ class Build(build_ext):
                 "them (Debian: apt install python3-dev, Fedora: dnf install python3-devel), or "
                 "take a wheel: pip install --only-binary kmeans-lab kmeans-lab"
             )
+        self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
     def build_extension(self, extension):
         """Build one module, from the C that Cython writes anew where that is its source."""
-        source, start = extension.sources[0], perf_counter()
+        source, spent = extension.sources[0], 0.0
         if source.endswith(".pyx"):
-            extension.sources = cythonize(extension, build_dir="build", force=True)[0].sources
+            with translating:
+                start = perf_counter()
+                extension.sources = cythonize(extension, build_dir="build", force=True)[0].sources
+                spent = perf_counter() - start
             if any(name == "KMEANS_LAB_LOOP" for name, _ in extension.define_macros):
                 mark_loops(Path(extension.sources[0]))
+        start = perf_counter()
         self._build(extension)
-        built[source] = perf_counter() - start
+        built[source] = spent + perf_counter() - start
 
     def _build(self, extension):
         """Build one module, if need be by its portable code."""
@@ -146,7 +153,17 @@ if unix and platform.machine() in ("x86_64", "AMD64"):
 
 setup(
     # Lists are copied: pybind11 adds the C++ standard to its own, which a C compiler may refuse.
+    # The one that takes longest comes first: the others are compiled beside it.
     ext_modules=[
+        Pybind11Extension(
+            "kmeans_lab._simd_kernel",
+            ["cpp/simd.cpp"],
+            depends=glob("cpp/*.h"),
+            cxx_std=17,
+            define_macros=[told(optimise)],
+            extra_compile_args=[*optimise, *threads, *quiet],
+            extra_link_args=threads,
+        ),
         Pybind11Extension(
             "kmeans_lab._cpp_kernel",
             ["cpp/kmeans.cpp"],
@@ -161,15 +178,6 @@ setup(
             cxx_std=17,
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
-        ),
-        Pybind11Extension(
-            "kmeans_lab._simd_kernel",
-            ["cpp/simd.cpp"],
-            depends=glob("cpp/*.h"),
-            cxx_std=17,
-            define_macros=[told(optimise)],
-            extra_compile_args=[*optimise, *threads, *quiet],
-            extra_link_args=threads,
         ),
         Extension(
             "kmeans_lab._cy_kernel",

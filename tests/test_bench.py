@@ -113,13 +113,16 @@ def installed(tmp_path: Path) -> Path:
     return place
 
 
-def test_a_saved_run_is_what_a_later_one_is_compared_with(unbuilt: Path, installed: Path) -> None:
+def test_beside_an_unbuilt_checkout_the_installed_package_is_measured_and_compared_with(
+    unbuilt: Path, installed: Path
+) -> None:
     def measure(option: str) -> "subprocess.CompletedProcess[str]":
-        options = ("-k", "test_assign and cython", option)
+        options = ("-k", "test_assign and cython", "--require-kernels=all", option)
         return run_benchmarks(*options, folder=installed.parent, checkout=unbuilt)
 
     first = measure("--benchmark-autosave")
     assert first.returncode == 0, first.stdout + first.stderr
+    assert f"kmeans_lab: {installed}\n" in first.stdout
     (saved,) = (unbuilt / ".benchmarks").rglob("*.json")
     second = measure("--benchmark-compare")
     assert second.returncode == 0, second.stdout + second.stderr
@@ -134,15 +137,6 @@ def test_a_saved_run_is_what_a_later_one_is_compared_with(unbuilt: Path, install
     assert "machine_info is different" in third.stderr
 
 
-def test_beside_an_unbuilt_checkout_the_installed_package_is_measured(
-    unbuilt: Path, installed: Path
-) -> None:
-    options = ("-k", "cython", "--require-kernels=all")
-    run = run_benchmarks(*options, folder=installed.parent, checkout=unbuilt)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert f"kmeans_lab: {installed}\n" in run.stdout
-
-
 def test_an_unbuilt_checkout_alone_is_one_sentence(unbuilt: Path) -> None:
     for options in ([], ["--benchmark-only", "--preset", "smoke"]):
         command = [sys.executable, "-m", "pytest", *options]
@@ -155,7 +149,7 @@ def test_an_unbuilt_checkout_alone_is_one_sentence(unbuilt: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "sentence"),
-    [(WRONG, "INVALID"), (CHANGES_ITS_MIND, "INVALID")],
+    [pytest.param(WRONG, "INVALID", marks=pytest.mark.slow), (CHANGES_ITS_MIND, "INVALID")],
     ids=["wrong", "right until it is timed"],
 )
 def test_a_kernel_with_a_wrong_result_gets_no_number(

@@ -104,6 +104,7 @@ def test_beside_scikit_learn_blas_and_openmp(tmp_path):
     assert (run.returncode, run.stdout[:8]) == (0, "at peace"), run.stderr
 
 
+@pytest.mark.slow_for("python", "numpy-broadcast", "cython", "numba-tiled")
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_under_joblib(kernel_name, backend):

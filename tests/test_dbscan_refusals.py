@@ -51,7 +51,7 @@ def test_an_unknown_kernel_is_refused():
 
 def test_a_kernel_that_is_not_built_says_what_to_type(monkeypatch):
     monkeypatch.setitem(KERNELS, "cpp", "kmeans_lab._cpp_not_there")
-    with pytest.raises(KernelUnavailable, match=r"'cpp' is not available: .*pip install --force"):
+    with pytest.raises(KernelUnavailable, match=r"'cpp' is not available: .*pip install "):
         dbscan(X, 1.0, 3)
     monkeypatch.setattr(module, "import_module", lambda place: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # broken is not absent

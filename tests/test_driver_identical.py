@@ -51,7 +51,9 @@ def test_threads_give_the_bits_of_serial(kernel_name, dtype, n_threads):
     assert_same_fit(result, serial(kernel_name, dtype))
 
 
-@pytest.mark.parametrize("n_threads", N_WORKERS)
+@pytest.mark.parametrize(
+    "n_threads", [pytest.param(n, marks=() if n == 3 else pytest.mark.slow) for n in N_WORKERS]
+)
 def test_processes_give_the_bits_of_serial(kernel_name, n_threads):
     result = fit(kernel_name, "float64", mode="processes", n_threads=n_threads)
     assert_same_fit(result, serial(kernel_name, "float64"))

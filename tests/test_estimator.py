@@ -49,6 +49,7 @@ def test_an_estimator_as_scikit_learn_wants_it(estimator, check, pytestconfig):
     check(estimator)
 
 
+@pytest.mark.slow  # what they ask of estimators is asked above
 def test_scikit_learns_own_tests_pass():
     command = [sys.executable, "-m", "pytest", "-p", "tests.sklearn_own", "-q", "--tb=line"]
     module = ["--pyargs", "sklearn.cluster.tests.test_k_means", "-p", "no:cacheprovider"]

@@ -103,6 +103,7 @@ def test_a_pass_of_seconds_in_threads_of_the_kernel(tmp_path, kernel_name):
 
 
 @pytest.mark.kernels("numpy", "numba", "cython", "cpp")
+@pytest.mark.slow_for("numba", "cython")
 def test_a_pass_of_seconds_in_threads_of_the_driver(tmp_path, kernel_name):
     interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "threads", 2, "rows", 0.7)
 
@@ -121,5 +122,6 @@ def test_rows_that_were_prepared_may_be_used_again(tmp_path, kernel_name, n_thre
 
 @pytest.mark.parametrize("init", ["k-means++", "d2"])
 @pytest.mark.kernels("cpp", "cpp-simd")
+@pytest.mark.slow_for("cpp-simd")
 def test_a_start_that_takes_minutes(tmp_path, kernel_name, init):
     interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "serial", 1, init, 1.5)

@@ -168,6 +168,7 @@ def test_a_peer_that_did_equal_work_has_certificate_and_samples(name, fakes) -> 
     assert "fakes:Right, fakes:Chatters, fakes:OwnStart: a remark" in fakes[1]
 
 
+@pytest.mark.slow
 def test_scikit_learn_and_our_kernels_run_for_real(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="pip install 'kmeans-lab[data]'")
     file = tmp_path / "run.json"

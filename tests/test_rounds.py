@@ -195,6 +195,7 @@ def test_the_calibration_loop_is_timed_many_times():
 
 
 @pytest.mark.kernels("cpp", "numba")
+@pytest.mark.slow_for("numba")
 def test_what_a_start_costs_is_measured_where_nothing_has_started(kernel_name):
     costs = start_costs(kernel_name, "float64", 3)
     assert costs["import"] > 0

