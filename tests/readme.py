@@ -1,7 +1,8 @@
 """The generated parts of the README: ``python -m tests.readme`` rewrites them.
 
-The kernel table is the registry; the benchmark is a run of ``kmeans-lab bench`` that is kept in
-docs/runs, where a fresh one goes with ``--force --output docs/runs/standard.json``.
+The kernel table is the registry; the benchmarks are runs of ``kmeans-lab bench`` that are kept in
+docs/runs. A fresh one goes there with ``--force --output docs/runs/standard.json``; one with AVX2,
+under the variables that the README names, with ``--force --output docs/runs/standard-avx2.json``.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from kmeans_lab.terminal import as_text
 
 README = Path(__file__).parent.parent / "README.md"
 RUN = README.parent / "docs" / "runs" / "standard.json"
+NARROW = RUN.with_name("standard-avx2.json")
 
 
 def kernel_table() -> str:
@@ -34,6 +36,14 @@ def benchmark() -> str:
     return indent(as_text(*report.tables(run), "", *card), "    ")
 
 
+def benchmark_with_avx2() -> str:
+    """Return the ratios of the run that was kept to AVX2, and what it was measured on."""
+    data = record.read(NARROW)
+    (run,) = data["runs"]
+    ratios = report.tables(run)[0]
+    return indent(as_text(ratios, "", *machine.lines(data["machine"])[:4]), "    ")
+
+
 def between(text: str, name: str) -> str:
     """Return what stands between two markers."""
     return text.partition(f"<!-- {name}:begin -->\n")[2].partition(f"<!-- {name}:end -->")[0]
@@ -41,7 +51,8 @@ def between(text: str, name: str) -> str:
 
 if __name__ == "__main__":
     text = README.read_text(encoding="utf-8")
-    for name, new in (("kernels", kernel_table()), ("bench", benchmark())):
+    parts = {"kernels": kernel_table(), "bench": benchmark(), "bench-avx2": benchmark_with_avx2()}
+    for name, new in parts.items():
         marker = f"<!-- {name}:begin -->\n"
         text = text.replace(marker + between(text, name), f"{marker}{new}\n")
     README.write_text(text, encoding="utf-8")

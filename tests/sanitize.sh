@@ -33,7 +33,7 @@ export ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 UBSAN_OPTIONS=print_sta
 export TSAN_OPTIONS=halt_on_error=1 OPENBLAS_NUM_THREADS=1
 
 # Numba's code is not in these builds, and plain Python needs none.
-native="not numba and not python and not thousand"
+native="not numba and not python and not hundreds"
 kernels="tests/test_contract.py tests/test_contract_refusals.py tests/test_properties.py
     tests/test_simd.py tests/test_simd_balls.py tests/test_tiled.py tests/test_tiled_balls.py
     tests/test_seeding.py tests/test_weights.py tests/test_hostile.py

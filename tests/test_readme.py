@@ -12,7 +12,15 @@ from kmeans_lab.certify import certify_fit
 from kmeans_lab.measure import record
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KernelSpec
-from tests.readme import README, RUN, benchmark, between, kernel_table
+from tests.readme import (
+    NARROW,
+    README,
+    RUN,
+    benchmark,
+    benchmark_with_avx2,
+    between,
+    kernel_table,
+)
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -26,10 +34,15 @@ def test_the_kernel_table_is_the_registry() -> None:
 
 def test_the_benchmark_is_the_run_that_is_kept() -> None:
     assert between(TEXT, "bench") == benchmark() + "\n"
+    assert between(TEXT, "bench-avx2") == benchmark_with_avx2() + "\n"
 
 
-def test_the_run_that_is_kept_counts_and_has_every_kernel() -> None:
-    (run,) = record.read(RUN)["runs"]
+@pytest.mark.parametrize("kept", [RUN, NARROW], ids=["AVX-512", "AVX2"])
+def test_the_run_that_is_kept_counts_and_has_every_kernel(kept: Path) -> None:
+    data = record.read(kept)
+    (run,) = data["runs"]
+    chosen = {*data["machine"]["instruction_sets"].values()}
+    assert chosen == {"avx512" if kept == RUN else "avx2"}
     measured = [it["name"] for it in run["contestants"] if it["seconds"]]
     assert measured == [*KERNELS, "cpp again"]
     assert (run["preset"], run["void"], run["partial"]) == ("standard", "", False)
