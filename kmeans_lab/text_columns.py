@@ -58,22 +58,20 @@ def find_columns(
     ``comment`` is the one just above them: NumPy's ``savetxt`` writes a header there.
     """
     rows: list[tuple[int, list[str]]] = []
+    fault = ""
     try:
         rows.extend(islice(reading.rows(sample.lines), 50))
     except csv.Error as error:
-        if not rows:  # else the sample may end within a cell
-            raise Refused(
-                f"{sample.path}, line {sample.numbers[0]} cannot be split into columns ({error}); "
-                "correct it"
-            ) from None
+        where = f"{sample.path}, line {sample.numbers[len(rows)]}"
+        fault = f"{where} cannot be split into columns ({error}); correct it"
     rows = [(sample.numbers[begin - 1], [it.strip() for it in row]) for begin, row in rows]
+    names: list[str] = []
+    if rows and _has_header(sample, reading, rows, header):
+        (line, names), *rows = rows
+    if not rows and fault:  # with rows, it may be the sample that ends within a cell
+        raise Refused(fault)
     if not rows:
         return None
-    names: list[str] = []
-    if _has_header(sample, reading, rows, header):
-        (line, names), *rows = rows
-        if not rows:
-            return None
     first, row = rows[0]
     open_end = (
         len(row) > 1 and not row[-1] and (not names or not names[-1] or len(names) < len(row))
@@ -192,12 +190,18 @@ def _columns_of(
 
 def remedy(columns: Columns, column: int) -> str:
     """Return how to do without a value: without its line, or without its column."""
+    left_out = without(columns, column)
+    return f", drop the line{left_out}" if left_out else " or drop the line"
+
+
+def without(columns: Columns, column: int) -> str:
+    """Return how to read a file without a column; empty where there is no other."""
     if len(columns.chosen) == 1:
-        return " or drop the line"
+        return ""
     name = columns.names[column] if columns.names else ""
     plain = re.fullmatch(r"[^\W\d][\w.]{0,29}", name) and columns.names.count(name) == 1
     known = name if plain else str(column + 1)
-    return f", drop the line, or leave the column out with --drop-columns {known}"
+    return f", or leave the column out with --drop-columns {known}"
 
 
 def is_all_text(row: Sequence[str]) -> bool:

@@ -74,6 +74,8 @@ def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
     most = max([score, *(scores[it] for it in others)])
     better = [it for it in others if scores[it] > score and scores[it][0] == most[0]]
     ways = _ways(better, sample.lines, options)
+    if sign and score[0] < 1 and _is_absent(sign, sample.lines):
+        ways.insert(0, f"another --delimiter than {quoted(sign)}, which no line has")
     if score[0] < 1 and best.delimiter is options.delimiter is None:
         signs = set(_DELIMITERS) - {usual.decimal, usual.thousands}
         counts = {it: sum(it in line.strip() for line in sample.lines) for it in signs}
@@ -94,6 +96,14 @@ def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
             sample.refuse(f"can be read in more than one way; give {', or '.join(ways)}")
         _refuse_cut_numbers(best, sample)
     return (best if score[0] >= 0 else replace(usual, delimiter=options.delimiter)), ""
+
+
+def _is_absent(sign: str, lines: Sequence[str]) -> bool:
+    """Return whether no line has this delimiter, and one has another."""
+    there = {it for line in lines for it in line.strip()}
+    return not there & set(ALIKE.get(sign, sign) + "\t" * (sign == " ")) and bool(
+        there & set(_DELIMITERS)
+    )
 
 
 def _readings(sample: Sample, options: Options) -> Iterator[Reading]:
@@ -182,7 +192,7 @@ def _ways(found: Iterable[Reading], lines: Sequence[str], options: Options) -> l
         signs = f"{'' if it.decimal == '.' else it.decimal}{it.thousands or ''}"
         cells = next((row for row in body if any(c in signs for c in "".join(row))), body[0])
         typed = it.options(options) or f"--delimiter {quoted(it.delimiter or ',')}"
-        shown = [repr(cell.strip()) if it.number(cell) is None else f"{it.number(cell):g}"
+        shown = [repr(cell.strip()) if it.number(cell) is None else f"{it.number(cell):.15g}"
                  for cell in cells[:4]]  # fmt: skip
         more = ["…"] if len(cells) > 4 else []
         values = tuple(it.number(cell) for row in body for cell in row)

@@ -7,6 +7,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
@@ -83,6 +84,12 @@ class Reading:
         if self.thousands:
             text = re.sub(rf"(?<=\d)[{self._groups}](?=\d)", "", text)
         return text if self.decimal == "." else text.replace(self.decimal, ".")
+
+    def is_rounded(self, cell: str) -> bool:
+        """Return whether a cell is an integer that float64 does not hold to the last digit."""
+        text = self._plain(cell.strip())
+        whole = re.fullmatch(r"[+-]?[0-9]+", text) is not None
+        return whole and Decimal(repr(float(text))) != Decimal(text)
 
     def rows(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield where each row begins, lines counted from 1, and its cells; comments are empty."""
@@ -183,5 +190,5 @@ def other_notations(cell: str, reading: Reading, options: Options) -> str:
             continue
         value = it.number(cell)
         if value is not None and not it.odd.fullmatch(cell.strip()):
-            ways.setdefault(value, f"{it.options(options)} to read {value:g}")
+            ways.setdefault(value, f"{it.options(options)} to read {value:.15g}")
     return ", or ".join(ways.values())

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from kmeans_lab.errors import Refused
 from kmeans_lab.paths import encoding_of
-from kmeans_lab.text_columns import Columns, find_columns, is_all_text, remedy
+from kmeans_lab.text_columns import Columns, find_columns, is_all_text, remedy, without
 from kmeans_lab.text_detection import Sample, find_reading
 from kmeans_lab.text_readings import Options, is_missing, other_notations
+from kmeans_lab.values import EXACT
 
 _SAMPLE = 100, 20_000  # lines and characters that decide how a file is read
 _BLOCK = 4096  # rows that are converted at once
@@ -112,6 +113,13 @@ class _Table:
 
     def read(self) -> Floats:
         """Return the numbers of the columns that are wanted."""
+        rows = self._numbers()
+        large = np.flatnonzero((np.abs(rows) >= EXACT).any(axis=1))  # 2⁵³ + 1 is rounded to 2⁵³
+        if large.size:
+            self._warn_of_rounding(set(large.tolist()))
+        return rows
+
+    def _numbers(self) -> Floats:
         plain = (self.reading.decimal, self.reading.thousands) == (".", None)
         if plain and self.columns.chosen == tuple(range(self.columns.width)):
             with suppress(ValueError):
@@ -119,6 +127,21 @@ class _Table:
                 if rows.shape[1] == self.columns.width and np.isfinite(rows).all():
                     return rows
         return self._row_by_row()
+
+    def _warn_of_rounding(self, large: set[int]) -> None:
+        """Warn of the first integer, in rows with large numbers, that float64 does not hold."""
+        for i, (line, row) in enumerate(self._rows()):
+            for column in self.columns.chosen if i in large else ():
+                if self.reading.is_rounded(row[column]):
+                    warnings.warn(
+                        f"{self.path}, line {line}, {self.columns.place(column)} holds "
+                        f"{_shown(row[column])}, which float64 rounds, so that different values "
+                        "beyond 2**53 may become equal; subtract what they have in common"
+                        f"{without(self.columns, column)}",
+                        UserWarning,
+                        stacklevel=5,
+                    )
+                    return
 
     def _plain(self) -> Floats:
         delimiter = self.reading.delimiter or ","
@@ -204,7 +227,8 @@ class _Missing:
                     self.count += 1
                     self.first = self.first or self._first(line, column, row[column])
                 elif value is None:
-                    self._refuse_text(line, column, row)
+                    alike = all(is_all_text(other) for _, other in block)
+                    self._refuse_text(line, column, row, alike)
 
     def refuse(self) -> None:
         """Raise ``Refused`` where there are any."""
@@ -215,17 +239,18 @@ class _Missing:
     def _first(self, line: int, column: int, cell: str) -> str:
         columns = self.table.columns
         what = f"holds {_shown(cell)}" if cell.strip() else "is empty"
+        mend = "fill it in" if is_missing(cell) else "correct it"  # where it is infinite
         return (
             f"{self.table.path}, line {line}, {columns.place(column)} {what} and every value must "
-            f"be a finite number\0; fill it in{remedy(columns, column)}"
+            f"be a finite number\0; {mend}{remedy(columns, column)}"
         )
 
-    def _refuse_text(self, line: int, column: int, row: list[str]) -> NoReturn:
+    def _refuse_text(self, line: int, column: int, row: list[str], alike: bool) -> NoReturn:
         table, cell = self.table, row[column]
         ways = other_notations(cell, table.reading, table.options)
         if ways:
             either = f"give {ways}"
-        elif line == table.columns.first_line and is_all_text(row):
+        elif line == table.columns.first_line and is_all_text(row) and not alike:
             either = f"if the line belongs to the header, use --skip-rows {line}"
         else:
             either = f"correct it{remedy(table.columns, column)}"

@@ -516,6 +516,11 @@ def test_names_need_a_header_and_be_told_apart():
             '1,"2\n3,4\n',
             ", line 1 cannot be split into columns (unexpected end of data); correct it",
         ),
+        (
+            'x,y\n1,"2\n3,4\n',
+            ", line 2 cannot be split into columns (unexpected end of data); correct it",
+        ),
+        ("(1,2)\n(3,4)\n", f", line 2, column 1 ('(1') holds '(3' {RULE}; correct it, {OUT} 1"),
         ("", " has no row of numbers and needs one; check the file"),
         ("\n\n", " has no row of numbers and needs one; check the file"),
         ("x,y\n", " has no row of numbers and needs one; check the file"),
@@ -543,10 +548,48 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(text, why):
 )
 def test_what_is_no_finite_number_has_file_line_and_column(cell):
     what = f"holds {cell!r}" if cell else "is empty"
-    told = f"{what} {FINITE}; fill it in, {OUT}"
+    mend = "correct it" if re.search("inf|9", cell, re.I) else "fill it in"
+    told = f"{what} {FINITE}; {mend}, {OUT}"
     assert refusal(f"1,2\n3,{cell}\n") == f"a.csv, line 2, column 2 {told} 2"
     assert refusal(f"x,y\n\n3,{cell}\n") == f"a.csv, line 3, column 2 ('y') {told} y"
     assert read(f"x,y\n3,{cell}\n", columns=["x"]) == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x,y\n9007199254740993,1\n9007199254740992,2\n", "9007199254740993"),
+        ("x,y\n-1234567890123456789,1\n", "-1234567890123456789"),
+        ("x;y\n9.007.199.254.740.993;1\n", "9.007.199.254.740.993"),
+    ],
+)
+def test_integers_that_float64_does_not_hold_are_said_with_their_place(text, shown):
+    signs = {"decimal": ",", "thousands": "."} if ";" in text else {}
+    told = (
+        f"^a.csv, line 2, column 1 \\('x'\\) holds '{re.escape(shown)}', which float64 rounds, so "
+        r"that different values beyond 2\*\*53 may become equal; subtract what they have in common"
+    )
+    with pytest.warns(UserWarning, match=f"{told}, or leave the column out with --drop-columns x$"):
+        read(text, **signs)
+    with pytest.warns(UserWarning, match=f"{told}$"):
+        read(text, columns=["x"], **signs)
+    assert read(text, columns=["y"], **signs)[0] == [1]  # warnings are errors here
+
+
+def test_large_numbers_that_are_held_pass_without_a_word():
+    assert read("9007199254740992,123456789012345680000\n1,1e300\n")[0] == [
+        2**53,
+        123456789012345680000.0,
+    ]
+
+
+def test_a_delimiter_that_no_line_has_is_said():
+    rule = "is not a row of numbers with decimal points; give another --delimiter than"
+    assert refusal("1;2\n", delimiter=",") == f"a.csv, line 1: '1;2' {rule} ',', which no line has"
+    assert refusal("1,2\n", delimiter="tab") == (
+        f"a.csv, line 1: '1,2' {rule} tab, which no line has, or --decimal ',' to read 1.2"
+    )
+    assert read("1\n2\n", delimiter=";") == [[1], [2]]
 
 
 def test_no_row_is_left():
