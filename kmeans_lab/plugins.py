@@ -30,7 +30,8 @@ ENTRY_POINTS = "kmeans_lab.kernels"
 #: Seconds that an import may take before it counts as one that never ends.
 PATIENCE = 60.0
 
-_TARGET = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[.*\]\s*)?")
+_DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_TARGET = re.compile(rf"({_DOTTED})\s*(?::\s*({_DOTTED})\s*)?(?:\[.*\]\s*)?")
 _NAME = re.compile(r"\w[\w.+-]*")
 _ALIVE = 93  # an exit status that nobody else has reason to use
 
@@ -95,7 +96,7 @@ class Plugin:
 
     def _plain(self) -> KernelSpec:
         summary = f"from the package {self.package}"
-        return KernelSpec(self.module, summary, f"pip install {self.package}")
+        return KernelSpec(self.module, summary, f"pip install --force-reinstall {self.package}")
 
 
 def read() -> dict[str, Plugin]:
@@ -107,10 +108,10 @@ def read() -> dict[str, Plugin]:
         for name, value in _entries(text):
             plugin = _plugin(name, value, package)
             if (other := found.get(name)) is not None:
-                who = f"the packages {other.package} and {package} both bring"
+                who = f"the packages {other.package} and {package} both bring a kernel of this name"
                 if other.package == package:
-                    who = f"the package {package} brings twice"
-                plugin.fault = f"{who} a kernel of this name, and nothing says which one is meant"
+                    who = f"the package {package} brings two kernels of this name"
+                plugin.fault = f"{who}, and nothing says which one is meant"
             found[name] = plugin
     return found
 
@@ -171,7 +172,7 @@ def with_module(spec: object, module: str, source: str) -> KernelSpec:
     """Return a SPEC that was found, with the name of the module that it belongs to."""
     if not isinstance(spec, KernelSpec):
         raise NotAKernel(
-            f"SPEC of {source} is a {type(spec).__name__} and must be a "
+            f"SPEC of {source} is of type {type(spec).__name__} and must be a "
             "kmeans_lab.registry.KernelSpec"
         )
     return replace(spec, module=module)

@@ -287,7 +287,8 @@ def load_module(name: str) -> Any:
         if not f"{spec.module}.".startswith(absent) and error.name not in spec.requires:
             raise
         raise KernelUnavailable(
-            f"kernel {name!r} is not available: there is no module {error.name!r}; {spec.remedy}"
+            f"kernel {name!r} is not available: there is no module {error.name!r}"
+            f"{'; ' * bool(spec.remedy)}{spec.remedy}"
         ) from error
 
 
@@ -322,20 +323,24 @@ def state_of(name: str) -> tuple[State, str]:
 
     Where an installed package brings it, a process of its own imports it first: that may end it.
     """
-    trouble = trouble_of(name)
+    return _state(trouble_of(name))
+
+
+def _state(trouble: Exception | None) -> tuple[State, str]:
     if trouble is None:
         return "ready", ""
     if isinstance(trouble, KernelUnavailable):
         return "unavailable", str(trouble)
     said = " ".join(str(trouble).split())  # a table has one line for it, and a refusal, too
-    return "broken", said if isinstance(
-        trouble, NotAKernel
-    ) else f"{type(trouble).__name__}: {said}"
+    if not isinstance(trouble, NotAKernel):
+        said = f"{type(trouble).__name__}: {said}" if said else type(trouble).__name__
+    return "broken", said
 
 
 def reason_of(name: str) -> str:
     """Return a sentence on why a kernel cannot run here, with a remedy; empty where it can."""
-    state, why = state_of(name)
+    trouble = trouble_of(name)
+    state, why = _state(trouble)
     if state != "broken":
         return why
     if name in KERNELS:
@@ -344,7 +349,9 @@ def reason_of(name: str) -> str:
         remedy = f"mend {_places[name]}"
     else:
         package = installed()[name].package
-        remedy = f"install what the package {package} needs, or pip uninstall {package}"
+        remedy = f"report it to the authors of {package}, or pip uninstall {package}"
+        if isinstance(trouble, ImportError):
+            remedy = f"install what the package {package} needs, or pip uninstall {package}"
     return f"kernel {name!r} is broken: {why}{'; ' * bool(remedy)}{remedy}"
 
 

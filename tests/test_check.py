@@ -160,7 +160,7 @@ def test_what_is_wrong_stands_below_its_question(capsys, tmp_path):
         ("cuda", "kernel='cuda' is not known; choose one of python"),
         ("broken.py", "broken.py cannot be imported: ZeroDivisionError: division by zero"),
         ("cpp.py", "cpp.py has the name of the kernel 'cpp'; give the file another name"),
-        ("spec.py", "SPEC of spec.py is a int and must be a kmeans_lab.registry.KernelSpec"),
+        ("spec.py", "SPEC of spec.py is of type int and must be a kmeans_lab.registry.KernelSpec"),
     ],
 )
 def test_what_is_no_kernel_is_refused(capsys, tmp_path, place, sentence):
@@ -203,7 +203,7 @@ def install(folder, entries):
 def test_installed_packages_bring_kernels(capsys, tmp_path, monkeypatch):
     install(tmp_path, "plain = my_kernels\nspecified = my_kernels:SPEC\ncpp = my_kernels\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert find_spec("plain").remedy == "pip install my-kernels"
+    assert find_spec("plain").remedy == "pip install --force-reinstall my-kernels"
     assert find_spec("specified").threading == "gil"
     assert find_spec("cpp") is KERNELS["cpp"]
     assert kmeans([[0.0], [1.0], [9.0]], 2, kernel="plain", init="first").kernel == "plain"
@@ -220,7 +220,7 @@ def test_an_installed_spec_that_is_none_says_where_it_stands(tmp_path, monkeypat
     monkeypatch.syspath_prepend(tmp_path)
     assert state_of("plain") == ("ready", "")  # whatever the others are
     state, why = state_of("wrong")
-    assert (state, why[:46]) == ("broken", "SPEC of entry point my_kernels:OTHER is a int ")
+    assert (state, why[:52]) == ("broken", "SPEC of entry point my_kernels:OTHER is of type int ")
     state, why = state_of("absent")
     assert (state, why[:14]) == ("broken", "AttributeError")
 

@@ -57,11 +57,17 @@ FAULTS = {
     "no target": ("x = not a module", GOOD, "its entry point is 'x = not a module' and must be"),
     "nothing": ("x =", GOOD, "its entry point is 'x = ' and must be 'name = module'"),
     "no sign": ("x", GOOD, "its entry point is 'x = ' and must be"),
+    "relative": ("x = .other", GOOD, "must be 'name = module' or 'name = module:SPEC'"),
+    "no words": ("x = other", "raise MemoryError", "is broken: MemoryError; "),
     "three parts": ("x = other:a:b", GOOD, "must be 'name = module' or 'name = module:SPEC'"),
     "no attribute": ("x = other:NONE", GOOD, "AttributeError: module 'other' has no attribute"),
     "no nested one": ("x = other:Fast.NONE", GOOD + SPEC, "AttributeError: "),
-    "no spec": ("x = other:OTHER", GOOD + SPEC, "SPEC of entry point other:OTHER is a int"),
-    "an object": ("x = other:thing", GOOD + SPEC, "other:thing is a SimpleNamespace and must be"),
+    "no spec": ("x = other:OTHER", GOOD + SPEC, "SPEC of entry point other:OTHER is of type int"),
+    "an object": (
+        "x = other:thing",
+        GOOD + SPEC,
+        "other:thing is of type SimpleNamespace and must be",
+    ),
     "a wrong spec": (
         "x = other:SPEC",
         SPEC.replace("'gil'", "'none'"),
@@ -87,7 +93,7 @@ FAULTS = {
     "os._exit": ("x = other", "import os\nos._exit(3)", "other ends the process (exit status 3)"),
     "os._exit with a spec": ("x = other:SPEC", "import os\nos._exit(0)", "(exit status 0)"),
     "a crash": ("x = other", "import os\nos.abort()", "importing other ends the process ("),
-    "twice": ("x = other\nx = other", GOOD, "the package other brings twice a kernel of this name"),
+    "twice": ("x = other\nx = other", GOOD, "the package other brings two kernels of this name"),
 }
 
 
@@ -102,7 +108,11 @@ def test_a_plug_in_with_a_fault_is_listed_beside_the_others(fault, install, caps
     assert rows["x"]["state"] == "broken"
     assert sentence in rows["x"]["reason"]
     assert rows["x"]["reason"].startswith("kernel 'x' is broken: ")
-    assert rows["x"]["reason"].endswith("what the package other needs, or pip uninstall other")
+    needs = fault in ("a package less", "sys.exit", "sys.exit with a spec")
+    remedy = (
+        "install what the package other needs" if needs else "report it to the authors of other"
+    )
+    assert rows["x"]["reason"].endswith(f"; {remedy}, or pip uninstall other")
     assert rows["fine"]["state"] == "ready"
 
 
