@@ -73,7 +73,9 @@ def make_table(
 
 def show(*parts: Any) -> None:
     """Print tables and lines."""
+    from rich.box import SIMPLE_HEAD, Box
     from rich.console import Console
+    from rich.table import Table
 
     # Rendered aside in stdout's encoding: only emit knows what to do when a write fails.
     encoding = sys.stdout.encoding or "utf-8"
@@ -87,6 +89,9 @@ def show(*parts: Any) -> None:
             return super().render_str(text.encode(encoding, _ERRORS).decode(encoding), **options)
 
     console = Spelling(file=page, force_terminal=tty, markup=False, emoji=False, highlight=False)
+    if not encoding.lower().startswith("utf"):  # for which rich draws bars between columns
+        for table in (it for it in parts if isinstance(it, Table)):
+            table.box = Box(str(SIMPLE_HEAD).replace("─", "-"), ascii=True)
     console.print(*parts, sep="\n")
     page.seek(0)
     emit(page.read())

@@ -72,7 +72,7 @@ def test_every_command_is_readable_in_every_encoding(monkeypatch, call):
 
 def test_what_is_spelled_is_what_is_meant(monkeypatch):
     text = printed(monkeypatch, "ascii", "fit X.npy -k 3 --seed 0")
-    assert text.startswith("rows x features |80 x 3 ")
+    assert text.startswith("rows x features  80 x 3 ")
     assert "a number >= 0; use tol=0" in printed(monkeypatch, "ascii", REFUSED[0])
     assert "holds 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy...'" in printed(monkeypatch, "ascii", REFUSED[3])
     page = io.TextIOWrapper(io.BytesIO(), "ascii")
@@ -92,7 +92,7 @@ def test_columns_stay_aligned(monkeypatch):
     table.add_row("plain", "b")
     show(table)
     lines = page.buffer.getvalue().decode().splitlines()
-    assert lines[0].split() == [">=", "what", "|then"]
+    assert lines[0].split() == [">=", "what", "then"]
     assert (
         len({line.rstrip().rindex(sign) for line, sign in zip(lines[2:], "ab", strict=True)}) == 1
     )
