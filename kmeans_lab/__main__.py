@@ -106,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _warn(message: Warning | str, *_: Any) -> None:
     """Show a warning as the sentence that it is, without a line of our source."""
-    print(f"kmeans-lab: warning: {message}", file=sys.stderr)
+    lines = str(message).splitlines() or [""]  # those of other packages may go on with a traceback
+    print(f"kmeans-lab: warning: {lines[0]}", file=sys.stderr)
 
 
 def _sentence(error: BaseException) -> str:

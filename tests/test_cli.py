@@ -1,6 +1,7 @@
 """The command line: what it prints, what it refuses, and how it ends."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,18 @@ def test_a_warning_is_one_sentence_without_a_path(capsys):
         "kmeans-lab: warning: X[0, 0] is 9007199254740993, which float64 rounds, so"
     )
     assert told.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("always:.*cannot be parsed")
+def test_of_a_warning_with_a_traceback_the_first_line_is_shown(capsys, monkeypatch):
+    def read_rows(*_, **__):
+        # Numba does so about its environment variables.
+        warnings.warn("'true' cannot be parsed.\nTraceback (most recent call last):", stacklevel=1)
+        return np.array([[1.0], [2.0]])
+
+    monkeypatch.setattr(cli, "read_rows", read_rows)
+    assert cli.main(["fit", "X.npy", "-k", "1", "--quiet"]) == 0
+    assert capsys.readouterr().err == "kmeans-lab: warning: 'true' cannot be parsed.\n"
 
 
 def test_quiet_prints_nothing_but_the_json_that_is_asked_for(capsys):
