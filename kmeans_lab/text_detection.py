@@ -86,6 +86,8 @@ def find_reading(sample: Sample, options: Options) -> tuple[Reading, str]:
         why = f"is not a row of numbers with decimal {_SIGNS[usual.decimal]}"
         if score[0] == 1:
             why = "does not have as many columns as the header has names"
+            above = sample.numbers[0]
+            ways.append(f"--skip-rows {above} if line {above} is a title")
         sample.refuse(f"{why}; give {', or '.join(ways)}")
     if options.delimiter is None and score[0] > 0:
         doubt = [

@@ -172,10 +172,11 @@ def is_names(cells: Sequence[str]) -> bool:
     notations = (Reading(), Reading(decimal=","))
     if any(it.number(cell) is not None for cell in cells for it in notations):
         return False
-    return any(not is_missing(cell) and not _looks_numeric(cell) for cell in cells)
+    return any(not is_missing(cell) and not looks_numeric(cell) for cell in cells)
 
 
-def _looks_numeric(cell: str) -> bool:
+def looks_numeric(cell: str) -> bool:
+    """Return whether a cell has digits, and besides them only what separates numbers."""
     digits, others = set("0123456789"), set(".,;|'\"\u2019_ \t\u00a0\u2009\u202f")
     return bool(digits & set(cell)) and set(cell.strip().lstrip("+-")) <= digits | others
 

@@ -22,7 +22,7 @@ from kmeans_lab.errors import Refused
 from kmeans_lab.paths import encoding_of
 from kmeans_lab.text_columns import Columns, find_columns, is_all_text, remedy, without
 from kmeans_lab.text_detection import Sample, find_reading
-from kmeans_lab.text_readings import Options, is_missing, other_notations
+from kmeans_lab.text_readings import Options, is_missing, looks_numeric, other_notations
 from kmeans_lab.values import EXACT
 
 _SAMPLE = 100, 20_000  # lines and characters that decide how a file is read
@@ -252,6 +252,8 @@ class _Missing:
             either = f"give {ways}"
         elif line == table.columns.first_line and is_all_text(row) and not alike:
             either = f"if the line belongs to the header, use --skip-rows {line}"
+        elif looks_numeric(cell) and not {";", "|", "\t"}.isdisjoint(cell):
+            either = "correct it, or say with --delimiter what separates columns"  # cut elsewhere
         else:
             either = f"correct it{remedy(table.columns, column)}"
         comma = " with a decimal comma" if table.reading.decimal == "," else ""

@@ -197,7 +197,8 @@ def test_another_notation_is_refused_with_options_that_give_its_numbers(text, wh
         f"{way} to read " + " | ".join(repr(it) if isinstance(it, str) else f"{it:g}" for it in row)
         for way, row in ways.items()
     )
-    assert refusal(text) == f"a.csv, line {line}: {shown!r} {why}; give {told}"
+    title = ", or --skip-rows 1 if line 1 is a title" if "the header has names" in why else ""
+    assert refusal(text) == f"a.csv, line {line}: {shown!r} {why}; give {told}{title}"
     for way, row in ways.items():
         numbers = [i for i, it in enumerate(row, 1) if not isinstance(it, str)]
         columns = [str(i) for i in numbers]
@@ -519,6 +520,16 @@ def test_names_need_a_header_and_be_told_apart():
         (
             'x,y\n1,"2\n3,4\n',
             ", line 2 cannot be split into columns (unexpected end of data); correct it",
+        ),
+        (
+            "12,34,567;5\n",
+            f", line 1, column 3 holds '567;5' {RULE}; correct it, or say with --delimiter what "
+            "separates columns",
+        ),
+        (
+            "%title\n1,2\n",
+            ", line 2: '1,2' does not have as many columns as the header has names; give --decimal "
+            "',' to read 1.2, or --skip-rows 1 if line 1 is a title",
         ),
         ("(1,2)\n(3,4)\n", f", line 2, column 1 ('(1') holds '(3' {RULE}; correct it, {OUT} 1"),
         ("", " has no row of numbers and needs one; check the file"),
