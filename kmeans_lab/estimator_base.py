@@ -183,12 +183,14 @@ class BaseKMeans(
         if sample_weight is None:
             return None
         given = checks.numbers("sample_weight", sample_weight, exact=False)
-        given = given[()] if given.ndim == 0 else given  # scikit-learn's rule is for a number
-        return checks.weights(_check_sample_weight(given, X, dtype=np.float64), len(X))
+        with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
+            given = np.asarray(given, dtype=np.float64)
+        alike = float(given) if given.ndim == 0 else given  # scikit-learn's rule is for a number
+        return checks.weights(_check_sample_weight(alike, X, dtype=np.float64), len(X))
 
-    def _count(self, name: str) -> int:
+    def _count(self, name: str, least: int = 1) -> int:
         """Return a parameter as an int of Python's: a product of narrow ones would overflow."""
-        return checks.integer(name, getattr(self, name), 0)
+        return checks.integer(name, getattr(self, name), least)
 
     def _kernel_name(self) -> str:
         return choose_kernel("serial") if self.kernel == "auto" else self.kernel
