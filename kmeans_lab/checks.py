@@ -163,7 +163,8 @@ def _from_objects(name: str, data: Any, values: NDArray[Any]) -> NDArray[np.floa
             f"strings and whatever else is not a real number; turn them into numbers first"
         )
     try:
-        return values.astype(np.float64)
+        with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
+            return values.astype(np.float64)
     except OverflowError:
         raise ValueError(
             f"{name} has an integer that is too large for float64; scale {name} down"

@@ -247,6 +247,22 @@ def test_a_weight_too_large_for_float64_is_refused_and_nothing_else_said(functio
         TAKE_WEIGHTS[function](TIMES * np.longdouble("1e400"))
 
 
+@pytest.mark.parametrize("function", TAKE_X)
+def test_numbers_too_large_for_float64_are_refused_and_nothing_else_said(function):
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("a long double is a float64 here")
+    large = X * np.longdouble("1e400") + 1
+    for data in (large, large.astype(object), [list(row) for row in large]):
+        with pytest.raises(ValueError, match=r"\[0, 0\] is -?inf|infinity or a value too large"):
+            TAKE_X[function](data)
+
+
+@pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans])
+def test_a_start_too_large_for_float32_is_refused_and_nothing_else_said(kind):
+    with pytest.raises(ValueError, match=r"infinity or a value too large for dtype\('float32'"):
+        kind(3, init=np.full((3, 2), 1e300), n_init=1).fit(X.astype("f4"))
+
+
 NAMES = np.array(["x", "y", "z"])[CLUSTERS]
 #: Integers that are different as such and equal as float64.
 LARGE = [[0, 2**53, 2**53 + 1][c] for c in CLUSTERS]
