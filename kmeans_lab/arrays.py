@@ -46,7 +46,10 @@ _TO_HOST = ("cpu", "get", "copy_to_host", "to_pandas")
 #: DLPack's numbers of devices whose memory the processor reads: its own, CUDA's and ROCm's pinned.
 _HOST_DEVICES = (1, 3, 11)
 #: What else in a list has to be read by itself, before NumPy reads the whole.
-_PROTOCOLS = ("__array__", "__dlpack__", "__cuda_array_interface__", "__dask_graph__")
+_PROTOCOLS = (
+    *("__array__", "__dlpack__", "__cuda_array_interface__", "__dask_graph__"),
+    *("toarray", "todense"),  # sparse
+)
 _NUMERIC = "buif"
 
 

@@ -5,7 +5,8 @@ subtracts a middle first and adds it back at the end. The middle is the column m
 coarse power of two, about one standard deviation: close enough for the expansion, and exact for
 data on a grid — integers stay integers, so ties stay ties. Data that already lie around the
 origin get a middle of zero and are used as they are. Others are centered a block at a time, so
-that no second copy of X lies beside what a kernel makes of it.
+that no second copy of X lies beside what a kernel makes of it. Each new center is rounded to what
+the dtype holds in the coordinates of X, so that adding the middle at the end changes none.
 """
 
 from dataclasses import dataclass

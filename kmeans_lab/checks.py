@@ -10,6 +10,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from numbers import Real
 from reprlib import repr as short
 from typing import Any, NoReturn, TypeVar
 
@@ -46,6 +47,18 @@ def integer(name: str, value: Any, least: int) -> int:
     if number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
     return number
+
+
+def real(value: Any) -> float | None:
+    """Return value as a float, infinite where it is too large; None where it is no real number."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, Real) or isinstance(value, bool | np.timedelta64):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return float("inf")
 
 
 def flag(name: str, value: Any) -> bool:
@@ -120,6 +133,8 @@ def numbers(
 
 def _to_numbers(name: str, data: Any, dtype: np.dtype[Any]) -> str:
     if dtype.names is not None:
+        if any(wide in repr(dtype) for wide in ("i8'", "u8'")):
+            return f"use {name}.tolist()"  # beside floats, the other way rounds large ones unsaid
         return "convert it with structured_to_unstructured of numpy.lib.recfunctions"
     if dtype.kind == "M":
         return f"count from a first date, ({name} - {name}.min()) / np.timedelta64(1, 's')"
@@ -138,12 +153,18 @@ def _from_objects(name: str, data: Any, values: NDArray[Any]) -> NDArray[np.floa
     strange = np.argwhere(strangers(values))
     if len(strange):
         where = place(name, strange[0], _column(data, strange[0]))
+        if isinstance(values[tuple(strange[0])], np.ndarray | list | tuple):
+            raise TypeError(
+                f"{where} holds several values and must be a real number; use np.stack({name}) "
+                "where each element holds the values of a row"
+            )
         raise TypeError(
             f"{where} is {short(values[tuple(strange[0])])} and the argument must be free of "
             f"strings and whatever else is not a real number; turn them into numbers first"
         )
     try:
-        return values.astype(np.float64)
+        with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
+            return values.astype(np.float64)
     except OverflowError:
         raise ValueError(
             f"{name} has an integer that is too large for float64; scale {name} down"
@@ -160,8 +181,8 @@ def _warn_of_rounding(name: str, data: Any, array: NDArray[Any]) -> None:
     index = np.argwhere(inexact)[0]
     warnings.warn(
         f"{place(name, index, _column(data, index))} is {array[tuple(index)]}, which float64 "
-        "rounds, so that different values beyond 2**53 may become equal; subtract what they have "
-        f"in common first, such as {name}.min(axis=0)",
+        "rounds, so that different values beyond 2**53 may become equal; subtract the smallest "
+        "value of each column, as an integer, first",
         UserWarning,
         stacklevel=7,  # who calls a public function
     )
@@ -244,7 +265,9 @@ def weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
     """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
     if sample_weight is None:
         return None
-    values = np.asarray(numbers("sample_weight", sample_weight, exact=False), dtype=np.float64)
+    values = numbers("sample_weight", sample_weight, exact=False)
+    with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
+        values = np.asarray(values, dtype=np.float64)
     if values.ndim == 0:
         values = np.full(n_samples, values)
     if values.shape != (n_samples,):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from numbers import Real
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -189,12 +188,9 @@ def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str]:
 def _radius(eps: Any) -> float:
     """Return eps as a float whose square keeps all its digits."""
     rule = "must be a finite number > 0; give the largest distance between neighbours"
-    if not isinstance(eps, Real) or isinstance(eps, bool | np.bool_):
+    radius = checks.real(eps)
+    if radius is None:
         raise TypeError(f"eps={eps!r} {rule}")
-    try:
-        radius = float(eps)
-    except OverflowError:  # an integer of hundreds of digits
-        radius = float("inf")
     if not 0 < radius < float("inf"):
         raise ValueError(f"eps={eps} {rule}")
     info = np.finfo(np.float64)

@@ -23,6 +23,7 @@ _ROW_VALUES = 1024  # values laid side by side in one long row
 _BLOCK_SQUARES = 65_536  # held at once: 512 KiB, which stay in a core's cache
 _FEW_FEATURES = 12  # with so few, differences are as fast as the product
 _FEW_PAIRS = 1 << 20  # of values: differences take a millisecond
+_FEW_VALUES = 1 << 12  # of X: to find a better origin takes longer than it helps
 _MANY = 8  # from the eighth part of a block on, all of it by differences is faster
 #: The relative error of a square that the product gives is at most this.
 _ERROR = 2.0**-40
@@ -77,9 +78,12 @@ def _by_kernel(kernel: str, X: Array, centers: Array) -> Labels:
     if dtype.name not in spec.dtypes:
         dtype = np.dtype(np.float64)
     wide = np.ascontiguousarray(centers, dtype=dtype)
+    labels = np.empty(len(X), dtype=np.int32)
+    if X.size <= _FEW_VALUES:
+        module.assign(np.ascontiguousarray(X, dtype=dtype), wide, labels)
+        return labels
     middle, low, high = _exact_middle(wide)
     near = wide - middle
-    labels = np.empty(len(X), dtype=np.int32)
     block = max(1, _BLOCK_VALUES // X.shape[1])
     for first in range(0, len(X), block):
         rows = np.ascontiguousarray(X[first : first + block], dtype=dtype)

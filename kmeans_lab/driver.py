@@ -211,7 +211,7 @@ def _lloyd(
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
     old, new = centers, np.empty_like(centers)
     shown, next_shown = read_only(old), read_only(new)
-    means = _Means(crew, plan.empty, rng)
+    means = _Means(crew, plan, rng)
     crew.labels.fill(-1)
     crew.counting, crew.watched = plan.rule.needs_changed or plan.watched, plan.watched
     changed = -1
@@ -234,7 +234,7 @@ def _lloyd(
             break
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
     # After the swap, old is the newest and new the one before it.
-    if not np.array_equal(old, new):
+    if not (old == new).all():
         crew.assign(shown)
     labels = crew.labels_to_keep(last=last)
     inertia = crew.inertia(old, labels)
@@ -245,8 +245,9 @@ def _lloyd(
 class _Means:
     """Turns an iteration's sums and counts into centers."""
 
-    def __init__(self, crew: Crew, policy: str, rng: np.random.Generator) -> None:
-        self._crew, self._policy, self._rng = crew, policy, rng
+    def __init__(self, crew: Crew, plan: _Plan, rng: np.random.Generator) -> None:
+        self._crew, self._policy, self._rng = crew, plan.empty, rng
+        self._middle = plan.middle if plan.middle.any() else None
         self._rows_per_center = crew.counts[:, None]
         self._divisors = np.empty_like(crew.sums)
 
@@ -259,6 +260,11 @@ class _Means:
         # Spread out first: to divide by one number per center takes NumPy longer than both.
         self._divisors[:] = self._rows_per_center
         np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
+        if self._middle is not None:
+            # Round to what the dtype holds in the coordinates of X, so that labels and inertia are
+            # those of the centers returned: rounded only at the end, they would have other ties.
+            new += self._middle
+            new -= self._middle
 
 
 def _show(

@@ -121,7 +121,9 @@ class BaseKMeans(
 
     def _fitting(self, init: Any, X: Array) -> Array:
         """Return a copy of starting centers that have the shape they need; else ``ValueError``."""
-        centers = check_array(checks.numbers("init", init), dtype=X.dtype, copy=True, order="C")
+        centers = checks.numbers("init", init)
+        with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
+            centers = check_array(centers, dtype=X.dtype, copy=True, order="C")
         for what, axis, wanted in (
             ("clusters", 0, self.n_clusters),
             ("features of the data", 1, X.shape[1]),
@@ -183,12 +185,15 @@ class BaseKMeans(
         if sample_weight is None:
             return None
         given = checks.numbers("sample_weight", sample_weight, exact=False)
-        given = given[()] if given.ndim == 0 else given  # scikit-learn's rule is for a number
-        return checks.weights(_check_sample_weight(given, X, dtype=np.float64), len(X))
+        with np.errstate(all="ignore"):  # what is infinite, or too large for float64, is refused
+            given = np.asarray(given, dtype=np.float64)
+            alike = float(given) if given.ndim == 0 else given  # its rule is for Python's numbers
+            given = _check_sample_weight(alike, X, dtype=np.float64)
+        return checks.weights(given, len(X))
 
-    def _count(self, name: str) -> int:
+    def _count(self, name: str, least: int = 1) -> int:
         """Return a parameter as an int of Python's: a product of narrow ones would overflow."""
-        return checks.integer(name, getattr(self, name), 0)
+        return checks.integer(name, getattr(self, name), least)
 
     def _kernel_name(self) -> str:
         return choose_kernel("serial") if self.kernel == "auto" else self.kernel

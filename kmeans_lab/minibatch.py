@@ -279,7 +279,7 @@ class MiniBatchKMeans(BaseKMeans):
         newest = min(1.0, 2 * size / (n_samples + 1))
         least = float(self.tol) * middle_and_variance(X)[1] if self.tol > 0 else 0.0
         settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means.centers) / size)
-        longest = None if self.max_no_improvement is None else self._count("max_no_improvement")
+        longest = None if self.max_no_improvement is None else self._count("max_no_improvement", 0)
         loud = bool(self.verbose)
         patience = Patience(newest, n_steps, least, longest, settled, loud)
         drawn = batches(counting, size, self._rng)

@@ -8,7 +8,6 @@ the assignment of k-means.
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -56,13 +55,13 @@ def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
     >>> responsibilities([[0.0], [1.0]], [[0.0], [2.0]], sigma=1.0).round(3).tolist()
     [[0.881, 0.119], [0.5, 0.5]]
     """
-    if isinstance(sigma, bool) or not isinstance(sigma, Real):
+    width = checks.real(sigma)
+    if width is None:
         raise TypeError(f"sigma={sigma!r} must be a number > 0")
-    width = float(sigma)
     if not 0 < width < np.inf:
         raise ValueError(f"sigma={sigma} must be a finite number > 0; 1e-9 is nearly hard")
-    rows = checks.samples(X, ("float64",))
-    means = checks.initial_centers(centers, None, rows, "centers")
+    rows = np.asarray(checks.samples(X, ("float64",)), dtype=np.float64)
+    means = np.asarray(checks.initial_centers(centers, None, rows, "centers"), dtype=np.float64)
     found = np.empty((len(rows), len(means)))
     step = max(1, _BLOCK_VALUES // max(rows.shape[1], len(means)))
     for first in range(0, len(rows), step):

@@ -6,11 +6,12 @@ no rule fires, ``max_iter`` ends the loop.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kmeans_lab import checks
 
 Array = NDArray[np.floating[Any]]
 
@@ -150,8 +151,9 @@ def make_rule(stop: str | StopRule, tol: float | None) -> StopRule:
         raise ValueError(f"stop={stop!r} is not known; choose one of {', '.join(STOP_RULES)}")
     if tol is None:
         return STOP_RULES[stop]()
-    if not isinstance(tol, Real) or isinstance(tol, bool) or not 0 <= tol < float("inf"):
+    number = checks.real(tol)  # as a product with a float16 would be another
+    if number is None or not 0 <= number < float("inf"):
         raise ValueError(f"tol={tol!r} must be a number ≥ 0; use tol=0 for 'did not move'")
     if stop in _WITHOUT_TOL:
         raise ValueError(f"tol={tol} has no meaning with stop={stop!r}; leave tol out")
-    return STOP_RULES[stop](tol=float(tol))  # a product with a float16 would be another
+    return STOP_RULES[stop](tol=number)

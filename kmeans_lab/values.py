@@ -49,13 +49,16 @@ def rounded(values: Values) -> NDArray[np.bool_]:
             held = values.astype(np.float64).astype(np.longdouble)
         return np.asarray((np.abs(values) > EXACT) & np.isfinite(held) & (held != values))
     if values.dtype == object:
-        return np.asarray(np.frompyfunc(_is_rounded, 1, 1)(values), dtype=bool)
+        with np.errstate(all="ignore"):  # of long doubles, among others
+            return np.asarray(np.frompyfunc(_is_rounded, 1, 1)(values), dtype=bool)
     return np.zeros(values.shape, dtype=bool)
 
 
 def _is_rounded(value: Any) -> bool:
     try:
-        return bool(abs(value) > EXACT and float(value) != value)
+        return bool(
+            abs(value) > EXACT and value != float(value) and abs(float(value)) < float("inf")
+        )
     except (TypeError, ValueError, ArithmeticError):  # not a number, or too large for a float
         return False
 

@@ -7,6 +7,8 @@ import pytest
 from helpers import cloud
 
 from kmeans_lab import kmeans
+from kmeans_lab.dbscan import dbscan
+from kmeans_lab.soft import responsibilities
 
 X = cloud(seed=0, n_samples=20, n_features=2)
 
@@ -185,6 +187,22 @@ def test_close_relatives_of_refused_values_are_taken():
     kmeans(X, np.int16(3), random_state=np.random.default_rng(0), tol=np.float32(0.1), **options)
     kmeans(X, 20, random_state=np.random.SeedSequence(1), kernel="numpy")
     kmeans(X, 3, mode="threads", n_threads=2, kernel="python", callback=None)
+
+
+def test_numbers_without_dimensions_are_numbers():
+    for number in (np.float16(0.5), np.float32(0.5), np.longdouble(0.5), np.array(0.5)):
+        found = kmeans(X, 3, tol=number, random_state=0, kernel="numpy")
+        assert found.n_iter == kmeans(X, 3, tol=0.5, random_state=0, kernel="numpy").n_iter
+        assert dbscan(X, number, 2).labels.tolist() == dbscan(X, 0.5, 2).labels.tolist()
+        shares = responsibilities(X, X[:2], number)
+        np.testing.assert_array_equal(shares, responsibilities(X, X[:2], 0.5))
+    for wrong in (True, np.True_, np.array(True), np.array([0.5]), np.timedelta64(1), "1", 1j):
+        with pytest.raises(ValueError, match=r"^tol=.* must be a number ≥ 0"):
+            kmeans(X, 3, tol=wrong)
+        with pytest.raises(TypeError, match=r"^eps=.* must be a finite number > 0"):
+            dbscan(X, wrong, 2)
+        with pytest.raises(TypeError, match=r"^sigma=.* must be a number > 0"):
+            responsibilities(X, X[:2], wrong)
 
 
 def test_options_are_refused_before_any_work_is_done():

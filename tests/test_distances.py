@@ -59,11 +59,17 @@ def squares_in_order(X, centers):
     return np.add.accumulate(differences * differences, axis=2)[:, :, -1]
 
 
+IN_PLACE = pytest.mark.parametrize("few", [0, 10**9], ids=["moved", "in place"])
+
+
+@IN_PLACE
 @each
 @given(data=st.data())
-def test_a_row_is_nowhere_nearer_than_where_predict_puts_it(kernel_name, data):
+def test_a_row_is_nowhere_nearer_than_where_predict_puts_it(kernel_name, few, data):
     X, centers = data.draw(rows_and_centers(WIDTHS))
-    labels = nearest(kernel_name, X, centers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "_FEW_VALUES", few)
+        labels = nearest(kernel_name, X, centers)
     D = distances.distances(X, centers)
     np.testing.assert_array_equal(D[np.arange(len(X)), labels], D.min(axis=1))
     # No less: the nearest in the arithmetic of the reference, and the first of those that tie.
@@ -117,11 +123,13 @@ def test_two_groups_so_far_apart_that_an_expansion_tells_no_centers_apart(kernel
     np.testing.assert_array_equal(found.transform(X).argmin(axis=1), which)
 
 
-def test_rows_far_from_all_centers_are_assigned_where_they_are(kernel_name):
+@IN_PLACE
+def test_rows_far_from_all_centers_are_assigned_where_they_are(kernel_name, few, monkeypatch):
     """Among rows beside the centers, which the kernel sees from an origin beside them."""
     centers = 1.7e9 + np.array([[0.0], [10.0], [20.0]])
     X = 1.7e9 + np.random.default_rng(0).uniform(-5, 25, (50, 1))
     X[::7], X[3::7] = 0.0, 1e10
+    monkeypatch.setattr(distances, "_FEW_VALUES", few)
     labels = nearest(kernel_name, X, centers)
     np.testing.assert_array_equal(labels, np.abs(X - centers.T).argmin(axis=1))
     assert set(labels[::7]) == {0}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kmeans_lab import KMeans, MiniBatchKMeans
+from kmeans_lab import KERNELS, KMeans, MiniBatchKMeans
 
 ESTIMATORS = [KMeans, MiniBatchKMeans]
 VERBS = ["predict", "transform", "score", "partial_fit"]
@@ -153,3 +153,26 @@ def test_verbose_k_means_prints_what_scikit_learn_prints(capsys, weighted):
             assert float(mine) == pytest.approx(float(yours))
         except ValueError:
             assert mine == yours
+
+
+EXACT = [name for name, spec in KERNELS.items() if spec.exact]
+
+
+@pytest.mark.parametrize("kernel", EXACT)
+def test_labels_and_inertia_of_a_fit_are_those_of_its_centers(kernel):
+    """Where rows are equally far from two centers, and far away, where centers are rounded."""
+    rng = np.random.default_rng(0)
+    for draw in range(20):
+        rows = rng.integers(0, 3, (60, 4)) + np.array([0, 7e5, -1e6, 1e7])
+        for dtype in ("f4", "f8"):
+            X, options = rows.astype(dtype), {"max_iter": 4, "n_init": 1, "random_state": draw}
+            found = KMeans(2 + draw % 5, kernel=kernel, **options).fit(X)
+            np.testing.assert_array_equal(found.labels_, found.predict(X))
+            assert found.inertia_ == pytest.approx(-found.score(X), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+@pytest.mark.parametrize("name", ["n_clusters", "n_init", "max_iter"])
+def test_a_truth_value_is_no_number_of_anything(kind, name):
+    with pytest.raises(TypeError, match=f"^{name}=True must be an integer ≥ 1$"):
+        kind(**{name: True}).fit(X)

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from numpy.lib.recfunctions import structured_to_unstructured
+from scipy.sparse import csr_array
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.compress import compress
@@ -231,6 +232,37 @@ def test_weights_are_taken_in_every_form(function, weights):
     np.testing.assert_array_equal(take(weights), take(TIMES))
 
 
+@pytest.mark.parametrize("function", TAKE_WEIGHTS)
+@pytest.mark.parametrize("one", [2, True, 0.5, np.float32(0.5), np.uint8(3), np.array(True)])
+def test_one_weight_is_that_of_every_row(function, one):
+    take = TAKE_WEIGHTS[function]
+    np.testing.assert_array_equal(take(one), take(np.full(15, float(one))))
+
+
+@pytest.mark.parametrize("function", TAKE_WEIGHTS)
+def test_a_weight_too_large_for_float64_is_refused_and_nothing_else_said(function):
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("a long double is a float64 here")
+    with pytest.raises(ValueError, match=r"sample_weight(\[0\] is inf and|.* contains infinity)"):
+        TAKE_WEIGHTS[function](TIMES * np.longdouble("1e400"))
+
+
+@pytest.mark.parametrize("function", TAKE_X)
+def test_numbers_too_large_for_float64_are_refused_and_nothing_else_said(function):
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("a long double is a float64 here")
+    large = X * np.longdouble("1e400") + 1
+    for data in (large, large.astype(object), [list(row) for row in large]):
+        with pytest.raises(ValueError, match=r"\[0, 0\] is -?inf|infinity or a value too large"):
+            TAKE_X[function](data)
+
+
+@pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans])
+def test_a_start_too_large_for_float32_is_refused_and_nothing_else_said(kind):
+    with pytest.raises(ValueError, match=r"infinity or a value too large for dtype\('float32'"):
+        kind(3, init=np.full((3, 2), 1e300), n_init=1).fit(X.astype("f4"))
+
+
 NAMES = np.array(["x", "y", "z"])[CLUSTERS]
 #: Integers that are different as such and equal as float64.
 LARGE = [[0, 2**53, 2**53 + 1][c] for c in CLUSTERS]
@@ -419,6 +451,21 @@ def test_what_a_refusal_advises_works():
         kmeans(records, 2)
     plain = structured_to_unstructured(records)
     assert plain.tolist() == [[1, 2], [3, 4], [9, 9]]
+    for whole in ("<i8", ">i8", ">u8"):  # beside floats, in one dtype, they would be rounded
+        wide = np.array([(2**53 + 1, 0.5), (2**53 + 2, 0.5), (9, 9)], [("a", whole), ("b", "f4")])
+        with pytest.raises(TypeError, match=r"; use X.tolist\(\)"):
+            kmeans(wide, 2)
+        with pytest.warns(UserWarning, match="float64 rounds.*the smallest value of each column"):
+            kmeans(wide.tolist(), 2)
+        low = min(a for a, _ in wide.tolist())
+        assert kmeans([[a - low, b] for a, b in wide.tolist()], 3).inertia == 0
+    for vectors in (pd.Series(X.tolist()), pd.Series(list(X))):
+        with pytest.raises(TypeError, match=r"X\[0\] holds several values .* use np.stack\(X\)"):
+            kmeans(vectors, 2)
+        np.testing.assert_array_equal(np.stack(vectors), X)
+    sparse = [csr_array(row[None]) for row in X]
+    with pytest.raises(TypeError, match=r"^X\[0\] is sparse .*with X\[0\].toarray\(\)$"):
+        kmeans(sparse, 2)
     for dense in (SPARSE.sparse.to_dense(), SPARSE.assign(b=X[:, 1]).astype(float)):
         np.testing.assert_array_equal(TAKE_X["kmeans"](dense), TAKE_X["kmeans"](X))
 
