@@ -202,19 +202,20 @@ def test_twenty_clients_get_answers_or_a_clear_refusal(client):
 
 
 def test_a_slow_reader_does_not_slow_the_race(client):
-    race = client.race("cpp", workload={"n_samples": 20_000, "n_features": 3, "n_clusters": 300})
-    slow = socket.socket()
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    slow.connect(("127.0.0.1", client.port))
-    host = f"127.0.0.1:{client.port}"
-    slow.sendall(f"GET /api/races/{race}/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-    events = list(client.events(race))  # ends, though the other has read nothing
-    assert events[-1][2] == {"state": "done"}
-    assert client.desk.find(race).log.n_bytes > 500_000  # far beyond what lies between
-    with slow, slow.makefile("rb") as stream:
-        text = b""
-        while b"event: end" not in text:
-            text += stream.read1(65_536)
+    rows = {"n_samples": 40_000, "n_features": 3, "n_clusters": 300, "seed": 1}
+    race = client.race("cpp", workload=rows)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", client.port))
+        host = f"127.0.0.1:{client.port}"
+        slow.sendall(f"GET /api/races/{race}/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        events = list(client.events(race))  # ends, though the other has read nothing
+        assert events[-1][2] == {"state": "done"}
+        assert client.desk.find(race).log.n_bytes > 500_000  # far beyond what lies between
+        with slow.makefile("rb") as stream:
+            text = b""
+            while b"event: end" not in text:
+                text += stream.read1(65_536)
     assert text.count(b"\nevent: frame") == len(named(events, "frame"))
 
 
