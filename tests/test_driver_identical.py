@@ -60,6 +60,7 @@ def test_processes_give_the_bits_of_serial(kernel_name, n_threads):
     assert (result.mode, result.n_threads) == ("processes", n_threads)
 
 
+@pytest.mark.slow_for("python", "numpy-broadcast", "numba", "cython", "numba-tiled")
 def test_processes_give_the_bits_of_serial_in_float32(kernel_name):
     result = fit(kernel_name, "float32", mode="processes", n_threads=2)
     assert_same_fit(result, serial(kernel_name, "float32"))

@@ -51,7 +51,7 @@ import os, signal, sys, threading, time
 import numpy as np
 from kmeans_lab import load_kernel
 X = np.random.default_rng(0).normal(size=(60_000, 64))
-kernel, sent, K = load_kernel(sys.argv[1]), [], 10_000
+kernel, sent, K = load_kernel(sys.argv[1]), [], 7000
 rows, labels = kernel.prepare(X, K, int(sys.argv[2])), np.full(60_000, -1, np.int32)
 def run(centers):
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), int)
@@ -64,7 +64,7 @@ def interrupt():
 run(X[K : 2 * K])  # a fit goes on: sums are kept, balls are tried
 threading.Thread(target=interrupt).start()
 try:
-    run(X[:K])  # half a second or more
+    run(X[:K])  # longer than it takes until Ctrl-C
 except KeyboardInterrupt:
     waited = time.perf_counter() - sent[0]
     found = run(X[:K]), labels.copy()

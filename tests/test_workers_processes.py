@@ -97,7 +97,10 @@ def test_a_killed_worker_ends_the_fit_at_once_and_the_next_fit_works(left_behind
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-@pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0])
+@pytest.mark.parametrize(
+    "seconds",
+    [0, 0.1, 0.3, 0.6, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.05, 0.2, 0.4, 1.0))],
+)
 @pytest.mark.usefixtures("left_behind")
 def test_a_worker_killed_at_any_moment(seconds):
     """While it starts, imports, prepares or computes: one error, and nothing is left."""
