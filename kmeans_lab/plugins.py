@@ -7,7 +7,6 @@ first two are errors like any other, and the last is found out in a process made
 
 import os
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -267,6 +266,8 @@ os._exit(int(sys.argv[2]))
 
 def end_of_import(place: str) -> str:
     """Import a module or a .py file in a process of its own; say how that ended it, if it did."""
+    import subprocess  # 4 ms, which nobody needs who has no such code
+
     try:
         run = subprocess.run(
             (sys.executable, "-c", _TRY, place, str(_ALIVE)),
