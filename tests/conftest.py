@@ -16,7 +16,7 @@ from kmeans_lab.registry import KERNELS, load_kernel
 # The same draws in every run, so that a change is judged by what it changed; the first call of a
 # compiled kernel takes longer than any deadline. --hypothesis-profile=fuzz draws anew.
 settings.register_profile("same", derandomize=True, database=None, deadline=None)
-settings.register_profile("few", settings.get_profile("same"), max_examples=30)
+settings.register_profile("few", settings.get_profile("same"), max_examples=20)
 settings.register_profile("fuzz", max_examples=2000, database=None, deadline=None)
 settings.load_profile("same")
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
@@ -58,6 +59,7 @@ def build(folder):
     return module
 
 
+@pytest.mark.slow  # a compiler's work for a quarter of a minute
 def test_portable_code_agrees_with_the_reference(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     command = [sys.executable, "-c", COMPARE, str(build(tmp_path))]

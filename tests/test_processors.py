@@ -95,6 +95,7 @@ def test_only_functions_that_ask_the_processor_first_hold_wide_instructions(bina
     assert [name for name in wide if not ASKED.search(name)] == []
 
 
+@pytest.mark.slow  # the same code runs on this one, and the next test imports it on that
 @pytest.mark.parametrize("processor", BEST)
 def test_on_an_older_processor(processor):
     run = emulate(processor, "-c", FIT, BEST[processor])

@@ -27,7 +27,7 @@ def troubles(page):
     return [(it["id"], node["html"][:120]) for it in found for node in it["nodes"]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_everybody_can_use_every_tab(open_page, scheme):  # noqa: F811
     page = open_page(small("numpy:1", "cpp:1"), color_scheme=scheme, reduced_motion="reduce")
     assert troubles(page) == []
@@ -35,8 +35,6 @@ def test_everybody_can_use_every_tab(open_page, scheme):  # noqa: F811
     finished(page)
     page.click("summary")
     assert troubles(page) == []
-    if scheme == "dark":  # the other tabs have no colours of their own
-        return
     page.click("#tab-kernels")
     page.wait_for_selector("#source pre")
     page.wait_for_selector("#ladder .bar-row")
@@ -111,7 +109,9 @@ def test_dark_is_chosen_by_the_system_or_by_hand_and_kept(open_page):  # noqa: F
     assert page.inner_text("#theme") == "Dark"
 
 
-@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+@pytest.mark.parametrize(
+    "motion", ["reduce", pytest.param("no-preference", marks=pytest.mark.slow)]
+)
 def test_centers_glide_only_where_motion_is_wanted(open_page, motion):  # noqa: F811
     page = open_page(small("numpy:1", "cpp:1") + "#run", reduced_motion=motion)
     finished(page)
