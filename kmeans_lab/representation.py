@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 _TABLE = "border-collapse: collapse; font-size: 0.9em; color: inherit; background: transparent"
@@ -10,14 +11,14 @@ _CELL = "text-align: left; padding: 0.15em 1.2em 0.15em 0; color: inherit"
 _NAME = f"{_CELL}; font-weight: normal; opacity: 0.7"
 
 
-class Shown:
+class Shown(ABC):
     """A result that shows what matters, instead of its arrays; a subclass says what that is."""
 
     __slots__ = ()
 
+    @abstractmethod
     def _lines(self) -> list[dict[str, Any]]:
         """Return names and values, a dictionary for each line."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         start = f"{type(self).__name__}("
