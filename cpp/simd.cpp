@@ -120,7 +120,7 @@ public:
         double* sums_inout = write<double>(sums, kSums);
         std::int64_t* counts_inout = write<std::int64_t>(counts, kCounts);
         py::gil_scoped_release nogil;
-        rows_.update(labels_in, sums_inout, counts_inout);
+        rows_.update(labels_in, sums.shape(0), sums_inout, counts_inout);
     }
 
     py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) override {

@@ -115,7 +115,7 @@ LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, long first, const Best<
         const auto near = all.second[v] - all.best[v] <= tolerance - Values{};
         if (whole && !any<T>(near, all.index[v], work.nearest.data() + row)) continue;
         for (int l = 0; l < lanes && row + l < end; ++l) {
-            work.settle(chunk, row + l, std::int32_t(lane(all.index[v], l)), lane(near, l) != 0);
+            settle(work, chunk, row + l, std::int32_t(lane(all.index[v], l)), lane(near, l) != 0);
         }
     }
 }
@@ -162,7 +162,7 @@ LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, long group, long first
             assign_rows<T, vectors, width, panel>(work, chunk, tile, found, n_found);
         } else if (owner != found[0]) {
             owner = found[0];
-            work.settle_tile(chunk, tile, owner);
+            settle_tile(work, chunk, tile, owner);
         }
     }
 }
@@ -203,7 +203,7 @@ long assign_filtered(Work<T>& work, Chunk& chunk) {
                 owner = of_group[0];
                 for (long i = 0; i < kids && t + i < chunk.last_tile; ++i) {
                     work.tiles_in.owner[g * kids + i] = owner;
-                    work.settle_tile(chunk, t + i, owner);
+                    settle_tile(work, chunk, t + i, owner);
                 }
             }
         }
@@ -226,7 +226,7 @@ void assign_tiles(Work<T>& work, Chunk& chunk) {
     constexpr long step = vectors * lanes;
     const long end = chunk.first_tile * width + chunk.n_rows;
     typename Lanes<T>::Wide scores{};
-    chunk.inertia = chunk.squares;
+    chunk.inertia = 0;
     for (long first = tile * width; first < end; first += step) {
         if (first % (kTilesPerLook * step) == 0 && work.patience->over()) return;
         const T* x = work.tiles.data() + first / width * width * work.d + first % width;

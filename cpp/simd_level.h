@@ -2,6 +2,8 @@
 
 #include "simd_vectors.h"
 //
+#include "simd_settle.h"
+//
 #include "simd_filter.h"
 //
 #include "simd_block.h"
@@ -15,6 +17,8 @@ template <typename T, int vectors, int width, int panel>
 Block<T> make_block() {
     return {assign_tiles<T, vectors, width, panel>,
             spread_centers<T>,
+            measure_range<T>,
+            move_row<T>,
             fit_ball<T>,
             fit_parent<T>,
             try_candidates<T, vectors, width>,

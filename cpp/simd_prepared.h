@@ -56,7 +56,14 @@ public:
             work_.groups_in.resize_with_reach(n_families, d);
             work_.tiles_in.resize(n_families * kKids, d);
         }
-        each_chunk([&](Chunk& chunk) { fill(chunk, given); });
+        std::vector<Range<T>> ranges(chunks_.size());
+        each_chunk([&](Chunk& chunk) { fill(chunk, given, ranges[&chunk - chunks_.data()]); });
+        ExactSum squares;
+        for (const Chunk& chunk : chunks_) squares.add(chunk.squares);
+        squares_ = squares.value();
+        if (!keeps_sums()) return;
+        for (const Range<T>& range : ranges) ranges[0].join(range);
+        work_.split.choose(ranges[0], n, d);
     }
 
     Prepared(const Prepared&) = delete;
@@ -75,7 +82,7 @@ public:
         std::lock_guard<std::mutex> lock(mutex_);
         if (k != n_clusters_) {
             n_clusters_ = k;
-            for (Chunk& chunk : chunks_) chunk.stale = true;
+            for (Chunk& chunk : chunks_) chunk.begun = false;
         }
         const bool kept = sums && labels == written_ && hold(labels);
         work_.labels = kept ? labels : nullptr;
@@ -90,26 +97,31 @@ public:
             chunk.changed = 0;
             block_.assign(work_, chunk);
             if (patience_.over()) return;  // rows may be left without a cluster
-            if (keeps_sums() && chunk.stale) work_.sum_in_full(chunk, n_clusters_);
             if (!kept) overwrite(chunk, labels);
         };
         each_chunk(task, alone);
         pace_.end();
         end_filtering();
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
+        read_sums();
         const double inertia = inertia_from_sums(centers);
         for (long i = 0; sums && i < k * work_.d; ++i) sums[i] += sums_[i];
         for (long j = 0; sums && j < k; ++j) counts[j] += counts_[j];
         return std::max(inertia, 0.0);
     }
 
-    void update(const std::int32_t* labels, double* sums, std::int64_t* counts) const {
+    void update(const std::int32_t* labels, long k, double* sums, std::int64_t* counts) const {
+        Chunk all;
+        all.begin(k, work_.split);
         for (long i = 0; i < work_.n; ++i) {
-            const T* x = work_.row_at(i);
-            const long label = labels[work_.given_as(i)];
-            double* to = sums + label * work_.d;
-            for (long f = 0; f < work_.d; ++f) to[f] += double(x[f * work_.width]);
-            counts[label] += 1;
+            block_.move_row(work_, all, i, -1, labels[work_.given_as(i)]);
+        }
+        std::vector<double> own(work_.d);
+        for (long j = 0; j < k; ++j) {
+            if (all.counts[j] == 0) continue;
+            work_.split.round(all.limbs.data() + j * work_.split.size(), work_.d, own.data());
+            for (long f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
+            counts[j] += all.counts[j];
         }
     }
 
@@ -173,8 +185,11 @@ private:
 
     bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
 
-    void fill(Chunk& chunk, const Given<T>& given) {
+    void fill(Chunk& chunk, const Given<T>& given, Range<T>& range) {
         const long width = work_.width, d = work_.d;
+        double squares[ExactSum::kTogether];
+        long n_squares = 0;
+        if (keeps_sums()) range.begin(d);
         for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
             if (t % (kKids * kKids) == 0 && patience_.over()) return;
             T* tile = work_.tiles.data() + t * width * d;
@@ -187,24 +202,29 @@ private:
                 for (long f = 0; f < d; ++f) {
                     const T value = place < 0 ? T(0) : given.at(place, f);
                     tile[f * width + l] = value;
-                    square += double(value) * double(value);
+                    square += rounded(double(value) * double(value));
                 }
                 longest = std::max(longest, square);
-                chunk.squares += square;
+                squares[n_squares++] = square;
             }
             work_.reach[t] = std::sqrt(longest);
+            if (n_squares + width > ExactSum::kTogether || t + 1 == chunk.last_tile) {
+                chunk.squares.add(squares, n_squares);
+                n_squares = 0;
+            }
+            if (keeps_sums()) block_.measure_range(work_, t, range);
         }
-        chunk.heavy = 64 * chunk.squares / double(chunk.n_rows);
         if (has_balls()) fit_balls(chunk);
     }
 
     // Not before the first pass: until then, the seeding needs the memory.
     void begin(Chunk& chunk) {
         if (chunk.begun) return;
-        chunk.begun = true;
+        if (keeps_sums()) chunk.begin(n_clusters_, work_.split);
         std::int32_t* nearest = work_.nearest.data();
         std::fill(nearest + chunk.first_tile * work_.width, nearest + chunk.last_tile * work_.width,
                   -1);
+        chunk.begun = true;
     }
 
     void fit_balls(Chunk& chunk) {
@@ -279,22 +299,40 @@ private:
         rest_ = pause_;
     }
 
-    // Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum), over chunks in their order.
-    double inertia_from_sums(const T* centers) {
-        const long k = n_clusters_, d = work_.d;
-        sums_.assign(k * d, 0.0);
-        counts_.assign(k, 0);
-        double inertia = 0;
-        for (const Chunk& chunk : chunks_) {
-            for (long i = 0; i < k * d; ++i) sums_[i] += chunk.sums[i];
-            for (long j = 0; j < k; ++j) counts_[j] += chunk.counts[j];
-            inertia += chunk.squares;
+    // Sums and counts of all chunks, of the clusters whose rows have changed.
+    void read_sums() {
+        const long k = n_clusters_, d = work_.d, size = work_.split.size();
+        sums_.resize(k * d);
+        counts_.resize(k);
+        std::vector<std::int64_t> limbs(size);
+        for (long j = 0; j < k; ++j) {
+            bool touched = false;
+            for (Chunk& chunk : chunks_) {
+                touched = touched || chunk.touched[j] != 0;
+                chunk.touched[j] = 0;
+            }
+            if (!touched) continue;
+            std::fill(limbs.begin(), limbs.end(), 0);
+            counts_[j] = 0;
+            for (const Chunk& chunk : chunks_) {
+                const std::int64_t* own = chunk.limbs.data() + j * size;
+                for (long i = 0; i < size; ++i) limbs[i] += own[i];
+                counts_[j] += chunk.counts[j];
+            }
+            work_.split.round(limbs.data(), d, sums_.data() + j * d);
         }
+    }
+
+    // Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum). It follows from the sums alone, since no
+    // product is fused with an addition.
+    double inertia_from_sums(const T* centers) const {
+        const long k = n_clusters_, d = work_.d;
+        double inertia = squares_;
         for (long j = 0; j < k; ++j) {
             double change = 0;
             for (long f = 0; f < d; ++f) {
                 const double c = double(centers[j * d + f]);
-                change += c * (double(counts_[j]) * c - 2 * sums_[j * d + f]);
+                change += rounded(c * (rounded(double(counts_[j]) * c) - 2 * sums_[j * d + f]));
             }
             inertia += change;
         }
@@ -302,7 +340,7 @@ private:
     }
 
     double inertia_from_scores() const {
-        double inertia = 0;
+        double inertia = squares_;
         for (const Chunk& chunk : chunks_) inertia += chunk.inertia;
         return inertia;
     }
@@ -334,7 +372,8 @@ private:
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     Work<T> work_;
     std::vector<Chunk> chunks_;
-    std::vector<double> sums_;
+    double squares_ = 0;        // Σ‖x‖²
+    std::vector<double> sums_;  // of all chunks, as they were last read
     std::vector<std::int64_t> counts_;
     std::unique_ptr<Team> team_;
     std::mutex mutex_;

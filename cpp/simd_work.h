@@ -2,7 +2,7 @@
 //
 // Rows lie in tiles: `width` rows transposed, so that one feature of all of them is contiguous.
 // Neighbouring tiles form groups, groups form families, families belong to chunks; a chunk is
-// summed by one thread, and chunks are added in their order.
+// summed by one thread, and sums are exact: the order in which chunks are added changes nothing.
 
 #pragma once
 
@@ -14,6 +14,7 @@
 
 #include "simd_memory.h"
 #include "simd_patience.h"
+#include "simd_sums.h"
 
 namespace lab {
 
@@ -116,38 +117,27 @@ struct Balls {
     }
 };
 
-// Running sums of one chunk. A row that changes cluster is subtracted here and added there.
+// Running sums of one chunk. A row that changes cluster leaves one and joins another, exactly.
 struct Chunk {
     long first_tile = 0, last_tile = 0;
     long first_family = 0;
     long n_rows = 0;
-    double squares = 0;        // Σ‖x‖² over the chunk
-    double heavy = 0;          // a row longer than this never leaves a sum by subtraction
-    long moved = 0;            // rows that changed cluster since the chunk was last summed in full
-    bool begun = false;        // its rows have labels, or −1: none
-    bool stale = true;         // sum in full before the sums are used
-    long changed = 0;          // labels, in the last pass
-    long rescored = 0;         // near-ties decided by direct differences
-    double inertia = 0;        // of the last pass, where all centers were met and no sums kept
-    double met = 0;            // rows times centers that they were scored against, last pass
-    std::vector<double> sums;  // (n_clusters, n_features)
-    std::vector<std::int64_t> counts;  // (n_clusters,)
-};
+    ExactSum squares;      // Σ‖x‖² over the chunk
+    bool begun = false;    // its rows have labels, or −1: none
+    long changed = 0;      // labels, in the last pass
+    long rescored = 0;     // near-ties decided by direct differences
+    double inertia = 0;    // of the last pass, where all centers were met and no sums kept
+    double met = 0;        // rows times centers that they were scored against, last pass
+    std::vector<std::int64_t> limbs;    // (n_clusters, limbs, stride): see Split; empty: not kept
+    std::vector<std::int64_t> counts;   // (n_clusters,)
+    std::vector<std::uint8_t> touched;  // (n_clusters,): its sums have changed since they were read
 
-// The value as it is, out of the compiler's sight: a product that went through here is not fused
-// with an addition, in whatever routine for whatever processor this is inlined.
-inline double rounded(double value) {
-#if defined(__GNUC__) && defined(__x86_64__)
-    __asm__("" : "+x"(value));
-    return value;
-#elif defined(__GNUC__) && defined(__aarch64__)
-    __asm__("" : "+w"(value));
-    return value;
-#else
-    volatile double stored = value;
-    return stored;
-#endif
-}
+    void begin(long n_clusters, const Split& split) {
+        limbs.assign(n_clusters * split.size(), 0);
+        counts.assign(n_clusters, 0);
+        touched.assign(n_clusters, 1);
+    }
+};
 
 template <typename T>
 struct Work {
@@ -161,6 +151,7 @@ struct Work {
     Balls<T> tiles_in, groups_in, families;
     Centers<T> centers;
     SpreadCenters<T> spread;         // where balls are tested
+    Split split;                     // of the values, for sums
     std::int32_t* labels = nullptr;  // (n,): the caller's, where changes alone are written
     bool filtering = false;          // balls are tested before rows
     Patience* patience = nullptr;
@@ -200,46 +191,9 @@ struct Work {
         return label;
     }
 
-    void add(Chunk& chunk, long row, std::int32_t label, double sign) const {
-        const T* x = row_at(row);
-        double* sums = chunk.sums.data() + label * d;
-        for (long f = 0; f < d; ++f) sums[f] += sign * double(x[f * width]);
-        chunk.counts[label] += sign > 0 ? 1 : -1;
-    }
-
-    // Take a row whose label is new, or may be a near-tie, to its cluster.
-    void settle(Chunk& chunk, long row, std::int32_t label, bool near) {
-        if (near) {
-            label = rescore(row);
-            ++chunk.rescored;
-        }
-        const std::int32_t before = nearest[row];
-        if (label == before) return;
+    void write_label(long row, std::int32_t label) {
         nearest[row] = label;
         if (labels) labels[given_as(row)] = label;
-        ++chunk.changed;
-        if (chunk.stale) return;
-        ++chunk.moved;
-        const T* x = row_at(row);
-        double square = 0;
-        for (long f = 0; f < d; ++f) square += double(x[f * width]) * double(x[f * width]);
-        // Each move rounds twice. After as many moves as rows, or when a heavy row leaves a sum
-        // that its own rounding has spoilt, the chunk is summed anew: the sums are never further
-        // off than three fresh summations would be.
-        if (chunk.moved > chunk.n_rows || square > chunk.heavy) {
-            chunk.stale = true;
-            return;
-        }
-        add(chunk, row, before, -1.0);
-        add(chunk, row, label, +1.0);
-    }
-
-    // The same for all rows of a tile, where one center is left.
-    void settle_tile(Chunk& chunk, long tile, std::int32_t label) {
-        const long end = chunk.first_tile * width + chunk.n_rows;
-        for (long row = tile * width; row < end && row < (tile + 1) * width; ++row) {
-            settle(chunk, row, label, false);
-        }
     }
 
     // From a family of the chunk on, nobody knows whose the balls are.
@@ -251,15 +205,6 @@ struct Work {
         groups_in.forget(family * kids, end * kids);
         tiles_in.forget(family * kids * kids, end * kids * kids);
     }
-
-    void sum_in_full(Chunk& chunk, long n_clusters) const {
-        chunk.sums.assign(n_clusters * d, 0.0);
-        chunk.counts.assign(n_clusters, 0);
-        const long first = chunk.first_tile * width;
-        for (long i = first; i < first + chunk.n_rows; ++i) add(chunk, i, nearest[i], +1.0);
-        chunk.moved = 0;
-        chunk.stale = false;
-    }
 };
 
 // Assign the tiles of a chunk; the routine that is compiled once per instruction set.
@@ -269,6 +214,15 @@ using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
 // Lay the centers out for the balls.
 template <typename T>
 using Spread = void (*)(const Centers<T>& centers, long d, SpreadCenters<T>& to);
+
+// Widen the range of each column by the values of a tile.
+template <typename T>
+using MeasureRange = void (*)(const Work<T>& work, long tile, Range<T>& range);
+
+// Take a row from the sums of one cluster, −1: of none, to those of another.
+template <typename T>
+using MoveRow = void (*)(const Work<T>& work, Chunk& chunk, long row, std::int32_t before,
+                         std::int32_t label);
 
 // Put a ball around the first rows of a tile, or around the first balls of a parent.
 template <typename T>
@@ -319,6 +273,8 @@ template <typename T>
 struct Block {
     AssignTiles<T> assign;
     Spread<T> spread;
+    MeasureRange<T> measure_range;
+    MoveRow<T> move_row;
     FitBall<T> fit_ball;
     FitParent<T> fit_parent;
     TryCandidates<T> try_candidates;
