@@ -156,8 +156,8 @@ static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
     return middle->data();
 }
 
-// From differences in double. Eight sums side by side hide the latency of the additions, and short
-// blocks keep their rounding small.
+// From differences in double: the squares of a row are added feature by feature, none fused with
+// an addition, and the rows exactly, so that neither their order nor the processor matters.
 template <typename T>
 static double direct_inertia(const Array<T>& X, const Array<T>& centers,
                              const Array<std::int32_t>& labels, const Middle<T>& middle) {
@@ -170,21 +170,22 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     const std::int32_t* label = labels.data();
     const long n = X.shape(0), d = X.shape(1), k = centers.shape(0);
     py::gil_scoped_release nogil;
-    double total = 0;
-    for (long first = 0; first < n; first += 1024) {
-        double sums[8] = {};
-        for (long i = first; i < std::min(first + 1024, n); ++i) {
+    lab::ExactSum total;
+    double distances[lab::ExactSum::kTogether];
+    for (long first = 0; first < n; first += lab::ExactSum::kTogether) {
+        const long end = std::min(first + lab::ExactSum::kTogether, n);
+        for (long i = first; i < end; ++i) {
             if (label[i] < 0 || label[i] >= k) throw std::invalid_argument("a label is no cluster");
             double distance = 0;
             for (long f = 0; f < d; ++f) {
                 const double diff = double(x.at(i, f)) - double(center[label[i] * d + f]);
-                distance += diff * diff;
+                distance += lab::rounded(diff * diff);
             }
-            sums[i % 8] += distance;
+            distances[i - first] = distance;
         }
-        for (const double sum : sums) total += sum;
+        total.add(distances, end - first);
     }
-    return total;
+    return total.value();
 }
 
 template <typename T>

@@ -110,14 +110,17 @@ LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, long first, const Best<
     const bool whole = first + vectors * lanes <= end;
     // Still above the tolerance when rounded to T.
     const T tolerance = T(work.tolerance(work.reach[first / width]) * 1.001);
+    Moves<T> moves(work, chunk);
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
         const long row = first + v * lanes;
         const auto near = all.second[v] - all.best[v] <= tolerance - Values{};
         if (whole && !any<T>(near, all.index[v], work.nearest.data() + row)) continue;
         for (int l = 0; l < lanes && row + l < end; ++l) {
-            settle(work, chunk, row + l, std::int32_t(lane(all.index[v], l)), lane(near, l) != 0);
+            settle(work, chunk, row + l, std::int32_t(lane(all.index[v], l)), lane(near, l) != 0,
+                   moves);
         }
     }
+    moves.flush();
 }
 
 // The same for a tile that a list of centers is left for.

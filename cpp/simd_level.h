@@ -18,7 +18,7 @@ Block<T> make_block() {
     return {assign_tiles<T, vectors, width, panel>,
             spread_centers<T>,
             measure_range<T>,
-            move_row<T>,
+            add_rows<T>,
             fit_ball<T>,
             fit_parent<T>,
             try_candidates<T, vectors, width>,

@@ -113,9 +113,7 @@ public:
     void update(const std::int32_t* labels, long k, double* sums, std::int64_t* counts) const {
         Chunk all;
         all.begin(k, work_.split);
-        for (long i = 0; i < work_.n; ++i) {
-            block_.move_row(work_, all, i, -1, labels[work_.given_as(i)]);
-        }
+        block_.add_rows(work_, all, labels);
         std::vector<double> own(work_.d);
         for (long j = 0; j < k; ++j) {
             if (all.counts[j] == 0) continue;

@@ -39,36 +39,107 @@ LAB_INLINE void count_moved(Chunk& chunk, std::int32_t before, std::int32_t labe
     chunk.touched[before] = 1;
 }
 
-// Take a row from the sums of one cluster, −1: of none, to those of another.
+// Split values, and add the limbs to one sum; `leaves` takes them from another one.
+template <bool leaves>
+LAB_INLINE void move_values(const double* values, long n, const Split& how, const double* magic,
+                            std::int64_t* joined, std::int64_t* left) {
+    using Values = typename Lanes<double>::Values;
+    using Integers = typename Lanes<double>::Integers;
+    constexpr long lanes = Lanes<double>::lanes;
+    long f = 0;
+    for (; f + lanes <= n; f += lanes) {
+        Values value;
+        std::memcpy(&value, values + f, sizeof value);
+        for (long at = f; at < how.size(); at += how.stride) {
+            Values unit;
+            std::memcpy(&unit, magic + at, sizeof unit);
+            const Values shifted = value + unit;
+            value -= shifted - unit;
+            Integers word, zero, sum;
+            std::memcpy(&word, &shifted, sizeof word);
+            std::memcpy(&zero, &unit, sizeof zero);
+            std::memcpy(&sum, joined + at, sizeof sum);
+            sum += word - zero;
+            std::memcpy(joined + at, &sum, sizeof sum);
+            if constexpr (leaves) {
+                std::memcpy(&sum, left + at, sizeof sum);
+                sum -= word - zero;
+                std::memcpy(left + at, &sum, sizeof sum);
+            }
+        }
+    }
+    for (; f < n; ++f) {
+        double value = values[f];
+        for (long at = f; at < how.size(); at += how.stride) {
+            const std::int64_t limb = split(value, magic[at]);
+            joined[at] += limb;
+            if constexpr (leaves) left[at] -= limb;
+        }
+    }
+}
+
+// Rows that change cluster, some at a time: a row's values lie far apart, and vectors that read
+// what was just written value by value would wait for it.
 template <typename T>
-void move_row(const Work<T>& work, Chunk& chunk, long row, std::int32_t before,
-              std::int32_t label) {
-    count_moved(chunk, before, label, 1);
-    const T* x = work.row_at(row);
-    const Split& how = work.split;
-    std::int64_t* joined = chunk.limbs.data() + label * how.size();
-    std::int64_t* left = chunk.limbs.data() + std::max(before, 0) * how.size();
-    alignas(64) double values[kAtOnce];
-    for (long first = 0; first < work.d; first += kAtOnce) {
-        const long n = std::min(kAtOnce, how.stride - first);
-        const long m = std::min(kAtOnce, work.d - first);
-        for (long f = 0; f < m; ++f) values[f] = double(x[(first + f) * work.width]);
-        for (long f = m; f < n; ++f) values[f] = 0;
-        for (long q = 0; q < how.count; ++q) {
-            const double* magic = how.magic.data() + q * how.stride + first;
-            std::int64_t* __restrict to = joined + q * how.stride + first;
-            if (before < 0) {
-                for (long f = 0; f < n; ++f) to[f] += split(values[f], magic[f]);
-            } else {
-                std::int64_t* __restrict from = left + q * how.stride + first;
-                for (long f = 0; f < n; ++f) {
-                    const std::int64_t limb = split(values[f], magic[f]);
-                    to[f] += limb;
-                    from[f] -= limb;
+class Moves {
+public:
+    LAB_MEMBER Moves(const Work<T>& work, Chunk& chunk) : work_(work), chunk_(chunk) {}
+
+    LAB_MEMBER void add(long row, std::int32_t before, std::int32_t label) {
+        moves_[n_++] = {row, before, label};
+        if (n_ == kRows) flush();
+    }
+
+    LAB_MEMBER void flush() {
+        if (n_ > 0) carry_out(work_, chunk_, moves_, n_);
+        n_ = 0;
+    }
+
+private:
+    static constexpr int kRows = 8;
+    struct Move {
+        long row;
+        std::int32_t before, label;  // −1: of no cluster
+    };
+
+    static void carry_out(const Work<T>& work, Chunk& chunk, const Move* moves, int n_moves) {
+        const Split& how = work.split;
+        alignas(64) double values[kRows][kAtOnce];
+        for (int i = 0; i < n_moves; ++i) count_moved(chunk, moves[i].before, moves[i].label, 1);
+        for (long first = 0; first < work.d; first += kAtOnce) {
+            const long n = std::min(kAtOnce, how.stride - first);
+            const long m = std::min(kAtOnce, work.d - first);
+            for (int i = 0; i < n_moves; ++i) {
+                const T* x = work.row_at(moves[i].row) + first * work.width;
+                for (long f = 0; f < m; ++f) values[i][f] = double(x[f * work.width]);
+                for (long f = m; f < n; ++f) values[i][f] = 0;
+            }
+            const double* magic = how.magic.data() + first;
+            std::int64_t* limbs = chunk.limbs.data() + first;
+            for (int i = 0; i < n_moves; ++i) {
+                std::int64_t* joined = limbs + moves[i].label * how.size();
+                if (moves[i].before < 0) {
+                    move_values<false>(values[i], n, how, magic, joined, joined);
+                } else {
+                    std::int64_t* left = limbs + moves[i].before * how.size();
+                    move_values<true>(values[i], n, how, magic, joined, left);
                 }
             }
         }
     }
+
+    const Work<T>& work_;
+    Chunk& chunk_;
+    Move moves_[kRows];
+    int n_ = 0;
+};
+
+// Add rows of tiles to the sums of a chunk, by labels of the rows as they were given.
+template <typename T>
+void add_rows(const Work<T>& work, Chunk& chunk, const std::int32_t* labels) {
+    Moves<T> moves(work, chunk);
+    for (long row = 0; row < work.n; ++row) moves.add(row, -1, labels[work.given_as(row)]);
+    moves.flush();
 }
 
 // The same for all rows of a tile; rows beyond the last are zero.
@@ -94,7 +165,8 @@ void move_tile(const Work<T>& work, Chunk& chunk, long tile, std::int32_t before
 
 // Take a row whose label is new, or may be a near-tie, to its cluster.
 template <typename T>
-void settle(Work<T>& work, Chunk& chunk, long row, std::int32_t label, bool near) {
+LAB_INLINE void settle(Work<T>& work, Chunk& chunk, long row, std::int32_t label, bool near,
+                       Moves<T>& moves) {
     if (near) {
         label = work.rescore(row);
         ++chunk.rescored;
@@ -103,8 +175,7 @@ void settle(Work<T>& work, Chunk& chunk, long row, std::int32_t label, bool near
     if (label == before) return;
     work.write_label(row, label);
     ++chunk.changed;
-    if (chunk.limbs.empty()) return;
-    move_row(work, chunk, row, before, label);
+    if (!chunk.limbs.empty()) moves.add(row, before, label);
 }
 
 // The same for all rows of a tile, where one center is left. Mostly they change together.
@@ -116,7 +187,9 @@ void settle_tile(Work<T>& work, Chunk& chunk, long tile, std::int32_t label) {
     bool together = before != label && !chunk.limbs.empty();
     for (long row = first; row < end; ++row) together &= work.nearest[row] == before;
     if (!together) {
-        for (long row = first; row < end; ++row) settle(work, chunk, row, label, false);
+        Moves<T> moves(work, chunk);
+        for (long row = first; row < end; ++row) settle(work, chunk, row, label, false, moves);
+        moves.flush();
         return;
     }
     for (long row = first; row < end; ++row) work.write_label(row, label);

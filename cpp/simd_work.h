@@ -219,10 +219,9 @@ using Spread = void (*)(const Centers<T>& centers, long d, SpreadCenters<T>& to)
 template <typename T>
 using MeasureRange = void (*)(const Work<T>& work, long tile, Range<T>& range);
 
-// Take a row from the sums of one cluster, −1: of none, to those of another.
+// Add all rows to the sums of a chunk, by labels of the rows as they were given.
 template <typename T>
-using MoveRow = void (*)(const Work<T>& work, Chunk& chunk, long row, std::int32_t before,
-                         std::int32_t label);
+using AddRows = void (*)(const Work<T>& work, Chunk& chunk, const std::int32_t* labels);
 
 // Put a ball around the first rows of a tile, or around the first balls of a parent.
 template <typename T>
@@ -274,7 +273,7 @@ struct Block {
     AssignTiles<T> assign;
     Spread<T> spread;
     MeasureRange<T> measure_range;
-    MoveRow<T> move_row;
+    AddRows<T> add_rows;
     FitBall<T> fit_ball;
     FitParent<T> fit_parent;
     TryCandidates<T> try_candidates;
