@@ -10,16 +10,21 @@ the dtype holds in the coordinates of X, so that adding the middle at the end ch
 """
 
 from dataclasses import dataclass
+from math import frexp, ldexp
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kmeans_lab.exact import column_sums
 
 Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 _MANY_VALUES = 1 << 24  # differences taken in one call
 _ROW_VALUES = 1024  # values laid side by side in one long row
+#: Of the errors of variances and means: none, then each of both ends.
+_SIGNS = np.array([[0, 1, -1, 1, -1], [0, 1, 1, -1, -1]])[:, :, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,16 +64,50 @@ Samples: TypeAlias = Array | Centered
 
 
 def middle_and_variance(X: Array) -> tuple[Array, float]:
-    """Return the middle (n_features,) in the dtype of X, and the mean variance of the features."""
-    mean = _column_sums(X) / len(X)
-    variance = _column_sums(X, mean) / len(X)
+    """Return the middle (n_features,) in the dtype of X, and the mean variance of the features.
+
+    Both are the same in whatever order the rows are: sums in float64 decide where their rounding
+    cannot matter, which is nearly always, and exact ones where it could. The variance is a
+    threshold's unit and has 24 binary digits.
+    """
+    n_samples = len(X)
+    mean = _column_sums(X) / n_samples
+    variance = _column_sums(X, mean) / n_samples
+    unit = (n_samples + 8) * np.finfo(np.float64).eps
+    off = unit * np.sqrt(variance + mean * mean)  # what rounding may have done to the means
+    spread = unit * variance + off * off
+    ends = np.maximum(variance + _SIGNS[0] * spread, 0)
+    middles = _middle(mean + _SIGNS[1] * off, ends, X.dtype)
+    rounded, *others = (_rounded(end) for end in np.add.reduce(ends[:3], axis=1).tolist())
+    middle, doubtful = middles[0], np.flatnonzero((middles != middles[0]).any(axis=0))
+    certain = others == [rounded, rounded]
+    if not certain:
+        doubtful = np.arange(X.shape[1])
+    for f in doubtful:
+        column = X[:, f].astype(np.float64)
+        mean[f] = column_sums(column[:, None]).item() / n_samples
+        column -= mean[f]
+        variance[f] = column_sums((column * column)[:, None]).item() / n_samples
+    if len(doubtful):
+        middle = _middle(mean, variance, X.dtype)
+    return middle, (rounded if certain else _rounded(variance.sum())) / X.shape[1]
+
+
+def _middle(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], dtype: np.dtype[Any]
+) -> Array:
     # frexp: std = fraction · 2**exponent with fraction in [½, 1).
     _, exponent = np.frexp(np.sqrt(variance))
     # A constant column is its own middle: what the dtype resolves at the mean is grid enough, and
     # finer is none at all.
-    finest = np.spacing(np.abs(mean).astype(X.dtype)).astype(np.float64)
+    finest = np.spacing(np.abs(mean).astype(dtype)).astype(np.float64)
     grid = np.maximum(np.where(variance > 0, np.ldexp(1.0, exponent), 0), finest)
-    return (np.rint(mean / grid) * grid).astype(X.dtype), float(variance.mean())
+    return np.asarray((np.rint(mean / grid) * grid).astype(dtype))
+
+
+def _rounded(variance: float) -> float:
+    fraction, exponent = frexp(variance)
+    return ldexp(round(ldexp(fraction, 24)), exponent - 24)
 
 
 def _column_sums(X: Array, mean: NDArray[np.float64] | None = None) -> NDArray[np.float64]:

@@ -188,7 +188,7 @@ def _palette(
 
 def _nearest(colors: Pixels, palette: Pixels) -> NDArray[np.int32]:
     """Return each colour's nearest one of the palette: after rounding it may be another."""
-    kernel = load_kernel(choose_kernel("serial"))
+    kernel = load_kernel(choose_kernel())
     labels = np.empty(len(colors), dtype=np.int32)
     kernel.assign(colors.astype(np.float64), palette.astype(np.float64), labels)
     return labels

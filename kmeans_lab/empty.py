@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
+from kmeans_lab.exact import column_sums, row_squares
 
 Array = NDArray[np.floating[Any]]
 
@@ -58,7 +59,6 @@ def fill_empty(
         if donor is not None:
             weight = 1 if weights is None else weights[donor]
             row = rows[donor].astype(np.float64)
-            sums[labels[donor]] -= weight * row
             counts[labels[donor]] -= weight
             if owned is not counts:
                 owned[labels[donor]] -= 1
@@ -67,7 +67,7 @@ def fill_empty(
             continue
         sums[j] = rows[rng.choice(candidates)] if len(candidates) else centers[j]
         counts[j] = 1
-    if weights is not None:
+    if moved:
         _add_up_again(moved, sums, counts, rows, labels, weights)
 
 
@@ -77,13 +77,22 @@ def _add_up_again(
     counts: NDArray[Any],
     rows: Samples,
     labels: NDArray[np.int32],
-    weights: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
 ) -> None:
-    """Sum the clusters that gave rows away anew: a heavy row leaves nothing of the light ones."""
-    for j in np.unique(labels[moved]):
-        mine = np.setdiff1d(np.flatnonzero(labels == j), moved)
-        counts[j] = weights[mine].sum()
-        sums[j] = weights[mine] @ rows[mine].astype(np.float64)
+    """Sum the clusters that gave rows away anew: a large row leaves no digits of the small ones."""
+    donors = np.unique(labels[moved])
+    kept = np.isin(labels, donors)
+    kept[moved] = False
+    theirs = np.flatnonzero(kept)
+    for j in donors:
+        mine = theirs[labels[theirs] == j]
+        points = rows[mine].astype(np.float64)
+        if weights is None:
+            sums[j] = column_sums(points)
+            continue
+        shares = weights[mine, None]
+        counts[j] = column_sums(shares).item()
+        sums[j] = column_sums(points * shares)
 
 
 def _off_center(
@@ -95,16 +104,15 @@ def _off_center(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the rows that lie off their centers by more than rounding, and how far, squared."""
     wide = centers.astype(np.float64)
-    block = max(1, 65_536 // rows.shape[1])
+    block = max(512, 65_536 // rows.shape[1])
     found, distances = [], []
     for first in range(0, len(rows), block):
         points = rows[first : first + block].astype(np.float64)
         chosen = labels[first : first + block]
-        diff = points - wide[chosen]
-        distance = np.einsum("if,if->i", diff, diff)
+        distance = row_squares(points - wide[chosen])
         # A mean of n equal values is off by n roundings at most, and by one to the dtype.
         rounding = (counts[chosen] + 8) * np.finfo(np.float64).eps + np.finfo(rows.dtype).eps
-        beyond = distance > rounding**2 * np.einsum("if,if->i", points, points)
+        beyond = distance > rounding**2 * row_squares(points)
         if weights is not None:
             beyond &= weights[first : first + block] > 0
         off = np.flatnonzero(beyond)

@@ -259,7 +259,7 @@ class KMeans(Callbacks, BaseKMeans):
 
     def _who_computes(self, size: int) -> dict[str, Any]:
         """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""
-        name = choose_kernel("threads") if self.kernel == "auto" else self.kernel
+        name = choose_kernel() if self.kernel == "auto" else self.kernel
         threading = find_spec(name).threading
         own = None if self.n_threads is None else self._count("n_threads")
         threads = own or (usual_threads() if size > _SMALL else 1)

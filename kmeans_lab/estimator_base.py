@@ -196,7 +196,7 @@ class BaseKMeans(
         return checks.integer(name, getattr(self, name), least)
 
     def _kernel_name(self) -> str:
-        return choose_kernel("serial") if self.kernel == "auto" else self.kernel
+        return choose_kernel() if self.kernel == "auto" else self.kernel
 
     def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
         return nearest(self._kernel_name(), X, centers)

@@ -292,14 +292,14 @@ def load_module(name: str) -> Any:
         ) from error
 
 
-#: What ``kernel="auto"`` tries, the fastest first: docs/performance.md has the measurements.
-AUTO = ("cpp-simd", "cpp", "numpy")
+#: What ``kernel="auto"`` tries, the fastest first. The tuned kernels agree to the last bit, so that
+#: which of them can run, and in which mode, changes no result; NumPy is for where none of them can.
+AUTO = ("cpp-simd", "cython-tiled", "numba-tiled", "numpy")
 
 
-def choose_kernel(mode: str) -> str:
-    """Return the name of the fastest kernel that can run and can share its work this way."""
-    names = AUTO if mode != "processes" else AUTO[1:]  # its own threads are of no use there
-    return first_ready(names) or names[-1]
+def choose_kernel() -> str:
+    """Return the name of the fastest kernel that can run."""
+    return first_ready(AUTO) or AUTO[-1]
 
 
 def first_ready(names: Sequence[str]) -> str | None:

@@ -81,7 +81,7 @@ class RunningMeans:
         crew = Crew(_for_batches(self.kernel), find_spec(self.kernel), rows, len(self._near), 1)
         exponent = 0
         if weights is not None:
-            weighting = Weighting(weights, rows)
+            weighting = Weighting(weights, rows, len(self._near))
             exponent = weighting.exponent
             crew.weigh(weighting)
             crew.watched = True

@@ -29,7 +29,8 @@ class Step:
     def squared_shift(self) -> float:
         """Sum over all centers of their squared movement."""
         moved = (self.new - self.old).ravel()
-        return float(moved.dot(moved))
+        # No dot product: BLAS adds in an order that depends on the processor.
+        return float(np.add.reduce(np.multiply(moved, moved, out=moved)))
 
 
 class StopRule(Protocol):

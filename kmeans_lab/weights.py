@@ -1,8 +1,8 @@
 """Rows that count unequally: weighted sums and inertia, once for all kernels.
 
 Kernels assign, and know nothing of weights: the nearest center of a row does not depend on its
-weight. What depends on it — sums, the mass of a cluster, inertia — is added up here, in NumPy and
-in the order of the rows, so that results stay bit-identical for any kernel, mode and n_threads.
+weight. What depends on it — sums, the mass of a cluster, inertia — is added up here, exactly: each
+product of a weight and a value is rounded once, and their sum once, in whatever order they come.
 """
 
 import warnings
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
+from kmeans_lab.exact import RunningSums
 from kmeans_lab.kernel import Labels
 from kmeans_lab.partial import direct_inertia
 
@@ -61,21 +62,23 @@ class Weighting:
         Of the power of two that they were divided by.
     """
 
-    def __init__(self, weights: NDArray[np.float64], rows: Samples) -> None:
+    def __init__(self, weights: NDArray[np.float64], rows: Samples, n_clusters: int) -> None:
         self.values, self.exponent = relative(weights)
         n_samples, n_features = rows.shape
-        self._columns = np.empty((n_features, n_samples))
+        columns = np.empty((n_features + 1, n_samples))
         block = max(1, _BLOCK_VALUES // n_features)
         for first in range(0, n_samples, block):
             part = slice(first, first + block)
-            np.multiply(rows[part].T, self.values[part], out=self._columns[:, part])
+            np.multiply(rows[part].T, self.values[part], out=columns[:-1, part])
+        columns[-1] = self.values
+        self._sums = RunningSums(columns, n_clusters)
 
     def add_up(self, labels: Labels, sums: Array, mass: Array) -> None:
         """Overwrite the sums (n_clusters, n_features) and the mass (n_clusters,) of clusters."""
-        places, k = labels.astype(np.intp), len(mass)
-        mass[:] = np.bincount(places, self.values, k)
-        for column, total in zip(self._columns, sums.T, strict=True):
-            total[:] = np.bincount(places, column, k)
+        *totals, masses = self._sums.move(labels)
+        mass[:] = masses
+        for total, column in zip(totals, sums.T, strict=True):
+            column[:] = total
 
     def inertia(self, rows: Samples, centers: Array, labels: Labels) -> float:
         """Sum squared distances to the chosen centers times ``values``, from differences."""

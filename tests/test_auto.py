@@ -17,23 +17,36 @@ def without(names, monkeypatch):
 
 
 def test_it_is_the_default_and_the_result_says_what_ran():
-    assert kmeans(X, 3, random_state=0).kernel == choose_kernel("serial") == "cpp-simd"
+    assert kmeans(X, 3, random_state=0).kernel == choose_kernel() == "cpp-simd"
 
 
 @pytest.mark.parametrize(
-    ("mode", "missing", "expected"),
+    ("missing", "expected"),
     [
-        ("threads", (), "cpp-simd"),
-        ("processes", (), "cpp"),
-        ("serial", ("cpp-simd",), "cpp"),
-        ("serial", ("cpp-simd", "cpp"), "numpy"),
+        (("cpp-simd",), "cython-tiled"),
+        (("cpp-simd", "cython-tiled"), "numba-tiled"),
+        (("cpp-simd", "cython-tiled", "numba-tiled"), "numpy"),
     ],
 )
-def test_it_takes_the_first_that_can_run(mode, missing, expected, monkeypatch):
+def test_it_takes_the_first_that_can_run(missing, expected, monkeypatch):
+    whole = kmeans(X, 3, random_state=0)
     without(missing, monkeypatch)
-    assert choose_kernel(mode) == expected
-    if mode == "serial":
-        assert kmeans(X, 3, random_state=0).kernel == expected
+    assert choose_kernel() == expected
+    fitted = kmeans(X, 3, random_state=0)
+    assert fitted.kernel == expected
+    if expected != "numpy":  # whichever it is, the result is the same
+        assert (fitted.labels == whole.labels).all()
+        assert fitted.centers.tobytes() == whole.centers.tobytes()
+        assert fitted.inertia == whole.inertia
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_the_mode_changes_no_bit(mode):
+    whole, other = kmeans(X, 3, random_state=0), kmeans(X, 3, random_state=0, mode=mode)
+    assert other.kernel == "cpp-simd"
+    assert other.centers.tobytes() == whole.centers.tobytes()
+    assert (other.labels == whole.labels).all()
+    assert other.inertia == whole.inertia
 
 
 def test_a_broken_kernel_is_not_passed_over_in_silence(monkeypatch, tmp_path):
@@ -45,7 +58,7 @@ def test_a_broken_kernel_is_not_passed_over_in_silence(monkeypatch, tmp_path):
     registry._warn_once.cache_clear()
     with pytest.warns(RuntimeWarning, match="kernel 'cpp-simd' is broken: .* is torn") as said:
         ran = [kmeans(X, 3, init="random").kernel for _ in range(2)]
-    assert (ran, len(said)) == (["cpp", "cpp"], 1)
+    assert (ran, len(said)) == (["cython-tiled"] * 2, 1)
     with pytest.raises(ImportError, match="is torn"):
         kmeans(X, 3, kernel="cpp-simd", init="random")
 

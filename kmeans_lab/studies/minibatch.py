@@ -76,7 +76,7 @@ def _problem(name: str, X: Array, start: Array) -> Problem:
 def _curve(problem: Problem, size: int, seed: int) -> list[tuple[float, float]]:
     """Return passes and gap after some of the batches."""
     X, rng = problem.X, np.random.default_rng(seed)
-    kernel = choose_kernel("serial")
+    kernel = choose_kernel()
     means = RunningMeans(kernel, problem.start, np.zeros(X.shape[1]))
     labels, assign = np.empty(len(X), dtype=np.int32), load_kernel(kernel).assign
     drawn, n_steps = batches(len(X), size, rng), PASSES * len(X) // size
