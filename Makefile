@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
 
-.PHONY: bench report serve studies smoke test test-all nightly lint peers sanitize fuzz wheel clean
+.PHONY: bench report serve studies smoke test test-all hostile nightly lint peers sanitize fuzz wheel clean
 .DEFAULT_GOAL := bench
 
 $(READY): $(BUILT_FROM)
@@ -45,6 +45,9 @@ test: $(READY)  ## what a change can break: five minutes on two cores
 
 test-all: $(READY)  ## all tests: fifteen minutes on two cores; CI runs them
 	$(PYTEST) $(ARGS)
+
+hostile: $(READY)  ## what was tried to break it, in bounded time; part of test-all
+	$(PYTEST) -m hostile tests/hostile $(ARGS)
 
 nightly: test-all fuzz sanitize  ## an hour: before a release
 

@@ -1,8 +1,8 @@
 // The flagship: exact k-means as fast as the processor's multiply-add units allow.
 //
 // Rows are transposed once into tiles; one build holds the block routine for several instruction
-// sets and picks one when a fit is prepared; a team of threads shares fixed chunks, whose partial
-// sums are added in chunk order, so that results do not depend on the number of threads.
+// sets and picks one when a fit is prepared; a team of threads shares chunks. Sums are exact, so
+// that results depend on neither the order of the rows, the threads nor the instructions.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>

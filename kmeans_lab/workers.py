@@ -1,7 +1,8 @@
 """Who computes the chunks: this thread, several threads, or several processes.
 
 A crew is given centers and fills labels and one slot of partial results per chunk. The three
-crews differ in nothing else: same chunks, same kernel functions, slots added in chunk order.
+crews differ in nothing else: same chunks, same kernel functions, slots added in chunk order. A
+kernel with threads of its own is given all rows as one chunk.
 """
 
 import os
