@@ -83,6 +83,7 @@ public:
         if (k != n_clusters_) {
             n_clusters_ = k;
             for (Chunk& chunk : chunks_) chunk.begun = false;
+            work_.filtering = false;  // nobody knows whose the balls are, either
         }
         const bool kept = sums && labels == written_ && hold(labels);
         work_.labels = kept ? labels : nullptr;

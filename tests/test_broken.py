@@ -163,7 +163,7 @@ def test_fit_says_once_why_it_is_not_the_flagship(tear, files, capsys):
     tear("kmeans_lab._simd_kernel")
     assert cli.main(["fit", "points.csv", "-k", "2", "--json"]) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out)["kernel"] == "cpp"
+    assert json.loads(said.out)["kernel"] == "cython-tiled"
     assert said.err.count("\n") == 1
     assert said.err.startswith("kmeans-lab: warning: kernel 'cpp-simd' is broken: ImportError: lib")
 
@@ -193,7 +193,7 @@ def test_a_wrong_isa_is_the_business_of_those_who_read_it(monkeypatch, files, ca
         assert words in capsys.readouterr().err
     with pytest.warns(RuntimeWarning, match=words) as said:
         ran = [kmeans(X, 3, kernel="numpy").kernel, kmeans(X, 3).kernel, pixels()]
-    assert (ran, len(said)) == (["numpy", "cpp", None], 1)
+    assert (ran, len(said)) == (["numpy", "numba-tiled", None], 2)  # of both that read it
     assert cli.main(["kernels", "--json"]) == 0
     states = {it["name"]: it["state"] for it in json.loads(capsys.readouterr().out)}
     assert {name for name, it in states.items() if it == "unavailable"} >= {
@@ -204,7 +204,7 @@ def test_a_wrong_isa_is_the_business_of_those_who_read_it(monkeypatch, files, ca
 
 def test_a_flagship_that_is_not_built_is_passed_over_without_a_word(monkeypatch):
     monkeypatch.setitem(sys.modules, "kmeans_lab._simd_kernel", None)
-    assert kmeans(X, 3).kernel == "cpp"  # warnings are errors here
+    assert kmeans(X, 3).kernel == "cython-tiled"  # warnings are errors here
 
 
 def test_a_torn_file_in_an_installed_copy(tmp_path):
