@@ -167,6 +167,7 @@ setup(
         Pybind11Extension(
             "kmeans_lab._cpp_kernel",
             ["cpp/kmeans.cpp"],
+            depends=["cpp/gil.h", "cpp/labels.h"],
             cxx_std=17,
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
@@ -174,7 +175,7 @@ setup(
         Pybind11Extension(
             "kmeans_lab._cpp_dbscan",
             ["cpp/dbscan.cpp"],
-            depends=["cpp/dbscan_index.h", "cpp/simd_patience.h"],
+            depends=["cpp/dbscan_index.h", "cpp/gil.h", "cpp/simd_patience.h"],
             cxx_std=17,
             define_macros=[told(plain)],
             extra_compile_args=[*plain],

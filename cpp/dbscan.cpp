@@ -14,11 +14,13 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
 #include "compiler.h"
 #include "dbscan_index.h"
+#include "gil.h"
 
 namespace py = pybind11;
 using lab::Index;
@@ -27,11 +29,6 @@ using lab::Patience;
 using lab::Place;
 using lab::Size;
 using lab::Window;
-
-static bool signal_came() {
-    py::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
-}
 
 // How many rows of a window are neighbours of the row at p.
 static Size count_near(const Index& index, Place p, Window window) {
@@ -128,10 +125,10 @@ static std::unique_ptr<Index> prepare(const Array<double>& X, double eps) {
     require(X.shape(0) < std::numeric_limits<Place>::max(), "prepare takes up to 2^31 - 2 rows");
     const double* rows = X.data();
     const Size n = X.shape(0), d = X.shape(1);
-    py::gil_scoped_release nogil;
+    lab::Unlocked unlocked;
     const auto is_finite = [](double value) { return std::isfinite(value); };
     require(std::all_of(rows, rows + n * d, is_finite), "prepare needs finite values");
-    Patience patience(signal_came);
+    Patience patience(lab::signal_came);
     patience.begin(1 << 16);
     return std::make_unique<Index>(rows, n, d, eps, patience);
 }
@@ -139,8 +136,8 @@ static std::unique_ptr<Index> prepare(const Array<double>& X, double eps) {
 static void count_array(const Index& index, Array<std::int64_t>& counts) {
     require(counts.ndim() == 1 && counts.shape(0) == index.n, "count needs counts (n,)");
     std::int64_t* counts_out = counts.mutable_data();
-    py::gil_scoped_release nogil;
-    Patience patience(signal_came);
+    lab::Unlocked unlocked;
+    Patience patience(lab::signal_came);
     count(index, counts_out, patience);
 }
 
@@ -150,8 +147,8 @@ static void grow_arrays(const Index& index, const Array<bool>& core, Array<std::
             "grow needs core (n,) and labels (n,)");
     const bool* core_in = core.data();
     std::int32_t* labels_out = labels.mutable_data();
-    py::gil_scoped_release nogil;
-    Patience patience(signal_came);
+    lab::Unlocked unlocked;
+    Patience patience(lab::signal_came);
     grow(index, core_in, labels_out, patience);
 }
 
@@ -162,6 +159,10 @@ PYBIND11_MODULE(_cpp_dbscan, module, py::mod_gil_not_used()) {
             std::rethrow_exception(error);
         } catch (const Interrupted&) {
             // What the signal's handler raised is set already.
+        } catch (const std::bad_alloc&) {
+            PyErr_SetString(PyExc_MemoryError,
+                            "dbscan ran out of memory: it keeps a copy of X and up to 65 bytes "
+                            "for each row; give it fewer rows");
         }
     });
     py::class_<Index>(module, "Index", "Rows in the order of columns as wide as eps.");

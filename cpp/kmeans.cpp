@@ -13,6 +13,8 @@
 #include <string>
 
 #include "compiler.h"
+#include "gil.h"
+#include "labels.h"
 
 namespace py = pybind11;
 
@@ -81,7 +83,7 @@ double assign_arrays(const Array<T>& rows, const Array<T>& centers, Array<std::i
     const T* rows_in = rows.data();
     const T* centers_in = centers.data();
     std::int32_t* labels_out = labels.mutable_data();
-    py::gil_scoped_release nogil;
+    lab::Unlocked unlocked;
     return assign(rows_in, centers_in, labels_out, rows.shape(0), rows.shape(1), centers.shape(0));
 }
 
@@ -97,7 +99,8 @@ void update_arrays(const Array<T>& rows, const Array<std::int32_t>& labels, Arra
     const std::int32_t* labels_in = labels.data();
     double* sums_inout = sums.mutable_data();
     std::int64_t* counts_inout = counts.mutable_data();
-    py::gil_scoped_release nogil;
+    lab::Unlocked unlocked;
+    lab::require_clusters(labels_in, labels.shape(0), counts.shape(0));
     update(rows_in, labels_in, sums_inout, counts_inout, rows.shape(0), rows.shape(1));
 }
 

@@ -12,12 +12,15 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <vector>
 
 #include "compiler.h"
+#include "gil.h"
+#include "labels.h"
 #include "simd_prepared.h"
 
 namespace py = pybind11;
@@ -31,11 +34,6 @@ using Array = py::array_t<T, py::array::c_style>;
 // A row of X that all others are taken relative to, or nothing.
 template <typename T>
 using Middle = std::optional<Array<T>>;
-
-static bool signal_came() {
-    py::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
-}
 
 static void require(bool fits, const char* rule) {
     if (!fits) throw std::invalid_argument(rule);
@@ -69,6 +67,7 @@ public:
     virtual void update(const py::array& labels, py::array& sums, py::array& counts) const = 0;
     virtual py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) = 0;
     virtual const char* isa() const = 0;
+    virtual int n_threads() const = 0;
     virtual long changed() const = 0;
     virtual long rescored() const = 0;
     virtual double met() const = 0;
@@ -107,7 +106,7 @@ public:
         std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
         double* sums_inout = sums ? write<double>(*sums, kSums) : nullptr;
         std::int64_t* counts_inout = counts ? write<std::int64_t>(*counts, kCounts) : nullptr;
-        py::gil_scoped_release nogil;
+        lab::Unlocked unlocked;
         return rows_.pass(centers_in, k, labels_out, sums_inout, counts_inout);
     }
 
@@ -119,8 +118,10 @@ public:
         const std::int32_t* labels_in = read<std::int32_t>(labels, kLabels);
         double* sums_inout = write<double>(sums, kSums);
         std::int64_t* counts_inout = write<std::int64_t>(counts, kCounts);
-        py::gil_scoped_release nogil;
-        rows_.update(labels_in, sums.shape(0), sums_inout, counts_inout);
+        const long k = sums.shape(0);
+        lab::Unlocked unlocked;
+        lab::require_clusters(labels_in, rows_.n(), k);
+        rows_.update(labels_in, k, sums_inout, counts_inout);
     }
 
     py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) override {
@@ -134,13 +135,14 @@ public:
         const double* draws_in = read<double>(draws, kDraws);
         std::vector<long> chosen;
         {
-            py::gil_scoped_release nogil;
+            lab::Unlocked unlocked;
             chosen = rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
         }
         return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
     }
 
     const char* isa() const override { return rows_.isa(); }
+    int n_threads() const override { return rows_.n_threads(); }
     long changed() const override { return rows_.changed(); }
     long rescored() const override { return rows_.rescored(); }
     double met() const override { return rows_.met(); }
@@ -169,7 +171,7 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     const T* center = centers.data();
     const std::int32_t* label = labels.data();
     const long n = X.shape(0), d = X.shape(1), k = centers.shape(0);
-    py::gil_scoped_release nogil;
+    lab::Unlocked unlocked;
     lab::ExactSum total;
     double distances[lab::ExactSum::kTogether];
     for (long first = 0; first < n; first += lab::ExactSum::kTogether) {
@@ -188,6 +190,17 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     return total.value();
 }
 
+// As kmeans_lab/_helpers.py does for the other kernels.
+static void warn_of_fewer(int started, int wanted) {
+    if (started == wanted) return;
+    const int raised = PyErr_WarnFormat(
+        PyExc_RuntimeWarning, 1,
+        "the system has started %d of %d helper threads, so that fewer share the work; ask for "
+        "fewer n_threads, or raise its limits on threads and memory (ulimit -u, ulimit -v)",
+        started - 1, wanted - 1);
+    if (raised != 0) throw py::error_already_set();
+}
+
 template <typename T>
 static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n_threads,
                                        const Middle<T>& middle, lab::Use use) {
@@ -197,9 +210,14 @@ static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n
     const T* rows = X.data();
     const T* middle_in = values_of(middle, X);
     const long n = X.shape(0), d = X.shape(1);
-    py::gil_scoped_release nogil;
-    return std::make_unique<RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use,
-                                       signal_came);
+    std::unique_ptr<Rows> made;
+    {
+        lab::Unlocked unlocked;
+        made = std::make_unique<RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use,
+                                           lab::signal_came);
+    }
+    warn_of_fewer(made->n_threads(), n_threads);
+    return made;
 }
 
 template <typename T>
@@ -273,7 +291,7 @@ static void bind(py::module_& module) {
     module.def(
         sizeof(T) == 8 ? "multiply_add_float64" : "multiply_add_float32",
         [](long rounds, double factor) {
-            py::gil_scoped_release nogil;
+            lab::Unlocked unlocked;
             return lab::choose_limits<T>(lab::chosen_isa()).multiply_add(rounds, T(factor));
         },
         py::arg("rounds"), py::arg("factor"),
@@ -284,7 +302,7 @@ static void bind(py::module_& module) {
             const T* begin = values.data();
             const long n = values.size();
             require(reinterpret_cast<std::uintptr_t>(begin) % 64 == 0, "values must be aligned");
-            py::gil_scoped_release nogil;
+            lab::Unlocked unlocked;
             return lab::choose_limits<T>(lab::chosen_isa()).read_all(begin, n);
         },
         py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
@@ -297,6 +315,10 @@ PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
             std::rethrow_exception(error);
         } catch (const lab::Interrupted&) {
             // What the signal's handler raised is set already.
+        } catch (const std::bad_alloc&) {
+            PyErr_SetString(PyExc_MemoryError,
+                            "kernel 'cpp-simd' ran out of memory: it keeps a copy of X, and sums "
+                            "of n_clusters rows for each of up to 64 chunks; give it less");
         }
     });
     bind_prepared(module);

@@ -87,7 +87,7 @@ public:
         }
         const bool kept = sums && labels == written_ && hold(labels);
         work_.labels = kept ? labels : nullptr;
-        written_ = labels;
+        written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
         work_.centers.set(centers, k, work_.d, block_.panel);
         begin_filtering();
         // Pairs that the last pass met, and what else each of them costs.
@@ -101,6 +101,7 @@ public:
             if (!kept) overwrite(chunk, labels);
         };
         each_chunk(task, alone);
+        written_ = labels;
         pace_.end();
         end_filtering();
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
@@ -145,6 +146,7 @@ public:
     long n() const { return work_.n; }
     long d() const { return work_.d; }
     const char* isa() const { return kIsaNames[int(isa_)]; }
+    int n_threads() const { return team_->size(); }
     long rescored() const {
         long sum = 0;
         for (const Chunk& chunk : chunks_) sum += chunk.rescored;
@@ -279,13 +281,15 @@ private:
         const long k = n_clusters_;
         const bool possible =
             use_ == Use::fit && k >= 4 && k <= kMostFiltered && work_.d <= 64 && work_.n >= 8 * k;
-        const bool before = work_.filtering;
-        work_.filtering = possible && rest_ == 0;
+        const bool before = work_.filtering, now = possible && rest_ == 0;
+        work_.filtering = false;  // until all is there: memory may run out
         if (possible && rest_ > 0) --rest_;
-        if (!work_.filtering) return;
+        if (!now) return;
         block_.spread(work_.centers, work_.d, work_.spread);
-        if (before) return;
-        for (const Chunk& chunk : chunks_) work_.forget_owners(chunk, chunk.first_family);
+        if (!before) {
+            for (const Chunk& chunk : chunks_) work_.forget_owners(chunk, chunk.first_family);
+        }
+        work_.filtering = true;
     }
 
     void end_filtering() {

@@ -6,10 +6,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
-#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 #if !defined(_WIN32)
 #include <unistd.h>
@@ -27,8 +28,9 @@ public:
         threads_.reserve(size_ - 1);
         try {
             for (int w = 1; w < size_; ++w) threads_.emplace_back([this] { serve(); });
-        } catch (const std::system_error&) {
-            // The system has no more threads: those that are there share the work.
+        } catch (...) {
+            // The system has no more threads, or no memory for one: those that are there share the
+            // work. Whatever left here would end the process, because threads are running.
         }
     }
     Team(const Team&) = delete;
@@ -43,18 +45,21 @@ public:
         for (auto& thread : threads_) thread.join();
     }
 
-    int size() const { return size_; }
+    // Threads that there are, the caller's included.
+    int size() const { return int(threads_.size()) + 1; }
     bool forked() const { return process() != owner_; }
 
     // Call task(0) … task(n − 1) in some order, each once, and wait for all of them; n < 65536.
+    // What one of them throws first is thrown here, when no thread is at the task any more.
     void run(int n, const std::function<void(int)>& task, bool alone = false) {
-        if (size_ == 1 || alone || forked()) {
+        if (threads_.empty() || alone || forked()) {
             for (int i = 0; i < n; ++i) task(i);
             return;
         }
         n_ = n;
         task_ = &task;
         done_.store(0, std::memory_order_relaxed);
+        failed_.store(false, std::memory_order_relaxed);
         const std::uint64_t turn = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
         {
             std::lock_guard<std::mutex> lock(mutex_);  // no thread falls asleep in between
@@ -65,6 +70,7 @@ public:
         for (int spins = 0; done_.load(std::memory_order_acquire) != n; ++spins) {
             spins < kSpins ? pause() : std::this_thread::yield();
         }
+        if (failed_.load()) std::rethrow_exception(std::exchange(error_, nullptr));
     }
 
 private:
@@ -99,8 +105,17 @@ private:
                                                ticket + (from_front ? taken : taken << 16))) {
                 continue;
             }
-            for (int i = 0; i < taken; ++i) (*task_)(from_front ? front + i : n - 1 - back - i);
+            for (int i = 0; i < taken; ++i) run_one(from_front ? front + i : n - 1 - back - i);
             done_.fetch_add(taken, std::memory_order_release);
+        }
+    }
+
+    void run_one(int i) {
+        if (failed_.load(std::memory_order_relaxed)) return;  // the others' results are worthless
+        try {
+            (*task_)(i);
+        } catch (...) {
+            if (!failed_.exchange(true)) error_ = std::current_exception();
         }
     }
 
@@ -128,7 +143,8 @@ private:
     std::condition_variable wake_;
     const std::function<void(int)>* task_ = nullptr;
     std::atomic<int> n_{0}, sleeping_{0};
-    std::atomic<bool> last_{false};
+    std::atomic<bool> last_{false}, failed_{false};
+    std::exception_ptr error_;  // of the piece that failed first; the caller's when all are done
     alignas(64) std::atomic<std::uint64_t> ticket_{
         0};  // lines of their own: both are written often
     alignas(64) std::atomic<int> done_{0};

@@ -8,7 +8,7 @@ are computed in double for both dtypes; float32 is a storage format here.
 """
 
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 cdef extern from *:
     """
@@ -68,6 +68,16 @@ cdef void _update(
         counts[j] += 1
 
 
+# A label below zero has the sign bit, and so has last - label beyond the last.
+cdef bint _in_range(const int32_t[::1] labels, Py_ssize_t n_clusters) noexcept nogil:
+    cdef uint32_t label, bits = 0, last = <uint32_t> n_clusters - 1
+    cdef Py_ssize_t i
+    for i in range(labels.shape[0]):
+        label = <uint32_t> labels[i]
+        bits |= label | (last - label)
+    return bits >> 31 == 0
+
+
 # The dtype is looked at once here: Cython's own dispatch over fused arguments inspects every
 # buffer and costs several microseconds a call.
 
@@ -89,6 +99,11 @@ cdef int _checked_update(
         or sums.shape[0] != counts.shape[0]
     ):
         raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
+    if not _in_range(labels, counts.shape[0]):
+        raise ValueError(
+            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
+            "assign writes such labels"
+        )
     with nogil:
         _update(rows, labels, sums, counts)
     return 0

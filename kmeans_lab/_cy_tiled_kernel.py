@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from importlib import import_module
 from time import sleep
 from typing import TYPE_CHECKING, Any
+
+from kmeans_lab._helpers import Helpers, run_beside
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
@@ -79,48 +80,33 @@ def binary() -> str:
     return str(_MODULES[isa()].__file__)
 
 
-class _Team:
+class _Team(Helpers):
     """Helpers that run chunks beside the thread that asks for a pass."""
 
-    def __init__(self, n_helpers: int, tiles: Any, bell: Any) -> None:
-        self.owner = os.getpid()
+    def __init__(self, rows: TiledRows, bell: Any) -> None:
+        super().__init__(rows, rows.n_threads - 1)
+        self.tiles = rows.tiles
         self.bell = bell
-        self.wake = threading.Condition()
-        self.ended = False
-        self.threads = [
-            threading.Thread(target=self._serve, args=(tiles,), name="kmeans_lab", daemon=True)
-            for _ in range(n_helpers)
-        ]
-        for thread in self.threads:
-            thread.start()
+        self.labels: Labels | None = None  # live as long as somebody may write them
 
-    def ring(self) -> None:
+    def ring(self, labels: Labels) -> None:
         """Let every helper take chunks."""
-        with self.wake:
-            self.bell.ring()
-            self.wake.notify_all()
+        self.labels = labels
+        self.bell.ring()
+        self.call()
 
-    def _serve(self, tiles: Any) -> None:
-        seen = 0
-        while True:
-            if not self.bell.wait(seen):
-                with self.wake:
-                    while self.bell.now() == seen:
-                        self.wake.wait()
+    def help(self, seen: int) -> int:
+        """Run chunks of every pass that follows soon."""
+        while self.bell.wait(seen) and not self.ended:
             seen = self.bell.now()
-            if self.ended:
-                return
-            tiles.run()
+            self.tiles.run()
+        return seen
 
     def close(self) -> None:
-        """End the helpers; a forked child has none."""
-        if self.owner != os.getpid():
-            return
+        """End them, those that wait for the next pass at once."""
         self.ended = True
-        self.ring()
-        for thread in self.threads:
-            if thread is not threading.current_thread():
-                thread.join()
+        self.bell.ring()
+        super().close()
 
 
 class TiledRows:
@@ -155,48 +141,40 @@ class TiledRows:
         if self._owner != os.getpid():
             self._renew()
         with self._lock:
-            self.tiles.start(centers, labels)
-            long = self.shape[0] * self.shape[1] * len(centers) >= _LONG
-            if long and threading.current_thread() is threading.main_thread():
-                self._run_beside()
-            else:
-                self._run()
+            try:
+                self.tiles.start(centers, labels)
+                self._run(len(centers), labels)
+            except BaseException:
+                self.tiles.stop()  # nobody writes into the caller's arrays from here on
+                raise
             inertia: float = self.tiles.finish()
             if sums is not None:
                 self.tiles.add_sums(sums, counts)
             return inertia
 
-    def _run(self) -> None:
+    def _run(self, n_clusters: int, labels: Labels) -> None:
+        tiles = self.tiles
+        long = self.shape[0] * self.shape[1] * n_clusters >= _LONG
+        if long and threading.current_thread() is threading.main_thread():
+            run_beside(self, self.n_threads, tiles.run, tiles.wait, tiles.stop)
+            return
         if self.n_threads == 1:
-            self.tiles.run()
+            tiles.run()
             return
         if self._team is None:
-            self._team = _Team(self.n_threads - 1, self.tiles, self._module.Bell())
-            weakref.finalize(self, self._team.close)
-        self._team.ring()
-        try:
-            self.tiles.run()
-        finally:
-            while not self.tiles.wait():
-                sleep(0)  # a helper's processor is doing something else
+            self._team = _Team(self, self._module.Bell())
+        self._team.ring(labels)
+        tiles.run()
+        while not tiles.wait():
+            self._team.check()
+            sleep(0)  # a helper's processor is doing something else
+        self._team.check()
 
-    def _run_beside(self) -> None:
-        """Leave the pass to other threads and stay awake."""
-        threads = [
-            threading.Thread(target=self.tiles.run, name="kmeans_lab", daemon=True)
-            for _ in range(self.n_threads)
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.1)  # a signal may come where Python does not look: look again
-        except BaseException:
-            self.tiles.stop()  # nobody writes into the caller's arrays from here on
-            raise
-        while not self.tiles.wait():
-            sleep(0)  # a thread of a pass that was stopped came late, and helps with this one
+    def close(self) -> None:
+        """End the helpers; another pass starts others."""
+        team, self._team = self._team, None
+        if team is not None:
+            team.close()
 
     def _renew(self) -> None:
         """Start without helpers: a forked child has none of its parent's."""

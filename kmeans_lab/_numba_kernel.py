@@ -50,6 +50,14 @@ def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
         or sums.shape[0] != counts.shape[0]
     ):
         raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
+    outside = 0
+    for i in range(labels.shape[0]):
+        outside |= labels[i] < 0 or labels[i] >= counts.shape[0]
+    if outside:
+        raise ValueError(
+            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
+            "assign writes such labels"
+        )
     for i in range(rows.shape[0]):
         j = labels[i]
         for f in range(rows.shape[1]):

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kmeans_lab._numba_tiled_loops as loops
+from kmeans_lab._helpers import Helpers, run_beside
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
@@ -43,51 +43,35 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
     return raw[skip : skip + size].view(dtype).reshape(shape)
 
 
-class _Team:
+class _Team(Helpers):
     """Helpers that run a task beside the thread that asks for it."""
 
-    def __init__(self, n_helpers: int) -> None:
-        self.owner = os.getpid()
+    def __init__(self, rows: TiledRows) -> None:
+        super().__init__(rows, rows.n_threads - 1)
         self.turn = _aligned((8,), np.int64)
-        self.wake = threading.Condition()
         self.task: Any = None
         self.control: Any = None
-        self.threads = [
-            threading.Thread(target=self._serve, name="kmeans_lab", daemon=True)
-            for _ in range(n_helpers)
-        ]
-        for thread in self.threads:
-            thread.start()
 
     def post(self, task: Any, control: Any) -> None:
-        """Let every helper run the task, which ``control`` can end; ``None`` ends them."""
-        with self.wake:
-            self.task, self.control = task, control
-            self.turn[0] += 1
-            self.wake.notify_all()
+        """Let every helper run the task, which ``control`` can end."""
+        self.task, self.control = task, control
+        self.turn[0] += 1
+        self.call()
 
-    def _serve(self) -> None:
-        seen = 0
-        while True:
-            if not loops.wait_for_turn(self.turn, seen):
-                with self.wake:
-                    while self.turn[0] == seen:
-                        self.wake.wait()
-            seen, task = int(self.turn[0]), self.task
-            if task is None:
-                return
-            task()
-            del task
+    def help(self, seen: int) -> int:
+        """Run the task of every turn that follows soon."""
+        while loops.wait_for_turn(self.turn, seen) and not self.ended:
+            seen = int(self.turn[0])
+            self.task()
+        return seen
 
     def close(self) -> None:
-        """End the helpers; a forked child has none."""
-        if self.owner == os.getpid():
-            if self.control is not None:
-                self.control[loops.NEXT] = loops.ENDED
-            self.post(None, None)
-            for thread in self.threads:
-                if thread is not threading.current_thread():
-                    thread.join()
+        """End them, those that wait for the next pass at once."""
+        self.ended = True
+        if self.control is not None:
+            self.control[loops.NEXT] = loops.ENDED
+        self.turn[0] += 1
+        super().close()
 
 
 class _Plan:
@@ -222,8 +206,12 @@ class TiledRows:
             if len(centers) != len(self._plan.centers):
                 self._use(len(centers))
             plan = self._plan
-            plan.begin(centers)
-            self._run(plan)
+            try:
+                plan.begin(centers)
+                self._run(plan)
+            except BaseException:
+                loops.stop(plan.control)  # nobody writes into rows or sums from here on
+                raise
             self._met = 1.0
             if plan.filtering:
                 self._met = float(self.notes[:, loops.MET].sum()) / (
@@ -242,50 +230,29 @@ class TiledRows:
             return max(inertia, 0.0)
 
     def _run(self, plan: _Plan) -> None:
+        done = partial(loops.wait_for_chunks, plan.control, len(self.notes))
         if plan.long and threading.current_thread() is threading.main_thread():
-            self._run_beside(plan)
+            stop = partial(loops.stop, plan.control)
+            run_beside(self, self.n_threads, plan.task, done, stop)
             return
         if self.n_threads == 1:
             plan.task()
             return
         if self._team is None:
-            self._team = _Team(self.n_threads - 1)
-            weakref.finalize(self, self._team.close)
-        if plan.control[loops.STAYING] < self.n_threads - 1:  # the others see it themselves
+            self._team = _Team(self)
+        if plan.control[loops.STAYING] < self._team.wanted:  # the others see it themselves
             self._team.post(plan.help, plan.control)
-        try:
-            plan.task()
-        finally:
-            while not loops.wait_for_chunks(plan.control, len(self.notes)):
-                sleep(0)  # a helper's processor is doing something else
+        plan.task()
+        while not done():
+            self._team.check()
+            sleep(0)  # a helper's processor is doing something else
+        self._team.check()
 
-    def _run_beside(self, plan: _Plan) -> None:
-        """Leave the pass to other threads and stay awake."""
-        failed: list[BaseException] = []
-
-        def task() -> None:
-            try:
-                plan.task()
-            except BaseException as error:  # it may compile before it runs
-                failed.append(error)
-
-        threads = [
-            threading.Thread(target=task, name="kmeans_lab", daemon=True)
-            for _ in range(self.n_threads)
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.1)  # a signal may come where Python does not look: look again
-        except BaseException:
-            loops.stop(plan.control)  # nobody writes into rows or sums from here on
-            raise
-        if failed:
-            raise failed[0]
-        while not loops.wait_for_chunks(plan.control, len(self.notes)):
-            sleep(0)  # a thread of a pass that was stopped came late, and helps with this one
+    def close(self) -> None:
+        """End the helpers; another pass starts others."""
+        team, self._team = self._team, None
+        if team is not None:
+            team.close()
 
     def _use(self, n_clusters: int) -> None:
         if hasattr(self, "_plan"):

@@ -35,6 +35,11 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
 
 def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
     """Add each row to its cluster's sum and count, one mask per cluster."""
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(counts):
+        raise ValueError(
+            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
+            "assign writes such labels"
+        )
     for j in range(len(counts)):
         members = rows[labels == j]
         sums[j] += members.sum(axis=0, dtype=np.float64)

@@ -66,6 +66,11 @@ def update(rows: Prepared | Rows, labels: Labels, sums: Sums, counts: Counts) ->
     preset, against 0.36 for a one-hot matrix product, 0.65 for one ``bincount`` per feature and
     1.1 for ``add.at``.
     """
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(counts):
+        raise ValueError(
+            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
+            "assign writes such labels"
+        )
     X = rows.X if isinstance(rows, Prepared) else rows
     sizes = np.bincount(labels, minlength=len(counts))
     used = np.flatnonzero(sizes)

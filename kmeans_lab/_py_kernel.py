@@ -39,6 +39,11 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
 
 def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
     """Add each row to its cluster's sum and count."""
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(counts):
+        raise ValueError(
+            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
+            "assign writes such labels"
+        )
     points = rows.tolist()
     totals = sums.tolist()
     sizes = counts.tolist()

@@ -34,7 +34,7 @@ The driver moves the origin into the data. Where a kernel's row in the registry 
 ``prepare`` and ``inertia`` are given X as it is and, where that is not zero, its ``middle``
 (n_features,) as a last argument, and subtract it in the dtype of X; for others the driver does.
 
-What ``prepare`` returns may have three attributes:
+What ``prepare`` returns may have four attributes:
 
 ``changed``
     How many labels the last pass changed: a rule that counts them needs no copy of the labels.
@@ -43,6 +43,8 @@ What ``prepare`` returns may have three attributes:
 ``greedy(X, first, draws) -> indices``
     The rows that greedy k-means++ chooses, as ``kmeans_lab.seeding.greedy_rows`` does: a start
     that finds the rows prepared saves a fifth of the time of a small fit.
+``close()``
+    Called when the fit ends, however it does: ends threads, and waits until they have left.
 """
 
 from typing import Any, Protocol, TypeAlias
@@ -66,4 +68,7 @@ class Kernel(Protocol):
         """
 
     def update(self, rows: Any, labels: Labels, sums: Sums, counts: Counts, /) -> None:
-        """Add each row to the sum of its cluster and one to its count. Adds; never clears."""
+        """Add each row to the sum of its cluster and one to its count. Adds; never clears.
+
+        A label outside 0 … n_clusters−1 raises ValueError, and nothing has been added.
+        """

@@ -139,7 +139,14 @@ class ProcessCrew(Crew):
             process = context.Process(
                 target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
             )
-            process.start()
+            try:
+                process.start()
+            except (OSError, MemoryError) as error:
+                raise RuntimeError(
+                    f"mode='processes' could not start worker process {w + 1} of {self.n_workers} "
+                    f"({error}); ask for fewer n_threads, use mode='threads', or raise the "
+                    "system's limits on processes and memory (ulimit -u, ulimit -v)"
+                ) from error
             theirs.close()
             self._processes.append(process)
             self._pipes.append(mine)

@@ -281,6 +281,9 @@ class Crew:
 
     def close(self, *, kill: bool = False) -> None:
         """Let go of threads and processes; ``kill`` does not wait for their work."""
+        for chunk in self._prepared:
+            if hasattr(chunk, "close"):
+                chunk.close()
 
     def __enter__(self) -> Self:
         if self._spec.blas:

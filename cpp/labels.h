@@ -1,0 +1,29 @@
+// Labels as update takes them: each names a row of sums.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+
+namespace lab {
+
+// Refuse labels out of range before one of them is written to. One sign bit tells of all rows: a
+// label below zero has it, and so has last - label beyond the last; the compiler takes several
+// labels at a time.
+inline void require_clusters(const std::int32_t* labels, std::ptrdiff_t n,
+                             std::ptrdiff_t n_clusters) {
+    const std::uint32_t last = std::uint32_t(n_clusters) - 1;
+    std::uint32_t bits = 0;
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+        const std::uint32_t label = std::uint32_t(labels[i]);
+        bits |= label | (last - label);
+    }
+    if (bits >> 31 != 0) {
+        throw std::invalid_argument(
+            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
+            "assign writes such labels");
+    }
+}
+
+}  // namespace lab

@@ -1,0 +1,152 @@
+"""Threads that help with a pass, started so that none can be left behind.
+
+``Thread.start`` may be interrupted when the thread runs and nobody holds it yet; these are started
+below it. They sleep in a ``SimpleQueue``, whose ``put`` is a single call that no signal can
+interrupt, and what ends them is the death of the object that they serve: its weak reference is put
+there without a line of Python that an exception could leave undone.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from _thread import start_new_thread
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any
+
+#: Seconds between two looks, where a signal may come that wakes nobody.
+_LOOK = 0.1
+#: Seconds for which a thread that has not begun is waited for; it leaves by itself when it does.
+_LATE = 1.0
+
+
+class Helpers:
+    """Up to so many threads that call ``help`` whenever they are woken.
+
+    They end with ``owner``, of which they hold nothing, or when ``close`` is called.
+
+    Parameters
+    ----------
+    owner : object
+        What they serve.
+    wanted : int
+        How many; a RuntimeWarning says that the system starts fewer.
+    """
+
+    def __init__(self, owner: Any, wanted: int) -> None:
+        self.wanted, self.n = wanted, 0  # started
+        self.ended = False
+        self._process = os.getpid()
+        self._calls: SimpleQueue[Any] = SimpleQueue()
+        self._news: SimpleQueue[Any] = SimpleQueue()
+        self._begun: list[weakref.ref[Any]] = []  # of each, what lives as long as it does
+        self._failed: list[BaseException] = []
+        self._gone = weakref.ref(owner, self._calls.put)
+
+    def help(self, seen: int) -> int:
+        """Do what there is to do; ``seen`` is what the last call in this thread returned, or 0."""
+        raise NotImplementedError
+
+    def call(self) -> None:
+        """Wake all that sleep; the first time, start them."""
+        if self.n < self.wanted:
+            self._start()
+        for _ in range(self.n - self._calls.qsize()):
+            self._calls.put(None)
+
+    def _start(self) -> None:
+        wanted = self.wanted
+        try:
+            while self.n < wanted:
+                start_new_thread(self._serve, ())
+                self.n += 1
+        except (RuntimeError, MemoryError):
+            self.wanted = self.n
+            warnings.warn(
+                f"the system has started {self.n} of {wanted} helper threads, so that fewer share "
+                "the work; ask for fewer n_threads, or raise its limits on threads and memory "
+                "(ulimit -u, ulimit -v)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def _serve(self) -> None:
+        alive: set[None] = set()
+        self._begun.append(weakref.ref(alive, self._news.put))
+        seen = 0
+        try:
+            while not self.ended and self._calls.get() is None:
+                try:
+                    seen = self.help(seen)
+                except BaseException as error:
+                    self._failed.append(error)
+                if self._news.qsize() == 0:
+                    self._news.put(None)
+            self._calls.put(self._gone)  # the next one reads it, too
+        finally:
+            del alive  # and not with this frame, which the traceback of an error holds
+
+    @property
+    def _there(self) -> bool:
+        return any(ref() is not None for ref in self._begun)
+
+    def wait(self) -> bool:
+        """Wait a moment until one has returned; say whether any is there."""
+        with suppress(Empty):
+            self._news.get(timeout=_LOOK if self._there or self.n == 0 else _LATE)
+        self.check()
+        return self._there
+
+    def check(self) -> None:
+        """Raise what one of them has raised."""
+        if self._failed:
+            raise self._failed.pop()
+
+    def close(self) -> None:
+        """End them and wait until they have left; a forked child has none."""
+        if self._process != os.getpid():
+            return
+        self.ended = True
+        self._calls.put(self._gone)
+        late = monotonic() + _LATE
+        while self._there or (len(self._begun) < self.n and monotonic() < late):
+            with suppress(Empty):
+                self._news.get(timeout=_LOOK)
+
+
+class _Beside(Helpers):
+    def __init__(self, owner: Any, wanted: int, task: Callable[[], object]) -> None:
+        super().__init__(owner, wanted)
+        self._task = task
+
+    def help(self, seen: int) -> int:
+        self._task()
+        return seen
+
+
+def run_beside(
+    owner: Any,
+    n_threads: int,
+    task: Callable[[], object],
+    done: Callable[[], bool],
+    stop: Callable[[], object],
+) -> None:
+    """Leave a task to other threads and stay awake: Python handles Ctrl-C in this one alone.
+
+    ``task`` is called in each of them until ``done()``; when ``stop()`` returns, none is at it.
+    """
+    helpers = _Beside(owner, n_threads, task)
+    try:
+        helpers.call()
+        while not done():
+            if not helpers.wait():
+                task()
+    except BaseException:
+        stop()
+        raise
+    finally:
+        helpers.close()
