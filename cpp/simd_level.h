@@ -23,6 +23,7 @@ Block<T> make_block() {
             fit_parent<T>,
             try_candidates<T, vectors, width>,
             keep_candidate<T, vectors, width>,
+            sum_again<T, width>,
             width,
             panel};
 }

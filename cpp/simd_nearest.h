@@ -1,49 +1,47 @@
 // Squared distances to the nearest of the centers chosen so far, for the seeding; included once per
 // instruction set. By direct differences: a row's distance to itself is zero. Tiles that a
 // candidate is too far from keep their sums.
+//
+// A distance has the same bits wherever it is computed: in double, each square rounded by itself,
+// features in their order. What is added up are whole numbers: how many steps of a Grid each
+// distance is, so that a sum does not depend on what is added first.
 
 namespace lab {
 namespace LAB_ISA {
 
 // Squared distances of a tile's rows, from `x` on, to `group` candidates; the smaller ones of that
-// and `nearest` are added up lane by lane. `take` sees them, too.
+// and `nearest` are added to `totals` in steps, lane by lane. `take` sees them, too.
 template <typename T, int vectors, int width, int group, typename Take>
-LAB_INLINE void meet_rows(const T* x, const T* const* candidates, long d, const double* nearest,
-                          typename Lanes<T>::Wide* totals, const Take& take) {
-    using L = Lanes<T>;
-    using Values = typename L::Values;
-    constexpr int lanes = L::lanes;
-    Values sums[group][vectors] = {};
+LAB_INLINE void meet_rows(const T* x, const double* const* candidates, long d,
+                          const double* nearest, const Grid& grid, Lanes<double>::Integers* totals,
+                          const Take& take) {
+    using Doubles = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes;
+    Doubles sums[group][vectors] = {};
     for (long f = 0; f < d; ++f) {
         LAB_UNROLL for (int c = 0; c < group; ++c) {
             LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-                const Values row = *reinterpret_cast<const Values*>(x + f * width + v * lanes);
-                const Values diff = row - candidates[c][f];
-                sums[c][v] += diff * diff;
+                const Doubles rows = doubles_at<T>(x + f * width + v * lanes);
+                sums[c][v] += rounded_square(rows - candidates[c][f]);
             }
         }
     }
-    LAB_UNROLL for (int c = 0; c < group; ++c) totals[c] = typename L::Wide{};
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-        const auto before = *reinterpret_cast<const typename L::Wide*>(nearest + v * lanes);
+        const auto before = *reinterpret_cast<const Doubles*>(nearest + v * lanes);
         LAB_UNROLL for (int c = 0; c < group; ++c) {
-            const auto distance = widen<T>(sums[c][v]);
-            const typename L::Wide smaller = distance < before ? distance : before;
-            totals[c] += smaller;
+            const Doubles smaller = sums[c][v] < before ? sums[c][v] : before;
+            totals[c] += steps_in(smaller, grid.shift);
             take(v, smaller);
         }
     }
+    LAB_UNROLL for (int c = 0; c < group; ++c) totals[c] -= vectors * grid.offset;
 }
 
-// A sum that is the same however many rows are met: lanes are halved.
-template <typename T>
-LAB_INLINE double sum_of(const typename Lanes<T>::Wide& lanes_of) {
-    double values[Lanes<T>::lanes];
-    for (int l = 0; l < Lanes<T>::lanes; ++l) values[l] = lane(lanes_of, l);
-    for (int half = Lanes<T>::lanes / 2; half > 0; half /= 2) {
-        for (int l = 0; l < half; ++l) values[l] += values[l + half];
-    }
-    return values[0];
+template <typename Vector>
+LAB_INLINE std::int64_t sum_of(const Vector& steps) {
+    std::int64_t sum = 0;
+    for (int l = 0; l < int(sizeof(Vector) / 8); ++l) sum += lane(steps, l);
+    return sum;
 }
 
 // Which of the first `count` balls of a parent may have a row that is nearer to the candidate than
@@ -52,9 +50,9 @@ LAB_INLINE double sum_of(const typename Lanes<T>::Wide& lanes_of) {
 template <typename T>
 LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
                                     long parent, long count, long d, const T* candidate,
-                                    typename Lanes<T>::Wide* kept) {
+                                    typename Lanes<T>::WideIntegers* kept) {
     using Values = typename Lanes<T>::Values;
-    using Wide = typename Lanes<T>::Wide;
+    using WideIntegers = typename Lanes<T>::WideIntegers;
     constexpr int lanes = Lanes<T>::lanes;
     constexpr long kids = Balls<T>::kids;
     const T* middle = balls.middle.data() + parent * kids * d;
@@ -67,9 +65,11 @@ LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Neares
             sum += diff * diff;
         }
         const long slot = parent * kids + i;
-        const auto far = sum >= *reinterpret_cast<const Values*>(slots.limits.data() + slot);
-        *kept +=
-            widen_mask<T>(far) ? *reinterpret_cast<const Wide*>(slots.sums.data() + slot) : Wide{};
+        const Values limit = *reinterpret_cast<const Values*>(slots.limits.data() + slot);
+        const auto far = (sum >= limit) & (limit <= std::numeric_limits<T>::max());
+        *kept += widen_mask<T>(far)
+                     ? *reinterpret_cast<const WideIntegers*>(slots.sums.data() + slot)
+                     : WideIntegers{};
         bits |= Found<T>(opposite(far)).bits() << i;  // near where a value is not a number
     }
     return bits & std::uint32_t((std::uint64_t(1) << count) - 1);
@@ -78,10 +78,12 @@ LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Neares
 // The candidates of a round, with their sums so far.
 template <typename T>
 struct Round {
-    using Wide = typename Lanes<T>::Wide;
-    const T* candidates;
+    using Steps = Lanes<double>::Integers;
+    const Candidates<T>& candidates;
     long d;
-    Wide sums[kMostCandidates] = {};
+    Grid grid;
+    typename Lanes<T>::WideIntegers kept[kMostCandidates] = {};  // of balls that stay as they are
+    Steps sums[kMostCandidates] = {};                            // of rows
 
     // Test the listed candidates against the balls of a parent; return the bits of those that are
     // near to any.
@@ -90,8 +92,8 @@ struct Round {
                                   std::uint32_t* near) {
         std::uint32_t any = 0;
         for (long c = 0; c < n; ++c) {
-            near[c] = near_balls<T>(balls, slots, parent, count, d, candidates + list[c] * d,
-                                    &sums[list[c]]);
+            near[c] = near_balls<T>(balls, slots, parent, count, d, candidates.values(list[c]),
+                                    &kept[list[c]]);
             any |= near[c];
         }
         return any;
@@ -99,17 +101,17 @@ struct Round {
 
     template <int vectors, int width, int group>
     LAB_MEMBER void meet(const T* x, const double* rows, const std::int32_t* list) {
-        const auto ignore = [](int, const Wide&) {};
-        const T* meeting[group];
-        for (int c = 0; c < group; ++c) meeting[c] = candidates + list[c] * d;
-        Wide sum[group];
-        meet_rows<T, vectors, width, group>(x, meeting, d, rows, sum, ignore);
+        const auto ignore = [](int, const Lanes<double>::Values&) {};
+        const double* meeting[group];
+        for (int c = 0; c < group; ++c) meeting[c] = candidates.doubles(list[c]);
+        Steps sum[group] = {};
+        meet_rows<T, vectors, width, group>(x, meeting, d, rows, grid, sum, ignore);
         for (int c = 0; c < group; ++c) sums[list[c]] += sum[c];
     }
 
     template <int vectors, int width>
     LAB_MEMBER void meet_tile(const T* tile, const double* rows, const std::int32_t* list, long n) {
-        for (long l = 0; l < width; l += vectors * Lanes<T>::lanes) {
+        for (long l = 0; l < width; l += vectors * Lanes<double>::lanes) {
             long i = 0;
             for (; i + 4 < n; i += 5) meet<vectors, width, 5>(tile + l, rows + l, list + i);
             for (; i + 1 < n; i += 2) meet<vectors, width, 2>(tile + l, rows + l, list + i);
@@ -131,11 +133,11 @@ inline long near_to(std::uint32_t i, const std::int32_t* list, long n, const std
 
 // The sums of nearest distances of one chunk with each of the candidates added to its centers.
 template <typename T, int vectors, int width>
-void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates, long count,
-                    const Nearest<T>& nearest, double* totals) {
+void try_candidates(const Work<T>& work, const Chunk& chunk, const Candidates<T>& candidates,
+                    long count, const Nearest<T>& nearest, std::int64_t* totals) {
     constexpr long kids = Balls<T>::kids;
     const long d = work.d;
-    Round<T> round{candidates, d};
+    Round<T> round{candidates, d, nearest.grid};
     std::int32_t all[kMostCandidates], of_group[kMostCandidates], of_tile[kMostCandidates];
     std::uint32_t near[kMostCandidates], near_tiles[kMostCandidates];
     for (long c = 0; c < count; ++c) all[c] = std::int32_t(c);
@@ -159,16 +161,18 @@ void try_candidates(const Work<T>& work, const Chunk& chunk, const T* candidates
             }
         }
     }
-    for (long c = 0; c < count; ++c) totals[c] = sum_of<T>(round.sums[c]);
+    for (long c = 0; c < count; ++c) totals[c] = sum_of(round.kept[c]) + sum_of(round.sums[c]);
 }
 
-// No row of the ball changes for a candidate beyond its radius and its farthest row's distance.
+// No row of the ball changes for a candidate beyond its radius and its farthest row's distance. The
+// last term is more than squares may lose that underflow.
 template <typename T>
 LAB_INLINE void set_limit(const Balls<T>& balls, typename Nearest<T>::Slots& slots, long slot,
                           double farthest, long d) {
     const double limit = std::sqrt(double(balls.square[slot])) + farthest;
     const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
-    slots.limits[slot] = T(limit * limit * up);
+    const double tiny = double(d + 2) * double(std::numeric_limits<T>::denorm_min());
+    slots.limits[slot] = T(limit * limit * up + tiny);
 }
 
 // That distance again, or a little more: nothing but the limit is kept of it.
@@ -180,26 +184,26 @@ LAB_INLINE double farthest_in(const Balls<T>& balls, const typename Nearest<T>::
 
 // Add a candidate to the centers of one tile's rows for good.
 template <typename T, int vectors, int width>
-LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const T* candidate,
+LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const double* candidate,
                              Nearest<T>& nearest) {
-    using Wide = typename Lanes<T>::Wide;
-    constexpr int lanes = Lanes<T>::lanes;
+    using Doubles = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes;
     const long d = work.d, row = tile * width;
     double* rows = nearest.squares.data() + row;
-    Wide sum = Wide{}, most = Wide{};
+    Lanes<double>::Integers sum = {};
+    Doubles most = {};
     for (long l = 0; l < width; l += vectors * lanes) {
-        const auto keep = [&](int v, const Wide& smaller) {
-            *reinterpret_cast<Wide*>(rows + l + v * lanes) = smaller;
+        const auto keep = [&](int v, const Doubles& smaller) {
+            *reinterpret_cast<Doubles*>(rows + l + v * lanes) = smaller;
             most = most > smaller ? most : smaller;
         };
-        Wide part;
         meet_rows<T, vectors, width, 1>(work.tiles.data() + row * d + l, &candidate, d, rows + l,
-                                        &part, keep);
-        sum += part;
+                                        nearest.grid, &sum, keep);
     }
     double largest = 0;
     for (int l = 0; l < lanes; ++l) largest = std::max(largest, double(lane(most, l)));
-    nearest.tiles.sums[slot] = sum_of<T>(sum);
+    nearest.tiles.sums[slot] = sum_of(sum);
+    largest += double(d) * std::numeric_limits<double>::denorm_min();  // for squares that underflow
     set_limit<T>(work.tiles_in, nearest.tiles, slot, std::sqrt(largest), d);
     if (nearest.as_given.empty()) return;
     for (long l = 0; l < width && row + l < work.n; ++l) {
@@ -209,30 +213,31 @@ LAB_INLINE void keep_in_tile(const Work<T>& work, long tile, long slot, const T*
 
 // The same for a chunk; return its sum of nearest distances.
 template <typename T, int vectors, int width>
-double keep_candidate(const Work<T>& work, const Chunk& chunk, const T* candidate,
-                      Nearest<T>& nearest) {
-    using Wide = typename Lanes<T>::Wide;
+std::int64_t keep_candidate(const Work<T>& work, const Chunk& chunk, const Candidates<T>& kept_one,
+                            Nearest<T>& nearest) {
+    using Steps = typename Lanes<T>::WideIntegers;
     constexpr long kids = Balls<T>::kids;
+    const T* candidate = kept_one.values(0);
     auto& groups = nearest.groups;
     auto& tiles = nearest.tiles;
-    double total = 0;
+    std::int64_t total = 0;
     long family = chunk.first_family;
     for (long t = chunk.first_tile; t < chunk.last_tile; t += kids * kids, ++family) {
         const long n_groups = std::min(kids, (chunk.last_tile - t + kids - 1) / kids);
-        Wide kept = {};
+        Steps kept = {};
         std::uint32_t near =
             near_balls<T>(work.groups_in, groups, family, n_groups, work.d, candidate, &kept);
-        total += sum_of<T>(kept);
+        total += sum_of(kept);
         for (; near != 0; near &= near - 1) {
             const long i = LAB_LOWEST_BIT(near), g = family * kids + i, first = t + i * kids;
             const long n_tiles = std::min(kids, chunk.last_tile - first);
-            Wide rest = {};
+            Steps rest = {};
             std::uint32_t bits =
                 near_balls<T>(work.tiles_in, tiles, g, n_tiles, work.d, candidate, &rest);
             for (; bits != 0; bits &= bits - 1) {
                 const long tile = LAB_LOWEST_BIT(bits);
-                keep_in_tile<T, vectors, width>(work, first + tile, g * kids + tile, candidate,
-                                                nearest);
+                keep_in_tile<T, vectors, width>(work, first + tile, g * kids + tile,
+                                                kept_one.doubles(0), nearest);
             }
             double farthest = 0;
             groups.sums[g] = 0;
@@ -243,6 +248,33 @@ double keep_candidate(const Work<T>& work, const Chunk& chunk, const T* candidat
             set_limit<T>(work.groups_in, groups, g, farthest, work.d);
             total += groups.sums[g];
         }
+    }
+    return total;
+}
+
+// Add a chunk's distances up again, in steps of another grid; return their sum.
+template <typename T, int width>
+std::int64_t sum_again(const Chunk& chunk, Nearest<T>& nearest) {
+    using Doubles = Lanes<double>::Values;
+    constexpr long kids = Balls<T>::kids;
+    constexpr int lanes = Lanes<double>::lanes;
+    const Grid grid = nearest.grid;
+    std::int64_t total = 0;
+    long g = chunk.first_family * kids;  // of families, only the last one has fewer groups
+    for (long t = chunk.first_tile; t < chunk.last_tile; t += kids, ++g) {
+        nearest.groups.sums[g] = 0;
+        const long n_tiles = std::min(kids, chunk.last_tile - t);
+        for (long i = 0; i < n_tiles; ++i) {
+            const double* rows = nearest.squares.data() + (t + i) * width;
+            Lanes<double>::Integers sum = {};
+            for (long l = 0; l < width; l += lanes) {
+                sum += steps_in(*reinterpret_cast<const Doubles*>(rows + l), grid.shift);
+            }
+            const std::int64_t steps = sum_of(sum) - width * grid.offset;
+            nearest.tiles.sums[g * kids + i] = steps;
+            nearest.groups.sums[g] += steps;
+        }
+        total += nearest.groups.sums[g];
     }
     return total;
 }

@@ -1,4 +1,6 @@
-// Greedy k-means++ over tiles: squared distances to the nearest center so far, and their sums.
+// Greedy k-means++ over tiles: squared distances to the nearest center so far, and their sums. The
+// rows that it chooses follow from the rows and draws alone; greedy_rows in kmeans_lab/seeding.py
+// chooses the same.
 
 #pragma once
 
@@ -14,6 +16,9 @@
 namespace lab {
 
 constexpr long kMostStretches = 1024;
+
+// A sum of fewer steps deserves a finer grid.
+constexpr std::int64_t kLeastSteps = std::int64_t(1) << 44;
 
 // Draws count on the rows as they were given, whatever order they were put in. Up to kManyRows,
 // their distances are kept in that order, too; beyond, a look at all of them finds what is needed.
@@ -34,13 +39,14 @@ public:
           stretch_(streams() ? (work.n / kMostStretches / kCut + 1) * kCut
                              : chunks[0].n_rows),  // the last chunk has fewer
           sums_((work.n + stretch_ - 1) / stretch_),
+          largest_(chunks.size()),
           trials_(chunks.size() * n_candidates),
-          candidates_(n_candidates * work.d) {
+          candidates_(n_candidates, work.d) {
         const long padded = (work.n + work.width - 1) / work.width * work.width;
         const long n_groups = long(work.groups_in.reach.size());
         nearest_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
         if (!streams()) return;
-        ordered_sums_.resize(chunks.size(), -1.0);
+        ordered_sums_.resize(chunks.size(), -1);
         parts_.resize(chunks.size() * sums_.size());
         found_.resize(n_candidates);
         stretch_of_.resize((work.n + kCut - 1) / kCut);
@@ -52,43 +58,33 @@ public:
     // Make a row a center.
     void keep(long row) {
         copy(row, 0);
-        team_([&](Chunk& chunk) {
-            const double sum = block_.keep_candidate(work_, chunk, candidates_.data(), nearest_);
-            double& before = (streams() ? ordered_sums_ : sums_)[index(chunk)];
-            // Most chunks of ordered rows are too far away for a new center to change them.
-            if (streams() && sum != before) sum_by_stretch(chunk);
-            before = sum;
+        add_up([&](const Chunk& chunk) {
+            return block_.keep_candidate(work_, chunk, candidates_, nearest_);
         });
-        if (copies_) {
-            team_([&](Chunk& chunk) { sum_copies(chunk); });
-        } else if (streams()) {
-            std::fill(sums_.begin(), sums_.end(), 0.0);
-            for (std::size_t i = 0; i < parts_.size(); ++i) sums_[i % sums_.size()] += parts_[i];
-        }
+        refine();
     }
 
     // Of the rows at which the running sum passes each draw, the one that lowers the sum most; the
     // first of equals.
     long best_of(const double* draws, long n_candidates) {
-        double total = 0;
-        for (const double sum : sums_) total += sum;
-        if (!(total > 0)) return long(draws[0] * double(work_.n));  // every row is a center
+        if (total_ == 0) return long(draws[0] * double(work_.n));  // every row is a center
         std::vector<Passing> places(n_candidates);
-        for (long c = 0; c < n_candidates; ++c) places[c] = stretch_passing(draws[c] * total);
+        for (long c = 0; c < n_candidates; ++c)
+            places[c] = stretch_passing(draws[c] * double(total_));
         if (streams()) find(places);
         std::vector<long> rows(n_candidates);
         for (long c = 0; c < n_candidates; ++c) {
-            rows[c] = row_passing(places[c], draws[c] * total);
+            rows[c] = row_passing(places[c], draws[c] * double(total_));
             copy(rows[c], c);
         }
         team_([&](Chunk& chunk) {
-            block_.try_candidates(work_, chunk, candidates_.data(), n_candidates, nearest_,
+            block_.try_candidates(work_, chunk, candidates_, n_candidates, nearest_,
                                   &trials_[index(chunk) * stride_]);
         });
         long best = 0;
-        double lowest = std::numeric_limits<double>::infinity();
+        std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
         for (long c = 0; c < n_candidates; ++c) {
-            double sum = 0;
+            std::int64_t sum = 0;
             for (std::size_t i = 0; i < chunks_.size(); ++i) sum += trials_[i * stride_ + c];
             if (sum < lowest) {
                 lowest = sum;
@@ -102,7 +98,7 @@ private:
     // The stretch of rows as they were given in which a sum passes its target.
     struct Passing {
         std::size_t stretch = 0;
-        double before = 0;                  // the sum of all stretches before it
+        std::int64_t before = 0;            // the sum of all stretches before it
         const double* distances = nullptr;  // of its rows
     };
 
@@ -111,40 +107,89 @@ private:
     long first_row(const Chunk& chunk) const { return chunk.first_tile * work_.width; }
 
     void copy(long row, long c) {
-        for (long f = 0; f < work_.d; ++f) candidates_[c * work_.d + f] = given_.at(row, f);
+        for (long f = 0; f < work_.d; ++f) candidates_.set(c, f, given_.at(row, f));
+    }
+
+    // Sum up what each chunk returns, and sums of stretches where those are others.
+    template <typename Sum>
+    void add_up(const Sum& sum_of, bool anew = false) {
+        team_([&](Chunk& chunk) {
+            const std::int64_t sum = sum_of(chunk);
+            std::int64_t& before = (streams() ? ordered_sums_ : sums_)[index(chunk)];
+            // Most chunks of ordered rows are too far away for a new center to change them.
+            if (streams() && (anew || sum != before)) sum_by_stretch(chunk);
+            before = sum;
+        });
+        if (copies_) {
+            team_([&](Chunk& chunk) { sum_copies(chunk); });
+        } else if (streams()) {
+            std::fill(sums_.begin(), sums_.end(), 0);
+            for (std::size_t i = 0; i < parts_.size(); ++i) sums_[i % sums_.size()] += parts_[i];
+        }
+        total_ = 0;
+        for (const std::int64_t sum : sums_) total_ += sum;
+    }
+
+    // See to it that the sum is many steps. The grid follows from the distances alone, by bounds of
+    // their sum that no order changes; `in_steps` in kmeans_lab/grids.py does the same.
+    void refine() {
+        if (done_ || total_ >= kLeastSteps) return;
+        const double n = double(work_.n);
+        if (double(total_) <= n) {  // rounding may be all that is left of it
+            const double largest = find_largest();
+            done_ = largest == 0;
+            lay(Grid(n * largest));
+        }
+        if (total_ < kLeastSteps) lay(Grid((double(total_) + n) * nearest_.grid.step));
+    }
+
+    void lay(const Grid& grid) {
+        if (!(grid.step < nearest_.grid.step)) return;
+        nearest_.grid = grid;
+        add_up([&](const Chunk& chunk) { return block_.sum_again(chunk, nearest_); }, true);
+    }
+
+    double find_largest() {
+        team_([&](const Chunk& chunk) {
+            const double* distances = nearest_.squares.data() + first_row(chunk);
+            double most[8] = {};  // side by side: eight times as fast as one
+            long i = 0;
+            for (; i + 8 <= chunk.n_rows; i += 8) {
+                for (int l = 0; l < 8; ++l) most[l] = std::max(most[l], distances[i + l]);
+            }
+            for (; i < chunk.n_rows; ++i) most[0] = std::max(most[0], distances[i]);
+            largest_[index(chunk)] = *std::max_element(most, most + 8);
+        });
+        return *std::max_element(largest_.begin(), largest_.end());
     }
 
     void sum_copies(const Chunk& chunk) {
         const double* distances = nearest_.as_given.data() + first_row(chunk);
-        double sums[8] = {};  // side by side: eight times as fast as one
-        long i = 0;
-        for (; i + 8 <= chunk.n_rows; i += 8) {
-            for (int l = 0; l < 8; ++l) sums[l] += distances[i + l];
-        }
-        double sum = 0;
-        for (; i < chunk.n_rows; ++i) sum += distances[i];
-        for (const double part : sums) sum += part;
+        const Grid grid = nearest_.grid;
+        std::int64_t sum = 0;
+        for (long i = 0; i < chunk.n_rows; ++i) sum += grid.steps(distances[i]);
         sums_[index(chunk)] = sum;
     }
 
     // What this chunk of ordered rows adds to each stretch.
     void sum_by_stretch(const Chunk& chunk) {
-        double sums[kMostStretches] = {};
+        std::int64_t sums[kMostStretches] = {};
+        const Grid grid = nearest_.grid;
         const long first = first_row(chunk);
         for (long i = first; i < first + chunk.n_rows; ++i) {
-            sums[stretch_of_[work_.order[i] / kCut]] += nearest_.squares[i];
+            sums[stretch_of_[work_.order[i] / kCut]] += grid.steps(nearest_.squares[i]);
         }
         std::copy_n(sums, sums_.size(), parts_.begin() + long(index(chunk) * sums_.size()));
     }
 
     Passing stretch_passing(double target) const {
         Passing place;
-        double running = 0;
+        std::int64_t running = 0;
         for (std::size_t s = 0; s < sums_.size(); ++s) {
-            if (!(sums_[s] > 0)) continue;
+            if (sums_[s] == 0) continue;
             place = {s, running, nullptr};
             running += sums_[s];
-            if (running > target) break;
+            if (double(running) > target) break;
         }
         const auto& distances = copies_ ? nearest_.as_given : nearest_.squares;
         place.distances = distances.data() + long(place.stretch) * stretch_;
@@ -182,14 +227,12 @@ private:
     long row_passing(const Passing& place, double target) const {
         const long first = long(place.stretch) * stretch_;
         const long n_rows = std::min(stretch_, work_.n - first);
-        double running = place.before;
+        std::int64_t running = place.before;
         for (long i = 0; i < n_rows; ++i) {
-            running += place.distances[i];
-            if (running > target) return first + i;
+            running += nearest_.grid.steps(place.distances[i]);
+            if (double(running) > target) return first + i;
         }
-        long last = n_rows - 1;  // by rounding: the stretch's own sum did pass
-        while (last > 0 && !(place.distances[last] > 0)) --last;
-        return first + last;
+        return first + n_rows - 1;  // for draws that are not below 1
     }
 
     const Given<T> given_;  // the caller's rows, in their own order
@@ -200,13 +243,16 @@ private:
     const long stride_;
     const bool ordered_, copies_;
     const long stretch_;  // rows of a stretch: of a chunk, or fewer where all are looked through
-    std::vector<double> sums_;  // of each stretch
-    std::vector<double> trials_;
-    std::vector<T> candidates_;
+    std::int64_t total_ = 0;
+    bool done_ = false;               // every row is a center, and stays one
+    std::vector<std::int64_t> sums_;  // of each stretch
+    std::vector<double> largest_;     // distance of each chunk
+    std::vector<std::int64_t> trials_;
+    Candidates<T> candidates_;
     Nearest<T> nearest_;
-    std::vector<std::uint16_t> stretch_of_;  // of each kCut rows as they were given
-    std::vector<double> ordered_sums_;       // of each chunk of ordered rows
-    std::vector<double> parts_;              // (n_chunks, n_stretches)
+    std::vector<std::uint16_t> stretch_of_;   // of each kCut rows as they were given
+    std::vector<std::int64_t> ordered_sums_;  // of each chunk of ordered rows
+    std::vector<std::int64_t> parts_;         // (n_chunks, n_stretches)
     std::vector<std::vector<double>> found_;
 };
 

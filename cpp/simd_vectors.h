@@ -12,12 +12,16 @@ struct Vectors {
     typedef std::int32_t Labels __attribute__((vector_size(LAB_BYTES / sizeof(T) * 4), aligned(4)));
     typedef signed char Flags __attribute__((vector_size(LAB_BYTES / sizeof(T))));
     typedef double Wide __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
-    typedef std::int64_t WideMask __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
+    // As many values as doubles fill a vector.
+    typedef T Few __attribute__((vector_size(LAB_BYTES / 8 * sizeof(T))));
+    typedef std::int64_t WideIntegers __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
     static constexpr int lanes = LAB_BYTES / sizeof(T);
 #else
     typedef T Values;
     typedef Integer Integers;
     typedef double Wide;
+    typedef std::int64_t WideIntegers;
+    typedef T Few;
     static constexpr int lanes = 1;
 #endif
 };
@@ -48,11 +52,47 @@ LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values
 #endif
 }
 
+// Values from here on, as a vector of doubles.
+template <typename T>
+LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
+    const auto& few = *reinterpret_cast<const typename Lanes<T>::Few*>(values);
+#if LAB_BYTES > 0
+    return __builtin_convertvector(few, Lanes<double>::Values);
+#else
+    return few;
+#endif
+}
+
+// Doubles squared, and rounded before they are added to anything: see `rounded` of one value.
+LAB_INLINE Lanes<double>::Values rounded_square(const Lanes<double>::Values& values) {
+#if LAB_BYTES > 0
+    Lanes<double>::Values square = values * values;
+#if defined(__x86_64__)
+    __asm__("" : "+v"(square));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(square));
+#else
+    __asm__("" : "+m"(square));
+#endif
+    return square;
+#else
+    return rounded(values * values);
+#endif
+}
+
+// How many steps of a grid doubles are, rounded, with the offset that a Grid takes off.
+LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values, double shift) {
+    const Lanes<double>::Values shifted = values + shift;
+    Lanes<double>::Integers bits;
+    std::memcpy(&bits, &shifted, sizeof(bits));
+    return bits;
+}
+
 // The lanes of a mask, beside each other as those of doubles are.
 template <typename T>
 LAB_INLINE auto widen_mask(const typename Lanes<T>::Integers& mask) {
 #if LAB_BYTES > 0
-    return __builtin_convertvector(mask, typename Lanes<T>::WideMask);
+    return __builtin_convertvector(mask, typename Lanes<T>::WideIntegers);
 #else
     return mask;
 #endif

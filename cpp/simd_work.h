@@ -12,6 +12,7 @@
 #include <limits>
 #include <vector>
 
+#include "simd_grid.h"
 #include "simd_memory.h"
 #include "simd_patience.h"
 #include "simd_sums.h"
@@ -235,19 +236,20 @@ template <typename T>
 struct Nearest {
     // Of balls, in their slots.
     struct Slots {
-        Aligned<double> sums;  // of their rows' distances
-        Aligned<T> limits;     // a candidate as far from the middle, squared, changes nothing
+        Aligned<std::int64_t> sums;  // of their rows' distances, in steps of the grid
+        Aligned<T> limits;           // a candidate as far from the middle, squared, changes nothing
 
         void resize(long n) {
             sums.resize(n);
             limits.resize(n);
-            std::fill_n(sums.data(), n, 0.0);
+            std::fill_n(sums.data(), n, 0);
             std::fill_n(limits.data(), n, std::numeric_limits<T>::infinity());
         }
     };
     Aligned<double> squares;   // (n_tiles · width,): of each row; zero beyond n
     Aligned<double> as_given;  // (n,): the same where rows were put in order, unless too many
     Slots tiles, groups;
+    Grid grid;
 
     void resize(long n, long padded, long n_tiles, long n_groups, bool copies) {
         if (copies) as_given.resize(n);
@@ -259,13 +261,16 @@ struct Nearest {
     }
 };
 
-// Measure up to kMostCandidates candidates for the seeding, and keep one.
+// Measure up to kMostCandidates candidates for the seeding, and keep the first. Sums are in steps.
 template <typename T>
-using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk, const T* candidates,
-                               long count, const Nearest<T>& nearest, double* totals);
+using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk,
+                               const Candidates<T>& candidates, long count,
+                               const Nearest<T>& nearest, std::int64_t* totals);
 template <typename T>
-using KeepCandidate = double (*)(const Work<T>& work, const Chunk& chunk, const T* candidate,
-                                 Nearest<T>& nearest);
+using KeepCandidate = std::int64_t (*)(const Work<T>& work, const Chunk& chunk,
+                                       const Candidates<T>& candidates, Nearest<T>& nearest);
+template <typename T>
+using SumAgain = std::int64_t (*)(const Chunk& chunk, Nearest<T>& nearest);
 
 // The routines of one instruction set, with the tile width and panel they were made for.
 template <typename T>
@@ -278,6 +283,7 @@ struct Block {
     FitParent<T> fit_parent;
     TryCandidates<T> try_candidates;
     KeepCandidate<T> keep_candidate;
+    SumAgain<T> sum_again;
     long width, panel;
 };
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.grids import Grid, in_steps, shares
 from kmeans_lab.kernel import Labels
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.seeding import squared_distances
@@ -163,27 +164,31 @@ class RunningMeans:
         kept = np.ascontiguousarray(self._near[others])
         load_kernel(self.kernel).assign(near, kept, labels)
         points, wide = near.astype(np.float64), kept.astype(np.float64)
-        off = points - wide[labels]
-        nearest = np.einsum("if,if->i", off, off)
+        nearest = _squares(points - wide[labels])
         # A row that lies off a center by rounding alone is that center.
         rounding = (8 * np.finfo(X.dtype).eps) ** 2
-        nearest[nearest <= rounding * np.einsum("if,if->i", points, points)] = 0
+        nearest[nearest <= rounding * _squares(points)] = 0
         worth = np.ones(len(X)) if weights is None else weights / weights.max()
         drawn: list[int] = []
-        while len(drawn) < n_rows and (nearest * worth).any():
-            share = nearest * worth / (nearest * worth).max()  # a sum of tiny ones may vanish
-            best = np.inf
-            for row in rng.choice(len(X), 2 + int(np.log(len(self._near))), p=share / share.sum()):
-                trial = squared_distances(near, near[row], np.empty(len(X)))
-                np.minimum(nearest, trial, out=trial)
-                if (left := float(trial @ worth)) < best:
-                    best, winner, after = left, int(row), trial
-            drawn.append(winner)
-            nearest = after
+        while len(drawn) < n_rows and (largest := (nearest * worth).max()) > 0:
+            share, n_tried = nearest * worth / largest, 2 + int(np.log(len(self._near)))
+            grid = in_steps(share, Grid())[2]
+            rows = rng.choice(len(X), n_tried, p=shares(share))
+            after = squared_distances(near, near[rows], np.empty((n_tried, len(X))))
+            np.minimum(after, nearest, out=after)
+            best = np.argmin([grid.steps(each * worth / largest).sum() for each in after])
+            drawn.append(int(rows[best]))
+            nearest = after[best]
         return drawn
 
     def _rows(self, X: Array) -> Samples:
         return Centered(X, self._middle) if self._middle.any() else X
+
+
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's squared length, the same bits on every machine."""
+    origin = np.zeros((1, rows.shape[1]))
+    return np.ravel(squared_distances(rows, origin, np.empty((1, len(rows)))))
 
 
 def _for_batches(name: str) -> Any:

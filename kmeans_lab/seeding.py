@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.grids import Grid, in_steps, shares
 from kmeans_lab.registry import first_ready, load_kernel
 
 Array = NDArray[np.floating[Any]]
@@ -19,21 +20,48 @@ InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
 
 Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
 
-#: Rows whose differences are held at once, so that a start costs no second copy of X.
-_BLOCK_VALUES = 65_536
+#: Values that are held in float64 at once, and of how many features: they stay in the cache.
+_TILE_VALUES, _TILE_FEATURES = 32_768, 16
 
 
-def squared_distances(X: Samples, point: Array, out: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Write each row's squared distance to one point, from directly computed differences.
+def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Write the squared distance of each row to each point; the same bits on every machine.
 
-    X is (n_samples, n_features), point (n_features,), out (n_samples,) float64.
+    X is (n_samples, n_features), points (n_points, n_features), out (n_points, n_samples) float64.
+    Differences and their squares are rounded one by one and added in the order of the features.
+    Sums of products, such as ``einsum`` gives, are added in another order on other processors.
     """
-    block = max(1, _BLOCK_VALUES // X.shape[1])
-    center = point.astype(np.float64)
-    for first in range(0, len(X), block):
-        diff = X[first : first + block] - center
-        np.einsum("if,if->i", diff, diff, out=out[first : first + block])
+    n_samples, n_features = X.shape
+    width = min(n_features, _TILE_FEATURES)
+    height = min(n_samples, _TILE_VALUES // width)
+    tile, squares = np.empty((2, width, height))
+    wide = points.astype(np.float64)[:, :, None]
+    out[...] = 0
+    for first in range(0, n_samples, height):
+        rows = slice(first, min(first + height, n_samples))
+        for f in range(0, n_features, width):
+            features = slice(f, min(f + width, n_features))
+            columns = _columns(X, rows, features, tile)
+            differences = squares[: len(columns), : columns.shape[1]]
+            for point, sums in zip(wide[:, features], out[:, rows], strict=True):
+                np.subtract(columns, point, out=differences)
+                np.multiply(differences, differences, out=differences)
+                for square in differences:
+                    np.add(sums, square, out=sums)
     return out
+
+
+def _columns(
+    X: Samples, rows: slice, features: slice, tile: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Copy some features of some rows to the tile, transposed; return what of it they fill."""
+    given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
+    part = given[rows, features]
+    if middle is not None:
+        part = part - middle[features]
+    columns = tile[: part.shape[1], : len(part)]
+    columns[...] = part.T
+    return columns
 
 
 def first_rows(
@@ -52,10 +80,12 @@ def random_rows(
     """
     if weights is None:
         return X[rng.choice(len(X), size=n_clusters, replace=False)]
-    n_drawn = min(n_clusters, int(np.count_nonzero(weights)))
-    chosen = rng.choice(len(X), size=n_drawn, replace=False, p=weights / weights.sum())
-    rest = rng.permutation(np.flatnonzero(weights == 0))[: n_clusters - n_drawn]
-    return np.asarray(X[np.concatenate([chosen, rest])])
+    p = shares(weights)
+    n_drawn = min(n_clusters, int(np.count_nonzero(p)))
+    chosen = rng.choice(len(X), size=n_drawn, replace=False, p=p)
+    rest = rng.permutation(np.flatnonzero(p == 0))
+    rest = rest[np.argsort(weights[rest] == 0, kind="stable")]  # some are too small for a share
+    return np.asarray(X[np.concatenate([chosen, rest[: n_clusters - n_drawn]])])
 
 
 def random_partition(
@@ -84,13 +114,12 @@ def d2(X: Array, n_clusters: int, rng: np.random.Generator, weights: Weights = N
     """
     n_samples = len(X)
     chosen = [_first_row(n_samples, rng, weights)]
-    nearest = squared_distances(X, X[chosen[0]], np.empty(n_samples))
-    trial = np.empty(n_samples)
+    nearest, trial = np.empty((2, 1, n_samples))
+    squared_distances(X, X[chosen], nearest)
     while len(chosen) < n_clusters:
-        heavy = nearest if weights is None else nearest * weights
-        total = heavy.sum()
-        chosen.append(int(rng.choice(n_samples, p=heavy / total if total > 0 else None)))
-        np.minimum(nearest, squared_distances(X, X[chosen[-1]], trial), out=nearest)
+        heavy = _heavy(nearest[0], weights)
+        chosen.append(int(rng.choice(n_samples, p=shares(heavy) if heavy.any() else None)))
+        np.minimum(nearest, squared_distances(X, X[chosen[-1:]], trial), out=nearest)
     return X[chosen]
 
 
@@ -98,7 +127,7 @@ def _first_row(n_samples: int, rng: np.random.Generator, weights: Weights) -> in
     """Draw the row that a seeding begins with."""
     if weights is None:
         return int(rng.integers(n_samples))
-    return int(rng.choice(n_samples, p=weights / weights.sum()))
+    return int(rng.choice(n_samples, p=shares(weights)))
 
 
 def greedy(
@@ -113,8 +142,9 @@ def greedy(
     The variant that scikit-learn uses, described in the conclusion of Arthur and Vassilvitskii
     (2007). The first candidate wins a tie. Computed by the flagship kernel's distance code where
     that can run, whatever kernel the fit uses: on the standard preset 0.7 ms instead of 23, and
-    0.5 where the flagship has ``prepared`` X for the fit already. The rows chosen are the same.
-    With weights, which the flagship knows nothing of, NumPy computes.
+    0.5 where the flagship has ``prepared`` X for the fit already. The rows chosen are the same:
+    they follow from X and ``rng`` alone, whatever the processor and the kernel. With weights, which
+    the flagship knows nothing of, NumPy computes.
     """
     first = _first_row(len(X), rng, weights)
     draws = rng.random((n_clusters - 1, 2 + int(np.log(n_clusters))))
@@ -137,26 +167,26 @@ def greedy_rows(
     ``draws`` (n_clusters − 1, n_candidates) from [0, 1) say where in the running sum of squared
     distances, times weights, the candidates of each round lie.
     """
-    n_samples = len(X)
+    n_samples, grid = len(X), Grid()
     chosen = [first]
-    nearest = squared_distances(X, X[first], np.empty(n_samples))
-    best, trial = np.empty(n_samples), np.empty(n_samples)
+    nearest = squared_distances(X, X[chosen], np.empty((1, n_samples)))[0]
+    trials = np.empty((draws.shape[1], n_samples))
     for draw in draws:
-        cumulative = np.cumsum(nearest if weights is None else nearest * weights)
-        if cumulative[-1] > 0:
-            passing = np.searchsorted(cumulative, draw * cumulative[-1], side="right")
-            candidates = passing.clip(max=n_samples - 1)
+        steps, total, grid = in_steps(_heavy(nearest, weights), grid)
+        if total > 0:
+            candidates = np.searchsorted(np.cumsum(steps), draw * total, side="right")
         else:  # every row is a center already
             candidates = (draw[:1] * n_samples).astype(np.intp)
-        best_total = np.inf
-        for candidate in candidates:
-            np.minimum(nearest, squared_distances(X, X[candidate], trial), out=trial)
-            if (total := float(trial.sum() if weights is None else trial @ weights)) < best_total:
-                best_total, winner = total, int(candidate)
-                best, trial = trial, best
-        chosen.append(winner)
-        nearest, best = best, nearest
+        after = squared_distances(X, X[candidates], trials[: len(candidates)])
+        np.minimum(after, nearest, out=after)
+        best = int(np.argmin([grid.steps(_heavy(each, weights)).sum() for each in after]))
+        chosen.append(int(candidates[best]))
+        nearest[...] = after[best]
     return chosen
+
+
+def _heavy(distances: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    return distances if weights is None else distances * weights
 
 
 #: Each is called as (X, n_clusters, rng), with weights=… where rows do not count alike.

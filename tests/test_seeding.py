@@ -127,8 +127,8 @@ def test_d2_counts_the_distance_to_the_nearest_center_so_far():
 
 
 def potential(rows, centers):
-    distances = [squared_distances(rows, center, np.empty(len(rows))) for center in centers]
-    return np.min(distances, axis=0).sum()
+    distances = squared_distances(rows, np.array(centers), np.empty((len(centers), len(rows))))
+    return distances.min(axis=0).sum()
 
 
 def test_greedy_lowers_the_potential_against_one_candidate_on_average():
@@ -256,9 +256,9 @@ def test_distance_seeding_covers_all_distinct_rows_before_it_repeats_one(init):
 def test_squared_distances_are_exact_beyond_one_block():
     rows = whole_numbers(0, (70_000, 2), -100, 100, "float32")
     point = np.array([3.0, -4.0], np.float32)
-    distances = squared_distances(rows, point, np.full(70_000, np.nan))
+    distances = squared_distances(rows, point[None], np.full((1, 70_000), np.nan))
     whole = rows.astype(int) - [3, -4]
-    assert distances.tolist() == (whole**2).sum(axis=1).tolist()
+    assert distances[0].tolist() == (whole**2).sum(axis=1).tolist()
 
 
 @pytest.mark.parametrize("start", [X[5:11], X[5:11].tolist(), X[5:11].astype(">f8"), X[11:5:-1]])

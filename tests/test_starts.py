@@ -90,9 +90,9 @@ def test_the_distances_of_a_start_are_those_that_its_code_computes(monkeypatch):
     counted = []
     original = seeding.squared_distances
 
-    def counting(rows, point, out):
-        counted.append(len(rows))
-        return original(rows, point, out)
+    def counting(rows, points, out):
+        counted.append(len(rows) * len(points))
+        return original(rows, points, out)
 
     monkeypatch.setattr(seeding, "squared_distances", counting)
     rng = np.random.default_rng(0)

@@ -1,0 +1,56 @@
+// What the seeding computes with: sums that no order changes, and rows in double.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+namespace lab {
+
+// Multiples of a power of two, the step. Numbers ≥ 0 are rounded to whole steps, so that their sums
+// are exact, in any order. The same as Grid in kmeans_lab/grids.py.
+struct Grid {
+    double step, shift;   // shift: 3 · 2^51 steps
+    std::int64_t offset;  // the bits of shift
+
+    // For numbers whose sum is at most the bound, and then at most 2^51 steps.
+    explicit Grid(double bound = std::numeric_limits<double>::infinity()) {
+        int exponent = 1022;
+        if (std::isfinite(bound)) std::frexp(bound, &exponent);
+        exponent = std::clamp(exponent, -1023, 1022);
+        step = std::ldexp(1.0, exponent - 51);
+        shift = std::ldexp(1.5, exponent + 1);
+        std::memcpy(&offset, &shift, sizeof(offset));
+    }
+    // Shifted, the number is rounded as it should be, and its last bit is a step.
+    std::int64_t steps(double value) const {
+        const double shifted = value + shift;
+        std::int64_t bits;
+        std::memcpy(&bits, &shifted, sizeof(bits));
+        return bits - offset;
+    }
+};
+
+// Rows that may become centers, as balls meet them and in double.
+template <typename T>
+class Candidates {
+public:
+    Candidates(long n, long d) : d_(d), values_(n * d), doubles_(n * d) {}
+    void set(long c, long f, T value) {
+        values_[c * d_ + f] = value;
+        doubles_[c * d_ + f] = double(value);
+    }
+    const T* values(long c) const { return values_.data() + c * d_; }
+    const double* doubles(long c) const { return doubles_.data() + c * d_; }
+
+private:
+    const long d_;
+    std::vector<T> values_;
+    std::vector<double> doubles_;
+};
+
+}  // namespace lab
