@@ -4,7 +4,7 @@ import gc
 import multiprocessing
 import os
 import sys
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -66,13 +66,13 @@ def test_hundreds_of_fits_leave_nothing_behind(kernel_name):
     for _ in range(10):
         kmeans(rows, 5, **options)
     gc.collect()
-    files, threads, before = len(os.listdir("/proc/self/fd")), threading.active_count(), resident()
+    files, before = len(os.listdir("/proc/self/fd")), resident()
     tasks = len(os.listdir("/proc/self/task"))
     for _ in range(n_fits):
         kmeans(rows, 5, **options)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == files
-    assert threading.active_count() == threads
+    time.sleep(0.01)  # a thread that has left is there a moment longer
     assert len(os.listdir("/proc/self/task")) <= tasks
     assert resident() - before < 5 * 2**20  # the labels of all fits would be 9
 
