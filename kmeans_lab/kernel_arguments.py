@@ -17,9 +17,12 @@ from kmeans_lab.registry import (
     reason_of,
 )
 
+_MOST_BYTES = 16 << 20
+
 
 def resolve(name_or_place: str) -> str:
     """Return a kernel's name, from a name, a .py file or a module."""
+    _refuse_large(Path(name_or_place))
     if not known(name_or_place) and (end := _end(name_or_place)):
         raise Refused(f"{name_or_place} cannot be imported: that {end}")
     try:
@@ -28,6 +31,13 @@ def resolve(name_or_place: str) -> str:
         raise Refused(str(error)) from None
     except Exception as error:  # a file may do anything when it is imported
         raise Refused(f"{name_or_place} cannot be imported: {_in_a_line(error)}") from error
+
+
+def _refuse_large(path: Path) -> None:
+    if path.suffix == ".py" and path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise Refused(
+            f"{path} has more than {_MOST_BYTES >> 20} MiB and must be a kernel's source; check it"
+        )
 
 
 def _end(place: str) -> str:
