@@ -201,6 +201,18 @@ def test_a_label_is_wrong_just_beyond_the_bound_and_a_tie_just_within(dtype: str
     assert found == {0, 1, 2, 3}
 
 
+def test_ties_are_counted_by_unrounded_differences() -> None:
+    rng = np.random.default_rng(8)
+    centers = rng.normal(size=(2, 8))
+    across = centers[1] - centers[0]
+    X = rng.normal(size=(300, 8))
+    X -= np.outer((X - centers.mean(axis=0)) @ across / (across @ across), across)  # halfway
+    leads = [exact_lead(x, *centers) for x in X]
+    labels = np.zeros(300, np.int32)
+    inertia = float(((X - centers[0]) ** 2).sum())
+    assert certify_assign(X, centers, labels, inertia) == sum(lead > 0 for lead in leads)
+
+
 def judged(X: Any, weights: Any = None) -> tuple[Any, Any]:
     """Return a judge that has seen one iteration of a right fit, and the fit's next centers."""
     judge, steps = certify._Judge(X, "relocate", weights), []
