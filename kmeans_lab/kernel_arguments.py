@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kmeans_lab.certify import CertificateError
 from kmeans_lab.errors import Refused
-from kmeans_lab.plugins import NotAKernel, end_of_import, ending_nothing, is_place
+from kmeans_lab.plugins import NotAKernel, end_of_import, ending_nothing, is_place, too_large
 from kmeans_lab.registry import (
     KERNELS,
     KernelUnavailable,
@@ -17,12 +17,9 @@ from kmeans_lab.registry import (
     reason_of,
 )
 
-_MOST_BYTES = 16 << 20
-
 
 def resolve(name_or_place: str) -> str:
     """Return a kernel's name, from a name, a .py file or a module."""
-    _refuse_large(Path(name_or_place))
     if not known(name_or_place) and (end := _end(name_or_place)):
         raise Refused(f"{name_or_place} cannot be imported: that {end}")
     try:
@@ -33,17 +30,11 @@ def resolve(name_or_place: str) -> str:
         raise Refused(f"{name_or_place} cannot be imported: {_in_a_line(error)}") from error
 
 
-def _refuse_large(path: Path) -> None:
-    if path.suffix == ".py" and path.is_file() and path.stat().st_size > _MOST_BYTES:
-        raise Refused(
-            f"{path} has more than {_MOST_BYTES >> 20} MiB and must be a kernel's source; check it"
-        )
-
-
 def _end(place: str) -> str:
     """Say how the import of a file or a module, if it is there, ends the process; or nothing."""
     there = Path(place).is_file() if place.endswith(".py") else is_place(place)
-    return end_of_import(place) if there else ""
+    large = place.endswith(".py") and too_large(Path(place))  # which importing it says
+    return end_of_import(place) if there and not large else ""
 
 
 def resolve_ready(name_or_place: str) -> str:
