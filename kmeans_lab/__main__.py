@@ -42,7 +42,16 @@ from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
 from kmeans_lab.studies.command import add_study_arguments, study
-from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show, spell_out
+from kmeans_lab.terminal import (
+    emit,
+    hold_streams,
+    make_table,
+    refuse_closed_output,
+    seen_by_a_person,
+    show,
+    spell_out,
+    tell,
+)
 from kmeans_lab.text_arguments import add_text_arguments, text_options
 from kmeans_lab.web.command import add_serve_arguments, serve
 from kmeans_lab.workers import MODES, WorkerDiedError
@@ -84,20 +93,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     0; 1: something that was measured has no certificate or does not count; 2: input is refused;
     130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
     """
+    hold_streams()
     spell_out()
     try:
         arguments = _parser().parse_args(argv)
+        if not getattr(arguments, "quiet", False):
+            refuse_closed_output()  # before the work, which may be long
         with warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             arguments.run(arguments)
     except REFUSALS as error:
-        print(f"kmeans-lab: error: {_sentence(error)}", file=sys.stderr)
+        tell(f"error: {_sentence(error)}")
         return 2
     except bench.Uncertified as error:
-        print(f"kmeans-lab: {error}", file=sys.stderr)
+        tell(f"{error}")
         return 1
     except KeyboardInterrupt:
-        print("kmeans-lab: interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
     except SystemExit as end:  # --help, or nobody reads our output any more
         return int(end.code or 0)
@@ -107,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _warn(message: Warning | str, *_: Any) -> None:
     """Show a warning as the sentence that it is, without a line of our source."""
     lines = str(message).splitlines() or [""]  # those of other packages may go on with a traceback
-    print(f"kmeans-lab: warning: {lines[0]}", file=sys.stderr)
+    tell(f"warning: {lines[0]}")
 
 
 def _sentence(error: BaseException) -> str:
@@ -188,7 +200,7 @@ def _kernels(arguments: argparse.Namespace) -> None:
     entries = [_kernel_entry(name) for name in (*KERNELS, *installed())]
     if arguments.json:
         for sentence in outdone():
-            print(f"kmeans-lab: {sentence}", file=sys.stderr)
+            tell(f"{sentence}")
         return emit(json.dumps(entries, indent=2) + "\n")
     table = make_table("kernel", "state", "threading", "dtypes", "summary")
     styles = {"ready": None, "unavailable": "yellow", "broken": "red"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kmeans_lab.certify import CertificateError
 from kmeans_lab.errors import Refused
-from kmeans_lab.plugins import NotAKernel, end_of_import, ending_nothing, is_place
+from kmeans_lab.plugins import NotAKernel, end_of_import, ending_nothing, is_place, too_large
 from kmeans_lab.registry import (
     KERNELS,
     KernelUnavailable,
@@ -33,7 +33,8 @@ def resolve(name_or_place: str) -> str:
 def _end(place: str) -> str:
     """Say how the import of a file or a module, if it is there, ends the process; or nothing."""
     there = Path(place).is_file() if place.endswith(".py") else is_place(place)
-    return end_of_import(place) if there else ""
+    large = place.endswith(".py") and too_large(Path(place))  # which importing it says
+    return end_of_import(place) if there and not large else ""
 
 
 def resolve_ready(name_or_place: str) -> str:

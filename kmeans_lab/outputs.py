@@ -1,4 +1,8 @@
-"""Files out: every one whole or absent, and never over anything.
+"""Files out: every one whole or absent, and never over anything that nobody gave up.
+
+A file is written under another name in the folder that it goes to, and renamed when it is on the
+disk: a full disk or a kill leaves what was there before. A link is followed, so that the file it
+names is replaced, with its permissions; what is no file, a device for instance, is refused.
 
 A fit's result goes to one .npz, or to two .csv files: labels, and centers beside them. Whatever can
 refuse an output is asked before the work, which may be long.
@@ -12,9 +16,10 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from errno import EEXIST
 from pathlib import Path
 from secrets import token_hex
-from stat import S_ISLNK, S_ISREG
+from stat import S_IMODE
 
 import numpy as np
 
@@ -34,12 +39,17 @@ class Output:
         """Write all files, or raise and leave what was there before."""
         finished: list[tuple[Path, Path]] = []
         try:
-            for path, content in zip(self.paths, contents, strict=True):
+            for name, content in zip(self.paths, contents, strict=True):
+                path = _behind(name)
                 # In the same folder, because a rename is atomic within one file system only.
                 temporary = path.with_name(f".kmeans-lab-{token_hex(8)}.tmp")
                 finished.append((temporary, path))
                 with temporary.open("xb") as file:
                     file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())  # some disks say only now that they are full
+                    with suppress(FileNotFoundError):
+                        os.chmod(temporary, S_IMODE(path.stat().st_mode))
             with _no_interrupt():
                 _publish(finished, self.force)
         except FileExistsError as error:
@@ -79,12 +89,20 @@ def plan_output(paths: Sequence[Path], sources: Sequence[Path], force: bool) -> 
     try:
         for target in paths:
             _refuse_target(target, sources, force)
-        tempfile.TemporaryFile(dir=paths[0].parent).close()  # access may say yes where this fails
+        tempfile.TemporaryFile(
+            dir=_behind(paths[0]).parent
+        ).close()  # access may say yes where this fails
     except OSError as error:
         raise Refused(
             f"{paths[0]} cannot be written ({error.strerror}); choose another --output"
         ) from None
     return Output(tuple(paths), force)
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write one file, or replace it, whole or not at all."""
+    data = content.encode() if isinstance(content, str) else content
+    Output((path,), force=True).write([data])
 
 
 def _refuse_target(path: Path, sources: Sequence[Path], force: bool) -> None:
@@ -97,19 +115,30 @@ def _refuse_target(path: Path, sources: Sequence[Path], force: bool) -> None:
         raise Refused(f"there is no folder {folder} for {path}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Refused(f"the folder {folder} is not writable; choose another --output")
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return
     if path.is_dir():
         raise Refused(f"{path} is a folder; choose another --output")
-    if not S_ISREG(kind) and not S_ISLNK(kind):  # a rename would put a file in its place
+    if path.exists() and not path.is_file():  # a rename would put a file in its place
         raise Refused(f"{path} is a device or a pipe and must be a file; choose another --output")
+    if path.exists() and any(_is_stream(path, number) for number in range(3)):
+        raise Refused(f"{path} is where this command reads or prints; choose another --output")
     for source in sources:
         if path.exists() and source.exists() and path.samefile(source):
             raise Refused(f"{path} is the input and is never replaced; choose another name")
     if not force:
         raise Refused(f"{path} exists and is kept; use --force to replace it")
+
+
+def _behind(path: Path) -> Path:
+    """Return the path of the file that a link names, which need not be there; or the path."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _is_stream(path: Path, number: int) -> bool:
+    with suppress(OSError):  # closed
+        return os.path.samestat(path.stat(), os.fstat(number))
+    return False
 
 
 def plan_folder(folder: Path, force: bool) -> None:
@@ -141,10 +170,20 @@ def _publish(finished: list[tuple[Path, Path]], force: bool) -> None:
                     tidy.callback(old.unlink, missing_ok=True)
                     undo.callback(os.replace, old, path)
             else:
-                path.open("xb").close()  # unlike a rename, it refuses a name that is taken
+                _take_name(temporary, path)
                 undo.callback(path.unlink)
-            os.replace(temporary, path)
+            os.replace(temporary, path)  # nothing, where it is the same file: the caller unlinks
         undo.pop_all()
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    """Give a finished file a second name, unless that is taken: a rename would not refuse it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path)) from None
+    except OSError:  # no hard links on this file system
+        path.open("xb").close()
 
 
 @contextmanager

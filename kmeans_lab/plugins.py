@@ -28,6 +28,7 @@ ENTRY_POINTS = "kmeans_lab.kernels"
 
 #: Seconds that an import may take before it counts as one that never ends.
 PATIENCE = 60.0
+_MOST_BYTES = 16 << 20  # no source is longer
 
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _TARGET = re.compile(rf"({_DOTTED})\s*(?::\s*({_DOTTED})\s*)?(?:\[.*\]\s*)?")
@@ -187,6 +188,11 @@ def is_place(place: str) -> bool:
         return False
 
 
+def too_large(path: Path) -> bool:
+    """Whether a file is more than any source is, and would only fill the memory."""
+    return path.is_file() and path.stat().st_size > _MOST_BYTES
+
+
 def import_place(place: str) -> ModuleType:
     """Import a .py file by its path, or a module by its name.
 
@@ -202,6 +208,11 @@ def import_place(place: str) -> ModuleType:
         if path.suffix == ".py":
             if not path.is_file():
                 raise NotAKernel(f"there is no file {place}; give the path of a kernel's .py file")
+            if too_large(path):
+                raise NotAKernel(
+                    f"{place} has more than {_MOST_BYTES >> 20} MiB and must be a kernel's source; "
+                    "check it"
+                )
             return _import_file(path)
         try:
             if all(part.isidentifier() for part in place.split(".")):

@@ -10,8 +10,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TextIO
 
 from kmeans_lab.errors import MissingExtra, Refused
 
@@ -77,6 +78,7 @@ def show(*parts: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    refuse_closed_output()
     # Rendered aside in stdout's encoding: only emit knows what to do when a write fails.
     encoding = sys.stdout.encoding or "utf-8"
     page = io.TextIOWrapper(io.BytesIO(), encoding, errors=_ERRORS)
@@ -109,19 +111,60 @@ def as_text(*parts: Any, width: int = 80) -> str:
 
 def emit(text: str) -> None:
     """Write to stdout: all of it, now, so that a closed pipe or a full disk is noticed here."""
+    refuse_closed_output()
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # What stays in the buffer has to go somewhere when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise SystemExit(141) from None
         raise Refused(f"standard output cannot be written: {error.strerror}") from None
+
+
+def refuse_closed_output() -> None:
+    """``Refused`` where there is no standard output to write to."""
+    if sys.stdout is None or sys.stdout.closed:
+        raise Refused(
+            "standard output is closed, and there is something to print; leave it open, or send it "
+            "to /dev/null"
+        )
+
+
+def tell(sentence: str, who: str = "kmeans-lab: ") -> None:
+    """Write a sentence to stderr; where nobody can read it, go on without."""
+    if sys.stderr is None or sys.stderr.closed:
+        return
+    try:
+        sys.stderr.write(f"{who}{sentence}\n")
+        sys.stderr.flush()
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let what stays in a buffer go nowhere: it has to go somewhere when the interpreter ends."""
+    with suppress(OSError):  # a stream that is no file has none
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def hold_streams() -> None:
+    """Keep the numbers of standard streams that are closed from files that are opened later.
+
+    What a kernel or another library prints would be written into those.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def seen_by_a_person() -> bool:
     """Whether somebody sees what is drawn on stderr, and there is something to draw it with."""
     from importlib.util import find_spec
 
-    return os.environ.get("TERM") != "dumb" and sys.stderr.isatty() and bool(find_spec("rich"))
+    there = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+    return there and os.environ.get("TERM") != "dumb" and bool(find_spec("rich"))

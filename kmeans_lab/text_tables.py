@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
@@ -28,6 +29,7 @@ from kmeans_lab.values import EXACT
 _SAMPLE = 100, 20_000  # lines and characters that decide how a file is read
 _BLOCK = 4096  # rows that are converted at once
 _NO_TEXT = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0", b"%PDF")
+_LONGEST = 1 << 26  # characters of a line: four million columns
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)  # Excel's first line
 
 Floats = NDArray[np.float64]
@@ -55,6 +57,8 @@ def read_table(path: Path, form: TextFormat) -> Floats:
             f"{path} is a workbook, an archive or a document and must be text; save its table as "
             "CSV"
         )
+    if beginning and not beginning.strip(b"\0"):
+        raise Refused(f"{path} begins with zero bytes and must be text; write it again")
     encoding = encoding_of(beginning)
     if "utf-8" not in encoding:
         try:
@@ -87,7 +91,14 @@ class _Table:
 
     def _lines(self, skipped: int) -> Iterator[str]:
         with self.path.open(encoding=self.encoding) as file:
-            yield from islice(file, min(skipped, 1 << 62), None)
+            lines = iter(partial(file.readline, _LONGEST), "")
+            for number, line in islice(enumerate(lines, 1), min(skipped, 1 << 62), None):
+                if len(line) == _LONGEST:
+                    raise Refused(
+                        f"{self.path}, line {number} has more than {_LONGEST >> 20} million "
+                        "characters and must be a row of a table; write its rows on lines"
+                    )
+                yield line
 
     def _sample(self, skipped: int) -> tuple[Sample, str]:
         """Return the first lines, and the comment just above them."""

@@ -16,6 +16,7 @@ from bench.peers.referee import Array, Referee, choose_counts
 from bench.peers.rounds import Comparison
 from bench.peers.seeding import LEGEND, Seeding, print_draws
 from kmeans_lab.measure import machine
+from kmeans_lab.outputs import write_file
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.terminal import spell_out
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(Text(line), style="dim")
     if options.json:
         content = report.as_json(results, baseline, options.rounds)
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_file(options.json, json.dumps(content, indent=1) + "\n")
     return 0
 
 

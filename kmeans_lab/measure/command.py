@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from kmeans_lab.kernel_arguments import resolve_ready
 from kmeans_lab.outputs import plan_output
 from kmeans_lab.paths import known_suffix
 from kmeans_lab.registry import KERNELS, installed
-from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show
+from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show, tell
 from kmeans_lab.workers import refuse_too_many
 
 #: Pools that would compute behind a kernel's back; they read these when they are loaded.
@@ -230,7 +229,8 @@ def progress_on_stderr() -> Iterator[Any]:
 
 def _show_changes(changes: list[tuple[str, str, str, str]], as_json: bool) -> None:
     if as_json:
-        print(*(" ".join(change) for change in changes), sep="\n", file=sys.stderr)
+        for change in changes:
+            tell(" ".join(change), who="")
         return
     table = make_table("against the older run", "kernel", "new / old", "verdict")
     for change in changes:

@@ -8,7 +8,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any, NoReturn
 
 from kmeans_lab.errors import MissingExtra, Refused
@@ -21,6 +23,8 @@ from kmeans_lab.registry import find_spec
 
 FORMAT, VERSION = "kmeans-lab bench", 1
 SCALING = "kmeans-lab scaling"  # the other format, of the same version
+_MOST_BYTES = 8 << 20  # a run of all kernels on all presets has a quarter of one MiB
+_LEAST = 1e-30  # seconds; times are divided by
 #: What has to agree before two runs are compared.
 _SAME = ("cpu", "cores", "affinity", "system", "python", "numpy", "numba")
 
@@ -112,10 +116,9 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
         SCALING: ("a scaling", "scaling --json"),
     }[form]
     try:
-        content = path.read_bytes()
-        if not content.strip(b"\0\t\r\n \xef\xbb\xbf\xff\xfe"):
-            raise Refused(f"{path} is empty; give a file that {wrote} wrote")  # noqa: TRY301
-        data = json.loads(content.decode(encoding_of(content)), parse_constant=_no_number)
+        content = _content(path, wrote)
+        text = content.decode(encoding_of(content))
+        data = json.loads(text, parse_float=_finite, parse_constant=_no_number)
         json.dumps(data, ensure_ascii=False).encode()  # half characters could not be written
     except Refused:
         raise
@@ -135,6 +138,23 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
     if fault := _fault(path, data, "bench" if form == FORMAT else "scaling"):
         raise Refused(f"{path.name}{fault}; the file is damaged: make it anew with {wrote}")
     return data
+
+
+def _content(path: Path, wrote: str) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise Refused(
+            f"{path} has more than {_MOST_BYTES >> 20} MiB, which no run has; give a file that "
+            f"{wrote} wrote"
+        )
+    if not content.strip(b"\0\t\r\n \xef\xbb\xbf\xff\xfe"):
+        raise Refused(f"{path} is empty; give a file that {wrote} wrote")
+    return content
+
+
+def _finite(text: str) -> float:
+    return float(text) if isfinite(float(text)) else _no_number(text)
 
 
 def _no_number(text: str) -> NoReturn:
@@ -168,6 +188,8 @@ def _disagreement(run: dict[str, Any]) -> str:
             return f", runs, {it['name']}: seconds, rounds and phases have different lengths"
         if it["state"] == "valid" and it["n_iter"] is None:
             return f", runs, {it['name']}: valid, and without iterations"
+        if it["seconds"] and not min(map(median, (it["seconds"], it["phases"]["assign"]))) > _LEAST:
+            return f", runs, {it['name']}: a fit, or its assign, took no time"
     return ""
 
 

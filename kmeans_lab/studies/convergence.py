@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from kmeans_lab import kmeans
+from kmeans_lab.outputs import write_file
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
@@ -95,18 +96,21 @@ def _animate(book: Notebook, X: Any, frames: list[Iteration]) -> None:
             figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
         pictures.append(file.getvalue())
     first, *others = (Image.open(io.BytesIO(it)).convert("RGB").quantize(128) for it in pictures)
+    animation = io.BytesIO()
     first.save(
-        book.path("animation.gif"),
+        animation,
+        format="GIF",
         save_all=True,
         append_images=others,
         duration=[700] * len(others) + [2500],
         loop=0,
     )
+    write_file(book.path("animation.gif"), animation.getvalue())
     images = "".join(
         f'<img alt="iteration {i}" src="data:image/png;base64,{base64.b64encode(it).decode()}">'
         for i, it in enumerate(pictures, 1)
     )
-    book.path("animation.html").write_text(_PLAYER.replace("IMAGES", images), encoding="utf-8")
+    write_file(book.path("animation.html"), _PLAYER.replace("IMAGES", images))
     book.say(
         f"The same as an [animation]({book.name}-animation.gif) and as a "
         f"[page that plays it]({book.name}-animation.html)."

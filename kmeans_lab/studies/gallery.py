@@ -4,11 +4,12 @@ FROM is the folder that ``kmeans-lab study all`` wrote; DOCS gets ``studies.md``
 ``studies/`` the figures, made smaller, and the numbers that are the same in every run.
 """
 
+import io
 import re
-import shutil
 import sys
 from pathlib import Path
 
+from kmeans_lab.outputs import write_file
 from kmeans_lab.studies import STUDIES
 
 WIDTH = 640  # pixels of a small figure, at most
@@ -38,12 +39,12 @@ def write_gallery(source: Path, docs: Path) -> None:
             if picture.endswith(".png"):
                 _shrink(source / picture, pictures / picture)
             else:
-                shutil.copy(source / picture, pictures / picture)
+                write_file(pictures / picture, (source / picture).read_bytes())
         parts.append(re.sub(rf"\]\(({name}-)", r"](studies/\1", page))
     for table in sorted(source.glob("*.csv")):
         if not table.name.endswith("-measured.csv"):
-            shutil.copy(table, pictures / table.name)
-    (docs / "studies.md").write_text("\n\n".join([*parts, ""]), encoding="utf-8")
+            write_file(pictures / table.name, table.read_bytes())
+    write_file(docs / "studies.md", "\n\n".join([*parts, ""]))
 
 
 def _shrink(source: Path, target: Path) -> None:
@@ -52,7 +53,9 @@ def _shrink(source: Path, target: Path) -> None:
     with Image.open(source) as picture:
         small = picture.convert("RGB")
         small.thumbnail((WIDTH, WIDTH * 2), Image.Resampling.LANCZOS)
-        small.quantize(256).save(target, optimize=True)
+        file = io.BytesIO()
+        small.quantize(256).save(file, "PNG", optimize=True)
+        write_file(target, file.getvalue())
 
 
 if __name__ == "__main__":

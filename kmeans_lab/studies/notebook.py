@@ -5,6 +5,7 @@ every run, and a test holds them to it.
 """
 
 import csv
+import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kmeans_lab.outputs import write_file
 from kmeans_lab.terminal import seen_by_a_person
 
 Item = TypeVar("Item")
@@ -127,10 +129,11 @@ class Notebook:
     ) -> None:
         """Write rows as CSV, floats with twelve digits; ``shown`` puts them on the page, too."""
         path = self.path(f"{ending}{'-measured' if measured else ''}.csv")
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(rows[0])
-            writer.writerows([_plain(value) for value in row.values()] for row in rows)
+        file = io.StringIO(newline="")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(rows[0])
+        writer.writerows([_plain(value) for value in row.values()] for row in rows)
+        write_file(path, file.getvalue())
         if shown:
             self.say(_markdown(rows))
 
@@ -155,8 +158,11 @@ class Notebook:
             figure = Figure(figsize=size, layout="constrained")
             yield figure.subplots(rows, columns, **options)
             png, svg = self.path(f"{ending}.png"), self.path(f"{ending}.svg")
-            figure.savefig(png, metadata={"Software": None})
-            figure.savefig(svg, metadata={"Date": None, "Creator": None})
+            for path, unsaid in ((png, ("Software",)), (svg, ("Date", "Creator"))):
+                file = io.BytesIO()
+                kind = path.suffix.removeprefix(".")
+                figure.savefig(file, format=kind, metadata=dict.fromkeys(unsaid))
+                write_file(path, file.getvalue())
         self.figures.append((png.name, caption))
         self.say(f"![{caption}]({png.name})\n\n*{caption}*")
 
@@ -174,7 +180,7 @@ class Notebook:
             lines = instruction_set_lines(instruction_sets())
             parts += [f"Measured with the {line}." for line in lines]
         listed = ", ".join(f"[{it.name}]({it.name})" for it in self.files if it.suffix != ".svg")
-        path.write_text("\n\n".join([*parts, f"Files: {listed}", ""]), encoding="utf-8")
+        write_file(path, "\n\n".join([*parts, f"Files: {listed}", ""]))
 
 
 def claims_table(claims: Sequence[Claim]) -> str:

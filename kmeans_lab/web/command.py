@@ -4,14 +4,13 @@ import argparse
 import json
 import os
 import socket
-import sys
 import threading
 import webbrowser
 from pathlib import Path
 from typing import Any
 
 from kmeans_lab.errors import MissingExtra, Refused
-from kmeans_lab.terminal import emit
+from kmeans_lab.terminal import emit, tell
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -50,10 +49,9 @@ def serve(arguments: argparse.Namespace) -> None:
     port = int(listener.getsockname()[1])
     url = f"http://{_name(arguments.host)}:{port}/"
     if arguments.host not in _LOOPBACK:
-        print(
-            f"kmeans-lab: warning: whoever reaches {arguments.host} can make this machine compute; "
-            "pages open by loopback names and those of --allow-host only",
-            file=sys.stderr,
+        tell(
+            f"warning: whoever reaches {arguments.host} can make this machine compute; "
+            "pages open by loopback names and those of --allow-host only"
         )
     emit(json.dumps({"url": url}) + "\n" if arguments.json else f"{url}  (Ctrl-C ends it)\n")
     if arguments.open:
@@ -62,7 +60,7 @@ def serve(arguments: argparse.Namespace) -> None:
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn tells it on, once it has ended everything
-        print("kmeans-lab: ended", file=sys.stderr)
+        tell("ended")
 
 
 def listen(host: str, port: int) -> socket.socket:
