@@ -3,10 +3,11 @@
 A kernel that expands ‖x − c‖² loses digits when the data lie far from the origin, so the driver
 subtracts a middle first and adds it back at the end. The middle is the column means rounded to a
 coarse power of two, about one standard deviation: close enough for the expansion, and exact for
-data on a grid — integers stay integers, so ties stay ties. Data that already lie around the
-origin get a middle of zero and are used as they are. Others are centered a block at a time, so
-that no second copy of X lies beside what a kernel makes of it. Each new center is rounded to what
-the dtype holds in the coordinates of X, so that adding the middle at the end changes none.
+data on a grid — integers stay integers, so ties stay ties. A column whose mean lies within a few
+deviations of the origin gets a middle of zero and is used as it is: the expansion loses little
+there, and rows near zero, beside far ones, keep all their digits. Others are centered a block at a
+time, so that no second copy of X lies beside what a kernel makes of it. Each new center is rounded
+to what the dtype holds in the coordinates of X, so that adding the middle at the end changes none.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.exact import column_sums
+from kmeans_lab.exact_sums import column_sums
 
 Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 _MANY_VALUES = 1 << 24  # differences taken in one call
 _ROW_VALUES = 1024  # values laid side by side in one long row
+_NEAR = 4  # deviations that the mean of a column may lie off the origin without harm
 #: Of the errors of variances and means: none, then each of both ends.
 _SIGNS = np.array([[0, 1, -1, 1, -1], [0, 1, 1, -1, -1]])[:, :, None]
 
@@ -102,7 +104,8 @@ def _middle(
     # finer is none at all.
     finest = np.spacing(np.abs(mean).astype(dtype)).astype(np.float64)
     grid = np.maximum(np.where(variance > 0, np.ldexp(1.0, exponent), 0), finest)
-    return np.asarray((np.rint(mean / grid) * grid).astype(dtype))
+    steps = np.rint(mean / grid)
+    return np.asarray((np.where(np.abs(steps) < _NEAR, 0, steps) * grid).astype(dtype))
 
 
 def _rounded(variance: float) -> float:

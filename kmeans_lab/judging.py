@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.exactly import Doubles, excess, sums_by_label, two_product
+from kmeans_lab.double_double import Doubles, excess, sums_by_label, two_product
 from kmeans_lab.kernel import Labels
 from kmeans_lab.weights import absolute
 

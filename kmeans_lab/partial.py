@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
-from kmeans_lab.exact import ExactTotal, row_squares
+from kmeans_lab.exact_sums import ExactTotal, row_squares
 
 #: Rows per chunk at least. Below about two thousand rows the cost of a call (about a
 #: microsecond each for two functions) starts to show beside the work.

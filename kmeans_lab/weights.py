@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
-from kmeans_lab.exact import RunningSums
+from kmeans_lab.exact_sums import RunningSums
 from kmeans_lab.kernel import Labels
 from kmeans_lab.partial import direct_inertia
 

@@ -20,7 +20,7 @@ from kmeans_lab.certify import (
     certify_some,
     certify_update,
 )
-from kmeans_lab.exactly import excess, sums_by_label
+from kmeans_lab.double_double import excess, sums_by_label
 from kmeans_lab.registry import state_of
 from kmeans_lab.result import Iteration
 
