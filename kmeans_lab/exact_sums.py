@@ -45,7 +45,7 @@ class ExactTotal:
         """Add the values (n,), which are overwritten."""
         if len(values) == 0:
             return
-        most = float(np.abs(values).max())
+        most = float(np.maximum.reduce(np.abs(values)))
         if not most < 2.0**960:  # what cuts it would overflow; or it is no number
             self._parts += values.tolist()
             return
@@ -57,7 +57,7 @@ class ExactTotal:
             part -= cut
             self._parts.append(float(np.add.reduce(part)))
             values -= part
-            most = float(np.abs(values, out=part).max())
+            most = float(np.maximum.reduce(np.abs(values, out=part)))
 
     def value(self) -> float:
         """Return the sum, rounded once."""

@@ -41,7 +41,9 @@ def test_threads_give_them(kernel):
     assert names == []
 
 
-@pytest.mark.parametrize("kernel", ["cpp-simd", pytest.param("cython-tiled", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kernel", ["cpp-simd", pytest.param("cython-tiled", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("mode", ["threads", "processes"])
 def test_modes_give_them(kernel, mode):
     names = CASES if mode == "processes" else NAMES
