@@ -126,7 +126,7 @@ def kmeans(
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
-    weights = checks.weights(sample_weight, len(X))
+    weights = checks.weights(sample_weight, X)
     middle, variance = middle_and_variance(X)
     rows = Centered(X, middle) if middle.any() else X
     weighting = None if weights is None else Weighting(weights, rows)

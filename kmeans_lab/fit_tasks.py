@@ -111,8 +111,11 @@ class FitTasks:
         return stop
 
     def finish(self) -> None:
-        """End the fit, whose attributes the estimator has by now."""
-        self._end(self._fit, {})
+        """End the fit, whose attributes the estimator has by now; callbacks see copies."""
+        have = vars(self._data["estimator"])
+        self._end(
+            self._fit, lambda: {name: have[name].copy() for name in ("cluster_centers_", "labels_")}
+        )
 
     def _next_iteration(self, attributes: Any) -> None:
         self._iteration = self._repetition.subcontext("iteration")

@@ -172,16 +172,17 @@ class ProcessCrew(Crew):
         # spawn: a forked child of a process with threads can inherit a lock that nobody frees
         context = get_context("spawn")
         for w in range(self.n_workers):
+            mine, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
+            )
             try:
-                mine, theirs = context.Pipe()
-                process = context.Process(
-                    target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
-                )
                 process.start()
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 raise RuntimeError(
-                    f"worker process {w + 1} of {self.n_workers} cannot be started "
-                    f"({error.strerror or error}); use fewer n_threads or mode='threads'"
+                    f"mode='processes' could not start worker process {w + 1} of {self.n_workers} "
+                    f"({error}); ask for fewer n_threads, use mode='threads', or raise the "
+                    "system's limits on processes and memory (ulimit -u, ulimit -v)"
                 ) from error
             theirs.close()
             self._processes.append(process)
