@@ -45,6 +45,10 @@ def integer(name: str, value: Any, least: int) -> int:
         number = None
     if number is None or isinstance(value, bool):  # operator.index refuses NumPy's booleans
         raise TypeError(f"{name}={value!r} must be an integer ≥ {least}")
+    if number.bit_length() > 1000:  # which Python may refuse to print
+        raise ValueError(
+            f"{name} has hundreds of digits and must be a number that can be counted to"
+        )
     if number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
     return number

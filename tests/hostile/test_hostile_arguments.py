@@ -61,6 +61,20 @@ def test_numbers_that_no_narrow_type_holds_are_numbers(number):
         sentence(refused)
 
 
+@pytest.mark.parametrize("name", ["n_clusters", "n_init", "max_iter", "n_threads"])
+def test_numbers_that_python_does_not_print(name):
+    options = {"n_clusters": 3, name: 10**5000}
+    calls = [
+        lambda: kmeans(X, **options),
+        lambda: kmeans(X, **options | {name: -(10**5000)}),
+        lambda: KMeans(**options).fit(X),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=f"^{name} has hundreds of digits") as refused:
+            call()
+        sentence(refused)
+
+
 PREPARING = [name for name in KERNELS if name.endswith(("-tiled", "-simd"))]
 
 
