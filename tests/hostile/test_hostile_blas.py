@@ -59,6 +59,24 @@ def interrupted_at(step, handler):
     return left[0] <= 0
 
 
+def in_time(function):
+    """Run a function in a thread that is given up where it hangs."""
+    errors = []
+
+    def run():
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive(), "it hangs"
+    if errors:
+        raise errors[0]
+
+
 def at_every_step(handler):
     with one_blas_thread():  # what is found once has been found
         pass
@@ -74,7 +92,7 @@ def test_a_signal_handler_that_fits_at_any_moment_neither_hangs_nor_disturbs():
         with one_blas_thread():
             assert threads() == {1}
 
-    at_every_step(fit)
+    in_time(lambda: at_every_step(fit))
 
 
 def test_a_signal_handler_that_raises_at_any_moment_leaves_blas_its_threads():
@@ -113,7 +131,7 @@ def test_a_signal_handler_may_wait_for_a_thread_that_fits(monkeypatch):
         thread.join(10)
         assert found == [{1}]
 
-    at_every_step(wait)
+    in_time(lambda: at_every_step(wait))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

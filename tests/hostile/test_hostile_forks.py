@@ -61,7 +61,7 @@ class Forking:
         return found, self.wait()
 
     def wait(self):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 10
         while time.monotonic() < end:
             pid, status = os.waitpid(self.child, os.WNOHANG)
             if pid:
