@@ -11,10 +11,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -201,12 +203,31 @@ static void warn_of_fewer(int started, int wanted) {
     if (raised != 0) throw py::error_already_set();
 }
 
+// A whole number of any size between 1 and most, or one sentence.
+static long count(const char* name, const py::object& given, long most) {
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
+    if (!number) throw py::error_already_set();
+    int beyond = 0;
+    const long value = PyLong_AsLongAndOverflow(number.ptr(), &beyond);
+    if (beyond != 0 || value < 1 || value > most) {
+        throw std::invalid_argument(std::string(name) + "=" + std::string(py::str(number)) +
+                                    " must be from 1 to " + std::to_string(most));
+    }
+    return value;
+}
+
+static long clusters(const py::object& given) {
+    return count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
+}
+
+// More threads than any processor has would only exhaust the system.
+static int threads(const py::object& given) { return int(count("n_threads", given, 4096)); }
+
 template <typename T>
 static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n_threads,
                                        const Middle<T>& middle, lab::Use use) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
     require(X.shape(1) > 0, "X must have at least one feature");
-    require(n_clusters >= 1 && n_threads >= 1, "n_clusters and n_threads must be at least 1");
     const T* rows = X.data();
     const T* middle_in = values_of(middle, X);
     const long n = X.shape(0), d = X.shape(1);
@@ -222,9 +243,10 @@ static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n
 
 template <typename T>
 static py::array_t<long> greedy(const Array<T>& X, long first, const Array<double>& draws,
-                                int n_threads, const Middle<T>& middle) {
+                                const py::object& n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
-    const auto rows = transpose(X, draws.shape(0) + 1, n_threads, middle, lab::Use::seeding);
+    const auto rows =
+        transpose(X, draws.shape(0) + 1, threads(n_threads), middle, lab::Use::seeding);
     return rows->greedy(X, first, draws);
 }
 
@@ -261,8 +283,9 @@ template <typename T>
 static void bind(py::module_& module) {
     module.def(
         "prepare",
-        [](const Array<T>& X, long n_clusters, int n_threads, const Middle<T>& middle, bool balls) {
-            return transpose(X, n_clusters, n_threads, middle,
+        [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
+           const Middle<T>& middle, bool balls) {
+            return transpose(X, clusters(n_clusters), threads(n_threads), middle,
                              balls ? lab::Use::fit : lab::Use::without_balls);
         },
         py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),

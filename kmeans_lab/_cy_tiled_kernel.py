@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from importlib import import_module
+from operator import index
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -191,8 +192,11 @@ def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
 def _tiled(X: Rows, n_clusters: int, n_threads: int, *, keeps: bool) -> TiledRows:
     if X.ndim != 2:
         raise ValueError("prepare needs X with 2 dimensions")
-    if n_clusters < 1 or n_threads < 1:
-        raise ValueError("n_clusters and n_threads must be at least 1")
+    n_clusters, n_threads = index(n_clusters), index(n_threads)  # NumPy's may be narrow
+    if not (1 <= n_clusters < 2**31 and 1 <= n_threads <= 4096):  # labels are int32
+        raise ValueError(
+            f"n_clusters={n_clusters} must be from 1 to 2147483647, n_threads={n_threads} to 4096"
+        )
     return TiledRows(X, n_clusters, n_threads, keeps)
 
 

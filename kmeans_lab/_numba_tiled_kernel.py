@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
+from operator import index
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -292,8 +293,11 @@ def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
 def _lay_out(X: Rows, n_clusters: int, n_threads: int, *, again: bool) -> TiledRows:
     if X.ndim != 2 or X.dtype.name not in ("float32", "float64"):
         raise ValueError("prepare needs X (n, d) of float32 or float64")
-    if n_clusters < 1 or n_threads < 1:
-        raise ValueError("n_clusters and n_threads must be at least 1")
+    n_clusters, n_threads = index(n_clusters), index(n_threads)  # NumPy's may be narrow
+    if not (1 <= n_clusters < 2**31 and 1 <= n_threads <= 4096):  # labels are int32
+        raise ValueError(
+            f"n_clusters={n_clusters} must be from 1 to 2147483647, n_threads={n_threads} to 4096"
+        )
     return TiledRows(X, n_clusters, n_threads, again)
 
 

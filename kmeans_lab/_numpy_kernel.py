@@ -7,11 +7,14 @@ loses digits when the data lie far from the origin: the driver centers X first.
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
 
 #: Scores held at once: 64 Ki of them are 512 KiB in float64 and stay in a core's L2 cache. Half
@@ -20,7 +23,10 @@ BLOCK_SCORES = 65_536
 
 
 class Prepared:
-    """Rows beside a column of ones, Σ‖x‖², and a buffer for a block's scores."""
+    """Rows beside a column of ones, Σ‖x‖², and a buffer for a block's scores.
+
+    Several threads may use them: each call takes a buffer of its own, and puts it back.
+    """
 
     def __init__(self, X: Rows, n_clusters: int) -> None:
         n_samples, n_features = X.shape
@@ -29,32 +35,46 @@ class Prepared:
         self.padded[:, :-1] = X
         self.padded[:, -1] = 1
         self.squares = float(np.einsum("if,if->", X, X, dtype=np.float64))  # float32 would overflow
+        self.n_clusters = n_clusters
         self.block = max(1, min(n_samples, BLOCK_SCORES // n_clusters))
-        self.scores = np.empty((self.block, n_clusters), dtype=X.dtype)
+        self.buffers = [self.buffer()]  # that nobody uses
         self.starts = np.arange(self.block) * n_clusters  # where each row's scores begin
+
+    def buffer(self) -> NDArray[np.floating]:
+        """Return room for the scores of a block."""
+        return np.empty((self.block, self.n_clusters), dtype=self.X.dtype)
 
 
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> Prepared:
     """Copy X with a column of ones; allocate what a block needs."""
+    n_clusters = index(n_clusters)  # NumPy's may be narrow
+    if not 1 <= n_clusters < 2**31:  # labels are int32
+        raise ValueError(f"n_clusters={n_clusters} must be from 1 to 2147483647")
     return Prepared(X, n_clusters)
 
 
 def assign(rows: Prepared | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     n_clusters = len(centers)
-    if not isinstance(rows, Prepared) or rows.scores.shape[1] != n_clusters:
+    if not isinstance(rows, Prepared) or rows.n_clusters != n_clusters:
         X = rows.X if isinstance(rows, Prepared) else rows
         return assign(Prepared(X, n_clusters), centers, labels)
     squared_norms = np.einsum("jf,jf->j", centers, centers)
     factors = np.concatenate([-2 * centers.T, squared_norms[None]])
     inertia = rows.squares
+    try:
+        buffer = rows.buffers.pop()  # one step of the interpreter's: no other thread has it
+    except IndexError:
+        buffer = rows.buffer()
     for first in range(0, len(rows.X), rows.block):
         points = rows.padded[first : first + rows.block]
-        scores = np.matmul(points, factors, out=rows.scores[: len(points)])
+        scores = np.matmul(points, factors, out=buffer[: len(points)])
         nearest = scores.argmin(axis=1)
         labels[first : first + rows.block] = nearest
         nearest += rows.starts[: len(points)]
-        inertia += rows.scores.take(nearest).sum(dtype=np.float64)
+        inertia += buffer.take(nearest).sum(dtype=np.float64)
+    if not rows.buffers:
+        rows.buffers.append(buffer)
     # A sum of squares; the expansion may round to just below zero.
     return max(float(inertia), 0.0)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from kmeans_lab.frames import (
     column_name,
@@ -61,14 +62,15 @@ def read(name: str, data: Any) -> Values:
     Raises
     ------
     ValueError
-        A value is masked or missing, or rows differ in length; the sentence says where.
+        A value is masked or missing, or rows differ in length; the sentence says where. Or the
+        values are mapped from a file that has become too short.
     TypeError
         ``data`` is sparse, on a device, not in memory, an iterator or no array at all; or a frame
         has columns that are not numeric.
     """
     if isinstance(data, np.ndarray):
         refuse_masked(name, data)
-        array = np.asarray(data)
+        array = _whole(name, np.asarray(data))
     elif isinstance(data, list | tuple):
         array = _from_list(name, data)
     else:
@@ -78,6 +80,37 @@ def read(name: str, data: Any) -> Values:
         array = (_from_column if is_column(type(data)) else _from_protocol)(name, data)
     if array.dtype == object:
         refuse_missing(name, array)
+    return array
+
+
+def _whole(name: str, array: Values) -> Values:
+    """Return the array; ``ValueError`` where the file that it is mapped from was cut short.
+
+    To read past the end of a file would end the process (SIGBUS).
+    """
+    root, base = array, array.base
+    while isinstance(base, np.ndarray):
+        root, base = base, base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    if base is None or array.size == 0:
+        return array
+    from mmap import ALLOCATIONGRANULARITY, mmap  # here: few arrays have a foreign base
+
+    if not isinstance(base, mmap):
+        return array
+    try:
+        size, start = base.size(), np.frombuffer(base, np.uint8).ctypes.data
+    except (OSError, ValueError):  # there is no file behind it, or the object is closed
+        return array
+    offset = getattr(root, "offset", 0)
+    start -= offset - offset % ALLOCATIONGRANULARITY  # where the file's first byte would lie
+    needed = byte_bounds(array)[1] - start
+    if needed > size:
+        file = getattr(root, "filename", None) or "the mapped file"
+        raise ValueError(
+            f"{name} needs the first {needed} bytes of {file}, which has become shorter since it "
+            f"was mapped and has only {size}; write the file again and map it anew"
+        )
     return array
 
 
@@ -178,7 +211,7 @@ def _from_column(name: str, data: Any, f: int | None = None, column: str = "") -
     _refuse_elsewhere(name, data)
     dtype = getattr(data, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in _NUMERIC:
-        return np.asarray(data)
+        return _whole(name, np.asarray(data))
     absent = np.asarray(data.isna() if hasattr(type(data), "isna") else data.is_null(), dtype=bool)
     if absent.any():
         say_missing(name, absent, f, column)
@@ -203,7 +236,7 @@ def _from_protocol(name: str, data: Any) -> Values:
         ) from error
     if array.dtype == object and array.ndim == 0:
         raise TypeError(f"{_described(name, data)} and must be an array; {_remedy(name, kind)}")
-    return array
+    return _whole(name, array)
 
 
 def _remedy(name: str, kind: type) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.arrays import read
 from kmeans_lab.frames import column_name
+from kmeans_lab.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 from kmeans_lab.values import EXACT, place, rounded, strangers
 
 Array = NDArray[np.floating[Any]]
@@ -44,6 +45,10 @@ def integer(name: str, value: Any, least: int) -> int:
         number = None
     if number is None or isinstance(value, bool):  # operator.index refuses NumPy's booleans
         raise TypeError(f"{name}={value!r} must be an integer ≥ {least}")
+    if number.bit_length() > 1000:  # which Python may refuse to print
+        raise ValueError(
+            f"{name} has hundreds of digits and must be a number that can be counted to"
+        )
     if number < least:
         raise ValueError(f"{name}={number} must be at least {least}")
     return number
@@ -103,8 +108,8 @@ def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
     """
     rows = _matrix("X", data, dtypes)
     largest = _largest("X", rows, data)
-    _refuse_overflow(largest, rows)
-    _refuse_underflow(largest, rows)
+    refuse_overflow(largest, rows)
+    refuse_underflow(largest, rows)
     return rows
 
 
@@ -236,35 +241,11 @@ def _largest(name: str, rows: Array, data: Any) -> float:
     )
 
 
-def _refuse_overflow(largest: float, like: Array) -> None:
-    # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
-    one = float(np.finfo(like.dtype).max) / like.shape[1]
-    limit = float(np.sqrt(min(one, float(np.finfo(np.float64).max) / like.size))) / 4
-    if largest > limit:
-        raise ValueError(
-            f"a value of {largest:.3g} overflows in a squared distance; {like.dtype} in this shape "
-            f"{like.shape} takes values up to {limit:.3g}: scale X down" + _or_float64(like)
-        )
-
-
-def _refuse_underflow(largest: float, rows: Array) -> None:
-    info = np.finfo(rows.dtype)
-    least = float(np.sqrt(float(info.tiny) / float(info.eps)))
-    if 0 < largest < least:
-        raise ValueError(
-            f"no value is larger than {largest:.3g}, which underflows in a squared distance; "
-            f"{rows.dtype} needs one of at least {least:.3g}: scale X up" + _or_float64(rows)
-        )
-
-
-def _or_float64(rows: Array) -> str:
-    return " or use float64" if rows.dtype == np.float32 else ""
-
-
-def weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
+def weights(sample_weight: Any, rows: Array) -> NDArray[np.float64] | None:
     """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
     if sample_weight is None:
         return None
+    n_samples = len(rows)
     values = numbers("sample_weight", sample_weight, exact=False)
     with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
         values = np.asarray(values, dtype=np.float64)
@@ -282,6 +263,7 @@ def weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
         )
     if not values.any():
         raise ValueError("sample_weight is 0 for every row; at least one row must count")
+    refuse_vanishing(values, rows)
     return None if (values == 1).all() else values
 
 
@@ -304,10 +286,10 @@ def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: s
             f"{source} has shape {array.shape} and must have shape "
             f"(n_clusters, n_features)={expected}"
         )
-    _refuse_overflow(_largest(source, array, centers), like)
+    refuse_overflow(_largest(source, array, centers), like)
     return array.astype(like.dtype)
 
 
 def no_overflow(rows: Array, name: str = "X") -> None:
     """Refuse rows whose squared distances would overflow to infinity, and those not finite."""
-    _refuse_overflow(_largest(name, rows, rows), rows)
+    refuse_overflow(_largest(name, rows, rows), rows)

@@ -106,7 +106,8 @@ def kmeans(
     MemoryError
         What the kernel or mode needs does not fit.
     RuntimeError
-        A worker process died, or this process cannot start any: one of a pool, for instance.
+        A worker process died, or this process cannot start any: one of a pool, for instance. Or
+        a callback, init function or stop rule has forked the process, and this is the child.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def kmeans(
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
-    weights = checks.weights(sample_weight, len(X))
+    weights = checks.weights(sample_weight, X)
     middle, variance = middle_and_variance(X)
     rows = Centered(X, middle) if middle.any() else X
     weighting = None if weights is None else Weighting(weights, rows, n_clusters)
@@ -149,6 +150,7 @@ def kmeans(
         watch.lap("prepare")
         for left in reversed(range(n_init)):
             centers = start(rng, crew)
+            crew.refuse_elsewhere()
             watch.lap("init")
             run = _lloyd(crew, centers, plan, rng, watch, last=left == 0)
             if best is None or run.inertia < best.inertia:
@@ -227,8 +229,9 @@ def _lloyd(
         if plan.watched:
             told = absolute(inertia, crew.exponent)
             called_off = _show(plan, n_iter, old, crew.labels, told, changed, seen)
-        step = Step(old, new, plan.variance, changed, len(crew.rows))
+        step = Step(shown, next_shown, plan.variance, changed, len(crew.rows))
         fired = plan.rule.fired(step)
+        crew.refuse_elsewhere()
         old, new, shown, next_shown = new, old, next_shown, shown
         watch.lap("update")
         if fired or called_off:
@@ -279,8 +282,8 @@ def _show(
 ) -> bool:
     """Record the iteration and ask the callback; return True when it calls the fit off."""
     where = centers + plan.middle
-    if plan.history:
-        seen.append(Iteration(n_iter, where, None, inertia, changed))
+    if plan.history:  # a copy: what the callback is given, it may write to
+        seen.append(Iteration(n_iter, where.copy(), None, inertia, changed))
     if plan.callback is None:
         return False
     return bool(plan.callback(Iteration(n_iter, where, labels.copy(), inertia, changed)))

@@ -27,7 +27,7 @@ from kmeans_lab.registry import choose_kernel, find_spec
 from kmeans_lab.result import Iteration
 from kmeans_lab.stopping import Step
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
-from kmeans_lab.workers import available_cores
+from kmeans_lab.workers import available_cores, read_only
 
 Array = NDArray[np.floating[Any]]
 
@@ -254,8 +254,9 @@ class KMeans(Callbacks, BaseKMeans):
             labels = self._assigned(X, centers)
             return fitted(centers, labels, self._inertia(X, centers, labels, weights), n_iter)
 
-        metadata = None if weights is None else {"sample_weight": weights}
-        return FitTasks(self, self._n_init, fitted_after, exponent, X=X, y=y, metadata=metadata)
+        metadata = None if weights is None else {"sample_weight": read_only(weights)}
+        told = {"X": read_only(X), "y": y, "metadata": metadata}  # they see, and change nothing
+        return FitTasks(self, self._n_init, fitted_after, exponent, **told)
 
     def _who_computes(self, size: int) -> dict[str, Any]:
         """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""

@@ -189,7 +189,7 @@ class BaseKMeans(
             given = np.asarray(given, dtype=np.float64)
             alike = float(given) if given.ndim == 0 else given  # its rule is for Python's numbers
             given = _check_sample_weight(alike, X, dtype=np.float64)
-        return checks.weights(given, len(X))
+        return checks.weights(given, X)
 
     def _count(self, name: str, least: int = 1) -> int:
         """Return a parameter as an int of Python's: a product of narrow ones would overflow."""

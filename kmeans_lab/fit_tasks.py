@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.forks import generation, refuse_elsewhere
 from kmeans_lab.result import KMeansResult
 from kmeans_lab.stopping import Step
 from kmeans_lab.weights import absolute
@@ -72,6 +73,7 @@ class FitTasks:
         self._n_init, self._max_iter = n_init, int(estimator.max_iter)
         self._fitted_after, self._exponent = fitted_after, exponent
         self._data = {"estimator": estimator, **data}
+        self._begun = generation()
         self._fit = estimator._init_callback_context(
             max_subtasks=n_init if n_init > 1 else self._max_iter
         )
@@ -92,7 +94,8 @@ class FitTasks:
                 found = result
             if self._n_init > 1:
                 inertia = absolute(result.inertia, self._exponent)
-                attributes = fitted(result.centers, result.labels, inertia, result.n_iter)
+                found_now = result.centers.copy(), result.labels.copy()  # callbacks may write
+                attributes = fitted(*found_now, inertia, result.n_iter)
                 if self._end(self._repetition, attributes):
                     break
         assert found is not None  # n_init ≥ 1
@@ -108,8 +111,11 @@ class FitTasks:
         return stop
 
     def finish(self) -> None:
-        """End the fit, whose attributes the estimator has by now."""
-        self._end(self._fit, {})
+        """End the fit, whose attributes the estimator has by now; callbacks see copies."""
+        have = vars(self._data["estimator"])
+        self._end(
+            self._fit, lambda: {name: have[name].copy() for name in ("cluster_centers_", "labels_")}
+        )
 
     def _next_iteration(self, attributes: Any) -> None:
         self._iteration = self._repetition.subcontext("iteration")
@@ -117,6 +123,9 @@ class FitTasks:
 
     def _begin(self, task: Any, attributes: Any = None) -> None:
         task.call_on_fit_task_begin(**self._data, reconstruction_attributes=attributes)
+        refuse_elsewhere(self._begun)
 
     def _end(self, task: Any, attributes: Any) -> bool:
-        return bool(task.call_on_fit_task_end(**self._data, reconstruction_attributes=attributes))
+        stop = task.call_on_fit_task_end(**self._data, reconstruction_attributes=attributes)
+        refuse_elsewhere(self._begun)
+        return bool(stop)

@@ -20,6 +20,7 @@ from kmeans_lab.batches import Patience, batches, shares_of, some_rows, start_si
 from kmeans_lab.blas import one_blas_thread
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.estimator_base import BaseKMeans
+from kmeans_lab.forks import generation, refuse_elsewhere
 from kmeans_lab.registry import find_spec
 from kmeans_lab.running import ROWS_BETWEEN_LOOKS, RunningMeans
 from kmeans_lab.seeding import INITS
@@ -266,7 +267,9 @@ class MiniBatchKMeans(BaseKMeans):
             near, shares = X[rows] - middle, shares_of(weights, rows)
             return np.asarray(INITS[init](near, n_clusters, self._rng, weights=shares) + middle)
         if callable(init):
+            begun = generation()
             init = init(X[rows], n_clusters, random_state=state)
+            refuse_elsewhere(begun)
         return checks.initial_centers(self._fitting(init, X), n_clusters, X, "init")
 
     def _descend(self, X: Array, weights: Weights) -> float:

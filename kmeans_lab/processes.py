@@ -2,9 +2,12 @@
 
 Each worker is sent the kernel's *name*, imports it, and keeps its own chunks for the whole fit.
 An order is one short message over a pipe; the arrays never travel. A worker that dies is seen
-at once through its sentinel, and the block is unlinked whatever happens.
+at once through its sentinel. The block has a name only until every worker has mapped it, so that
+nothing can leave it behind.
 """
 
+import multiprocessing.process
+import os
 import pickle
 import shutil
 import signal
@@ -28,6 +31,7 @@ from kmeans_lab.spawning import GUARD, UNGUARDED, WORKER, refuse_where_workers_c
 from kmeans_lab.workers import Array, Chunks, Crew, WorkerDiedError, read_only
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
+_RESERVED_AT_ONCE = 1 << 22  # bytes, a millisecond: a signal undoes what one call has reserved
 _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
 
 
@@ -78,11 +82,42 @@ def _partials(views: dict[str, NDArray[Any]]) -> Partials:
 class _Block(SharedMemory):
     """Shared memory that may outlive its fit: in the arrays that a traceback holds."""
 
+    _name: str | None = None  # of one that could not be opened
+    _fd: int
+
+    def __init__(self, name: str | None = None, size: int = 0) -> None:
+        self._creator = os.getpid() if name is None else None  # who takes the name away
+        super().__init__(name, create=name is None, size=size)
+
+    @classmethod
+    def reserved(cls, size: int) -> "_Block":
+        """Create a block whose memory is there; a page that is not would end who writes to it."""
+        try:
+            block = cls(size=size)
+            if hasattr(os, "posix_fallocate"):  # Linux hands out pages at the first write
+                for first in range(0, size, _RESERVED_AT_ONCE):
+                    os.posix_fallocate(block._fd, first, min(_RESERVED_AT_ONCE, size - first))
+        except OSError as error:
+            raise MemoryError(
+                f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory, which the system "
+                f"refuses ({error.strerror}); use mode='threads'"
+            ) from error
+        return block
+
+    def unlink(self) -> None:
+        """Take the name away, once; the memory goes with the last process that has mapped it."""
+        if self._name and self._creator == os.getpid():
+            self._creator = None
+            super().unlink()
+
     def __del__(self) -> None:
+        self.unlink()
         with suppress(BufferError):  # an array still looks into it: it is unmapped with that array
             super().__del__()
 
 
+#: Crews whose processes run.
+_crews: set["ProcessCrew"] = set()
 #: Blocks that have no name any more and may still be mapped.
 _unlinked: list[_Block] = []
 
@@ -108,12 +143,13 @@ class ProcessCrew(Crew):
 
     def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
         layout = Layout.of(rows, n_clusters, len(self.bounds))
-        _refuse_what_does_not_fit(layout.size)
+        _refuse_what_does_not_fit(layout.size)  # before anything is started
+        _crews.add(self)
         try:
             # Processes first: in a script without its main guard, starting one fails in every
             # worker, which then has no block of its own to leave behind.
             self._start_processes()
-            self._block = _Block(create=True, size=layout.size)
+            self._block = _Block.reserved(layout.size)
             views = layout.views(self._block)
             if isinstance(rows, Centered):
                 np.subtract(rows.X, rows.middle, out=views["rows"])
@@ -127,6 +163,7 @@ class ProcessCrew(Crew):
                 setup = self._name, self._block.name, layout, self.bounds, share
                 self._send(w, (*setup, self.kernel_threads))
             self._collect()
+            self._block.unlink()  # all have mapped it
         except BaseException:
             self.close(kill=True)
             raise
@@ -202,9 +239,11 @@ class ProcessCrew(Crew):
         ) from None
 
     def close(self, *, kill: bool = False) -> None:
-        """End the processes and unlink the block."""
-        for process, pipe in zip(self._processes, self._pipes, strict=True):
+        """End the processes and let go of the block."""
+        _crews.discard(self)
+        for pipe in self._pipes:
             pipe.close()  # a waiting worker reads the end of the pipe and leaves
+        for process in self._processes:
             if kill:
                 process.kill()
         for process in self._processes:
@@ -216,6 +255,18 @@ class ProcessCrew(Crew):
             for view in ("rows", "labels", "_centers", "partials"):
                 self.__dict__.pop(view, None)  # a start that was interrupted has not made all
             _unmap(self._block)
+
+    def forget(self) -> None:
+        """Leave the workers to the process that started them: this is a forked child of it.
+
+        multiprocessing would end them when the child exits, and an open pipe keep them when the
+        parent does.
+        """
+        for process in self._processes:
+            getattr(multiprocessing.process, "_children", set()).discard(process)
+        for pipe in self._pipes:
+            pipe.close()
+        self._processes, self._pipes = [], []
 
 
 def start_process_crew(
@@ -300,3 +351,13 @@ def _refuse_what_does_not_fit(size: int) -> None:
             f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory and "
             f"{free / 2**20:.0f} MiB are free in {_SHARED_MEMORY_FOLDER}; use mode='threads'"
         )
+
+
+def _forget_all() -> None:
+    for crew in tuple(_crews):
+        crew.forget()
+    _crews.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

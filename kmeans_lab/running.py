@@ -48,8 +48,11 @@ class RunningMeans:
         self._near = np.ascontiguousarray(centers - self._middle)
         self._sums = np.zeros(centers.shape)
         self._mass = np.zeros(len(centers))
-        self._exponent = 0  # sums and mass count in units of 2 to this power
+        # Sums and mass of a center count in units of 2 to this power: what weighs little beside
+        # another center is not lost.
+        self._exponents = np.zeros(len(centers), dtype=np.int64)
         self._lately = np.zeros(len(centers))  # mass since the last look
+        self._latest = 0  # exponent of its unit
         self._since = 0
 
     @property
@@ -95,15 +98,20 @@ class RunningMeans:
 
     def _add(self, sums: NDArray[np.float64], mass: NDArray[Any], exponent: int) -> None:
         """Add what the batch gave, in the larger of both units: nothing overflows."""
-        up = exponent - self._exponent
-        if up > 0:
-            for mine in (self._sums, self._mass, self._lately):
-                np.ldexp(mine, -up, out=mine)
-            self._exponent = exponent
-        self._sums += np.ldexp(sums, min(up, 0))
-        mass = np.ldexp(mass.astype(np.float64), min(up, 0))
-        self._mass += mass
-        self._lately += mass
+        given: NDArray[Any] = mass
+        if exponent != 0 or self._exponents.any():
+            self._exponents[self._mass == 0] = exponent
+            up = np.where(mass > 0, exponent - self._exponents, 0)
+            mine, its = -up.clip(min=0), up.clip(max=0)
+            self._exponents -= mine
+            self._sums, self._mass = np.ldexp(self._sums, mine[:, None]), np.ldexp(self._mass, mine)
+            sums, given = np.ldexp(sums, its[:, None]), np.ldexp(mass.astype(np.float64), its)
+        self._sums += sums
+        self._mass += given
+        rise = exponent - self._latest
+        if rise > 0:
+            self._lately, self._latest = np.ldexp(self._lately, -rise), exponent
+        self._lately += np.ldexp(mass.astype(np.float64), min(rise, 0))
 
     def restart_starved(
         self, ratio: float, X: Array, rng: np.random.Generator, weights: Weights = None

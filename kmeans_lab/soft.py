@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
+from kmeans_lab.magnitudes import least_of, refuse_narrow, spread
 
 Array = NDArray[np.float64]
 
@@ -62,6 +63,8 @@ def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
         raise ValueError(f"sigma={sigma} must be a finite number > 0; 1e-9 is nearly hard")
     rows = np.asarray(checks.samples(X, ("float64",)), dtype=np.float64)
     means = np.asarray(checks.initial_centers(centers, None, rows, "centers"), dtype=np.float64)
+    if spread(rows, least_of(rows.dtype)) == 0:  # otherwise X says what is small
+        refuse_narrow(np.vstack([rows[:1], means]))
     found = np.empty((len(rows), len(means)))
     step = max(1, _BLOCK_VALUES // max(rows.shape[1], len(means)))
     for first in range(0, len(rows), step):

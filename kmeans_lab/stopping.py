@@ -18,7 +18,10 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take twice as long to make, each time
 class Step:
-    """One iteration, as a stop rule sees it."""
+    """One iteration, as a stop rule sees it.
+
+    Its arrays are read-only and those of the loop, which overwrites them: copy what is kept.
+    """
 
     old: Array  # centers that the rows were assigned to
     new: Array  # centers that follow from that assignment

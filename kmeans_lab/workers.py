@@ -7,7 +7,7 @@ kernel with threads of its own is given all rows as one chunk.
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import cache
 from math import ceil, inf, nan
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.blas import one_blas_thread
 from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.forks import generation, refuse_elsewhere
 from kmeans_lab.kernel import Kernel, Labels
 from kmeans_lab.partial import Partials, chunk_bounds, direct_inertia
 from kmeans_lab.registry import KernelSpec
@@ -158,7 +159,8 @@ class Crew:
         self.kernel_threads = n_threads if own else 1
         self._total = Partials.empty(1, n_clusters, n_features)
         self._inertia = getattr(kernel, "inertia", None)
-        self._limits = ExitStack()
+        self._alone = one_blas_thread() if spec.blas else nullcontext()
+        self._begun = generation()
         self._start(kernel, rows, n_clusters)
         self.sums, self.counts = self._total.sums[0], self._total.counts[0]
 
@@ -286,8 +288,7 @@ class Crew:
                 chunk.close()
 
     def __enter__(self) -> Self:
-        if self._spec.blas:
-            self._limits.enter_context(one_blas_thread())
+        self._alone.__enter__()
         return self
 
     def __exit__(
@@ -296,8 +297,14 @@ class Crew:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(kill=error is not None)
-        self._limits.close()
+        try:
+            self.close(kill=error is not None)
+        finally:
+            self._alone.__exit__(kind, error, traceback)
+
+    def refuse_elsewhere(self) -> None:
+        """Raise ``RuntimeError`` in a child that was forked since the crew began."""
+        refuse_elsewhere(self._begun)
 
 
 def read_only(array: Array) -> Array:

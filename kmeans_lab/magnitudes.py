@@ -1,0 +1,83 @@
+"""What is too large or too small to be squared, beside what else there is."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.kernel import Rows
+
+#: Rows, spread over all of them, that are looked at before all are.
+_FEW = 64
+#: Weights that differ by more have no common unit in float64.
+_MOST_UNEQUAL = 1e308
+
+
+def refuse_overflow(largest: float, like: Rows) -> None:
+    """Raise ``ValueError`` where the squared distances of rows like these would be infinite."""
+    # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
+    one = float(np.finfo(like.dtype).max) / like.shape[1]
+    limit = float(np.sqrt(min(one, float(np.finfo(np.float64).max) / like.size))) / 4
+    if largest > limit:
+        raise ValueError(
+            f"a value of {largest:.3g} overflows in a squared distance; {like.dtype} in this shape "
+            f"{like.shape} takes values up to {limit:.3g}: scale X down" + _or_float64(like)
+        )
+
+
+def refuse_underflow(largest: float, rows: Rows) -> None:
+    """Raise ``ValueError`` where rows differ and all of their squared distances would vanish."""
+    least = least_of(rows.dtype)
+    if 0 < largest < least:
+        raise ValueError(
+            f"no value is larger than {largest:.3g}, which underflows in a squared distance; "
+            f"{rows.dtype} needs one of at least {least:.3g}: scale X up" + _or_float64(rows)
+        )
+    refuse_narrow(rows)
+
+
+def refuse_narrow(rows: Rows) -> None:
+    """Raise ``ValueError`` where rows differ, and too little: a constant column may be large."""
+    least = least_of(rows.dtype)
+    if 0 < (width := spread(rows, least)) < least:
+        raise ValueError(
+            f"no two values of a column differ by more than {width:.3g}, which underflows in a "
+            f"squared distance; {rows.dtype} needs a difference of at least {least:.3g}: subtract "
+            "the first row from all and scale X up" + _or_float64(rows)
+        )
+
+
+def refuse_vanishing(weights: NDArray[np.float64], rows: Rows) -> None:
+    """Raise ``ValueError`` where a weight above 0 would count for nothing beside the largest.
+
+    Sums and inertia are in units of the largest weight, so that none overflows.
+    """
+    light = np.where(weights > 0, weights, np.inf)
+    i, largest = int(light.argmin()), float(weights.max())
+    share = float(light[i]) / largest
+    if share >= np.finfo(np.float64).eps:  # times any squared distance that is let in
+        return
+    width = min(spread(rows, 1.0) or 1.0, 1.0)
+    if share * width**2 < 1 / _MOST_UNEQUAL:
+        raise ValueError(
+            f"sample_weight[{i}] is {light[i]:.3g} beside a largest one of {largest:.3g}, and "
+            f"underflows in a squared distance times it; for this X, weights may differ by a "
+            f"factor of up to {_MOST_UNEQUAL * width**2:.3g}: weigh the row 0, or more"
+        )
+
+
+def least_of(dtype: np.dtype[np.floating]) -> float:
+    """Return the least difference whose square has all its digits."""
+    info = np.finfo(dtype)
+    return float(np.sqrt(float(info.tiny) / float(info.eps)))
+
+
+def spread(rows: Rows, enough: float) -> float:
+    """Return the largest difference within a column, or one that is ``enough`` already."""
+    few = rows[:: max(1, len(rows) // _FEW)]
+    found = float(np.abs(few - few[0]).max())
+    if found >= enough:
+        return found
+    return float((rows.max(axis=0) - rows.min(axis=0)).max())
+
+
+def _or_float64(rows: Rows) -> str:
+    return " or use float64" if rows.dtype == np.float32 else ""
