@@ -1,0 +1,349 @@
+"""Code that is not ours runs in a process of its own, which answers one call after another.
+
+``Child`` starts a fresh Python and asks it to call functions by reference::
+
+    with Child() as child:
+        found = child.ask(describe, place)           # describe(place), called there
+        result = child.ask(fit, rows, hear=judge)    # and judge(item) for each say(item) there
+
+Whatever the code does there, the answer here is a value, a ``Raised``, or an ``Ended``: nothing
+that it does ends or blocks the process that asks. Answers are plain data and NumPy arrays, and
+nothing in them can make this process call a function. What the code prints goes to stderr.
+"""
+
+import io
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, Any, Self
+
+#: Seconds that an answer may take, unless the one who asks says something else.
+PATIENCE = 60.0
+
+_LENGTH = struct.Struct("<Q")
+_PIECE = 2**20  # bytes read at once: a false length costs no more memory than what really comes
+#: Loads this file alone: the package around it, and NumPy, come with the first function that is
+#: theirs.
+_START = f"""
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+sys.path[:] = sys.argv[3:]
+spec = spec_from_file_location({__name__!r}, sys.argv[1])
+sys.modules[spec.name] = module = module_from_spec(spec)
+spec.loader.exec_module(module)
+module.serve(int(sys.argv[2]))
+"""
+_answers: IO[bytes] | None = None  # in a child: where its answers go
+
+#: What an answer may be made of, beside plain data.
+_GLOBALS = {
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+}
+
+
+class ChildError(RuntimeError):
+    """A child gave no answer; the message is a sentence about the code that ran there."""
+
+
+class Ended(ChildError):
+    """The process is over, or was ended because it took too long.
+
+    Attributes
+    ----------
+    does : str
+        What the code does to its process, for a sentence: "ends the process (signal 11)", "takes
+        longer than 60 s".
+    late : bool
+        It took too long.
+    """
+
+    def __init__(self, sentence: str, does: str, *, late: bool = False) -> None:
+        super().__init__(sentence)
+        self.does, self.late = does, late
+
+
+class Raised(ChildError):
+    """The code raised an exception, which is told by its name and its text.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        The names of its class and of the classes that this comes from.
+    said : str
+        Its text.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], said: str) -> None:
+        super().__init__(f"{kinds[0]}: {said}" if said else kinds[0])
+        self.kinds, self.said = kinds, said
+
+
+class Child:
+    """A process that calls functions; close it, or use it in a ``with``.
+
+    It is fresh: no module but ``kmeans_lab`` and what that needs has been imported. It is a session
+    of its own, which Ctrl-C in a terminal does not reach, and ends when this process does.
+
+    Parameters
+    ----------
+    environment : dict of str to str, optional
+        Variables to set there, beside those of this process.
+    """
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._process = subprocess.Popen(
+            (sys.executable, "-P", "-c", _START, __file__, str(os.getpid()), *sys.path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | (environment or {}),
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self._end: Ended | None = None
+
+    def ask(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        hear: Callable[[Any], Any] | None = None,
+        patience: float | None = None,
+    ) -> Any:
+        """Call ``function(*arguments)`` there and return what it returns.
+
+        Parameters
+        ----------
+        function : callable
+            One that a fresh process can import by its module and name.
+        *arguments
+            What can be pickled.
+        hear : callable, optional
+            Called with each item that the function passes to ``say``, in its order. Where this
+            raises, the process is ended.
+        patience : float, optional
+            Seconds that each item and the answer may take; default ``PATIENCE``.
+
+        Raises
+        ------
+        Raised
+            The call raised; the process is as it was, and can be asked again.
+        Ended
+            The process ended, was ended because it took too long, or sent what is no answer.
+        """
+        whole = False
+        try:
+            with self._limit(patience):
+                self._send(function, arguments)
+                what, value = self._receive()
+            while what == "item":
+                if hear is not None:
+                    hear(value)
+                with self._limit(patience):
+                    what, value = self._receive()
+            whole = True
+        except Raised:
+            whole = True
+            raise
+        finally:
+            if not whole:  # an answer that nobody waits for would be taken for the next one
+                self.close()
+        return value
+
+    def close(self) -> None:
+        """End the process and all that it started, and wait until it is gone."""
+        if self._end is None:
+            self._end = Ended("its process was ended", "was ended")
+        self._kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None  # it was asked for
+            with suppress(OSError):  # what was not written yet has no reader
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None and hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):  # it may not lead a session yet
+                os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+
+    def _limit(self, patience: float | None) -> "_Limit":
+        return _Limit(self, PATIENCE if patience is None else patience)
+
+    def _send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        if self._end is not None:
+            raise self._end
+        assert self._process.stdin is not None  # it was asked for
+        try:
+            _write(self._process.stdin, pickle.dumps((function, arguments), protocol=5))
+        except OSError:  # it does not read any more
+            raise self._over() from None
+
+    def _receive(self) -> tuple[str, Any]:
+        if self._end is not None:
+            raise self._end
+        assert self._process.stdout is not None  # it was asked for
+        data = _read(self._process.stdout)
+        if data is None:
+            raise self._over()
+        try:
+            what, value = _Reader(io.BytesIO(data)).load()
+        except Exception:  # whatever bytes the code sent in our name
+            raise self._no_answer() from None
+        if what in ("answer", "item"):
+            return what, value
+        if what == "raised" and isinstance(value, tuple) and len(value) == 2 and value[0]:
+            raise Raised(tuple(map(str, value[0])), str(value[1]))
+        raise self._no_answer()
+
+    def _no_answer(self) -> Ended:
+        self._end = Ended("its process sent what is no answer", "sends what is no answer")
+        self._kill()
+        return self._end
+
+    def _over(self) -> Ended:
+        """Say how it ended, once it did."""
+        self._wait_for_its_end()
+        if self._end is None:
+            code = self._process.returncode
+            how = f"signal {-code}" if code < 0 else f"exit status {code}"
+            self._end = Ended(f"it ended its process ({how})", f"ends the process ({how})")
+        return self._end
+
+    def _wait_for_its_end(self) -> None:
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:  # it closed the pipe and lives on
+            self._end = self._end or Ended("its process closed its pipe", "closes its pipe")
+            self._kill()
+            self._process.wait()
+
+    def _late(self, patience: float) -> None:
+        much = f"longer than {patience:g} s"
+        self._end = Ended(f"it took {much}", f"takes {much}", late=True)
+        self._kill()
+
+
+class _Limit:
+    """Ends a child that takes longer than its patience."""
+
+    def __init__(self, child: Child, patience: float) -> None:
+        self._timer = threading.Timer(patience, child._late, (patience,))
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+class _Reader(pickle.Unpickler):
+    """Reads plain data and arrays: what a child sends may come from anybody's code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _GLOBALS:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
+        return super().find_class(module, name)
+
+
+def _write(stream: IO[bytes], data: bytes) -> None:
+    stream.write(_LENGTH.pack(len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> bytes | bytearray | None:
+    """Return the next message; None at the end of the pipe."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (left,) = _LENGTH.unpack(head)
+    data = bytearray()
+    while left:
+        piece = stream.read(min(left, _PIECE))
+        if not piece:
+            return None
+        data += piece
+        left -= len(piece)
+    return data
+
+
+def end_with(parent: int) -> None:
+    """Let the system end this process when the thread that started it ends (Linux).
+
+    ``parent`` is the process that started it: where it is gone already, this one ends at once.
+    """
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def say(item: Any) -> None:
+    """Send an item to the one who asked, while a call goes on in this child."""
+    assert _answers is not None  # a child is asked
+    _write(_answers, _packed("item", item))
+
+
+def serve(parent: int) -> None:
+    """Answer calls until the pipe closes: what a child runs."""
+    global _answers
+    end_with(parent)
+    orders, _answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # Neither input nor output of the code that runs here is ours.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # there is no stderr
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    while (data := _read(orders)) is not None:
+        try:
+            function, arguments = pickle.loads(data)
+            message = _packed("answer", function(*arguments))
+        except BaseException as error:
+            message = _packed("raised", (_kinds(error), _said(error)))
+        try:
+            _write(_answers, message)
+        except OSError:  # nobody reads it, or the code has closed the pipe
+            os._exit(1)
+    os._exit(0)  # nothing that the code has registered for the end runs
+
+
+def _packed(what: str, value: Any) -> bytes:
+    return pickle.dumps((what, value), protocol=5)
+
+
+def _kinds(error: BaseException) -> tuple[str, ...]:
+    return tuple(kind.__name__ for kind in type(error).__mro__)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # its own __str__ may fail
+        return ""

@@ -1,0 +1,355 @@
+"""A kernel in a process of its own: described, called and fitted there, judged here.
+
+``KernelChild(name)`` starts a process that knows this one kernel. ``survey`` describes several
+kernels, each in its own process: nobody's module is imported by the process that asks.
+
+In a child no other kernel of the lab can be imported, so that no kernel can pass their code off as
+its own; ``foreign_library`` looks from outside at what is mapped there.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab import registry
+from kmeans_lab.certify import CertificateError, fingerprint
+from kmeans_lab.children import Child, ChildError, Ended, say
+from kmeans_lab.driver import kmeans
+from kmeans_lab.foreign import find_foreign_code
+from kmeans_lab.registry import (
+    KERNELS,
+    KernelSpec,
+    NotAKernel,
+    find_spec,
+    installed,
+    load_kernel,
+    place_of,
+)
+from kmeans_lab.result import PHASES, Iteration, KMeansResult
+
+Array = NDArray[np.floating[Any]]
+
+#: Processes that start at once where several kernels are described.
+AT_ONCE = 4
+_RESULT = (
+    *("centers", "labels", "inertia", "n_iter", "converged", "stop"),
+    *("seconds", "kernel", "mode", "n_threads", "rescored"),
+)
+_VERBS = ("assign", "update", "prepare", "assign_update", "inertia")
+
+
+class KernelChild(Child):
+    """A child for one kernel.
+
+    Parameters
+    ----------
+    name_or_place : str
+        A kernel's name, the path of its .py file, or the name of its module.
+    environment : dict of str to str, optional
+        Variables to set there.
+    """
+
+    def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
+        super().__init__(environment)
+        self.name = name_or_place
+        self._place = place_of(name_or_place)
+        self._spec = KERNELS.get(name_or_place)
+        self._own = () if self._spec is None else (self._spec.module, *self._spec.requires)
+
+    def describe(self, patience: float | None = None) -> dict[str, Any]:
+        """Import the kernel there, and return what there is to know about it.
+
+        Returns
+        -------
+        dict
+            "name"; "state": "ready", "unavailable" or "broken"; "why" and "reason": a sentence on
+            that, the second with a remedy; "incomplete": it lacks a function that kernels must
+            have; "spec": the fields of its ``KernelSpec``; "build": how it was compiled, or None;
+            "isa": the instruction set that it chose; "verbs": the functions that it has; "file":
+            where its module lies; "seconds": what the import took.
+
+        Raises
+        ------
+        Raised
+            Its file or module cannot be found ("NotAKernel" among the kinds) or imported.
+        Ended
+            The import ended the process, or took too long.
+        """
+        found: dict[str, Any] = self.ask(_describe, self._place, self._spec, patience=patience)
+        try:
+            spec = KernelSpec(**found["spec"])
+        except (TypeError, KeyError, ValueError):
+            raise self._no_answer() from None
+        found["spec"] = asdict(spec)
+        self._own = spec.module, *spec.requires
+        self.name = str(found["name"])
+        return found
+
+    def fit(
+        self,
+        X: Array,
+        n_clusters: int,
+        *,
+        callback: Callable[[Iteration], Any] | None = None,
+        patience: float | None = None,
+        **settings: Any,
+    ) -> KMeansResult:
+        """Run ``kmeans`` there and return its result; ``callback`` is called here.
+
+        The iterations do not wait for the callback, and what it returns does not end the fit.
+
+        Raises
+        ------
+        CertificateError
+            X was modified there.
+        Raised, Ended
+            As ``ask``.
+        """
+
+        def hear(item: Any) -> None:
+            assert callback is not None  # or nothing is said
+            callback(self._checked(_unpack, item, X, n_clusters))
+
+        answer = self.ask(
+            _fit,
+            self.name,
+            X,
+            n_clusters,
+            settings,
+            callback is not None,
+            hear=hear,
+            patience=patience,
+        )
+        return self._result(answer, X, n_clusters)
+
+    def foreign_code(self, X: Array) -> str | None:
+        """Return whose code runs in the kernel's steps in place of its own, or None."""
+        found = self.ask(_foreign_code, self.name, X)
+        return None if found is None else str(found)
+
+    def _result(self, answer: Any, X: Array, n_clusters: int) -> KMeansResult:
+        result, inputs = self._checked(_result, answer, X, n_clusters)
+        if inputs != fingerprint(X):
+            raise CertificateError("X was modified")
+        assert isinstance(result, KMeansResult)  # it was read
+        return result
+
+    def _checked(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a reader makes of an answer; where it cannot, the process is ended."""
+        try:
+            return read(*arguments)
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+            raise self._no_answer() from None
+
+    def foreign_library(self) -> str | None:
+        """Return another kernel's library that is mapped there, or None; on Linux."""
+        if "kmeans_lab" in self._own:
+            return None
+        own = self._own[0].rpartition(".")[2].removesuffix("kernel") if self._own else ""
+        try:
+            maps = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8", errors="replace")
+        except OSError:  # not Linux, or it is over
+            return None
+        ours = {str(path): path.name for path in _libraries()}
+        mapped = {line.split(maxsplit=5)[-1] for line in maps.splitlines()}
+        return next(
+            (name for path, name in ours.items() if path in mapped and not _is(own, name)), None
+        )
+
+
+def _is(own: str, library: str) -> bool:
+    return bool(own) and library.startswith(own)
+
+
+def _libraries() -> list[Path]:
+    """Return the compiled modules that kernels of the lab are made of."""
+    here = Path(__file__).resolve().parent
+    return [
+        path
+        for suffix in EXTENSION_SUFFIXES
+        for path in here.glob(f"_*{suffix}")
+        if "dbscan" not in path.name
+    ]
+
+
+def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dict[str, Any]]:
+    """Describe kernels, each in a process of its own; some processes run side by side.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of kernels, whoever brings them.
+    patience : float, optional
+        Seconds that each may take.
+
+    Returns
+    -------
+    dict of str to dict
+        By name: what ``KernelChild.describe`` returns. A kernel whose import ends its process, or
+        raises what no import should, is "broken" there, and the reason says how.
+    """
+    names = list(names)
+    if not names:
+        return {}
+    with ThreadPoolExecutor(min(AT_ONCE, len(names))) as threads:
+        return dict(zip(names, threads.map(lambda it: _row(it, patience), names), strict=True))
+
+
+def _row(name: str, patience: float | None) -> dict[str, Any]:
+    if name not in KERNELS and name in installed() and (fault := installed()[name].fault):
+        return _broken(name, fault)
+    try:
+        with KernelChild(name) as child:
+            return child.describe(patience)
+    except Ended as end:
+        where = KERNELS[name].module if name in KERNELS else installed()[name].module
+        return _broken(name, f"importing {where} {end.does}")
+    except ChildError as error:
+        return _broken(name, str(error))
+
+
+def _broken(name: str, why: str) -> dict[str, Any]:
+    plugin = None if name in KERNELS else installed()[name]
+    if plugin is not None:
+        plugin.fault = why  # so that nobody imports it here to find out
+    spec = KERNELS[name] if plugin is None else plugin.spec
+    return {
+        "name": name,
+        "state": "broken",
+        "why": why,
+        "reason": registry.reason_for(name, NotAKernel(why)),
+        "incomplete": False,
+        "spec": asdict(spec),
+        "build": None,
+        "isa": "",
+        "verbs": [],
+        "file": "",
+        "seconds": 0.0,
+    }
+
+
+# What runs in the child.
+
+
+def _describe(place: str, spec: KernelSpec | None) -> dict[str, Any]:
+    if spec is not None:
+        KERNELS[place] = spec  # a row that only the one who asks may have
+    begin = perf_counter()
+    if place not in KERNELS and place in installed():
+        installed()[place].tried = True  # here, now
+    name = registry.known_as(place)
+    trouble = registry.trouble_of(name)
+    seconds = perf_counter() - begin
+    state, why = registry.described(trouble)
+    incomplete = isinstance(trouble, registry.Incomplete)
+    kernel: Any = registry.load_module(name) if incomplete or trouble is None else None
+    return {
+        "name": name,
+        "state": state,
+        "why": why,
+        "reason": registry.reason_for(name, trouble),
+        "incomplete": incomplete,
+        "spec": asdict(find_spec(name)),
+        "build": _text(getattr(kernel, "BUILD", None)),
+        "isa": str(kernel.isa()) if trouble is None and hasattr(kernel, "isa") else "",
+        "verbs": [verb for verb in _VERBS if callable(getattr(kernel, verb, None))],
+        "file": str(getattr(kernel, "__file__", None) or ""),
+        "seconds": seconds,
+    }
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+class _Others:
+    """A finder that finds no other kernel of the lab."""
+
+    def __init__(self, own: str) -> None:
+        self.modules = {spec.module for spec in KERNELS.values()} - {own}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Refuse the modules of other kernels; leave all others to the finders that follow."""
+        if name in self.modules:
+            raise ImportError(
+                f"{name} belongs to another kernel, and a kernel that is measured runs its own "
+                "code; one that is made of others says requires=('kmeans_lab',) in its KernelSpec"
+            )
+
+
+def _own_code_alone(name: str) -> str | None:
+    """Let this process import no other kernel from now on; return one that it has imported."""
+    spec = find_spec(name)
+    if "kmeans_lab" in spec.requires:
+        return None
+    others = _Others(spec.module)
+    if not any(isinstance(finder, _Others) for finder in sys.meta_path):
+        sys.meta_path.insert(0, others)
+    return min(others.modules & {*sys.modules}, default=None)
+
+
+def _foreign_code(name: str, X: Array) -> str | None:
+    return _own_code_alone(name) or find_foreign_code(load_kernel(name), find_spec(name), X)
+
+
+def _fit(
+    name: str, X: Array, n_clusters: int, settings: dict[str, Any], told: bool
+) -> dict[str, Any]:
+    _own_code_alone(name)
+    callback = _say if told else None
+    result = kmeans(X, n_clusters, kernel=name, callback=callback, **settings)
+    return _answer(result, X)
+
+
+def _say(step: Iteration) -> None:
+    say((step.n_iter, step.centers, step.labels, step.inertia, step.changed))
+
+
+def _answer(result: KMeansResult, X: Array) -> dict[str, Any]:
+    found = {name: getattr(result, name) for name in _RESULT}
+    return found | {"inputs": fingerprint(X)}
+
+
+# What the parent makes of its answers: it believes no type and no shape.
+
+
+def _unpack(item: Any, X: Array, n_clusters: int) -> Iteration:
+    n_iter, centers, labels, inertia, changed = item
+    _hold_to(centers, labels, X, n_clusters)
+    return Iteration(int(n_iter), centers, labels, float(inertia), int(changed))
+
+
+def _hold_to(centers: Any, labels: Any, X: Array, n_clusters: int) -> None:
+    right = (
+        (labels.dtype, labels.shape) == (np.int32, X.shape[:1])
+        and (centers.dtype, centers.shape) == (X.dtype, (n_clusters, X.shape[1]))
+    )  # fmt: skip
+    if not right:
+        raise ValueError("arrays of another shape")
+
+
+def _result(answer: Any, X: Array, n_clusters: int) -> tuple[KMeansResult, str]:
+    _hold_to(answer["centers"], answer["labels"], X, n_clusters)
+    seconds = {phase: float(answer["seconds"][phase]) for phase in PHASES}
+    result = KMeansResult(
+        centers=answer["centers"],
+        labels=answer["labels"],
+        inertia=float(answer["inertia"]),
+        n_iter=int(answer["n_iter"]),
+        converged=bool(answer["converged"]),
+        stop=str(answer["stop"]),
+        seconds=seconds,
+        kernel=str(answer["kernel"]),
+        mode=str(answer["mode"]),
+        n_threads=int(answer["n_threads"]),
+        rescored=int(answer["rescored"]),
+    )
+    return result, str(answer["inputs"])
