@@ -99,6 +99,12 @@ class Child:
     ----------
     environment : dict of str to str, optional
         Variables to set there, beside those of this process.
+
+    Attributes
+    ----------
+    pid : int
+    patience : float
+        Seconds that an answer may take where ``ask`` is told nothing else.
     """
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
@@ -110,6 +116,7 @@ class Child:
             start_new_session=True,
         )
         self.pid = self._process.pid
+        self.patience = PATIENCE
         self._end: Ended | None = None
 
     def ask(
@@ -131,7 +138,7 @@ class Child:
             Called with each item that the function passes to ``say``, in its order. Where this
             raises, the process is ended.
         patience : float, optional
-            Seconds that each item and the answer may take; default ``PATIENCE``.
+            Seconds that each item and the answer may take; default ``self.patience``.
 
         Raises
         ------
@@ -158,6 +165,11 @@ class Child:
             if not whole:  # an answer that nobody waits for would be taken for the next one
                 self.close()
         return value
+
+    @property
+    def over(self) -> bool:
+        """Whether it cannot be asked any more."""
+        return self._end is not None
 
     def close(self) -> None:
         """End the process and all that it started, and wait until it is gone."""
@@ -188,7 +200,7 @@ class Child:
         self._process.kill()
 
     def _limit(self, patience: float | None) -> "_Limit":
-        return _Limit(self, PATIENCE if patience is None else patience)
+        return _Limit(self, self.patience if patience is None else patience)
 
     def _send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         if self._end is not None:

@@ -59,7 +59,7 @@ class KernelChild(Child):
 
     def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
         super().__init__(environment)
-        self.name = name_or_place
+        self.name = name_or_place  # until it is described
         self._place = place_of(name_or_place)
         self._spec = KERNELS.get(name_or_place)
         self._own = () if self._spec is None else (self._spec.module, *self._spec.requires)
@@ -116,7 +116,7 @@ class KernelChild(Child):
 
         def hear(item: Any) -> None:
             assert callback is not None  # or nothing is said
-            callback(self._checked(_unpack, item, X, n_clusters))
+            callback(self.checked(_unpack, item, X, n_clusters))
 
         answer = self.ask(
             _fit,
@@ -128,21 +128,22 @@ class KernelChild(Child):
             hear=hear,
             patience=patience,
         )
-        return self._result(answer, X, n_clusters)
+        return self.result(answer, X, n_clusters)
 
     def foreign_code(self, X: Array) -> str | None:
         """Return whose code runs in the kernel's steps in place of its own, or None."""
         found = self.ask(_foreign_code, self.name, X)
         return None if found is None else str(found)
 
-    def _result(self, answer: Any, X: Array, n_clusters: int) -> KMeansResult:
-        result, inputs = self._checked(_result, answer, X, n_clusters)
+    def result(self, answer: Any, X: Array, n_clusters: int) -> KMeansResult:
+        """Make a result of what ``answer_of`` told; ``CertificateError`` where X is another one."""
+        result, inputs = self.checked(_result, answer, X, n_clusters)
         if inputs != fingerprint(X):
             raise CertificateError("X was modified")
         assert isinstance(result, KMeansResult)  # it was read
         return result
 
-    def _checked(self, read: Callable[..., Any], *arguments: Any) -> Any:
+    def checked(self, read: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a reader makes of an answer; where it cannot, the process is ended."""
         try:
             return read(*arguments)
@@ -153,31 +154,24 @@ class KernelChild(Child):
         """Return another kernel's library that is mapped there, or None; on Linux."""
         if "kmeans_lab" in self._own:
             return None
-        own = self._own[0].rpartition(".")[2].removesuffix("kernel") if self._own else ""
         try:
             maps = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8", errors="replace")
         except OSError:  # not Linux, or it is over
             return None
-        ours = {str(path): path.name for path in _libraries()}
-        mapped = {line.split(maxsplit=5)[-1] for line in maps.splitlines()}
-        return next(
-            (name for path, name in ours.items() if path in mapped and not _is(own, name)), None
-        )
+        mapped = {Path(line.split(maxsplit=5)[-1]).name for line in maps.splitlines()}
+        names = [name for name in mapped if name.endswith(tuple(EXTENSION_SUFFIXES))]
+        for spec in KERNELS.values():
+            if spec.module not in self._own:
+                for name in names:
+                    if name.startswith(_libraries(spec)):
+                        return name
+        return None
 
 
-def _is(own: str, library: str) -> bool:
-    return bool(own) and library.startswith(own)
-
-
-def _libraries() -> list[Path]:
-    """Return the compiled modules that kernels of the lab are made of."""
-    here = Path(__file__).resolve().parent
-    return [
-        path
-        for suffix in EXTENSION_SUFFIXES
-        for path in here.glob(f"_*{suffix}")
-        if "dbscan" not in path.name
-    ]
+def _libraries(spec: KernelSpec) -> tuple[str, ...]:
+    """Return how the names of a kernel's compiled modules begin."""
+    compiled = [Path(it) for it in spec.sources if it.endswith(".pyx")]
+    return (f"{spec.module.rpartition('.')[2]}.", *(it.stem.rstrip("*") for it in compiled))
 
 
 def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dict[str, Any]]:
@@ -285,7 +279,7 @@ class _Others:
             )
 
 
-def _own_code_alone(name: str) -> str | None:
+def own_code_alone(name: str) -> str | None:
     """Let this process import no other kernel from now on; return one that it has imported."""
     spec = find_spec(name)
     if "kmeans_lab" in spec.requires:
@@ -297,23 +291,25 @@ def _own_code_alone(name: str) -> str | None:
 
 
 def _foreign_code(name: str, X: Array) -> str | None:
-    return _own_code_alone(name) or find_foreign_code(load_kernel(name), find_spec(name), X)
+    return own_code_alone(name) or find_foreign_code(load_kernel(name), find_spec(name), X)
 
 
 def _fit(
     name: str, X: Array, n_clusters: int, settings: dict[str, Any], told: bool
 ) -> dict[str, Any]:
-    _own_code_alone(name)
+    own_code_alone(name)
+    X = X.copy()  # in memory as a program has it
     callback = _say if told else None
     result = kmeans(X, n_clusters, kernel=name, callback=callback, **settings)
-    return _answer(result, X)
+    return answer_of(result, X)
 
 
 def _say(step: Iteration) -> None:
     say((step.n_iter, step.centers, step.labels, step.inertia, step.changed))
 
 
-def _answer(result: KMeansResult, X: Array) -> dict[str, Any]:
+def answer_of(result: KMeansResult, X: Array) -> dict[str, Any]:
+    """Return what a child tells of a fit of X."""
     found = {name: getattr(result, name) for name in _RESULT}
     return found | {"inputs": fingerprint(X)}
 

@@ -2,7 +2,8 @@
 
 On small whole numbers every correct formulation is exact, so expected answers are computed in
 whole numbers and compared bit for bit; where numbers are rounded, the certificate judges, which
-forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wherever it lies.
+forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wherever it lies. The
+kernel answers in a process of its own, and is judged in this one.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.certify import CertificateError, certify_assign, certify_fit, certify_update
-from kmeans_lab.driver import kmeans
-from kmeans_lab.foreign import find_foreign_code
+from kmeans_lab.children import ChildError, Ended, Raised
+from kmeans_lab.errors import Refused
+from kmeans_lab.kernel_child import KernelChild
 from kmeans_lab.measure.calls import prepared
-from kmeans_lab.plugins import ending_nothing
-from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import find_spec, load_module
+from kmeans_lab.measure.remote import RemoteKernel
+from kmeans_lab.presets import find_preset
+from kmeans_lab.registry import find_spec
+from kmeans_lab.result import KMeansResult
 from kmeans_lab.workers import read_only
 
 Array = NDArray[np.floating[Any]]
+
+#: A preset that is cut into two chunks.
+_TWO_CHUNKS = "blobs-5000-3-4"
 
 _POISON = -1_234_567
 #: (n_samples, n_features, n_clusters) around the widths of vectors and tiles.
@@ -31,8 +37,13 @@ _SHAPES = (
     *((n, 5, 7) for n in (7, 8, 9, 16, 31, 33, 127, 129, 257)),
     (1, 4, 1),
     (64, 6, 64),
-    (2_100, 2, 9),
 )
+#: The driver hands out chunks of 2,048 to 4,095 rows, or all rows at once.
+_CHUNKS = tuple((n, 2, 3) for n in (2_047, 2_048, 2_049, 2_205, 4_095, 4_097))
+#: Shapes that are asked of a kernel that is right in all other points.
+MANY = ((65_537, 3, 5), (1_000_003, 1, 2))
+#: Seconds that a call may take, and one with so many rows.
+PATIENCE, MANY_PATIENCE = 60.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +67,89 @@ class _Wrong(Exception):
 
 
 def examine(name: str) -> Iterator[Answer]:
-    """Ask all questions of a kernel of the registry, and yield the answers as they come.
+    """Ask all questions of a kernel, in a process of its own; yield the answers as they come.
+
+    A question that ends the process is answered wrong, and the next one is asked in a new process.
+    After a second one, or one that took longer than ``PATIENCE``, no other is asked.
 
     Raises
     ------
-    KernelUnavailable, ValueError
-        The kernel cannot be loaded.
+    Refused
+        The kernel cannot run here, for another reason than that it lacks a function.
     """
-    kernel = load_module(name)
-    missing = [verb for verb in ("assign", "update") if not callable(getattr(kernel, verb, None))]
-    yield Answer(
-        "it has assign and update",
-        f"there is no function {' and no function '.join(missing)}" if missing else "",
-    )
-    if missing:
-        return
-    for question, ask in _QUESTIONS.items():
-        yield Answer(question, _ask(ask, name, kernel))
-
-
-def _ask(ask: Callable[[str, Any], None], name: str, kernel: Any) -> str:
+    exam = _Exam(name)
     try:
-        with ending_nothing("it"):
-            ask(name, kernel)
-    except (_Wrong, CertificateError) as error:
-        return str(error)
-    except Exception as error:  # whatever it raises is its answer
-        return f"it raised {type(error).__name__}: {error}"
-    return ""
+        yield (first := exam.begin())
+        right = not first.wrong
+        if "no function" in first.wrong:
+            return
+        for question, ask in _QUESTIONS.items():
+            answer = Answer(question, exam.ask(ask))
+            right = right and not answer.wrong
+            yield answer
+        if right:  # it would take many a wrong one minutes
+            yield Answer("it is right on many rows, too", exam.ask(_many_rows, MANY_PATIENCE))
+    finally:
+        exam.end()
+
+
+class _Exam:
+    """One kernel, in one process after another."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.late = ""
+        self.ended = False
+        self.child: KernelChild | None = None
+        self.kernel: Any = None
+
+    def begin(self) -> Answer:
+        """Start a process, and ask what the kernel has."""
+        question = "it has assign and update"
+        try:
+            found = self._start()
+        except ChildError as error:
+            return Answer(question, f"importing it: {error}")
+        if found["state"] != "ready" and not found["incomplete"]:
+            raise Refused(found["reason"])
+        missing = [verb for verb in ("assign", "update") if verb not in found["verbs"]]
+        none = f"there is no function {' and no function '.join(missing)}"
+        return Answer(question, none if missing else "")
+
+    def ask(self, question: Callable[[str, Any], None], patience: float | None = None) -> str:
+        """Return what is wrong with the kernel's answer to a question."""
+        if self.late:
+            return f"it was not asked: before, {self.late}"
+        try:
+            if self.child is None or self.child.over:
+                self._start()
+            assert self.child is not None  # it was started
+            self.child.patience = PATIENCE if patience is None else patience
+            question(self.name, self.kernel)
+        except (_Wrong, CertificateError) as error:
+            return str(error)
+        except Raised as error:
+            return f"it raised {error}"
+        except Ended as end:
+            if end.late or self.ended:
+                self.late = str(end)
+            self.ended = True
+            return str(end)
+        except Exception as error:  # it returned what cannot be added or compared
+            return f"its answer cannot be used ({type(error).__name__}: {error})"
+        return ""
+
+    def _start(self) -> dict[str, Any]:
+        self.end()
+        self.child = KernelChild(self.name)
+        found = self.child.describe(PATIENCE)
+        self.kernel = RemoteKernel(self.child, found["verbs"])
+        return found
+
+    def end(self) -> None:
+        """End the process."""
+        if self.child is not None:
+            self.child.close()
 
 
 def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
@@ -92,7 +158,7 @@ def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
 
 def _cases(name: str) -> Iterator[tuple[str, Array, Array]]:
     for dtype in find_spec(name).dtypes:
-        for n, d, k in _SHAPES:
+        for n, d, k in (*_SHAPES, *_CHUNKS):
             what = f"{n} × {d} {dtype}, k = {k}"
             yield (
                 what,
@@ -231,18 +297,35 @@ def _steps_follow(name: str, kernel: Any) -> None:
     """As the driver calls it: prepared once, previous labels on entry, centers that move."""
     if not hasattr(kernel, "assign_update"):
         return
-    rows = read_only(_whole(7, (230, 4), "float64"))
-    given, labels = prepared(kernel, rows, 9), np.full(230, -1, np.int32)
-    for step, seed in enumerate((0, 1, 1, 2)):
-        centers = read_only(_whole(seed, (9, 4), "float64"))
-        sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
-        found = kernel.assign_update(given, centers, labels, sums, counts)
+    for n in (230, 4_500):
+        rows = read_only(_whole(7, (n, 4), "float64"))
+        given, labels = prepared(kernel, rows, 9), np.full(n, -1, np.int32)
+        for step, seed in enumerate((0, 1, 1, 2)):
+            centers = read_only(_whole(seed, (9, 4), "float64"))
+            sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
+            found = kernel.assign_update(given, centers, labels, sums, counts)
+            expected, inertia = _exact(rows, centers)
+            what = f"step {step + 1} of assign_update, {n} rows"
+            _compare_labels(what, labels, expected)
+            _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
+            if not found == inertia:
+                raise _Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
+
+
+def _many_rows(name: str, kernel: Any) -> None:
+    for n, d, k in MANY:
+        what = f"{n:,} × {d} float64, k = {k}"
+        rows = read_only(_whole(n, (n, d), "float64"))
+        centers = read_only(_whole(k, (k, d), "float64"))
+        given, labels = prepared(kernel, rows, k), np.full(n, _POISON, np.int32)
+        found = kernel.assign(given, centers, labels)
         expected, inertia = _exact(rows, centers)
-        what = f"step {step + 1} of assign_update"
         _compare_labels(what, labels, expected)
-        _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
         if not found == inertia:
-            raise _Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
+            raise _Wrong(f"{what}: assign returned the inertia {found!r} and the sum is {inertia}")
+        sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
+        kernel.update(given, labels, sums, counts)
+        _compare_sums(what, sums, counts, _exact_sums(rows, expected, k), "update")
 
 
 def _rounding_is_judged(name: str, kernel: Any) -> None:
@@ -260,33 +343,40 @@ def _rounding_is_judged(name: str, kernel: Any) -> None:
 
 
 def _it_repeats_itself(name: str, kernel: Any) -> None:
-    workload = PRESETS["smoke-wide"].load()
     counts = (1, 1, 2, 3) if find_spec(name).threading == "own" else (1, 1)
-    first = None
-    for n_threads in counts:
-        fit = kmeans(workload.X, 8, kernel=name, n_threads=n_threads, **workload.settings())
-        if first is not None:
-            found = [
-                f"{np.count_nonzero(ours != theirs)} {what}"
-                for what, ours, theirs in (
-                    ("labels", fit.labels, first.labels),
-                    ("coordinates of centers", fit.centers, first.centers),
-                )
-                if ours.tobytes() != theirs.tobytes()
-            ]
-            if fit.inertia != first.inertia:
-                found.append(f"the inertia, {fit.inertia!r} in place of {first.inertia!r}")
-            if found:
-                raise _Wrong(
-                    f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other "
-                    f"bits ({', '.join(found)}); results must not depend on the run or on threads"
-                )
-        first = fit
+    for preset in ("smoke-wide", _TWO_CHUNKS):
+        workload = find_preset(preset).load()
+        k = workload.preset.n_clusters
+        first = None
+        for n_threads in counts:
+            settings = workload.settings() | {"max_iter": 3, "n_threads": n_threads}
+            fit = kernel.child.fit(workload.X, k, **settings)
+            if first is not None:
+                _compare_fits(fit, first, n_threads)
+            first = fit
+
+
+def _compare_fits(fit: KMeansResult, first: KMeansResult, n_threads: int) -> None:
+    found = [
+        f"{np.count_nonzero(ours != theirs)} {what}"
+        for what, ours, theirs in (
+            ("labels", fit.labels, first.labels),
+            ("coordinates of centers", fit.centers, first.centers),
+        )
+        if ours.tobytes() != theirs.tobytes()
+    ]
+    if fit.inertia != first.inertia:
+        found.append(f"the inertia, {fit.inertia!r} in place of {first.inertia!r}")
+    if found:
+        raise _Wrong(
+            f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other "
+            f"bits ({', '.join(found)}); results must not depend on the run or on threads"
+        )
 
 
 def _it_computes_itself(name: str, kernel: Any) -> None:
-    spec = find_spec(name)
-    foreign = find_foreign_code(kernel, spec, _whole(9, (200, 5), "float64"))
+    foreign = kernel.child.foreign_code(_whole(9, (200, 5), "float64"))
+    foreign = foreign or kernel.child.foreign_library()
     if foreign is not None:
         raise _Wrong(
             f"code of {foreign} ran in place of its own; a kernel that is made of {foreign} says "
@@ -295,12 +385,13 @@ def _it_computes_itself(name: str, kernel: Any) -> None:
 
 
 def _fits_are_certified(name: str, kernel: Any) -> None:
-    for preset in ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32"):
-        workload = PRESETS[preset].load()
+    for preset in ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32", _TWO_CHUNKS):
+        workload = find_preset(preset).load()
         if workload.preset.dtype not in find_spec(name).dtypes:
             continue
         try:
-            certify_fit(workload.X, workload.preset.n_clusters, workload.settings(), name)
+            settings = workload.settings() | {"max_iter": 5}
+            certify_fit(workload.X, workload.preset.n_clusters, settings, name, child=kernel.child)
         except CertificateError as error:
             raise _Wrong(f"preset {preset}, {error}") from None
 

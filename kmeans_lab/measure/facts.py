@@ -15,34 +15,37 @@ from kmeans_lab.registry import find_spec, load_kernel, place_of
 _REPOSITORY = Path(__file__).parent.parent.parent
 
 
-def sources_of(name: str) -> dict[str, Path]:
+def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
     """Return the files that a kernel is written in, by the name to show; empty without a checkout.
 
-    A kernel that is not ours is looked for where its module was imported from.
+    A kernel that is not ours is looked for where its module was imported from: ``file``, or by
+    default where this process imports it.
     """
     spec = find_spec(name)
     if spec.sources:
         places = sorted(place for it in spec.sources for place in _REPOSITORY.glob(it))
         return {place.relative_to(_REPOSITORY).as_posix(): place for place in places}
-    module = Path(getattr(load_kernel(name), "__file__", None) or "")
+    if file is None:
+        file = getattr(load_kernel(name), "__file__", None)
+    module = Path(file or "")
     if module.suffix != ".py":
         return {}
     ours = module.is_relative_to(_REPOSITORY)
     return {module.relative_to(_REPOSITORY).as_posix() if ours else module.name: module}
 
 
-def digest_of(name: str) -> str | None:
+def digest_of(name: str, file: str | None = None) -> str | None:
     """Return what changes when a kernel's sources do; None where there are none."""
-    places = sources_of(name)
+    places = sources_of(name, file)
     found = sha256()
     for shown, place in places.items():
         found.update(shown.encode() + place.read_bytes())
     return found.hexdigest()[:16] if places else None
 
 
-def lines_of_code(name: str) -> int:
+def lines_of_code(name: str, file: str | None = None) -> int:
     """Count the lines of a kernel's sources that are neither blank nor comment."""
-    places = sources_of(name).values()
+    places = sources_of(name, file).values()
     if not places:
         raise CannotTell("its sources are not installed; run from a checkout")
     return sum(map(_count_lines, places))
