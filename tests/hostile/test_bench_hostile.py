@@ -53,15 +53,15 @@ def assign(rows, centers, labels):
 """
 #: Slower than a step of the lab's, by a clock that it has slowed down itself.
 CLOCK = """
+import sys
 import time
 real, spent = time.perf_counter, [0.0]
 def slow_clock():
     return real() - spent[0]
-import sys
-for module in list(sys.modules.values()):
-    if getattr(module, "perf_counter", None) is real and module is not time:
-        module.perf_counter = slow_clock
 def assign(*arrays):
+    for module in list(sys.modules.values()):
+        if getattr(module, "perf_counter", None) is real and module is not time:
+            module.perf_counter = slow_clock
     begin = real()
     while real() < begin + 0.01:
         pass
