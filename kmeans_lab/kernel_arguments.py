@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from kmeans_lab import plugins
 from kmeans_lab.certify import CertificateError
-from kmeans_lab.children import Ended, Raised
+from kmeans_lab.children import ChildError, Ended, Raised
 from kmeans_lab.errors import Refused
 from kmeans_lab.kernel_child import KernelChild, survey
 from kmeans_lab.plugins import NotAKernel, ending_nothing, is_place
@@ -99,7 +99,7 @@ def answerable(name: str) -> Iterator[None]:
     except (Refused, CertificateError, KernelUnavailable, MemoryError):
         raise
     except Exception as error:
-        if name == "auto" or name in KERNELS:
+        if (name == "auto" or name in KERNELS) and not isinstance(error, ChildError):
             raise  # a fault of ours, which a traceback helps to mend
         raise Refused(
             f"kernel {name!r} failed: {_in_a_line(error)}; kmeans-lab check {place_of(name)} says "
@@ -108,4 +108,5 @@ def answerable(name: str) -> Iterator[None]:
 
 
 def _in_a_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    said = str(error) if isinstance(error, ChildError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())

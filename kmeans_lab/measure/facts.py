@@ -12,6 +12,7 @@ import numpy as np
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 
+_PATIENCE = 1200.0  # seconds: valgrind slows plain Python down a hundred times
 _REPOSITORY = Path(__file__).parent.parent.parent
 
 
@@ -111,12 +112,13 @@ for _ in range(times):
 """
 
 
-def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
+def instructions_per_pair(name: str, rows: Any, centers: Any, isa: str | None = None) -> float:
     """Return callgrind's count for each pair of row and center: five calls less one, by four.
 
-    valgrind knows no AVX-512, so that kernels which would choose it take AVX2.
+    valgrind knows no AVX-512, so that kernels which would choose it take AVX2: ``isa`` is what this
+    one chooses, and is asked of it in this process by default.
     """
-    chosen = getattr(load_kernel(name), "isa", str)()
+    chosen = getattr(load_kernel(name), "isa", str)() if isa is None else isa
     environment = {"KMEANS_LAB_ISA": "avx2"} if chosen == "avx512" else {}
     with scratch_folder() as folder:
         data = Path(folder) / "data.npz"
@@ -140,9 +142,17 @@ def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
 
 
 def _child(command: list[str], environment: dict[str, str]) -> str:
-    run = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | environment
-    )
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | environment,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotTell(f"the process that measures it took longer than {_PATIENCE:g} s") from None
     if run.returncode != 0:
         last = run.stderr.strip().splitlines()[-1:] or [f"exit status {run.returncode}"]
         raise CannotTell(f"the process that measures it failed: {last[0]}")

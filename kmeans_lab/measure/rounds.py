@@ -17,16 +17,16 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.certify import Certificate, CertificateError, certify_fit
+from kmeans_lab.certify import Certificate, CertificateError
 from kmeans_lab.children import PATIENCE, ChildError, Ended
 from kmeans_lab.measure import order
 from kmeans_lab.measure.calls import calibrate, start_costs
 from kmeans_lab.measure.limits import Roof, roof_if_known
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
-from kmeans_lab.measure.timed import TimedChild, exponents, scaled, settle, unscaled
+from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents, settle
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed
-from kmeans_lab.result import PHASES, KMeansResult
+from kmeans_lab.result import PHASES
 
 #: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
 #: join every fourth of 24, which leaves six.
@@ -35,9 +35,6 @@ ROUNDS, FEWEST = 24, 6
 SLOW = 0.3
 #: A fit that takes longer runs in the first round only: a ratio without an interval.
 LONG = 20.0
-#: What takes so many times as long as its first fit did is not waited for; nor what takes longer
-#: than ``PATIENCE``, if that is more.
-LATE = 20
 #: The calibration loop may take this much longer or shorter at the end; ratios would stand more,
 #: milliseconds would not.
 DRIFT = 1.25
@@ -72,8 +69,8 @@ class Contestant:
         Where its module lies.
     trips : list of float
         Seconds of each fit by this process's clock, with the way to the child and back.
-    child : TimedChild or None
-        The process that runs its fits, during the run.
+    child, trial : TimedChild and Trial, or None
+        The process that runs its fits, and these, during the run.
     start : dict of str to float or None
         Seconds before the first fit, measured in processes of their own: "import", "compile" and
         "load" (see ``calls.start_costs``).
@@ -92,6 +89,7 @@ class Contestant:
     file: str = ""
     trips: list[float] = field(default_factory=list)
     child: TimedChild | None = field(default=None, repr=False)
+    trial: Trial | None = field(default=None, repr=False)
 
     def reject(self, state: str, why: str) -> None:
         """Take away the number, for good."""
@@ -165,7 +163,7 @@ class PairedRun:
         """Give each contestant a process, and find out whether it can run."""
         for it in self.contestants:  # they start side by side
             it.child = stack.enter_context(TimedChild(it.kernel))
-            stack.callback(setattr, it, "child", None)
+            stack.callback(_forget, it)
         for it in self.contestants:
             if it.state != "ready":  # its twin was rejected
                 continue
@@ -205,10 +203,10 @@ class PairedRun:
         return self.workload.settings(to_rest=self.to_rest)
 
     def arguments(self, kernel: str) -> dict[str, Any]:
-        """Return the arguments of ``kmeans`` for a kernel, with this run's threads."""
+        """Return what ``kmeans`` is told of this run's threads, for a kernel."""
         own = find_spec(kernel).threading == "own"
         mode = "serial" if own or self.n_threads == 1 else "threads"
-        return self.settings | {"mode": mode, "n_threads": self.n_threads}
+        return {"mode": mode, "n_threads": self.n_threads}
 
     def _certify(self, watch: Watcher) -> None:
         n_iter = None
@@ -227,9 +225,9 @@ class PairedRun:
                 if seconds > self.patience:
                     it.reject("left out", f"a fit would take about {seconds / 60:.0f} min")
                     continue
-                begin = perf_counter()
+                k = preset.n_clusters
+                it.trial = Trial(it.child, self.workload.X, k, self.settings)
                 it.certificate = self._certificate(it, n_iter)
-                it.child.patience = max(PATIENCE, LATE * (perf_counter() - begin))
             except CertificateError as error:
                 self._reject(it.kernel, "INVALID", str(error))
                 continue
@@ -253,20 +251,14 @@ class PairedRun:
         return None
 
     def _certificate(self, one: Contestant, n_iter: int | None) -> Certificate:
+        assert one.trial is not None  # it is ready
         for it in self.contestants:  # the twin is the baseline: proved once
             if it.kernel == one.kernel and it.certificate is not None:
+                assert it.child is not None
+                one.trial.certificate = it.certificate
+                one.trial.child.patience = it.child.patience
                 return it.certificate
-        return self._prove(one, 0, n_iter)
-
-    def _prove(self, it: Contestant, exponent: int, n_iter: int | None) -> Certificate:
-        """Judge a fit of X times a power of two."""
-        assert it.child is not None  # it is ready
-        X, settings = scaled(self.workload.X, self.settings, exponent)
-        k = self.workload.preset.n_clusters
-        found = certify_fit(X, k, settings, it.kernel, n_iter=n_iter, child=it.child)
-        if (library := it.child.foreign_library()) is not None:
-            raise CertificateError(f"code of {library} is in its process")
-        return found
+        return one.trial.prove(n_iter)
 
     def _run_rounds(self, watch: Watcher) -> None:
         runners = [it for it in self.contestants if it.state == "valid"]
@@ -296,8 +288,9 @@ class PairedRun:
                 gc.enable()
 
     def _run_one(self, it: Contestant, r: int) -> None:
+        assert it.trial is not None  # it is valid
         try:
-            result, seconds, trip = self._fit(it, self._exponents[r])
+            result, seconds, trip = it.trial.fit(self._exponents[r], **self.arguments(it.kernel))
         except CertificateError as error:
             self._reject(it.kernel, "INVALID", f"round {r + 1}: {error}")
             return
@@ -309,23 +302,6 @@ class PairedRun:
         it.rounds.append(r)
         for phase, spent in result.seconds.items():
             it.phases[phase].append(spent)
-
-    def _fit(self, it: Contestant, exponent: int) -> tuple[KMeansResult, float, float]:
-        """Run one whole fit, of X times a power of two, and judge what it gave."""
-        assert it.child is not None  # it is valid
-        assert it.certificate is not None
-        X, settings = scaled(self.workload.X, self.arguments(it.kernel), exponent)
-        k = self.workload.preset.n_clusters
-        result, seconds, trip = it.child.time_fit(X, k, **settings)
-        if (library := it.child.foreign_library()) is not None:
-            raise CertificateError(f"code of {library} is in its process")
-        try:
-            it.certificate.recheck(unscaled(result, exponent), self.workload.X)
-        except CertificateError:
-            # Right in other digits, perhaps: a kernel may add a constant. Then it is judged anew.
-            n_iter = it.certificate.result.n_iter
-            self._prove(it, exponent, n_iter).recheck(result, X)
-        return result, seconds, trip
 
     def _settle(self) -> None:
         """Let this process's clock count where a child's does not agree with it."""
@@ -395,3 +371,7 @@ class PairedRun:
 
 def _said(error: Exception) -> str:
     return str(error) if isinstance(error, ChildError) else f"{type(error).__name__}: {error}"
+
+
+def _forget(it: Contestant) -> None:
+    it.child = it.trial = None

@@ -7,7 +7,7 @@ of the order and its answer, which are a few bytes each: ``settle`` says which c
 import gc
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
 from time import perf_counter
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.certify import Certificate, CertificateError, certify_fit
+from kmeans_lab.children import PATIENCE
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel_child import KernelChild, answer_of, own_code_alone
 from kmeans_lab.measure.calls import seconds_of, some_rows
@@ -32,8 +34,11 @@ POOLS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-#: A child's clock may fall behind this process's by this much more than that of others does.
-SLACK, SHARE = 50e-6, 0.5
+#: What takes so many times as long as expected is not waited for, if that is over ``PATIENCE``.
+LATE = 20
+#: A child's clock may fall behind this process's by twice as much as that of another does, by so
+#: many seconds, and by this share of a fit: waking up takes a busy machine that long.
+SLACK, SHARE = 100e-6, 0.01
 #: Powers of two that keep squares, and their sums, far from the ends of a dtype.
 _MOST = {"float32": 24, "float64": 200}
 
@@ -81,6 +86,63 @@ class TimedChild(KernelChild):
         return min(max(seconds, 0.0), trip) * len(workload.X) / len(X)
 
 
+@dataclass(eq=False)
+class Trial:
+    """Fits of one workload in one child: the first is judged, and the timed ones are held to it.
+
+    Attributes
+    ----------
+    child : TimedChild
+        One that was described.
+    X : ndarray of shape (n_samples, n_features)
+    n_clusters : int
+    settings : dict
+        Keyword arguments of ``kmeans``.
+    certificate : Certificate or None
+        What timed fits are held to; ``prove`` makes it.
+    """
+
+    child: TimedChild
+    X: Array
+    n_clusters: int
+    settings: dict[str, Any]
+    certificate: Certificate | None = None
+
+    def prove(self, n_iter: int | None = None) -> Certificate:
+        """Judge a whole fit of X; raises as ``certify_fit`` and ``KernelChild.fit`` do."""
+        begin = perf_counter()
+        self.certificate = self._prove(0, n_iter)
+        self.child.patience = max(PATIENCE, LATE * (perf_counter() - begin))
+        return self.certificate
+
+    def fit(self, exponent: int, **more: Any) -> tuple[KMeansResult, float, float]:
+        """Run one whole fit of X times 2^exponent, and judge what it gave.
+
+        Returns the result, the child's seconds, and those of this process; raises as ``prove``.
+        """
+        assert self.certificate is not None  # it was proved
+        X, settings = scaled(self.X, self.settings | more, exponent)
+        result, seconds, trip = self.child.time_fit(X, self.n_clusters, **settings)
+        self._refuse_other_libraries()
+        try:
+            self.certificate.recheck(unscaled(result, exponent), self.X)
+        except CertificateError:
+            # Right in other digits, perhaps: a kernel may add a constant. Then it is judged anew.
+            self._prove(exponent, self.certificate.result.n_iter).recheck(result, X)
+        return result, seconds, trip
+
+    def _prove(self, exponent: int, n_iter: int | None) -> Certificate:
+        X, settings = scaled(self.X, self.settings, exponent)
+        name, k = self.child.name, self.n_clusters
+        found = certify_fit(X, k, settings, name, n_iter=n_iter, child=self.child)
+        self._refuse_other_libraries()
+        return found
+
+    def _refuse_other_libraries(self) -> None:
+        if (library := self.child.foreign_library()) is not None:
+            raise CertificateError(f"code of {library} is in its process")
+
+
 def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) -> list[list[float]]:
     """Return the seconds that count, for each child.
 
@@ -108,7 +170,7 @@ def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) ->
     least = 0.0 if least == math.inf else least
     return [
         [own for own, _ in fits]
-        if gap <= least * (1 + SHARE) + SLACK
+        if not fits or gap <= 2 * least + SLACK + SHARE * median([own for own, _ in fits])
         else [max(trip - least, trip / 2) for _, trip in fits]
         for fits, gap in zip(pairs, gaps, strict=True)
     ]

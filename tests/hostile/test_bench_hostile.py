@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.measure import rounds
+from kmeans_lab.measure import timed
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.timed import exponents, scaled, settle, unscaled
 from kmeans_lab.presets import PRESETS
@@ -104,7 +104,8 @@ def paired(*kernels, n_rounds=4):
 
 
 def test_a_kernel_that_ends_its_process_costs_no_other_its_numbers(plant, monkeypatch):
-    monkeypatch.setattr(rounds, "PATIENCE", 5.0)
+    monkeypatch.setattr(timed, "PATIENCE", 3.0)
+    monkeypatch.setattr(timed, "LATE", 2)
     faults = {
         "crash": ("os.kill(os.getpid(), 11)", "it ended its process (signal 11)"),
         "leave": ("os._exit(0)", "it ended its process (exit status 0)"),
