@@ -19,7 +19,9 @@ from kmeans_lab.workers import read_only
 Array = NDArray[np.floating[Any]]
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
-_RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values()))
+_RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values())) - {
+    "kmeans_lab"
+}
 
 
 def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:

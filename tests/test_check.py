@@ -9,7 +9,7 @@ from test_certify import GOOD
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans, registry
 from kmeans_lab.measure import conformance
-from kmeans_lab.measure.conformance import examine
+from kmeans_lab.measure.exam import examine
 from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel, state_of
 
 # The fault, and a question that it fails with what is said.

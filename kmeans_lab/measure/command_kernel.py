@@ -27,7 +27,7 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Ask a kernel everything that the contract promises; ``Uncertified`` where it is wrong."""
-    from kmeans_lab.measure.conformance import examine
+    from kmeans_lab.measure.exam import examine
 
     name = resolve(arguments.kernel, whole=False)  # what it lacks is the first question
     answers = []

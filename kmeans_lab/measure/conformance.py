@@ -7,18 +7,13 @@ kernel answers in a process of its own, and is judged in this one.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.certify import CertificateError, certify_assign, certify_fit, certify_update
-from kmeans_lab.children import ChildError, Ended, Raised
-from kmeans_lab.errors import Refused
-from kmeans_lab.kernel_child import KernelChild
 from kmeans_lab.measure.calls import prepared
-from kmeans_lab.measure.remote import RemoteKernel
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
@@ -42,114 +37,10 @@ _SHAPES = (
 _CHUNKS = tuple((n, 2, 3) for n in (2_047, 2_048, 2_049, 2_205, 4_095, 4_097))
 #: Shapes that are asked of a kernel that is right in all other points.
 MANY = ((65_537, 3, 5), (1_000_003, 1, 2))
-#: Seconds that a call may take, and one with so many rows.
-PATIENCE, MANY_PATIENCE = 60.0, 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a kernel made of one question.
-
-    Attributes
-    ----------
-    question : str
-        What was asked.
-    wrong : str
-        What is wrong, in a sentence; empty where nothing is.
-    """
-
-    question: str
-    wrong: str
-
-
-class _Wrong(Exception):
+class Wrong(Exception):
     """An answer, not a failure of ours."""
-
-
-def examine(name: str) -> Iterator[Answer]:
-    """Ask all questions of a kernel, in a process of its own; yield the answers as they come.
-
-    A question that ends the process is answered wrong, and the next one is asked in a new process.
-    After a second one, or one that took longer than ``PATIENCE``, no other is asked.
-
-    Raises
-    ------
-    Refused
-        The kernel cannot run here, for another reason than that it lacks a function.
-    """
-    exam = _Exam(name)
-    try:
-        yield (first := exam.begin())
-        right = not first.wrong
-        if "no function" in first.wrong:
-            return
-        for question, ask in _QUESTIONS.items():
-            answer = Answer(question, exam.ask(ask))
-            right = right and not answer.wrong
-            yield answer
-        if right:  # it would take many a wrong one minutes
-            yield Answer("it is right on many rows, too", exam.ask(_many_rows, MANY_PATIENCE))
-    finally:
-        exam.end()
-
-
-class _Exam:
-    """One kernel, in one process after another."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.late = ""
-        self.ended = False
-        self.child: KernelChild | None = None
-        self.kernel: Any = None
-
-    def begin(self) -> Answer:
-        """Start a process, and ask what the kernel has."""
-        question = "it has assign and update"
-        try:
-            found = self._start()
-        except ChildError as error:
-            return Answer(question, f"importing it: {error}")
-        if found["state"] != "ready" and not found["incomplete"]:
-            raise Refused(found["reason"])
-        missing = [verb for verb in ("assign", "update") if verb not in found["verbs"]]
-        none = f"there is no function {' and no function '.join(missing)}"
-        return Answer(question, none if missing else "")
-
-    def ask(self, question: Callable[[str, Any], None], patience: float | None = None) -> str:
-        """Return what is wrong with the kernel's answer to a question."""
-        if self.late:
-            return f"it was not asked: before, {self.late}"
-        try:
-            if self.child is None or self.child.over:
-                self._start()
-            assert self.child is not None  # it was started
-            self.child.patience = PATIENCE if patience is None else patience
-            question(self.name, self.kernel)
-        except (_Wrong, CertificateError) as error:
-            return str(error)
-        except Raised as error:
-            return f"it raised {error}"
-        except Ended as end:
-            if end.late or self.ended:
-                self.late = str(end)
-            self.ended = True
-            return str(end)
-        except Exception as error:  # it returned what cannot be added or compared
-            return f"its answer cannot be used ({type(error).__name__}: {error})"
-        return ""
-
-    def _start(self) -> dict[str, Any]:
-        self.end()
-        self.child = KernelChild(self.name)
-        found = self.child.describe(PATIENCE)
-        self.kernel = RemoteKernel(self.child, found["verbs"])
-        return found
-
-    def end(self) -> None:
-        """End the process."""
-        if self.child is not None:
-            self.child.close()
 
 
 def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
@@ -192,14 +83,14 @@ def _labels_are_nearest(name: str, kernel: Any) -> None:
 def _compare_labels(what: str, labels: NDArray[np.int32], expected: list[int]) -> None:
     left = np.flatnonzero(labels == _POISON)
     if len(left):
-        raise _Wrong(
+        raise Wrong(
             f"{what}: assign left {len(left)} labels unwritten, the first in row {left[0]}; it "
             "must overwrite all"
         )
     wrong = np.flatnonzero(labels != np.array(expected))
     if len(wrong):
         i = wrong[0]
-        raise _Wrong(
+        raise Wrong(
             f"{what}: row {i} got label {labels[i]} and its nearest center is {expected[i]} "
             f"({len(wrong)} rows are wrong)"
         )
@@ -210,10 +101,10 @@ def _inertia_is_exact(name: str, kernel: Any) -> None:
         labels = np.empty(len(rows), np.int32)
         found = kernel.assign(prepared(kernel, rows, len(centers)), centers, labels)
         if not isinstance(found, float):
-            raise _Wrong(f"{what}: assign returned {found!r} and must return a float")
+            raise Wrong(f"{what}: assign returned {found!r} and must return a float")
         expected = _exact(rows, centers)[1]
         if not found == expected:
-            raise _Wrong(
+            raise Wrong(
                 f"{what}: assign returned the inertia {found!r} and the sum of squared distances "
                 f"is {expected}"
             )
@@ -243,14 +134,14 @@ def _sums_are_added(name: str, kernel: Any) -> None:
 def _compare_sums(what: str, sums: Any, counts: Any, expected: Any, who: str) -> None:
     if counts.tolist() != expected[1]:
         j = int(np.flatnonzero(counts != np.array(expected[1]))[0])
-        raise _Wrong(
+        raise Wrong(
             f"{what}: {who} made the count of cluster {j} {counts[j]:+} and it owns "
             f"{expected[1][j]} rows"
         )
     wrong = np.argwhere(~(sums == np.array(expected[0])))
     if len(wrong):
         j, f = wrong[0]
-        raise _Wrong(
+        raise Wrong(
             f"{what}: {who} made the sum of cluster {j}, feature {f}, {sums[j, f]:+} and its rows "
             f"sum to {expected[0][j][f]}"
         )
@@ -272,7 +163,7 @@ def _parts_add_up(name: str, kernel: Any) -> None:
         who = "update of two parts"
         _compare_sums(f"rows cut at {cut}", sums, counts, _exact_sums(rows, labels, 6), who)
         if total != inertia:
-            raise _Wrong(f"rows cut at {cut}: two parts have inertia {total}, the whole {inertia}")
+            raise Wrong(f"rows cut at {cut}: two parts have inertia {total}, the whole {inertia}")
 
 
 def _inputs_stay(name: str, kernel: Any) -> None:
@@ -287,7 +178,7 @@ def _inputs_stay(name: str, kernel: Any) -> None:
             ("rows", "centers", "update's labels"), (*inputs, labels), copies, strict=True
         ):
             if not np.array_equal(array, copy):
-                raise _Wrong(
+                raise Wrong(
                     f"it changed its {what}, {dtype}; inputs belong to the caller "
                     f"({np.count_nonzero(array != copy)} of {copy.size} values changed)"
                 )
@@ -309,10 +200,11 @@ def _steps_follow(name: str, kernel: Any) -> None:
             _compare_labels(what, labels, expected)
             _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
             if not found == inertia:
-                raise _Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
+                raise Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
 
 
-def _many_rows(name: str, kernel: Any) -> None:
+def many_rows(name: str, kernel: Any) -> None:
+    """Ask both steps about more rows than any tile or chunk has."""
     for n, d, k in MANY:
         what = f"{n:,} × {d} float64, k = {k}"
         rows = read_only(_whole(n, (n, d), "float64"))
@@ -322,7 +214,7 @@ def _many_rows(name: str, kernel: Any) -> None:
         expected, inertia = _exact(rows, centers)
         _compare_labels(what, labels, expected)
         if not found == inertia:
-            raise _Wrong(f"{what}: assign returned the inertia {found!r} and the sum is {inertia}")
+            raise Wrong(f"{what}: assign returned the inertia {found!r} and the sum is {inertia}")
         sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
         kernel.update(given, labels, sums, counts)
         _compare_sums(what, sums, counts, _exact_sums(rows, expected, k), "update")
@@ -368,7 +260,7 @@ def _compare_fits(fit: KMeansResult, first: KMeansResult, n_threads: int) -> Non
     if fit.inertia != first.inertia:
         found.append(f"the inertia, {fit.inertia!r} in place of {first.inertia!r}")
     if found:
-        raise _Wrong(
+        raise Wrong(
             f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other "
             f"bits ({', '.join(found)}); results must not depend on the run or on threads"
         )
@@ -378,7 +270,7 @@ def _it_computes_itself(name: str, kernel: Any) -> None:
     foreign = kernel.child.foreign_code(_whole(9, (200, 5), "float64"))
     foreign = foreign or kernel.child.foreign_library()
     if foreign is not None:
-        raise _Wrong(
+        raise Wrong(
             f"code of {foreign} ran in place of its own; a kernel that is made of {foreign} says "
             "so in the requires of its KernelSpec"
         )
@@ -393,10 +285,11 @@ def _fits_are_certified(name: str, kernel: Any) -> None:
             settings = workload.settings() | {"max_iter": 5}
             certify_fit(workload.X, workload.preset.n_clusters, settings, name, child=kernel.child)
         except CertificateError as error:
-            raise _Wrong(f"preset {preset}, {error}") from None
+            raise Wrong(f"preset {preset}, {error}") from None
 
 
-_QUESTIONS: dict[str, Callable[[str, Any], None]] = {
+#: What is asked of a kernel, given its name and a ``RemoteKernel``.
+QUESTIONS: dict[str, Callable[[str, Any], None]] = {
     "every row gets its nearest center": _labels_are_nearest,
     "ties go to the lowest index": _ties_go_to_the_lowest,
     "assign returns the inertia": _inertia_is_exact,

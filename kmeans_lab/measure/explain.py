@@ -15,7 +15,7 @@ import numpy as np
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.certify import CertificateError, certify_assign, certify_update
 from kmeans_lab.children import PATIENCE, Raised
-from kmeans_lab.kernel_child import own_code_alone
+from kmeans_lab.kernel_answers import own_code_alone
 from kmeans_lab.measure.calls import prepared
 from kmeans_lab.measure.facts import instructions_per_pair, lines_of_code, memory_of_a_fit
 from kmeans_lab.measure.limits import Roof, measure_roof, timed

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.kernel_child import KernelChild, own_code_alone
+from kmeans_lab.kernel_answers import own_code_alone
+from kmeans_lab.kernel_child import KernelChild
 from kmeans_lab.registry import load_kernel
 
 _KEPT = 2  # prepared rows that the child keeps: no question needs more at once

@@ -7,7 +7,7 @@ import pytest
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
-from kmeans_lab.measure import conformance
+from kmeans_lab.measure import exam
 
 pytestmark = pytest.mark.hostile
 
@@ -118,7 +118,7 @@ def test_a_right_kernel_is_right(capsys):
 
 
 def test_a_kernel_that_hangs_is_asked_no_more(capsys, monkeypatch):
-    monkeypatch.setattr(conformance, "PATIENCE", 3.0)
+    monkeypatch.setattr(exam, "PATIENCE", 3.0)
     status, out, _ = check(capsys, IN_ASSIGN.format("import time; time.sleep(99)"))
     assert status == 1
     assert "it took longer than 3 s" in out
