@@ -14,13 +14,15 @@ nothing in them can make this process call a function. What the code prints goes
 import io
 import os
 import pickle
+import selectors
 import signal
 import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -28,7 +30,9 @@ from typing import IO, Any, Self
 PATIENCE = 60.0
 
 _LENGTH = struct.Struct("<Q")
-_PIECE = 2**20  # bytes read at once: a false length costs no more memory than what really comes
+_PIECE = 2**20  # bytes read at once
+_MOST = 2**26  # bytes of an answer, beside twice what was sent: a child cannot fill our memory
+_POSIX = os.name == "posix"
 #: Loads this file alone: the package around it, and NumPy, come with the first function that is
 #: theirs.
 _START = f"""
@@ -108,13 +112,27 @@ class Child:
     """
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            (sys.executable, "-P", "-c", _START, __file__, str(os.getpid()), *sys.path),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | (environment or {}),
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                (sys.executable, "-P", "-c", _START, __file__, str(os.getpid()), *sys.path),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env=os.environ | (environment or {}),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise OSError(
+                f"a process of its own for a kernel cannot be started ({error.strerror}); end "
+                "other processes, or raise the limits on processes and memory"
+            ) from None
+        assert self._process.stdin is not None  # they were asked for
+        assert self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        if _POSIX:
+            for pipe in (self._orders, self._answers):
+                os.set_blocking(pipe.fileno(), False)
+        self._deadline, self._sent = 0.0, 0
         self.pid = self._process.pid
         self.patience = PATIENCE
         self._end: Ended | None = None
@@ -177,8 +195,7 @@ class Child:
             self._end = Ended("its process was ended", "was ended")
         self._kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None  # it was asked for
+        for pipe in (self._orders, self._answers):
             with suppress(OSError):  # what was not written yet has no reader
                 pipe.close()
 
@@ -199,25 +216,26 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
 
-    def _limit(self, patience: float | None) -> "_Limit":
-        return _Limit(self, self.patience if patience is None else patience)
-
     def _send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         if self._end is not None:
             raise self._end
-        assert self._process.stdin is not None  # it was asked for
+        data = pickle.dumps((function, arguments), protocol=5)
+        self._sent = max(self._sent, len(data))
         try:
-            _write(self._process.stdin, pickle.dumps((function, arguments), protocol=5))
+            left = memoryview(_LENGTH.pack(len(data)) + data)
+            while left:
+                self._wait_for(self._orders, writing=True)
+                left = left[self._orders.write(left) or 0 :]
         except OSError:  # it does not read any more
             raise self._over() from None
 
     def _receive(self) -> tuple[str, Any]:
         if self._end is not None:
             raise self._end
-        assert self._process.stdout is not None  # it was asked for
-        data = _read(self._process.stdout)
-        if data is None:
-            raise self._over()
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        if length > _MOST + 2 * self._sent:
+            raise self._no_answer()
+        data = self._read(length)
         try:
             what, value = _Reader(io.BytesIO(data)).load()
         except Exception:  # whatever bytes the code sent in our name
@@ -227,6 +245,27 @@ class Child:
         if what == "raised" and isinstance(value, tuple) and len(value) == 2 and value[0]:
             raise Raised(tuple(map(str, value[0])), str(value[1]))
         raise self._no_answer()
+
+    def _read(self, length: int) -> bytearray:
+        data = bytearray()
+        while len(data) < length:
+            self._wait_for(self._answers, writing=False)
+            piece = self._answers.read(min(length - len(data), _PIECE))
+            if not piece:
+                raise self._over()
+            data += piece
+        return data
+
+    def _wait_for(self, pipe: IO[bytes], *, writing: bool) -> None:
+        """Wait until a pipe can be used, whoever holds its other end, or for the deadline."""
+        if not _POSIX:
+            return  # a timer ends the process
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_WRITE if writing else selectors.EVENT_READ)
+            if not selector.select(max(0.0, self._deadline - monotonic())):
+                self._late()
+                assert self._end is not None  # that is why
+                raise self._end
 
     def _no_answer(self) -> Ended:
         self._end = Ended("its process sent what is no answer", "sends what is no answer")
@@ -250,24 +289,25 @@ class Child:
             self._kill()
             self._process.wait()
 
-    def _late(self, patience: float) -> None:
-        much = f"longer than {patience:g} s"
+    def _late(self) -> None:
+        much = f"longer than {self._patience:g} s"
         self._end = Ended(f"it took {much}", f"takes {much}", late=True)
         self._kill()
 
-
-class _Limit:
-    """Ends a child that takes longer than its patience."""
-
-    def __init__(self, child: Child, patience: float) -> None:
-        self._timer = threading.Timer(patience, child._late, (patience,))
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+    @contextmanager
+    def _limit(self, patience: float | None) -> Iterator[None]:
+        """End the process where what follows takes longer than its patience."""
+        self._patience = self.patience if patience is None else patience
+        self._deadline = monotonic() + self._patience
+        timer = None if _POSIX else threading.Timer(self._patience, self._late)
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 class _Reader(pickle.Unpickler):
