@@ -5,46 +5,23 @@ within a minute? Does the baseline's twin, in the same run, differ from it? Does
 fit off the clock change what the clock says: of one run, every other round goes without?
 """
 
+import os
 import sys
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
-from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from kmeans_lab import certify
 from kmeans_lab.certify import Certificate
 from kmeans_lab.measure.rounds import PairedRun, Progress
 from kmeans_lab.measure.statistics import is_resolved, ratio
 from kmeans_lab.presets import find_preset
-from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.registry import KERNELS
 from kmeans_lab.terminal import spell_out
 
 KERNEL_NAMES = ("cpp", "numba", "cython", "cython-tiled", "cpp-simd")
 SLOWDOWN, SECONDS = 0.03, 55.0
-
-
-def slowed(kernel: Any, share: float) -> ModuleType:
-    """Return a kernel whose assignment takes that much longer, by the clock."""
-    module = ModuleType("slowed_kernel")
-
-    def lengthen(function: Any) -> Any:
-        def call(*arguments: Any) -> Any:
-            start = perf_counter()
-            answer = function(*arguments)
-            end = perf_counter()
-            while perf_counter() < end + share * (end - start):
-                pass
-            return answer
-
-        return call
-
-    for name in ("prepare", "assign", "update", "assign_update", "inertia"):
-        if hasattr(kernel, name):
-            function = getattr(kernel, name)
-            setattr(module, name, lengthen(function) if name.startswith("assign") else function)
-    return module
 
 
 def paired(name: str, kernels: list[str], seconds: float) -> PairedRun:
@@ -62,18 +39,14 @@ def paired(name: str, kernels: list[str], seconds: float) -> PairedRun:
 def main(names: list[str]) -> None:
     """Print an answer for each kernel."""
     for name in names:
-        sys.modules["slowed_kernel"] = slowed(load_kernel(name), 0.0)
-        spec = replace(KERNELS[name], module="slowed_kernel")
-        # The planted kernel calls the real one, for which a certificate would refuse it.
-        with (
-            patch.dict(KERNELS, slowed=spec),
-            patch.object(certify, "find_foreign_code", lambda *arguments: None),
-        ):
+        spec = KERNELS[name]
+        made_of_it = replace(spec, module="bench.slowed", requires=(*spec.requires, "kmeans_lab"))
+        with patch.dict(KERNELS, slowed=made_of_it):
             fit = paired(name, [name], 3.0).find(name)
             of_assign = median(fit.phases["assign"]) / median(fit.seconds)
-            sys.modules["slowed_kernel"] = slowed(load_kernel(name), SLOWDOWN / of_assign)
             start = perf_counter()
-            run = paired(name, ["slowed"], SECONDS)
+            with patch.dict(os.environ, SLOWED=f"{name} {SLOWDOWN / of_assign}"):
+                run = paired(name, ["slowed"], SECONDS)
             spent = perf_counter() - start
             times, twin = run.ratio_of("slowed"), run.ratio_of(f"{name} again")
         assert times is not None

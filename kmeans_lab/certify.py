@@ -12,8 +12,10 @@ that NaN fails them.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,16 @@ def fingerprint(*arrays: Array) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+class Elsewhere(Protocol):
+    """A process that runs fits of one kernel: see ``kmeans_lab.kernel_child``."""
+
+    def fit(self, X: Array, n_clusters: int, **settings: Any) -> KMeansResult:
+        """Run ``kmeans`` there; a callback among the settings is called here."""
+
+    def foreign_code(self, X: Array) -> str | None:
+        """Return whose code runs in the kernel's steps in place of its own, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,7 @@ def certify_fit(
     name: str,
     *,
     n_iter: int | None = None,
+    child: Elsewhere | None = None,
 ) -> Certificate:
     """Run one watched fit and return its certificate.
 
@@ -127,18 +140,24 @@ def certify_fit(
         A kernel of the registry.
     n_iter : int, optional
         How many iterations the fit must take.
+    child : KernelChild, optional
+        A process that runs the fit; by default this one does.
 
     Raises
     ------
     CertificateError
         Something is wrong; the message says at which iteration and what.
     """
-    foreign = find_foreign_code(load_kernel(name), find_spec(name), X[:_SMALL_ROWS])
+    if child is None:
+        fit: Callable[..., KMeansResult] = partial(kmeans, kernel=name)
+        foreign = find_foreign_code(load_kernel(name), find_spec(name), X[:_SMALL_ROWS])
+    else:
+        fit, foreign = child.fit, child.foreign_code(X[:_SMALL_ROWS])
     require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
-    weights = checks.weights(settings.get("sample_weight"), len(X))
+    weights = checks.weights(settings.get("sample_weight"), X)
     weighting = (None, 0) if weights is None else relative(weights)
     judge = _Judge(X, settings.get("empty", "relocate"), *weighting)
-    result = kmeans(X, n_clusters, kernel=name, callback=judge, **settings)
+    result = fit(X, n_clusters, callback=judge, **settings)
     if n_iter is not None:
         require(result.n_iter == n_iter, f"{result.n_iter} iterations in place of {n_iter}")
     judge.check_end(result)

@@ -19,7 +19,9 @@ from kmeans_lab.workers import read_only
 Array = NDArray[np.floating[Any]]
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
-_RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values()))
+_RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values())) - {
+    "kmeans_lab"
+}
 
 
 def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:
@@ -46,7 +48,8 @@ def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:
 
 
 def _watcher(spec: KernelSpec, seen: list[str]) -> Callable[[FrameType, str, Any], None]:
-    modules = {s.module for s in KERNELS.values()}
+    made_of_ours = "kmeans_lab" in spec.requires
+    modules = set() if made_of_ours else {s.module for s in KERNELS.values()}
 
     def watch(frame: FrameType, event: str, function: Any) -> None:
         origin = str(frame.f_globals.get("__name__", ""))

@@ -2,15 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any, NoReturn
 
+from kmeans_lab import plugins
 from kmeans_lab.certify import CertificateError
+from kmeans_lab.children import ChildError, Ended, Raised
 from kmeans_lab.errors import Refused
-from kmeans_lab.plugins import NotAKernel, end_of_import, ending_nothing, is_place, too_large
+from kmeans_lab.kernel_child import KernelChild, survey
+from kmeans_lab.plugins import NotAKernel, ending_nothing, is_place
 from kmeans_lab.registry import (
     KERNELS,
+    KernelSpec,
     KernelUnavailable,
+    add_spec,
     find_spec,
+    installed,
     known,
     known_as,
     place_of,
@@ -18,30 +24,60 @@ from kmeans_lab.registry import (
 )
 
 
-def resolve(name_or_place: str) -> str:
-    """Return a kernel's name, from a name, a .py file or a module."""
-    if not known(name_or_place) and (end := _end(name_or_place)):
-        raise Refused(f"{name_or_place} cannot be imported: that {end}")
+def resolve(name_or_place: str, *, whole: bool = True) -> str:
+    """Return the name of a kernel that can run, from a name, a .py file or a module.
+
+    Code that is not the lab's is imported by a process of its own, and not by this one.
+
+    Parameters
+    ----------
+    name_or_place : str
+    whole : bool
+        Refuse a kernel that lacks a function that kernels must have.
+
+    Raises
+    ------
+    Refused
+        There is no such kernel, or it cannot run here.
+    """
+    if name_or_place in KERNELS:
+        refuse_unless_ready(name_or_place)
+        return name_or_place
+    plugin = installed().get(name_or_place)
+    if not known(name_or_place) and not is_place(name_or_place):
+        _refuse(name_or_place)
+    found = _look(name_or_place) if plugin is None else survey([name_or_place])[name_or_place]
+    if found["state"] != "ready" and (whole or not found["incomplete"]):
+        raise Refused(found["reason"])
+    spec = KernelSpec(**found["spec"])
+    if plugin is not None:
+        plugin.learn(spec)
+        return name_or_place
     try:
-        return known_as(name_or_place)
+        return add_spec(place_of(name_or_place), spec)
     except NotAKernel as error:
         raise Refused(str(error)) from None
-    except Exception as error:  # a file may do anything when it is imported
-        raise Refused(f"{name_or_place} cannot be imported: {_in_a_line(error)}") from error
 
 
-def _end(place: str) -> str:
-    """Say how the import of a file or a module, if it is there, ends the process; or nothing."""
-    there = Path(place).is_file() if place.endswith(".py") else is_place(place)
-    large = place.endswith(".py") and too_large(Path(place))  # which importing it says
-    return end_of_import(place) if there and not large else ""
+def _refuse(name: str) -> NoReturn:
+    try:
+        known_as(name)
+    except NotAKernel as error:
+        raise Refused(str(error)) from None
+    raise AssertionError(f"{name} is known")  # it was not
 
 
-def resolve_ready(name_or_place: str) -> str:
-    """Return the name of a kernel that can run here, from a name, a .py file or a module."""
-    name = resolve(name_or_place)
-    refuse_unless_ready(name)
-    return name
+def _look(place: str) -> dict[str, Any]:
+    """Describe the kernel of a file or a module; ``Refused`` where there is none."""
+    with KernelChild(place) as child:
+        try:
+            return child.describe(plugins.PATIENCE)
+        except Ended as end:
+            raise Refused(f"{place} cannot be imported: that {end.does}") from None
+        except Raised as error:
+            if NotAKernel.__name__ in error.kinds:
+                raise Refused(error.said) from None
+            raise Refused(f"{place} cannot be imported: {' '.join(str(error).split())}") from None
 
 
 def refuse_unless_ready(name: str) -> None:
@@ -63,7 +99,7 @@ def answerable(name: str) -> Iterator[None]:
     except (Refused, CertificateError, KernelUnavailable, MemoryError):
         raise
     except Exception as error:
-        if name == "auto" or name in KERNELS:
+        if (name == "auto" or name in KERNELS) and not isinstance(error, ChildError):
             raise  # a fault of ours, which a traceback helps to mend
         raise Refused(
             f"kernel {name!r} failed: {_in_a_line(error)}; kmeans-lab check {place_of(name)} says "
@@ -72,4 +108,5 @@ def answerable(name: str) -> Iterator[None]:
 
 
 def _in_a_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    said = str(error) if isinstance(error, ChildError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())

@@ -5,7 +5,6 @@ with a mistake takes no other away. An import may raise, call ``sys.exit``, or e
 first two are errors like any other, and the last is found out in a process made for that.
 """
 
-import os
 import re
 import sys
 import warnings
@@ -33,7 +32,6 @@ _MOST_BYTES = 16 << 20  # no source is longer
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _TARGET = re.compile(rf"({_DOTTED})\s*(?::\s*({_DOTTED})\s*)?(?:\[.*\]\s*)?")
 _NAME = re.compile(r"\w[\w.+-]*")
-_ALIVE = 93  # an exit status that nobody else has reason to use
 
 
 class NotAKernel(ValueError):
@@ -54,6 +52,8 @@ class Plugin:
         Who brings it: the name that ``pip uninstall`` takes.
     fault : str
         Why it cannot be used, where that is known without an import.
+    tried : bool
+        Whether importing it ends the process has been found out, or need not be.
     """
 
     name: str
@@ -61,8 +61,8 @@ class Plugin:
     attribute: str
     package: str
     fault: str = ""
+    tried: bool = field(default=False, repr=False)
     _spec: KernelSpec | None = field(default=None, repr=False)
-    _tried: bool = field(default=False, repr=False)
 
     @property
     def spec(self) -> KernelSpec:
@@ -88,11 +88,15 @@ class Plugin:
 
     def outlive(self) -> None:
         """Find out, once, whether importing it ends the process; it has a fault if it does."""
-        if self.fault or self._tried or self.module in sys.modules:
+        if self.fault or self.tried or self.module in sys.modules:
             return
-        self._tried = True
+        self.tried = True
         if end := end_of_import(self.module):
             self.fault = f"importing {self.module} {end}"
+
+    def learn(self, spec: KernelSpec) -> None:
+        """Take what a process of its own has found in its entry point: nobody imports it here."""
+        self._spec = spec
 
     def _plain(self) -> KernelSpec:
         summary = f"from the package {self.package}"
@@ -261,37 +265,18 @@ def ending_nothing(what: str) -> Iterator[None]:
         raise ImportError(f"{what} raised {said}, which would end the process") from error
 
 
-_TRY = """
-import os, runpy, sys
-from importlib import import_module
-try:
-    if sys.argv[1].endswith(".py"):
-        runpy.run_path(sys.argv[1], run_name="kmeans_lab_kernel")
-    else:
-        import_module(sys.argv[1])
-except BaseException:
-    pass  # whoever imports it next meets that, too
-os._exit(int(sys.argv[2]))
-"""
-
-
 def end_of_import(place: str) -> str:
     """Import a module or a .py file in a process of its own; say how that ended it, if it did."""
-    import subprocess  # 4 ms, which nobody needs who has no such code
+    from runpy import run_path
 
-    try:
-        run = subprocess.run(
-            (sys.executable, "-c", _TRY, place, str(_ALIVE)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=PATIENCE,
-            check=False,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-    except subprocess.TimeoutExpired:
-        return f"takes longer than {PATIENCE:g} s"
-    if run.returncode == _ALIVE:
-        return ""
-    how = f"signal {-run.returncode}" if run.returncode < 0 else f"exit status {run.returncode}"
-    return f"ends the process ({how})"
+    from kmeans_lab.children import Child, Ended, Raised  # needed by nobody who has no such code
+
+    file = place.endswith(".py")
+    with Child() as child:
+        try:
+            child.ask(run_path if file else import_module, place, patience=PATIENCE)
+        except Ended as end:
+            return end.does
+        except Raised:
+            pass  # whoever imports it next meets that, too
+    return ""

@@ -177,17 +177,22 @@ def add_kernel(place: str) -> str:
     Exception
         Whatever its import raises; ``ImportError`` where it calls ``sys.exit``.
     """
+    module = plugins.import_place(place)
+    own = getattr(module, "SPEC", KernelSpec(module.__name__, f"from {place}", "none"))
+    return add_spec(place, with_module(own, module.__name__, place))
+
+
+def add_spec(place: str, spec: KernelSpec) -> str:
+    """Make a kernel known of which somebody has seen the file or module; nothing is imported."""
     path = Path(place)
     name = path.stem if path.suffix == ".py" else place
-    module = plugins.import_place(place)
     if name in KERNELS:
         raise NotAKernel(f"{place} has the name of the kernel {name!r}; give the file another name")
     if name in _added and _places[name] != (found := _place(path, place)):
         raise NotAKernel(
             f"{found} has the name of {_places[name]}, {name!r}; give one of them another name"
         )
-    own = getattr(module, "SPEC", KernelSpec(module.__name__, f"from {place}", "none"))
-    _added[name] = with_module(own, module.__name__, place)
+    _added[name] = spec
     _places[name] = _place(path, place)
     return name
 
@@ -323,10 +328,11 @@ def state_of(name: str) -> tuple[State, str]:
 
     Where an installed package brings it, a process of its own imports it first: that may end it.
     """
-    return _state(trouble_of(name))
+    return described(trouble_of(name))
 
 
-def _state(trouble: Exception | None) -> tuple[State, str]:
+def described(trouble: Exception | None) -> tuple[State, str]:
+    """Return what ``state_of`` says of a trouble that was found."""
     if trouble is None:
         return "ready", ""
     if isinstance(trouble, KernelUnavailable):
@@ -339,8 +345,12 @@ def _state(trouble: Exception | None) -> tuple[State, str]:
 
 def reason_of(name: str) -> str:
     """Return a sentence on why a kernel cannot run here, with a remedy; empty where it can."""
-    trouble = trouble_of(name)
-    state, why = _state(trouble)
+    return reason_for(name, trouble_of(name))
+
+
+def reason_for(name: str, trouble: Exception | None) -> str:
+    """Return what ``reason_of`` says of a trouble that was found."""
+    state, why = described(trouble)
     if state != "broken":
         return why
     if name in KERNELS:

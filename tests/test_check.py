@@ -8,7 +8,8 @@ from test_certify import GOOD
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans, registry
-from kmeans_lab.measure.conformance import examine
+from kmeans_lab.measure import conformance
+from kmeans_lab.measure.exam import examine
 from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel, state_of
 
 # The fault, and a question that it fails with what is said.
@@ -86,7 +87,7 @@ FAULTS = {
         "    moved = [i for i, j in enumerate(before) if j != labels[i]]\n"
         "    good_update(rows[moved], labels[moved], sums, counts)\n    return inertia\n",
         "assign_update does both",
-        "step 2 of assign_update: it made the count of cluster",
+        "step 2 of assign_update, 230 rows: it made the count of cluster",
     ),
     "chance": (
         "import random\ndef update(rows, labels, sums, counts):\n"
@@ -116,16 +117,25 @@ def nothing_added(monkeypatch, tmp_path):
             del sys.modules[name]
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Ask about few rows: what is planted here shows on them, and plain Python is slow."""
+    monkeypatch.setattr(conformance, "_CHUNKS", ())
+    monkeypatch.setattr(conformance, "_TWO_CHUNKS", "smoke-grid")
+    monkeypatch.setattr(conformance, "MANY", ((99, 1, 2),))
+
+
 def check(capsys, *arguments):
     status = cli.main(["check", *map(str, arguments)])
     return status, *capsys.readouterr()
 
 
-@pytest.mark.slow_for("numba-tiled")  # which compiles for each of some twenty shapes
+@pytest.mark.slow_for("numba-tiled", "python")  # which compiles for each of some twenty shapes
 def test_the_kernels_of_the_lab_are_right(kernel_name):
     assert [it for it in examine(kernel_name) if it.wrong] == []
 
 
+@pytest.mark.usefixtures("small")
 def test_the_kernel_that_faults_are_planted_into_is_right(capsys, tmp_path):
     (tmp_path / "mine.py").write_text(GOOD)
     status, out, err = check(capsys, "mine.py")
@@ -134,6 +144,7 @@ def test_the_kernel_that_faults_are_planted_into_is_right(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.usefixtures("small")
 def test_a_planted_fault_is_found_and_said(capsys, tmp_path, fault):
     source, question, sentence = FAULTS[fault]
     (tmp_path / "mine.py").write_text(GOOD + source)
@@ -144,6 +155,7 @@ def test_a_planted_fault_is_found_and_said(capsys, tmp_path, fault):
     assert sentence in answers[question]
 
 
+@pytest.mark.usefixtures("small")
 def test_what_is_wrong_stands_below_its_question(capsys, tmp_path):
     (tmp_path / "mine.py").write_text(GOOD + FAULTS["NaN"][0])
     _, out, _ = check(capsys, "mine.py")
@@ -172,6 +184,7 @@ def test_what_is_no_kernel_is_refused(capsys, tmp_path, place, sentence):
     assert sentence in err
 
 
+@pytest.mark.usefixtures("small")
 def test_a_module_may_say_what_it_needs(capsys, tmp_path, monkeypatch):
     spec = (
         "from kmeans_lab.registry import KernelSpec\n"
@@ -200,6 +213,7 @@ def install(folder, entries):
     (info / "entry_points.txt").write_text("[kmeans_lab.kernels]\n" + entries)
 
 
+@pytest.mark.usefixtures("small")
 def test_installed_packages_bring_kernels(capsys, tmp_path, monkeypatch):
     install(tmp_path, "plain = my_kernels\nspecified = my_kernels:SPEC\ncpp = my_kernels\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -31,7 +31,7 @@ def assign(rows, centers, labels):
 FAULTS = {
     "another label": ("labels[0] = (labels[0] + 1) % 5", "INVALID", ""),
     "an exception": ("raise OSError('cable')", "broken", "OSError: cable"),
-    "X": ("rows.base.flags.writeable = True; rows.base[3, 1] += 1e-13", "INVALID", ""),
+    "X": ("rows.base.flags.writeable = True; rows.base[3, 1] *= 1.5", "INVALID", ""),
 }
 
 
@@ -97,11 +97,11 @@ def test_slow_kernels_join_some_rounds_and_are_paired_with_those():
 def test_a_kernel_that_goes_wrong_in_the_middle_loses_its_number(plant, fault):
     code, state, why = FAULTS[fault]
     n_assign = paired("cpp").find("cpp").certificate.result.n_iter + 1
-    # Two calls look for foreign code, one fit is certified, two are timed and right.
-    plant(LATE.format(calls=2 + 3 * n_assign, fault=code))
+    # Two calls are timed and two watched, one fit is certified, two are timed and right.
+    plant(LATE.format(calls=4 + 3 * n_assign, fault=code))
     run = paired("planted", "numpy", n_rounds=8)
     it = run.find("planted")
-    assert it.state == state
+    assert it.state == state, it.why
     assert it.why.startswith("round ")
     assert why in it.why
     assert (it.seconds, it.rounds, run.ratio_of("planted")) == ([], [], None)
@@ -211,15 +211,17 @@ def test_what_a_start_costs_is_measured_where_nothing_has_started(kernel_name):
     assert start.keys() == {"import", "compile", "load", "build"}
 
 
-def test_a_kernel_that_only_this_process_knows_has_no_such_costs(plant):
+def test_a_kernel_with_a_row_in_this_process_alone_is_measured_like_the_others(plant):
     plant("")
     it = paired("planted").find("planted")
-    assert (it.state, it.start) == ("valid", None)
+    assert (it.state, len(it.seconds)) == ("valid", 6)
+    assert it.start["import"] > 0
+    assert "planted_module" not in sys.modules
 
 
 def test_a_baseline_that_goes_wrong_takes_its_twin_along_and_all_ratios(plant):
     n_assign = paired("cpp").find("cpp").certificate.result.n_iter + 1
-    plant(LATE.format(calls=2 + 5 * n_assign, fault="labels[0] = (labels[0] + 1) % 5"))
+    plant(LATE.format(calls=4 + 5 * n_assign, fault="labels[0] = (labels[0] + 1) % 5"))
     run = PairedRun(PRESETS["smoke"].load(), "smoke", ["numpy"], "planted", n_rounds=8)
     run.run()
     assert {it.name: it.state for it in run.contestants} == {

@@ -67,11 +67,11 @@ def test_growth_is_a_slope_of_logarithms(monkeypatch):
     assert measure._slope([1, 2, 4, 8], [3.0, 12.0, 48.0, 192.0]) == pytest.approx(2)
     monkeypatch.setattr(measure, "START", {"n": 500, "d": 4, "k": 8})
 
-    def fit(X, k, **settings):
-        seconds = {"assign": 3e-9 * len(X) ** 1.5 * 5, "update": 0.0}
-        return SimpleNamespace(seconds=seconds, n_iter=5)
+    def fit(self, exponent):
+        seconds = {"assign": 3e-9 * len(self.X) ** 1.5 * 5, "update": 0.0}
+        return SimpleNamespace(seconds=seconds, n_iter=5), 0.0, 0.0
 
-    monkeypatch.setattr(measure, "kmeans", fit)
+    monkeypatch.setattr(measure.Trial, "fit", fit)
     it = growth("cpp", "n", n_rounds=6)
     assert it.sizes == [500, 1000, 2000, 4000]
     assert it.seconds == pytest.approx([3e-9 * n**1.5 for n in it.sizes])

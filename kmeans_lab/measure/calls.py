@@ -1,10 +1,6 @@
 """What a run needs beside its rounds: the calibration loop, estimates, the costs of a start."""
 
 import json
-import os
-import subprocess
-import sys
-from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from time import perf_counter
@@ -13,9 +9,12 @@ from typing import Any
 import numpy as np
 
 import kmeans_lab
+from kmeans_lab.children import ChildError
+from kmeans_lab.driver import kmeans
+from kmeans_lab.kernel_child import KernelChild
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.presets import Workload
-from kmeans_lab.registry import find_spec, load_kernel, place_of
+from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.workers import read_only
 
 _CALIBRATION, _REPEATS = 100_000, 15
@@ -35,14 +34,24 @@ def calibrate() -> list[float]:
 
 def seconds_of_assign(kernel: str, workload: Workload) -> float:
     """Extrapolate the seconds of one assignment from a few rows."""
-    centers = read_only(workload.centers)
-    X = read_only(workload.X[: max(1, min(len(workload.X), 200_000 // centers.size))])
+    X = some_rows(workload)
+    return seconds_of(kernel, X, workload.centers) * len(workload.X) / len(X)
+
+
+def some_rows(workload: Workload) -> Any:
+    """Return as many rows as are assigned in a moment by any kernel."""
+    return workload.X[: max(1, min(len(workload.X), 200_000 // workload.centers.size))]
+
+
+def seconds_of(kernel: str, X: Any, centers: Any) -> float:
+    """Return the seconds of one assignment of these rows."""
+    X, centers = read_only(X), read_only(centers)
     module = load_kernel(kernel)
     rows, labels = prepared(module, X, len(centers)), np.empty(len(X), np.int32)
     module.assign(rows, centers, labels)  # compiles, where the kernel does that
     start = perf_counter()
     module.assign(rows, centers, labels)
-    return (perf_counter() - start) * len(workload.X) / len(X)
+    return perf_counter() - start
 
 
 def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
@@ -50,44 +59,31 @@ def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
     return kernel.prepare(X, n_clusters, n_threads) if hasattr(kernel, "prepare") else X
 
 
-_START = """
-import json, sys, time
-import numpy as np
-from kmeans_lab import kmeans
-from kmeans_lab.registry import known_as, load_kernel
-
-begin = time.perf_counter()
-name = known_as(sys.argv[1])
-load_kernel(name)
-spent = [time.perf_counter() - begin]
-X = np.random.default_rng(0).normal(size=(64, int(sys.argv[3]))).astype(sys.argv[2])
-for _ in range(2):
-    begin = time.perf_counter()
-    kmeans(X, 8, kernel=name, init="first", max_iter=1)
-    spent.append(time.perf_counter() - begin)
-print(json.dumps(spent))
-"""
-
-
-def start_costs(kernel: str, dtype: str, n_features: int) -> dict[str, float | None] | None:
+def start_costs(
+    kernel: str, dtype: str, n_features: int, imported: float | None = None
+) -> dict[str, float | None] | None:
     """Return the seconds that a kernel takes before its first fit, in processes of their own.
 
-    "import": its module and what that needs beyond kmeans_lab. "compile" and "load", where it
-    compiles on its first call: how much longer the first fit takes than the second, with an empty
-    cache of compiled code and with a full one. "build", where a compiler made it when it was
-    installed: what that took, wherever it was. None for a kernel that only this process knows, and
-    where there is no folder for a cache.
+    "import": its module and what that needs beyond kmeans_lab; ``imported`` where that is known.
+    "compile" and "load", where it compiles on its first call: how much longer the first fit takes
+    than the second, with an empty cache of compiled code and with a full one. "build", where a
+    compiler made it when it was installed: what that took, wherever it was. None where it cannot
+    run, and where there is no folder for a cache.
     """
     jits = find_spec(kernel).compiles_on_first_call
+    found = []
     try:
-        with scratch_folder() if jits else nullcontext("") as folder:
-            environment = {"NUMBA_CACHE_DIR": folder} if jits else {}
-            found = [_start_once(kernel, dtype, n_features, environment) for _ in range(1 + jits)]
-    except CannotTell:
+        if jits:
+            with scratch_folder() as folder:
+                cache = {"NUMBA_CACHE_DIR": folder}
+                found = [_start_once(kernel, dtype, n_features, cache) for _ in range(2)]
+        elif imported is None:
+            found = [_start_once(kernel, dtype, n_features, {})]
+    except (CannotTell, ChildError):
         return None
     extra = [max(0.0, first - second) for _, first, second in found]
     return {
-        "import": found[-1][0],
+        "import": found[-1][0] if found else imported,
         "compile": extra[0] if jits else None,
         "load": extra[1] if jits else None,
         "build": build_seconds(kernel),
@@ -96,15 +92,28 @@ def start_costs(kernel: str, dtype: str, n_features: int) -> dict[str, float | N
 
 def _start_once(
     kernel: str, dtype: str, n_features: int, environment: dict[str, str]
-) -> list[float]:
-    command = [sys.executable, "-c", _START, place_of(kernel), dtype, str(n_features)]
-    run = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | environment
-    )
-    if run.returncode != 0:
-        raise CannotTell("what is wrong with a kernel, its certificate tells")
-    seconds: list[float] = json.loads(run.stdout.splitlines()[-1])  # a kernel may print, too
-    return seconds
+) -> tuple[float, float, float]:
+    with KernelChild(kernel, environment) as child:
+        told = child.describe()
+        if told["state"] != "ready":
+            raise CannotTell(told["why"])
+        first, second = child.checked(_two, child.ask(_two_fits, child.name, dtype, n_features))
+        return child.checked(float, told["seconds"]), first, second
+
+
+def _two(answer: Any) -> tuple[float, float]:
+    first, second = answer
+    return float(first), float(second)
+
+
+def _two_fits(kernel: str, dtype: str, n_features: int) -> list[float]:
+    X = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
+    spent = []
+    for _ in range(2):
+        begin = perf_counter()
+        kmeans(X, 8, kernel=kernel, init="first", max_iter=1)
+        spent.append(perf_counter() - begin)
+    return spent
 
 
 def build_seconds(kernel: str) -> float | None:

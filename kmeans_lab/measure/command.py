@@ -9,21 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from kmeans_lab.errors import Refused
-from kmeans_lab.kernel_arguments import resolve_ready
+from kmeans_lab.kernel_arguments import resolve
 from kmeans_lab.outputs import plan_output
 from kmeans_lab.paths import known_suffix
 from kmeans_lab.registry import KERNELS, installed
 from kmeans_lab.terminal import emit, make_table, seen_by_a_person, show, tell
 from kmeans_lab.workers import refuse_too_many
-
-#: Pools that would compute behind a kernel's back; they read these when they are loaded.
-POOLS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 
 
 class Uncertified(Exception):
@@ -132,9 +123,9 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def _kernels(arguments: argparse.Namespace) -> list[str]:
-    asked = arguments.kernel and [resolve_ready(name) for name in arguments.kernel]
+    asked = arguments.kernel and [resolve(name) for name in arguments.kernel]
     try:
-        arguments.baseline = resolve_ready(arguments.baseline)
+        arguments.baseline = resolve(arguments.baseline)
     except Refused as error:
         raise Refused(f"--baseline {arguments.baseline}: {error}; or name another") from error
     return asked or [*KERNELS, *installed()]
@@ -179,6 +170,7 @@ def quiet_pools() -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     from kmeans_lab.measure import machine
+    from kmeans_lab.measure.timed import POOLS
 
     before = {name: os.environ.get(name) for name in POOLS}
     os.environ.update(dict.fromkeys(POOLS, "1"))  # for those that are loaded later

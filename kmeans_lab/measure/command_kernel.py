@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from kmeans_lab.errors import Refused
-from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready, resolve, resolve_ready
+from kmeans_lab.kernel_arguments import answerable, resolve
 from kmeans_lab.measure.command import (
     Uncertified,
     counts_of,
@@ -14,7 +14,7 @@ from kmeans_lab.measure.command import (
     progress_on_stderr,
     quiet_pools,
 )
-from kmeans_lab.registry import KERNELS, Incomplete, find_spec, reason_of, trouble_of
+from kmeans_lab.registry import KERNELS, find_spec, reason_of
 from kmeans_lab.terminal import emit, make_table, show
 
 
@@ -27,11 +27,9 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Ask a kernel everything that the contract promises; ``Uncertified`` where it is wrong."""
-    from kmeans_lab.measure.conformance import examine
+    from kmeans_lab.measure.exam import examine
 
-    name = resolve(arguments.kernel)
-    if not isinstance(trouble_of(name), Incomplete):  # which is the first question
-        refuse_unless_ready(name)
+    name = resolve(arguments.kernel, whole=False)  # what it lacks is the first question
     answers = []
     for answer in examine(name):
         answers.append(answer)
@@ -67,7 +65,7 @@ def explain(arguments: argparse.Namespace) -> None:
     if arguments.threads < 1:
         raise Refused(f"--threads {arguments.threads} must be at least 1")
     counts_of(str(arguments.threads))  # refuses too many
-    name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
+    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
     if reason := reason_of("cpp-simd"):
         raise Refused(f"the machine's limits are measured with the code of cpp-simd: {reason}")
     workload = load(presets[arguments.preset])
@@ -111,7 +109,7 @@ def profile(arguments: argparse.Namespace) -> None:
 
     if not arguments.json:
         make_table()
-    name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
+    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
     with quiet_pools():
         try:
             with answerable(name):
@@ -145,7 +143,7 @@ def scaling(arguments: argparse.Namespace) -> None:
 
     if not arguments.json:
         make_table()
-    name, presets = resolve_ready(arguments.kernel), presets_of([arguments.preset])
+    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
     if arguments.mode not in ("threads", "processes"):
         raise Refused(f"--mode {arguments.mode} is not known; choose threads or processes")
     if arguments.mode == "processes" and name not in KERNELS:

@@ -2,26 +2,27 @@
 
 On small whole numbers every correct formulation is exact, so expected answers are computed in
 whole numbers and compared bit for bit; where numbers are rounded, the certificate judges, which
-forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wherever it lies.
+forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wherever it lies. The
+kernel answers in a process of its own, and is judged in this one.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.certify import CertificateError, certify_assign, certify_fit, certify_update
-from kmeans_lab.driver import kmeans
-from kmeans_lab.foreign import find_foreign_code
 from kmeans_lab.measure.calls import prepared
-from kmeans_lab.plugins import ending_nothing
-from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import find_spec, load_module
+from kmeans_lab.presets import find_preset
+from kmeans_lab.registry import find_spec
+from kmeans_lab.result import KMeansResult
 from kmeans_lab.workers import read_only
 
 Array = NDArray[np.floating[Any]]
+
+#: A preset that is cut into two chunks.
+_TWO_CHUNKS = "blobs-5000-3-4"
 
 _POISON = -1_234_567
 #: (n_samples, n_features, n_clusters) around the widths of vectors and tiles.
@@ -31,59 +32,15 @@ _SHAPES = (
     *((n, 5, 7) for n in (7, 8, 9, 16, 31, 33, 127, 129, 257)),
     (1, 4, 1),
     (64, 6, 64),
-    (2_100, 2, 9),
 )
+#: The driver hands out chunks of 2,048 to 4,095 rows, or all rows at once.
+_CHUNKS = tuple((n, 2, 3) for n in (2_047, 2_048, 2_049, 2_205, 4_095, 4_097))
+#: Shapes that are asked of a kernel that is right in all other points.
+MANY = ((65_537, 3, 5), (1_000_003, 1, 2))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a kernel made of one question.
-
-    Attributes
-    ----------
-    question : str
-        What was asked.
-    wrong : str
-        What is wrong, in a sentence; empty where nothing is.
-    """
-
-    question: str
-    wrong: str
-
-
-class _Wrong(Exception):
+class Wrong(Exception):
     """An answer, not a failure of ours."""
-
-
-def examine(name: str) -> Iterator[Answer]:
-    """Ask all questions of a kernel of the registry, and yield the answers as they come.
-
-    Raises
-    ------
-    KernelUnavailable, ValueError
-        The kernel cannot be loaded.
-    """
-    kernel = load_module(name)
-    missing = [verb for verb in ("assign", "update") if not callable(getattr(kernel, verb, None))]
-    yield Answer(
-        "it has assign and update",
-        f"there is no function {' and no function '.join(missing)}" if missing else "",
-    )
-    if missing:
-        return
-    for question, ask in _QUESTIONS.items():
-        yield Answer(question, _ask(ask, name, kernel))
-
-
-def _ask(ask: Callable[[str, Any], None], name: str, kernel: Any) -> str:
-    try:
-        with ending_nothing("it"):
-            ask(name, kernel)
-    except (_Wrong, CertificateError) as error:
-        return str(error)
-    except Exception as error:  # whatever it raises is its answer
-        return f"it raised {type(error).__name__}: {error}"
-    return ""
 
 
 def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
@@ -92,7 +49,7 @@ def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
 
 def _cases(name: str) -> Iterator[tuple[str, Array, Array]]:
     for dtype in find_spec(name).dtypes:
-        for n, d, k in _SHAPES:
+        for n, d, k in (*_SHAPES, *_CHUNKS):
             what = f"{n} × {d} {dtype}, k = {k}"
             yield (
                 what,
@@ -126,14 +83,14 @@ def _labels_are_nearest(name: str, kernel: Any) -> None:
 def _compare_labels(what: str, labels: NDArray[np.int32], expected: list[int]) -> None:
     left = np.flatnonzero(labels == _POISON)
     if len(left):
-        raise _Wrong(
+        raise Wrong(
             f"{what}: assign left {len(left)} labels unwritten, the first in row {left[0]}; it "
             "must overwrite all"
         )
     wrong = np.flatnonzero(labels != np.array(expected))
     if len(wrong):
         i = wrong[0]
-        raise _Wrong(
+        raise Wrong(
             f"{what}: row {i} got label {labels[i]} and its nearest center is {expected[i]} "
             f"({len(wrong)} rows are wrong)"
         )
@@ -144,10 +101,10 @@ def _inertia_is_exact(name: str, kernel: Any) -> None:
         labels = np.empty(len(rows), np.int32)
         found = kernel.assign(prepared(kernel, rows, len(centers)), centers, labels)
         if not isinstance(found, float):
-            raise _Wrong(f"{what}: assign returned {found!r} and must return a float")
+            raise Wrong(f"{what}: assign returned {found!r} and must return a float")
         expected = _exact(rows, centers)[1]
         if not found == expected:
-            raise _Wrong(
+            raise Wrong(
                 f"{what}: assign returned the inertia {found!r} and the sum of squared distances "
                 f"is {expected}"
             )
@@ -177,14 +134,14 @@ def _sums_are_added(name: str, kernel: Any) -> None:
 def _compare_sums(what: str, sums: Any, counts: Any, expected: Any, who: str) -> None:
     if counts.tolist() != expected[1]:
         j = int(np.flatnonzero(counts != np.array(expected[1]))[0])
-        raise _Wrong(
+        raise Wrong(
             f"{what}: {who} made the count of cluster {j} {counts[j]:+} and it owns "
             f"{expected[1][j]} rows"
         )
     wrong = np.argwhere(~(sums == np.array(expected[0])))
     if len(wrong):
         j, f = wrong[0]
-        raise _Wrong(
+        raise Wrong(
             f"{what}: {who} made the sum of cluster {j}, feature {f}, {sums[j, f]:+} and its rows "
             f"sum to {expected[0][j][f]}"
         )
@@ -206,7 +163,7 @@ def _parts_add_up(name: str, kernel: Any) -> None:
         who = "update of two parts"
         _compare_sums(f"rows cut at {cut}", sums, counts, _exact_sums(rows, labels, 6), who)
         if total != inertia:
-            raise _Wrong(f"rows cut at {cut}: two parts have inertia {total}, the whole {inertia}")
+            raise Wrong(f"rows cut at {cut}: two parts have inertia {total}, the whole {inertia}")
 
 
 def _inputs_stay(name: str, kernel: Any) -> None:
@@ -221,7 +178,7 @@ def _inputs_stay(name: str, kernel: Any) -> None:
             ("rows", "centers", "update's labels"), (*inputs, labels), copies, strict=True
         ):
             if not np.array_equal(array, copy):
-                raise _Wrong(
+                raise Wrong(
                     f"it changed its {what}, {dtype}; inputs belong to the caller "
                     f"({np.count_nonzero(array != copy)} of {copy.size} values changed)"
                 )
@@ -231,18 +188,36 @@ def _steps_follow(name: str, kernel: Any) -> None:
     """As the driver calls it: prepared once, previous labels on entry, centers that move."""
     if not hasattr(kernel, "assign_update"):
         return
-    rows = read_only(_whole(7, (230, 4), "float64"))
-    given, labels = prepared(kernel, rows, 9), np.full(230, -1, np.int32)
-    for step, seed in enumerate((0, 1, 1, 2)):
-        centers = read_only(_whole(seed, (9, 4), "float64"))
-        sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
-        found = kernel.assign_update(given, centers, labels, sums, counts)
+    for n in (230, 4_500):
+        rows = read_only(_whole(7, (n, 4), "float64"))
+        given, labels = prepared(kernel, rows, 9), np.full(n, -1, np.int32)
+        for step, seed in enumerate((0, 1, 1, 2)):
+            centers = read_only(_whole(seed, (9, 4), "float64"))
+            sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
+            found = kernel.assign_update(given, centers, labels, sums, counts)
+            expected, inertia = _exact(rows, centers)
+            what = f"step {step + 1} of assign_update, {n} rows"
+            _compare_labels(what, labels, expected)
+            _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
+            if not found == inertia:
+                raise Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
+
+
+def many_rows(name: str, kernel: Any) -> None:
+    """Ask both steps about more rows than any tile or chunk has."""
+    for n, d, k in MANY:
+        what = f"{n:,} × {d} float64, k = {k}"
+        rows = read_only(_whole(n, (n, d), "float64"))
+        centers = read_only(_whole(k, (k, d), "float64"))
+        given, labels = prepared(kernel, rows, k), np.full(n, _POISON, np.int32)
+        found = kernel.assign(given, centers, labels)
         expected, inertia = _exact(rows, centers)
-        what = f"step {step + 1} of assign_update"
         _compare_labels(what, labels, expected)
-        _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
         if not found == inertia:
-            raise _Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
+            raise Wrong(f"{what}: assign returned the inertia {found!r} and the sum is {inertia}")
+        sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
+        kernel.update(given, labels, sums, counts)
+        _compare_sums(what, sums, counts, _exact_sums(rows, expected, k), "update")
 
 
 def _rounding_is_judged(name: str, kernel: Any) -> None:
@@ -260,52 +235,61 @@ def _rounding_is_judged(name: str, kernel: Any) -> None:
 
 
 def _it_repeats_itself(name: str, kernel: Any) -> None:
-    workload = PRESETS["smoke-wide"].load()
     counts = (1, 1, 2, 3) if find_spec(name).threading == "own" else (1, 1)
-    first = None
-    for n_threads in counts:
-        fit = kmeans(workload.X, 8, kernel=name, n_threads=n_threads, **workload.settings())
-        if first is not None:
-            found = [
-                f"{np.count_nonzero(ours != theirs)} {what}"
-                for what, ours, theirs in (
-                    ("labels", fit.labels, first.labels),
-                    ("coordinates of centers", fit.centers, first.centers),
-                )
-                if ours.tobytes() != theirs.tobytes()
-            ]
-            if fit.inertia != first.inertia:
-                found.append(f"the inertia, {fit.inertia!r} in place of {first.inertia!r}")
-            if found:
-                raise _Wrong(
-                    f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other "
-                    f"bits ({', '.join(found)}); results must not depend on the run or on threads"
-                )
-        first = fit
+    for preset in ("smoke-wide", _TWO_CHUNKS):
+        workload = find_preset(preset).load()
+        k = workload.preset.n_clusters
+        first = None
+        for n_threads in counts:
+            settings = workload.settings() | {"max_iter": 3, "n_threads": n_threads}
+            fit = kernel.child.fit(workload.X, k, **settings)
+            if first is not None:
+                _compare_fits(fit, first, n_threads)
+            first = fit
+
+
+def _compare_fits(fit: KMeansResult, first: KMeansResult, n_threads: int) -> None:
+    found = [
+        f"{np.count_nonzero(ours != theirs)} {what}"
+        for what, ours, theirs in (
+            ("labels", fit.labels, first.labels),
+            ("coordinates of centers", fit.centers, first.centers),
+        )
+        if ours.tobytes() != theirs.tobytes()
+    ]
+    if fit.inertia != first.inertia:
+        found.append(f"the inertia, {fit.inertia!r} in place of {first.inertia!r}")
+    if found:
+        raise Wrong(
+            f"a second fit, with {n_threads} thread{'s' * (n_threads > 1)}, gave other "
+            f"bits ({', '.join(found)}); results must not depend on the run or on threads"
+        )
 
 
 def _it_computes_itself(name: str, kernel: Any) -> None:
-    spec = find_spec(name)
-    foreign = find_foreign_code(kernel, spec, _whole(9, (200, 5), "float64"))
+    foreign = kernel.child.foreign_code(_whole(9, (200, 5), "float64"))
+    foreign = foreign or kernel.child.foreign_library()
     if foreign is not None:
-        raise _Wrong(
+        raise Wrong(
             f"code of {foreign} ran in place of its own; a kernel that is made of {foreign} says "
             "so in the requires of its KernelSpec"
         )
 
 
 def _fits_are_certified(name: str, kernel: Any) -> None:
-    for preset in ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32"):
-        workload = PRESETS[preset].load()
+    for preset in ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32", _TWO_CHUNKS):
+        workload = find_preset(preset).load()
         if workload.preset.dtype not in find_spec(name).dtypes:
             continue
         try:
-            certify_fit(workload.X, workload.preset.n_clusters, workload.settings(), name)
+            settings = workload.settings() | {"max_iter": 5}
+            certify_fit(workload.X, workload.preset.n_clusters, settings, name, child=kernel.child)
         except CertificateError as error:
-            raise _Wrong(f"preset {preset}, {error}") from None
+            raise Wrong(f"preset {preset}, {error}") from None
 
 
-_QUESTIONS: dict[str, Callable[[str, Any], None]] = {
+#: What is asked of a kernel, given its name and a ``RemoteKernel``.
+QUESTIONS: dict[str, Callable[[str, Any], None]] = {
     "every row gets its nearest center": _labels_are_nearest,
     "ties go to the lowest index": _ties_go_to_the_lowest,
     "assign returns the inertia": _inertia_is_exact,

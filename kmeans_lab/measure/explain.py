@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.certify import certify_assign, certify_update
+from kmeans_lab.certify import CertificateError, certify_assign, certify_update
+from kmeans_lab.children import PATIENCE, Raised
+from kmeans_lab.kernel_answers import own_code_alone
 from kmeans_lab.measure.calls import prepared
 from kmeans_lab.measure.facts import instructions_per_pair, lines_of_code, memory_of_a_fit
 from kmeans_lab.measure.limits import Roof, measure_roof, timed
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel
+from kmeans_lab.measure.timed import LATE, TimedChild
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.workers import read_only
@@ -108,14 +111,12 @@ def explain(
     KernelUnavailable
         The kernel, or the flagship, whose vectors measure the limits, is not there.
     """
-    kernel, spec = load_kernel(name), find_spec(name)
+    spec = find_spec(name)
     own = n_threads if spec.threading == "own" else 1
     X, centers = workload.X, workload.centers
     middle, _ = middle_and_variance(X)
     rows, centers = read_only(X - middle), read_only(centers - middle)
-    given = prepared(kernel, rows, len(centers), own)
     roof = measure_roof(own)
-    steps = _time_steps(kernel, given, rows, centers, roof, FLOPS[spec.arithmetic])
     reasons: dict[str, str] = {}
 
     def unless_unknown(part: str, find: Callable[[], Any]) -> Any:
@@ -125,10 +126,16 @@ def explain(
             reasons[part] = str(error)
             return None
 
+    with TimedChild(name) as child:
+        told = child.describe()
+        child.patience = max(PATIENCE, LATE * child.seconds_of_assign(workload))
+        steps, met = _time_steps(child, rows, centers, own, roof, FLOPS[spec.arithmetic])
+        code = unless_unknown("code", lambda: _code(child, X.dtype.name, X.shape[1]))
+
     def count() -> float:
         if not callgrind:
             raise CannotTell("not asked for; --callgrind counts, and takes half a minute")
-        return instructions_per_pair(name, rows[:2_000], centers)
+        return instructions_per_pair(name, rows[:2_000], centers, told["isa"])
 
     return Explanation(
         name,
@@ -136,43 +143,93 @@ def explain(
         own,
         spec.arithmetic,
         steps,
-        float(getattr(given, "met", 1.0)),
+        met,
         roof,
-        kernel.isa() if hasattr(kernel, "isa") else "",
-        unless_unknown("code", lambda: of_kernel(name, X.dtype.name, X.shape[1])),
+        told["isa"],
+        code,
         unless_unknown("memory", lambda: memory_of_a_fit(name, preset)),
         unless_unknown("instructions", count),
-        unless_unknown("lines", lambda: lines_of_code(name)),
+        unless_unknown("lines", lambda: lines_of_code(name, told["file"])),
         reasons,
     )
 
 
+def _code(child: TimedChild, dtype: str, n_features: int) -> MachineCode:
+    """Return what the child says of its kernel's code."""
+    try:
+        told = child.ask(_machine_code, child.name, dtype, n_features)
+    except Raised as error:
+        if CannotTell.__name__ in error.kinds:
+            raise CannotTell(error.said) from None
+        raise
+    found: MachineCode = child.checked(lambda: MachineCode(**told))
+    return found
+
+
+def _machine_code(name: str, dtype: str, n_features: int) -> dict[str, Any]:
+    """Look at the kernel's code, in the child."""
+    return asdict(of_kernel(name, dtype, n_features))
+
+
 def _time_steps(
-    kernel: Any, given: Any, rows: Any, centers: Any, roof: Roof, flops: int
-) -> dict[str, Step]:
+    child: TimedChild, rows: Any, centers: Any, n_threads: int, roof: Roof, flops: int
+) -> tuple[dict[str, Step], float]:
+    """Return the steps, judged and timed in the child, and the share of pairs that it looked at."""
     n, d = rows.shape
     k = len(centers)
+    found = child.ask(_timed_steps, child.name, rows, centers, n_threads)
+
+    def judge() -> tuple[dict[str, float], float]:
+        for labels, inertia in found["assigned"]:
+            certify_assign(rows, centers, labels, inertia)
+        certify_update(rows, found["assigned"][0][0], found["sums"], found["counts"])
+        return {str(it): float(found["seconds"][it]) for it in found["seconds"]}, found["met"]
+
+    spent, met = child.checked(judge)
+    if (library := child.foreign_library()) is not None:
+        raise CertificateError(f"code of {library} is in its process")
+    operations = {"update": float(n) * d}
+    peak = roof.operations[rows.dtype.name]
+    steps = {}
+    for name, seconds in spent.items():
+        done = operations.get(name, float(flops) * n * d * k)
+        of_peak, of_read = done / seconds / peak, rows.nbytes / seconds / roof.read
+        steps[name] = Step(seconds, done, float(rows.nbytes), of_peak, of_read)
+    return steps, float(met)
+
+
+def _timed_steps(name: str, rows: Any, centers: Any, n_threads: int) -> dict[str, Any]:
+    """Time the steps, in the child; what they give is judged by the one who asks."""
+    own_code_alone(name)
+    kernel: Any = load_kernel(name)
+    n, d = rows.shape
+    k = len(centers)
+    rows, centers = read_only(rows.copy()), read_only(centers.copy())
+    given = prepared(kernel, rows, k, n_threads)
     labels = np.full(n, -1, np.int32)
-    inertia = kernel.assign(given, centers, labels)
-    certify_assign(rows, centers, labels, inertia)
+    assigned = [(labels, kernel.assign(given, centers, labels))]
     sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
     kernel.update(given, labels, sums, counts)
-    certify_update(rows, labels, sums, counts)
-    calls: dict[str, tuple[Callable[[], Any], float]] = {
-        "assign": (lambda: kernel.assign(given, centers, labels), float(flops) * n * d * k),
-        "update": (lambda: kernel.update(given, labels, sums, counts), float(n) * d),
+    added, again = (sums.copy(), counts.copy()), labels.copy()
+    calls: dict[str, Callable[[], Any]] = {
+        "assign": lambda: kernel.assign(given, centers, again),
+        "update": lambda: kernel.update(given, labels, sums, counts),
     }
     if hasattr(kernel, "assign_update"):
-        fused = lambda: kernel.assign_update(given, centers, labels, sums, counts)  # noqa: E731
-        calls["assign_update"] = fused, float(flops) * n * d * k
-    peak = roof.operations[rows.dtype.name]
-    found = {}
-    for name, (call, operations) in calls.items():
+        calls["assign_update"] = lambda: kernel.assign_update(given, centers, again, sums, counts)
+    seconds = {}
+    for step, call in calls.items():
         once = timed(call, 1)[0]
-        seconds = median(timed(call, int(np.clip(_BUDGET / max(once, 1e-9), 1, _CALLS))))
-        of_peak, of_read = operations / seconds / peak, rows.nbytes / seconds / roof.read
-        found[name] = Step(seconds, operations, float(rows.nbytes), of_peak, of_read)
-    return found
+        seconds[step] = median(timed(call, int(np.clip(_BUDGET / max(once, 1e-9), 1, _CALLS))))
+    assigned.append((again, kernel.assign(given, centers, again)))
+    met = float(getattr(given, "met", 1.0))
+    return {
+        "assigned": [(of, float(inertia)) for of, inertia in assigned],
+        "sums": added[0],
+        "counts": added[1],
+        "seconds": seconds,
+        "met": met,
+    }
 
 
 def verdict(it: Explanation) -> str:

@@ -12,37 +12,41 @@ import numpy as np
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 
+_PATIENCE = 1200.0  # seconds: valgrind slows plain Python down a hundred times
 _REPOSITORY = Path(__file__).parent.parent.parent
 
 
-def sources_of(name: str) -> dict[str, Path]:
+def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
     """Return the files that a kernel is written in, by the name to show; empty without a checkout.
 
-    A kernel that is not ours is looked for where its module was imported from.
+    A kernel that is not ours is looked for where its module was imported from: ``file``, or by
+    default where this process imports it.
     """
     spec = find_spec(name)
     if spec.sources:
         places = sorted(place for it in spec.sources for place in _REPOSITORY.glob(it))
         return {place.relative_to(_REPOSITORY).as_posix(): place for place in places}
-    module = Path(getattr(load_kernel(name), "__file__", None) or "")
+    if file is None:
+        file = getattr(load_kernel(name), "__file__", None)
+    module = Path(file or "")
     if module.suffix != ".py":
         return {}
     ours = module.is_relative_to(_REPOSITORY)
     return {module.relative_to(_REPOSITORY).as_posix() if ours else module.name: module}
 
 
-def digest_of(name: str) -> str | None:
+def digest_of(name: str, file: str | None = None) -> str | None:
     """Return what changes when a kernel's sources do; None where there are none."""
-    places = sources_of(name)
+    places = sources_of(name, file)
     found = sha256()
     for shown, place in places.items():
         found.update(shown.encode() + place.read_bytes())
     return found.hexdigest()[:16] if places else None
 
 
-def lines_of_code(name: str) -> int:
+def lines_of_code(name: str, file: str | None = None) -> int:
     """Count the lines of a kernel's sources that are neither blank nor comment."""
-    places = sources_of(name).values()
+    places = sources_of(name, file).values()
     if not places:
         raise CannotTell("its sources are not installed; run from a checkout")
     return sum(map(_count_lines, places))
@@ -108,12 +112,13 @@ for _ in range(times):
 """
 
 
-def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
+def instructions_per_pair(name: str, rows: Any, centers: Any, isa: str | None = None) -> float:
     """Return callgrind's count for each pair of row and center: five calls less one, by four.
 
-    valgrind knows no AVX-512, so that kernels which would choose it take AVX2.
+    valgrind knows no AVX-512, so that kernels which would choose it take AVX2: ``isa`` is what this
+    one chooses, and is asked of it in this process by default.
     """
-    chosen = getattr(load_kernel(name), "isa", str)()
+    chosen = getattr(load_kernel(name), "isa", str)() if isa is None else isa
     environment = {"KMEANS_LAB_ISA": "avx2"} if chosen == "avx512" else {}
     with scratch_folder() as folder:
         data = Path(folder) / "data.npz"
@@ -137,9 +142,17 @@ def instructions_per_pair(name: str, rows: Any, centers: Any) -> float:
 
 
 def _child(command: list[str], environment: dict[str, str]) -> str:
-    run = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | environment
-    )
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | environment,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotTell(f"the process that measures it took longer than {_PATIENCE:g} s") from None
     if run.returncode != 0:
         last = run.stderr.strip().splitlines()[-1:] or [f"exit status {run.returncode}"]
         raise CannotTell(f"the process that measures it failed: {last[0]}")

@@ -7,13 +7,14 @@ compiled code, and such kernels are not run under it.
 
 import cProfile
 import pstats
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from time import perf_counter
+from random import Random
 from typing import Any
 
-from kmeans_lab.certify import certify_fit
+from kmeans_lab.children import PATIENCE
 from kmeans_lab.driver import kmeans
+from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel
 
@@ -74,33 +75,54 @@ class Profile:
 def profile(name: str, workload: Workload, preset: str) -> Profile:
     """Fit once under the judge, once against the clock and, where it helps, once under cProfile.
 
+    All that is run in a process of its own.
+
     Raises
     ------
     CertificateError
         The fit gives a wrong result.
+    ChildError
+        The kernel raises, or ends its process.
     """
     X, k = workload.X, workload.preset.n_clusters
     settings = workload.settings()
-    certificate = certify_fit(X, k, settings, name)
-    start = perf_counter()
-    result = kmeans(X, k, kernel=name, **settings)
-    seconds = perf_counter() - start
-    certificate.recheck(result, X)
-    functions, reason = [], ""
-    if is_python(name):
-        watcher = cProfile.Profile()
-        watcher.runcall(kmeans, X, k, kernel=name, **settings)
-        functions = _functions(watcher)
-    else:
-        reason = "compiled code: cProfile would see one call of it per step; explain looks inside"
+    with TimedChild(name) as child:
+        file = child.describe()["file"]
+        child.patience = max(PATIENCE, LATE * child.seconds_of_assign(workload))
+        trial = Trial(child, X, k, settings)
+        trial.prove()
+        result, seconds, _ = trial.fit(*exponents(1, X.dtype.name, Random()))
+        functions, reason = [], ""
+        if is_python(name, file):
+            child.patience *= LATE  # cProfile slows it down
+            told = child.ask(_watched, name, X, k, settings)
+            functions = child.checked(lambda: [Function(*map(_plain, it)) for it in told])
+        else:
+            reason = (
+                "compiled code: cProfile would see one call of it per step; explain looks inside"
+            )
     return Profile(name, preset, result.n_iter, seconds, result.seconds, functions, reason)
 
 
-def is_python(name: str) -> bool:
+def is_python(name: str, file: str | None = None) -> bool:
     """Whether a kernel is a Python file that is interpreted as it stands."""
     spec = find_spec(name)
-    file = str(getattr(load_kernel(name), "__file__", "") or "")
+    if file is None:
+        file = str(getattr(load_kernel(name), "__file__", "") or "")
     return file.endswith(".py") and not spec.compiles_on_first_call and spec.threading != "own"
+
+
+def _plain(value: Any) -> Any:
+    if type(value) not in (str, int, float):
+        raise TypeError(f"{value!r} is neither text nor a number")
+    return value
+
+
+def _watched(name: str, X: Any, n_clusters: int, settings: dict[str, Any]) -> list[Any]:
+    """Fit under cProfile, in the child."""
+    watcher = cProfile.Profile()
+    watcher.runcall(kmeans, X, n_clusters, kernel=name, **settings)
+    return [astuple(it) for it in _functions(watcher)]
 
 
 def _functions(watcher: cProfile.Profile) -> list[Function]:

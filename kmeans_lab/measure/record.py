@@ -71,7 +71,7 @@ def _contestant(run: PairedRun, it: Any) -> dict[str, Any]:
         "kernel": it.kernel,
         "state": it.state,
         "why": it.why,
-        "source": None if it.state in ("unavailable", "broken") else digest_of(it.kernel),
+        "source": None if it.state in ("unavailable", "broken") else digest_of(it.kernel, it.file),
         "arithmetic": find_spec(it.kernel).arithmetic,
         "every": it.every,
         "start": it.start,

@@ -1,12 +1,15 @@
 """The paired run: contestants, one fit of each per round, every fit certified off the clock.
 
-A round runs every contestant once on the same input, in an order drawn from Latin squares. The
-baseline runs under two names; the ratio of these two is what the day resolves. A fixed loop of
-plain Python is timed before and after: a machine that changed meanwhile voids the run.
+A round runs every contestant once on the same input, in an order drawn from Latin squares; each is
+in a process of its own. Every round has other bytes: X and the start, times another power of two.
+The baseline runs under two names, in two processes; the ratio of these two is what the day
+resolves. A fixed loop of plain Python is timed before and after: a machine that changed meanwhile
+voids the run.
 """
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -14,15 +17,16 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.certify import Certificate, CertificateError, certify_fit, fingerprint
-from kmeans_lab.driver import kmeans
+from kmeans_lab.certify import Certificate, CertificateError
+from kmeans_lab.children import PATIENCE, ChildError, Ended
 from kmeans_lab.measure import order
-from kmeans_lab.measure.calls import calibrate, seconds_of_assign, start_costs
+from kmeans_lab.measure.calls import calibrate, start_costs
 from kmeans_lab.measure.limits import Roof, roof_if_known
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
+from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents, settle
 from kmeans_lab.presets import Workload
-from kmeans_lab.registry import find_spec, state_of
-from kmeans_lab.result import PHASES, KMeansResult
+from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed
+from kmeans_lab.result import PHASES
 
 #: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
 #: join every fourth of 24, which leaves six.
@@ -59,6 +63,14 @@ class Contestant:
         In which round each of them ran, from 0.
     phases : dict of str to list of float
         The driver's own seconds of each fit, phase by phase.
+    certificate : Certificate or None
+        Of the fit that was judged, on X as it is.
+    file : str
+        Where its module lies.
+    trips : list of float
+        Seconds of each fit by this process's clock, with the way to the child and back.
+    child, trial : TimedChild and Trial, or None
+        The process that runs its fits, and these, during the run.
     start : dict of str to float or None
         Seconds before the first fit, measured in processes of their own: "import", "compile" and
         "load" (see ``calls.start_costs``).
@@ -74,11 +86,15 @@ class Contestant:
     phases: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PHASES})
     start: dict[str, float | None] | None = None
     certificate: Certificate | None = None
+    file: str = ""
+    trips: list[float] = field(default_factory=list)
+    child: TimedChild | None = field(default=None, repr=False)
+    trial: Trial | None = field(default=None, repr=False)
 
     def reject(self, state: str, why: str) -> None:
         """Take away the number, for good."""
         self.state, self.why = state, why
-        self.seconds, self.rounds = [], []
+        self.seconds, self.rounds, self.trips = [], [], []
         self.phases = {p: [] for p in PHASES}
 
 
@@ -121,50 +137,76 @@ class PairedRun:
     partial: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._inputs = fingerprint(self.workload.X)
         names = list(dict.fromkeys(self.kernels))
         if self.baseline not in names:
             names.insert(0, self.baseline)
         self.contestants = [Contestant(name, name) for name in names]
         self.contestants.append(Contestant(self.baseline + TWIN, self.baseline))
-        for it in self.contestants:
-            state, why = state_of(it.kernel)
-            if state != "ready":
-                it.reject(state, why)
-            elif (dtype := self.workload.preset.dtype) not in find_spec(it.kernel).dtypes:
-                it.reject("left out", f"it does not take {dtype}")
-            elif self.n_threads > 1 and find_spec(it.kernel).threading == "gil":
-                it.reject("left out", "it holds the GIL: a second thread could not help")
+        self._exponents = exponents(self.n_rounds, self.workload.preset.dtype, Random())
 
     def run(self, watch: Watcher = lambda progress: None) -> None:
         """Calibrate, certify, run the rounds, calibrate; Ctrl-C keeps what was measured."""
         try:
             watch(Progress("calibrate", "", 0, 0, 0.0))
             self.opening = calibrate()
-            self._certify(watch)
-            self._run_rounds(watch)
+            with ExitStack() as stack:
+                self._start_children(stack)
+                self._certify(watch)
+                self._run_rounds(watch)
             self.closing = calibrate()
             self.roof = roof_if_known(self.n_threads)
         except KeyboardInterrupt:
             self.partial = True
+        self._settle()
+
+    def _start_children(self, stack: ExitStack) -> None:
+        """Give each contestant a process, and find out whether it can run."""
+        for it in self.contestants:  # they start side by side
+            it.child = stack.enter_context(TimedChild(it.kernel))
+            stack.callback(_forget, it)
+        for it in self.contestants:
+            if it.state != "ready":  # its twin was rejected
+                continue
+            assert it.child is not None  # it was started
+            try:
+                told = it.child.describe()
+            except Ended as end:
+                self._reject(it.kernel, "broken", f"importing it {end.does}")
+                continue
+            except Exception as error:  # a kernel may raise anything; the others go on
+                self._reject(it.kernel, "broken", _said(error))
+                continue
+            it.file = told["file"]
+            if told["state"] != "ready":
+                self._reject(it.kernel, told["state"], told["why"])
+                continue
+            self._leave_out(it, told)
+            if it.state == "ready":
+                preset, seconds = self.workload.preset, told["seconds"]
+                it.start = self._start(it.kernel) or start_costs(
+                    it.kernel, preset.dtype, preset.n_features, seconds
+                )
+
+    def _leave_out(self, it: Contestant, told: dict[str, Any]) -> None:
+        """Leave out what takes other work than this."""
+        spec = KernelSpec(**told["spec"])
+        if it.kernel not in KERNELS and (plugin := installed().get(it.kernel)) is not None:
+            plugin.learn(spec)
+        if (dtype := self.workload.preset.dtype) not in spec.dtypes:
+            it.reject("left out", f"it does not take {dtype}")
+        elif self.n_threads > 1 and spec.threading == "gil":
+            it.reject("left out", "it holds the GIL: a second thread could not help")
 
     @property
     def settings(self) -> dict[str, Any]:
         """Arguments of ``kmeans`` that make every fit do equal work."""
         return self.workload.settings(to_rest=self.to_rest)
 
-    def fit(self, kernel: str) -> KMeansResult:
-        """Run one whole fit with this run's threads."""
+    def arguments(self, kernel: str) -> dict[str, Any]:
+        """Return what ``kmeans`` is told of this run's threads, for a kernel."""
         own = find_spec(kernel).threading == "own"
         mode = "serial" if own or self.n_threads == 1 else "threads"
-        return kmeans(
-            self.workload.X,
-            self.workload.preset.n_clusters,
-            kernel=kernel,
-            mode=mode,
-            n_threads=self.n_threads,
-            **self.settings,
-        )
+        return {"mode": mode, "n_threads": self.n_threads}
 
     def _certify(self, watch: Watcher) -> None:
         n_iter = None
@@ -174,18 +216,23 @@ class PairedRun:
             if it.state != "ready":  # its twin was rejected
                 continue
             watch(Progress("certify", it.name, i, len(ready), 0.0))
+            assert it.child is not None  # it is ready
             try:
-                it.start = self._start(it.kernel)
-                seconds = self._expected(it.kernel)
+                assigning = it.child.seconds_of_assign(self.workload)
+                it.child.patience = max(PATIENCE, LATE * assigning)  # for each iteration
+                preset = self.workload.preset
+                seconds = assigning * preset.max_iter * preset.n_init
                 if seconds > self.patience:
                     it.reject("left out", f"a fit would take about {seconds / 60:.0f} min")
                     continue
-                it.certificate = self._certificate(it.kernel, n_iter)
+                k = preset.n_clusters
+                it.trial = Trial(it.child, self.workload.X, k, self.settings)
+                it.certificate = self._certificate(it, n_iter)
             except CertificateError as error:
                 self._reject(it.kernel, "INVALID", str(error))
                 continue
             except Exception as error:  # a kernel may raise anything; the others go on
-                self._reject(it.kernel, "broken", f"{type(error).__name__}: {error}")
+                self._reject(it.kernel, "broken", _said(error))
                 continue
             n_iter = it.certificate.result.n_iter
             it.state = "valid"
@@ -201,21 +248,17 @@ class PairedRun:
         for it in self.contestants:  # the twin starts as the baseline does
             if it.kernel == kernel and it.start is not None:
                 return it.start
-        preset = self.workload.preset
-        return start_costs(kernel, preset.dtype, preset.n_features)
+        return None
 
-    def _expected(self, kernel: str) -> float:
-        preset = self.workload.preset
-        if self.patience == inf:
-            return 0.0
-        return seconds_of_assign(kernel, self.workload) * preset.max_iter * preset.n_init
-
-    def _certificate(self, kernel: str, n_iter: int | None) -> Certificate:
+    def _certificate(self, one: Contestant, n_iter: int | None) -> Certificate:
+        assert one.trial is not None  # it is ready
         for it in self.contestants:  # the twin is the baseline: proved once
-            if it.kernel == kernel and it.certificate is not None:
+            if it.kernel == one.kernel and it.certificate is not None:
+                assert it.child is not None
+                one.trial.certificate = it.certificate
+                one.trial.child.patience = it.child.patience
                 return it.certificate
-        X, k = self.workload.X, self.workload.preset.n_clusters
-        return certify_fit(X, k, self.settings, kernel, n_iter=n_iter)
+        return one.trial.prove(n_iter)
 
     def _run_rounds(self, watch: Watcher) -> None:
         runners = [it for it in self.contestants if it.state == "valid"]
@@ -245,31 +288,39 @@ class PairedRun:
                 gc.enable()
 
     def _run_one(self, it: Contestant, r: int) -> None:
-        assert it.certificate is not None  # it is valid
+        assert it.trial is not None  # it is valid
         try:
-            start = perf_counter()
-            result = self.fit(it.kernel)
-            seconds = perf_counter() - start
-            it.certificate.recheck(result, self.workload.X)
+            result, seconds, trip = it.trial.fit(self._exponents[r], **self.arguments(it.kernel))
         except CertificateError as error:
             self._reject(it.kernel, "INVALID", f"round {r + 1}: {error}")
             return
         except Exception as error:  # as above
-            why = f"round {r + 1}: {type(error).__name__}: {error}"
-            self._reject(it.kernel, "broken", why)
+            self._reject(it.kernel, "broken", f"round {r + 1}: {_said(error)}")
             return
         it.seconds.append(seconds)
+        it.trips.append(trip)
         it.rounds.append(r)
         for phase, spent in result.seconds.items():
             it.phases[phase].append(spent)
 
+    def _settle(self) -> None:
+        """Let this process's clock count where a child's does not agree with it."""
+        found = settle(
+            [it.seconds for it in self.contestants], [it.trips for it in self.contestants]
+        )
+        for it, seconds in zip(self.contestants, found, strict=True):
+            if seconds != it.seconds:
+                it.seconds = seconds
+                wholes = [sum(parts) for parts in zip(*it.phases.values(), strict=True)]
+                for phase, spent in it.phases.items():  # its clock knows the shares at most
+                    parts = zip(spent, seconds, wholes, strict=True)
+                    it.phases[phase] = [s * t / w if w > 0 else 0.0 for s, t, w in parts]
+
     def _reject(self, kernel: str, state: str, why: str) -> None:
-        """Take a kernel's number away, and its twin's; give the others X as it was."""
+        """Take a kernel's number away, and its twin's."""
         for it in self.contestants:
             if it.kernel == kernel:
                 it.reject(state, why)
-        if fingerprint(self.workload.X) != self._inputs:
-            self.workload = self.workload.preset.load()
 
     def find(self, name: str) -> Contestant:
         """Return a contestant by name."""
@@ -316,3 +367,11 @@ class PairedRun:
             f"the calibration loop took {drift:.2f} times as long at the end as at the beginning, "
             f"and beyond {DRIFT} the machine was not the same; run again when it is quiet"
         )
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ChildError) else f"{type(error).__name__}: {error}"
+
+
+def _forget(it: Contestant) -> None:
+    it.child = it.trial = None

@@ -1,8 +1,8 @@
 """How the time of a fit falls with workers, and how it grows with rows, clusters and features.
 
 Rounds are paired as in ``rounds``: each worker count, or size, fits once per round in an order
-drawn from Latin squares. Results do not depend on workers, so that every fit is held to the
-certified one bit for bit.
+drawn from Latin squares, in a process of its own. Results do not depend on workers, so that every
+fit is held to the certified one bit for bit.
 """
 
 import gc
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from math import log
 from random import Random
 from statistics import fmean, median
-from time import perf_counter
 from typing import Any
 
-from kmeans_lab.certify import certify_fit
-from kmeans_lab.driver import kmeans
+from kmeans_lab.children import PATIENCE
 from kmeans_lab.measure import order
 from kmeans_lab.measure.limits import arithmetic_alone
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, ratio, sign_interval
+from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import find_spec, state_of
 from kmeans_lab.result import KMeansResult
@@ -113,21 +112,19 @@ def scaling(
     CertificateError
         A fit gives a wrong result, or another one than with one worker.
     """
-    X, k, settings = workload.X, workload.preset.n_clusters, workload.settings()
     counts = sorted({1, *workers})
-    certificate = certify_fit(X, k, settings, name)
+    powers = exponents(n_rounds, workload.preset.dtype, Random())
     bare = state_of("cpp-simd")[0] == "ready"
+    own = find_spec(name).threading == "own" and mode == "threads"
+    with TimedChild(name) as child:
+        trial = _proved(child, workload, workload.settings())
 
-    def fit(n_workers: int) -> tuple[float, KMeansResult, float]:
-        own = find_spec(name).threading == "own" and mode == "threads"
-        how = "serial" if n_workers == 1 or own else mode
-        start = perf_counter()
-        result = kmeans(X, k, kernel=name, mode=how, n_threads=n_workers, **settings)
-        seconds = perf_counter() - start
-        certificate.recheck(result, X)
-        return seconds, result, arithmetic_alone(n_workers) if bare else 0.0
+        def fit(n_workers: int, r: int) -> tuple[float, KMeansResult, float]:
+            how = "serial" if n_workers == 1 or own else mode
+            result, seconds, _ = trial.fit(powers[r], mode=how, n_threads=n_workers)
+            return seconds, result, arithmetic_alone(n_workers) if bare else 0.0
 
-    fits = _rounds(fit, counts, n_rounds, seed, watch)
+        fits = _rounds(fit, counts, n_rounds, seed, watch)
     wanted = corrected(CONFIDENCE, 2 * (len(counts) - 1))
     whole = {p: [seconds for seconds, _, _ in fits[p]] for p in counts}
     start_up = {p: [result.seconds["prepare"] for _, result, _ in fits[p]] for p in counts}
@@ -148,6 +145,15 @@ def scaling(
         for p in counts
     ]
     return Scaling(name, preset, mode, points, serial_share(points))
+
+
+def _proved(child: TimedChild, workload: Workload, settings: dict[str, Any]) -> Trial:
+    """Describe a child's kernel, judge a whole fit, and return what goes on from there."""
+    child.describe()
+    child.patience = max(PATIENCE, LATE * child.seconds_of_assign(workload))
+    trial = Trial(child, workload.X, workload.preset.n_clusters, settings)
+    trial.prove()
+    return trial
 
 
 def serial_share(points: Sequence[Point]) -> float | None:
@@ -181,16 +187,17 @@ def growth(
         shape = START | {axis: size}
         workloads[size] = find_preset(f"blobs-{shape['n']}-{shape['d']}-{shape['k']}").load()
 
-    def fit(size: int) -> float:
-        it = workloads[size]
-        settings = it.settings() | _FIXED
-        result = kmeans(it.X, it.preset.n_clusters, kernel=name, **settings)
-        return (result.seconds["assign"] + result.seconds["update"]) / result.n_iter
+    powers = exponents(n_rounds, "float64", Random())
+    with TimedChild(name) as child:
+        trials = {
+            size: _proved(child, it, it.settings() | _FIXED) for size, it in workloads.items()
+        }
 
-    for size in sizes:
-        it = workloads[size]
-        certify_fit(it.X, it.preset.n_clusters, it.settings() | _FIXED, name)
-    found = _rounds(fit, sizes, n_rounds, seed, watch)
+        def fit(size: int, r: int) -> float:
+            result, *_ = trials[size].fit(powers[r])
+            return (result.seconds["assign"] + result.seconds["update"]) / result.n_iter
+
+        found = _rounds(fit, sizes, n_rounds, seed, watch)
     slopes = [_slope(sizes, [found[size][r] for size in sizes]) for r in range(n_rounds)]
     seconds = [median(found[size]) for size in sizes]
     others = {other: size for other, size in START.items() if other != axis}
@@ -205,18 +212,18 @@ def _slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 
 
 def _rounds(
-    fit: Callable[[int], Any], counts: Sequence[int], n_rounds: int, seed: int, watch: Watcher
+    fit: Callable[[int, int], Any], counts: Sequence[int], n_rounds: int, seed: int, watch: Watcher
 ) -> dict[int, list[Any]]:
     found: dict[int, list[Any]] = {count: [] for count in counts}
     total, done = n_rounds * len(counts), 0
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for turn in order.rounds([1] * len(counts), n_rounds, Random(seed)):
+        for r, turn in enumerate(order.rounds([1] * len(counts), n_rounds, Random(seed))):
             gc.collect()
             for i in turn:
                 watch(str(counts[i]), done, total)
-                found[counts[i]].append(fit(counts[i]))
+                found[counts[i]].append(fit(counts[i], r))
                 done += 1
     finally:
         if collecting:

@@ -1,0 +1,243 @@
+"""Timed fits in a kernel's child, on bytes that it has not seen before.
+
+The child times the fit itself, so that no pipe is in the number. This process times the round trip
+of the order and its answer, which are a few bytes each: ``settle`` says which clock counts.
+"""
+
+import gc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.certify import Certificate, CertificateError, certify_fit
+from kmeans_lab.children import PATIENCE
+from kmeans_lab.driver import kmeans
+from kmeans_lab.kernel_answers import answer_of, own_code_alone
+from kmeans_lab.kernel_child import KernelChild
+from kmeans_lab.measure.calls import seconds_of, some_rows
+from kmeans_lab.presets import Workload
+from kmeans_lab.result import KMeansResult
+
+Array = NDArray[np.floating[Any]]
+
+#: Pools that would compute behind a kernel's back; they read these when they are loaded.
+POOLS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+#: What takes so many times as long as expected is not waited for, if that is over ``PATIENCE``.
+LATE = 20
+#: A child's clock may fall behind this process's by twice as much as that of another does, by so
+#: many seconds, and by this share of a fit: waking up takes a busy machine that long.
+SLACK, SHARE = 100e-6, 0.01
+#: Powers of two that keep squares, and their sums, far from the ends of a dtype.
+_MOST = {"float32": 24, "float64": 200}
+
+
+class TimedChild(KernelChild):
+    """A child whose fits are timed, with every thread pool held at one thread."""
+
+    def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
+        super().__init__(name_or_place, dict.fromkeys(POOLS, "1") | (environment or {}))
+
+    def describe(self, patience: float | None = None) -> dict[str, Any]:
+        """Describe the kernel, and make sure that no pool has more than one thread."""
+        found = super().describe(patience)
+        if busy := self.ask(_busy_pools):
+            raise RuntimeError(f"a thread pool did not stay at one thread: {busy}")
+        return found
+
+    def time_fit(
+        self, X: Array, n_clusters: int, **settings: Any
+    ) -> tuple[KMeansResult, float, float]:
+        """Run ``kmeans`` there; return its result, the child's seconds, and those of this process.
+
+        Raises
+        ------
+        CertificateError
+            X was modified there.
+        Raised, Ended
+            As ``ask``.
+        """
+        self.ask(_take, self.name, X, n_clusters, settings)
+        start = perf_counter()
+        told = self.ask(_go)
+        trip = perf_counter() - start
+        result = self.result(self.ask(_give), X, n_clusters)
+        seconds: float = self.checked(float, told)
+        return result, seconds, trip
+
+    def seconds_of_assign(self, workload: Workload) -> float:
+        """Extrapolate the seconds of one assignment from a few rows."""
+        X = some_rows(workload)
+        start = perf_counter()
+        told = self.ask(seconds_of, self.name, X, workload.centers)
+        trip = perf_counter() - start
+        seconds: float = self.checked(float, told)
+        return min(max(seconds, 0.0), trip) * len(workload.X) / len(X)
+
+
+@dataclass(eq=False)
+class Trial:
+    """Fits of one workload in one child: the first is judged, and the timed ones are held to it.
+
+    Attributes
+    ----------
+    child : TimedChild
+        One that was described.
+    X : ndarray of shape (n_samples, n_features)
+    n_clusters : int
+    settings : dict
+        Keyword arguments of ``kmeans``.
+    certificate : Certificate or None
+        What timed fits are held to; ``prove`` makes it.
+    """
+
+    child: TimedChild
+    X: Array
+    n_clusters: int
+    settings: dict[str, Any]
+    certificate: Certificate | None = None
+
+    def prove(self, n_iter: int | None = None) -> Certificate:
+        """Judge a whole fit of X; raises as ``certify_fit`` and ``KernelChild.fit`` do."""
+        begin = perf_counter()
+        self.certificate = self._prove(0, n_iter)
+        self.child.patience = max(PATIENCE, LATE * (perf_counter() - begin))
+        return self.certificate
+
+    def fit(self, exponent: int, **more: Any) -> tuple[KMeansResult, float, float]:
+        """Run one whole fit of X times 2^exponent, and judge what it gave.
+
+        Returns the result, the child's seconds, and those of this process; raises as ``prove``.
+        """
+        assert self.certificate is not None  # it was proved
+        X, settings = scaled(self.X, self.settings | more, exponent)
+        result, seconds, trip = self.child.time_fit(X, self.n_clusters, **settings)
+        self._refuse_other_libraries()
+        try:
+            self.certificate.recheck(unscaled(result, exponent), self.X)
+        except CertificateError:
+            # Right in other digits, perhaps: a kernel may add a constant. Then it is judged anew.
+            self._prove(exponent, self.certificate.result.n_iter).recheck(result, X)
+        return result, seconds, trip
+
+    def _prove(self, exponent: int, n_iter: int | None) -> Certificate:
+        X, settings = scaled(self.X, self.settings, exponent)
+        name, k = self.child.name, self.n_clusters
+        found = certify_fit(X, k, settings, name, n_iter=n_iter, child=self.child)
+        self._refuse_other_libraries()
+        return found
+
+    def _refuse_other_libraries(self) -> None:
+        if (library := self.child.foreign_library()) is not None:
+            raise CertificateError(f"code of {library} is in its process")
+
+
+def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the seconds that count, for each child.
+
+    Parameters
+    ----------
+    told : sequence of sequence of float
+        For each child: the seconds of its fits by its own clock.
+    trips : sequence of sequence of float
+        The same by this process's clock, in which there is the way there and back, too.
+
+    Returns
+    -------
+    list of list of float
+        The child's own, where its clock agrees with this process's as well as those of the others
+        do. Otherwise this process's, less the least that the way takes any child.
+    """
+    pairs = [list(zip(*both, strict=True)) for both in zip(told, trips, strict=True)]
+    gaps = [
+        median([trip - own for own, trip in fits])
+        if fits and all(0 < own <= trip for own, trip in fits)
+        else math.inf  # such a clock says nothing
+        for fits in pairs
+    ]
+    least = min(gaps, default=0.0)
+    least = 0.0 if least == math.inf else least
+    return [
+        [own for own, _ in fits]
+        if not fits or gap <= 2 * least + SLACK + SHARE * median([own for own, _ in fits])
+        else [max(trip - least, trip / 2) for _, trip in fits]
+        for fits, gap in zip(pairs, gaps, strict=True)
+    ]
+
+
+def exponents(n_rounds: int, dtype: str, rng: Random) -> list[int]:
+    """Return a power of two for each round: another one in each, as far as the dtype goes."""
+    most = min(-(-n_rounds // 2), _MOST[dtype])
+    drawn = rng.sample([*range(-most, 0), *range(1, most + 1)], 2 * most)
+    return [drawn[r % len(drawn)] for r in range(n_rounds)]
+
+
+def scaled(X: Array, settings: dict[str, Any], exponent: int) -> tuple[Array, dict[str, Any]]:
+    """Return X and the arguments of ``kmeans`` in units that are 2^−exponent times as large.
+
+    No digit changes: every sum, product and comparison of a fit is that of the original, times a
+    power of two.
+    """
+    settings = dict(settings)
+    if isinstance(settings.get("init"), np.ndarray):
+        settings["init"] = np.ldexp(settings["init"], exponent)
+    if settings.get("stop") == "shift-norm" and settings.get("tol") is not None:
+        settings["tol"] = math.ldexp(settings["tol"], exponent)  # it is in the units of X
+    return np.ldexp(X, exponent), settings
+
+
+def unscaled(result: KMeansResult, exponent: int) -> KMeansResult:
+    """Return a result in the units of the original."""
+    return replace(
+        result,
+        centers=np.ldexp(result.centers, -exponent),
+        inertia=math.ldexp(result.inertia, -2 * exponent),
+    )
+
+
+# What runs in the child.
+
+_work: list[Any] = []
+
+
+def _busy_pools() -> list[dict[str, Any]]:
+    from kmeans_lab.measure.machine import pools
+
+    return [pool for pool in pools() if pool["num_threads"] != 1]
+
+
+def _take(name: str, X: Array, n_clusters: int, settings: dict[str, Any]) -> None:
+    own_code_alone(name)
+    _work[:] = name, X.copy(), n_clusters, settings  # in memory as a program has it
+    gc.enable()
+    gc.collect()
+    gc.disable()  # a collection belongs to whoever made the garbage
+    gc.freeze()
+
+
+def _go() -> float:
+    name, X, n_clusters, settings = _work
+    start = perf_counter()
+    result = kmeans(X, n_clusters, kernel=name, **settings)
+    seconds = perf_counter() - start
+    # What is not written by now is not part of the result.
+    _work.append(replace(result, labels=result.labels.copy(), centers=result.centers.copy()))
+    return seconds
+
+
+def _give() -> dict[str, Any]:
+    _, X, *_, result = _work
+    _work.clear()
+    return answer_of(result, X)
