@@ -140,8 +140,8 @@ def all_places() -> dict[str, str]:
 
 
 def broken(name: str, reason: str) -> dict[str, Any]:
-    """Return the row of a kernel that nobody can import and live."""
-    why = f"importing {name} ends the process ({reason})"
+    """Return the row of a kernel whose import ends the process, or takes too long."""
+    why = f"the process that imports {name} {reason}"
     if (plugin := installed().get(name)) is not None:
         plugin.fault = why  # or the server would import it for its row
     return _row_of(name, "broken", why)

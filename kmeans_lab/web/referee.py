@@ -201,9 +201,10 @@ class Referee(threading.Thread):
         try:
             what, data = it.worker.connection.recv()
         except (EOFError, OSError):  # it died
-            how = it.worker.how_it_ended()
-            others = "; the other lanes go on" if len(self.lanes) > 1 else ""
-            self._over(it, "failed", f"the process of {it.kernel} {how}{others}")
+            self._died(it, it.worker.how_it_ended())
+            return
+        except Exception as error:  # a kernel may write into the pipe, too
+            self._died(it, f"sent what cannot be read ({type(error).__name__})")
             return
         match what:
             case "lane":
@@ -225,6 +226,10 @@ class Referee(threading.Thread):
                 waits = any(state not in (*OVER, "replaying") for state in rest)
                 replays = self.request.mode == "measure" and waits
                 self._over(it, "replaying" if replays else "done")
+
+    def _died(self, it: LaneRecord, how: str) -> None:
+        others = "; the other lanes go on" if len(self.lanes) > 1 else ""
+        self._over(it, "failed", f"the process of {it.kernel} {how}{others}")
 
     def _end_if_due(self, it: LaneRecord) -> None:
         if it.worker is None:
