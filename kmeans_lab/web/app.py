@@ -23,7 +23,7 @@ from kmeans_lab.web.desk import Desk
 from kmeans_lab.web.files import Gallery, content_type, etag, packed, static_file
 from kmeans_lab.web.guards import HEADERS, Guards, Names
 from kmeans_lab.web.limits import Complaint, Limits, Refusal
-from kmeans_lab.web.models import Invalid, RaceRequest, Trouble, complaints
+from kmeans_lab.web.models import Invalid, RaceRequest, RaceState, Trouble, complaints
 from kmeans_lab.web.report import report_page
 from kmeans_lab.web.streams import EventStream, Places
 
@@ -249,7 +249,7 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_records(app: FastAPI, desk: Desk) -> None:
-    @app.get("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
+    @app.get("/api/races/{race_id}", response_model=RaceState, responses=_UNKNOWN | _WRONG)
     async def race(race_id: Name) -> dict[str, Any]:
         """Return all that is known of a race, but for the pictures."""
         return await _record(desk, race_id)

@@ -137,7 +137,7 @@ class Desk:
         task = self._answers.get(key) or self._task(key, arguments)
         try:
             return await asyncio.shield(task)  # who goes away takes no answer from the others
-        except Refusal:
+        except Exception:
             if self._answers.get(key) is task:
                 del self._answers[key]
             raise
@@ -185,7 +185,11 @@ class Desk:
         with self._lock:
             if self._closing:
                 raise Refusal(503, "the server is ending; start it again")
-            worker = Worker(answer, question, arguments)
+            try:
+                worker = Worker(answer, question, arguments)
+            except OSError as error:
+                why = f"no process can be started for it ({error.strerror})"
+                raise Refusal(503, f"{question} cannot be answered: {why}; ask again") from None
             self._workers.add(worker)
         try:
             what, said = _hear(worker, question, patience)

@@ -41,6 +41,8 @@ class Limits:
         Rows that are shown.
     seconds : float
         A lane may take.
+    fits : float
+        Seconds of fits that a measured lane is given at least.
     races, bytes : int
         How many races are kept, and what they may weigh.
     streams : int
@@ -68,6 +70,7 @@ class Limits:
     temporary: int = 120_000_000
     drawn: int = 5000
     seconds: float = 300.0
+    fits: float = 0.5
     races: int = 20
     bytes: int = 100_000_000
     streams: int = 48
