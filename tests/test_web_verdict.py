@@ -18,7 +18,7 @@ from kmeans_lab.web.scene import find_plane
 from kmeans_lab.web.verdict import in_words, verdict
 
 
-def lane(kernel, seconds, threads=1, valid=True):
+def lane(kernel, seconds, threads=1, valid=True, waited=0.0):
     """Return a lane with a fit in each round, or with one fit."""
     seconds = seconds if isinstance(seconds, list) else [seconds] * ROUNDS
     result = {
@@ -26,6 +26,7 @@ def lane(kernel, seconds, threads=1, valid=True):
         "repeats": seconds,
         "rounds": list(range(1, len(seconds) + 1)),
         "certificate": {"valid": valid},
+        "waited": waited,
     }
     return SimpleNamespace(kernel=kernel, threads=threads, result=result)
 
@@ -90,6 +91,15 @@ def test_who_ran_once_is_held_against_the_medians_of_others():
     once.result["rounds"] = [0]
     (_, bounds) = told(once, lane("cpp", 1.0))["intervals"]
     assert (bounds["low"], bounds["high"], bounds["rounds"]) == (4.0, 4.0, 1)
+
+
+def test_who_waited_for_a_processor_may_owe_it_all_to_that():
+    fast, slow = lane("cpp", 1.0, waited=0.2), lane("cpp", 1.6, waited=0.5)
+    assert told(slow, fast)["differs"] == [None, False]
+    assert told(slow, lane("cpp", 0.7))["differs"] == [None, True]
+    unknown = [lane("cpp-simd", it, threads=2, waited=None) for it in (1.6, 1.0)]
+    assert verdict(unknown, 0, [None, None], "busy")["differs"] == [None, False]
+    assert verdict(unknown, 0, [None, None])["differs"] == [None, True]
 
 
 def simulated(rng, drift):
@@ -223,6 +233,8 @@ def test_slow_lanes_join_fewer_rounds_and_all_are_given_enough():
     assert [len(it) for it in rounds.values()] == [ROUNDS, ROUNDS // 2, ROUNDS // 4, 0]
     assert set(rounds[2]) <= set(rounds[1]) <= set(rounds[0])
     assert all(seconds >= 0.5 - 1e-9 for i, seconds in spent.items() if i < 3)
+    run_rounds(lanes[3:], 0.5, tell)  # nobody is left for more than one fit
+    assert not rounds[3]
 
 
 def test_a_loaded_machine_is_noticed_and_said(monkeypatch):

@@ -7,7 +7,8 @@ remembers rows has seen none of them.
 """
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import isclose
 from random import Random
@@ -62,6 +63,14 @@ class Fits:
             return None
         return max(0.0, 1 - self._cpu / self._wall)
 
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Note for how long this process has a processor meanwhile."""
+        cpu, wall = process_time(), perf_counter()
+        yield
+        self._cpu += process_time() - cpu
+        self._wall += perf_counter() - wall
+
     def phase(self, name: str) -> float:
         """Return the median seconds of a phase."""
         return median(self.phases[name])
@@ -90,11 +99,10 @@ class Fits:
         X, settings = self._X * scale, self._settings | {"init": self._settings["init"] * scale}
         if settings["stop"] in _LENGTHS:
             settings["tol"] *= scale
-        cpu, start = process_time(), perf_counter()
-        result = self._fit(X, settings)
-        seconds = perf_counter() - start
-        self._cpu += process_time() - cpu
-        self._wall += seconds
+        with self.clock():
+            start = perf_counter()
+            result = self._fit(X, settings)
+            seconds = perf_counter() - start
         if not np.array_equal(X, self._X * scale):
             raise CertificateError("X was modified")
         self._compare(_unscaled(result, scale))

@@ -106,7 +106,8 @@ class Lane:
         frames = Frames(
             self._send_frame, self.order["plane"], self.order["drawn"], _PAUSE, hold=hold
         )
-        result, seconds = self._fit_with(frames)
+        with self.fits.clock():
+            result, seconds = self._fit_with(frames)
         if seconds <= hold:
             return False
         frames.release()

@@ -44,6 +44,8 @@ def run_rounds(lanes: list[LaneRecord], seconds: float, tell: Tell) -> list[int]
         if said is not None and not said["watched"]:  # or it was its only one
             every = 1 if said["seconds"] <= SLOW else 2 if said["seconds"] <= 2 * SLOW else 4
             shares.append((it, every))
+    if not shares:
+        return others
     plan = order.rounds([every for _, every in shares], ROUNDS, Random())
     for number, places in enumerate(plan, 1):
         for i in places:

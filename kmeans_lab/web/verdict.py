@@ -28,7 +28,10 @@ def verdict(
     other work the machine had.
     """
     found = [_times(it, lanes[baseline]) for it in lanes]
-    differs = [None if it is None or i == baseline else resolved(it) for i, it in enumerate(found)]
+    doubt = _doubt(lanes, loaded)
+    differs = [
+        None if it is None or i == baseline else resolved(it, doubt) for i, it in enumerate(found)
+    ]
     times = [None if it is None else it.middle for it in found]
     agree, words = _agreement(lanes, labels)
     return {
@@ -42,9 +45,22 @@ def verdict(
     }
 
 
-def resolved(times: Interval) -> bool:
-    """Whether a ratio tells a difference."""
-    return is_resolved(times, _FLOOR if times.confidence >= CONFIDENCE else _FLOOR_OF_FEW)
+def resolved(times: Interval, doubt: float = 1.0) -> bool:
+    """Whether a ratio tells a difference, where waiting may have made as much as ``doubt``."""
+    floor = _FLOOR if times.confidence >= CONFIDENCE else _FLOOR_OF_FEW
+    return is_resolved(times, max(floor, doubt))
+
+
+def _doubt(lanes: Sequence[Any], loaded: str) -> float:
+    """Return by which factor lanes may differ if one of them does all the waiting for a processor.
+
+    A process that shares its processor with others may do so for its whole life, in every round.
+    """
+    known = [it.result["waited"] for it in lanes if it.result is not None]
+    waited = [it for it in known if it is not None]
+    if not waited:
+        return _FLOOR_OF_FEW if loaded else 1.0
+    return float(1 / max(1e-9, 1 - max(waited)))
 
 
 def _times(lane: Any, baseline: Any) -> Interval | None:
