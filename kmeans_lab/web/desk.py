@@ -17,7 +17,7 @@ from kmeans_lab.web.limits import Complaint, Limits, Refusal
 from kmeans_lab.web.models import RaceRequest
 from kmeans_lab.web.races import Race
 from kmeans_lab.web.referee import Referee, Roofs
-from kmeans_lab.web.workers import Worker
+from kmeans_lab.web.workers import Silenced, Worker
 
 #: Seconds that an answer may take.
 _PATIENCE = 120.0
@@ -224,11 +224,9 @@ def _hear(worker: Worker, question: str, patience: float) -> tuple[str, Any]:
     if not worker.connection.poll(patience):
         raise Late(question, f"takes longer than {patience:g} s")
     try:
-        what, said = worker.connection.recv()
-    except (EOFError, OSError):
-        raise Died(question, worker.how_it_ended()) from None
-    except Exception as error:  # a kernel may write into the pipe, too
-        raise Died(question, f"sent what cannot be read ({type(error).__name__})") from None
+        what, said = worker.hear()
+    except (Silenced, TypeError, ValueError) as end:  # what is heard may be no pair
+        raise Died(question, str(end) if isinstance(end, Silenced) else "sent no answer") from None
     return what, said
 
 

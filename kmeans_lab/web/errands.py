@@ -36,6 +36,8 @@ def survey(places: list[str]) -> dict[str, Any]:
     rows, sources = [], {}
     with quiet_pools():  # as they are in lanes
         for place in places:
+            if place in installed():
+                installed()[place].tried = True  # here and now: this process is made for that
             name = known_as(place)
             rows.append(_row(name))
             sources[name] = _sources(name) if rows[-1]["state"] != "broken" else []

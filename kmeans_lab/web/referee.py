@@ -12,11 +12,12 @@ import numpy as np
 from kmeans_lab.measure.load import load_sentence
 from kmeans_lab.registry import place_of
 from kmeans_lab.web.lane import run_lane
+from kmeans_lab.web.models import LaneResult
 from kmeans_lab.web.races import OVER, LaneRecord, Race
 from kmeans_lab.web.rounds import run_rounds
-from kmeans_lab.web.scene import make_scene
+from kmeans_lab.web.scene import Plane, make_scene
 from kmeans_lab.web.verdict import verdict
-from kmeans_lab.web.workers import Worker, available_cores, shared
+from kmeans_lab.web.workers import Silenced, Worker, available_cores, shared
 
 #: What a frame says of an iteration, without its picture.
 _NUMBERS = ("n_iter", "inertia", "changed", "seconds")
@@ -103,7 +104,7 @@ class Referee(threading.Thread):
             for it in self.lanes:
                 self.race.set(it, what, said)
             return False
-        self._scene = said
+        self._scene = said | {"plane": Plane(**said["plane"])}
         for n_threads, roof in said["roofs"].items():
             self.roofs[self._dtype, n_threads] = roof
         return True
@@ -114,9 +115,9 @@ class Referee(threading.Thread):
         while monotonic() < until:
             if worker.connection in wait([worker.connection, self.race.wishes], 1.0):
                 try:
-                    found: tuple[str, Any] = worker.connection.recv()
-                except (EOFError, OSError):
-                    return "failed", f"the process that makes the rows {worker.how_it_ended()}"
+                    found: tuple[str, Any] = worker.hear()
+                except Silenced as end:
+                    return "failed", f"the process that makes the rows {end}"
                 return found
             self._drain()
             if all(it.stop_wanted for it in self.lanes):
@@ -241,13 +242,14 @@ class Referee(threading.Thread):
         """Take one message of a lane."""
         assert it.worker is not None  # it was heard
         try:
-            what, data = it.worker.connection.recv()
-        except (EOFError, OSError):  # it died
-            self._died(it, it.worker.how_it_ended())
-            return
-        except Exception as error:  # a kernel may write into the pipe, too
-            self._died(it, f"sent what cannot be read ({type(error).__name__})")
-            return
+            what, data = it.worker.hear()
+            self._take(it, what, data)
+        except Silenced as end:
+            self._died(it, str(end))
+        except (TypeError, ValueError, LookupError):  # from whoever else writes into its pipe
+            self._died(it, "sent what is no answer")
+
+    def _take(self, it: LaneRecord, what: str, data: Any) -> None:
         match what:
             case "lane":
                 self.race.set(it, data["state"], data["sentence"])
@@ -255,7 +257,7 @@ class Referee(threading.Thread):
                 it.iterations.append({name: data[name] for name in _NUMBERS})
                 self.race.log.add("frame", {"lane": it.index, **data})
             case "result":
-                it.result = data
+                it.result = LaneResult.model_validate(data).model_dump()
                 self.race.log.add("result", {"lane": it.index, **data})
             case "ready":
                 self._rest(it)

@@ -20,13 +20,20 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from kmeans_lab.children import end_with, read
+
 #: Fresh interpreters: a fork would copy the server's threads' locks, and import time is not timed.
 _CONTEXT: Any = get_context("spawn")
 
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that comes when the parent ends
+#: Seconds and bytes that one message may take.
+_PATIENCE, _MOST = 10.0, 2**26
 
 #: What a worker runs: it is given its end of the pipe.
 Task = Callable[..., None]
+
+
+class Silenced(Exception):
+    """A worker will say nothing any more; the message says what its process did."""
 
 
 class Worker:
@@ -59,9 +66,30 @@ class Worker:
         self.connection.close()
         self.process.close()
 
-    def how_it_ended(self) -> str:
-        """Say how the process ended, once it did."""
-        self.process.join()
+    def hear(self) -> Any:
+        """Return what it sent, once there is something: plain data and arrays, nothing that acts.
+
+        Raises
+        ------
+        Silenced
+            It is over, or it sent something else: what runs there may write into the pipe, too.
+        """
+        # Who begins a message and does not end it would keep us waiting for ever.
+        timer = threading.Timer(_PATIENCE, self.process.kill)
+        timer.start()
+        try:
+            return read(self.connection.recv_bytes(_MOST))
+        except (EOFError, OSError):
+            raise Silenced(self._how_it_ended()) from None
+        except Exception:
+            raise Silenced("sent what is no answer") from None
+        finally:
+            timer.cancel()
+
+    def _how_it_ended(self) -> str:
+        self.process.join(1.0)
+        if self.process.exitcode is None:
+            return "closed its pipe"
         code = self.process.exitcode
         return f"ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
 
@@ -124,18 +152,10 @@ def _begin(task: Task, connection: Connection, arguments: tuple[Any, ...]) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.name == "posix":
         os.setsid()
-        _die_with(server.pid)
+        end_with(server.pid or 0)
     else:
         threading.Thread(target=_end_with, args=(server.sentinel,), daemon=True).start()
     task(connection, *arguments)
-
-
-def _die_with(server: int | None) -> None:
-    """Have this process killed when the thread ends that started it, and that waits for it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:  # it ended before we asked for that
-        os._exit(1)
 
 
 def _end_with(sentinel: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -72,7 +73,9 @@ def test_the_server_imports_no_kernel_of_others(install, tmp_path):
         assert [rows[it]["state"] for it in ("right", "deadly", "cpp")] == [
             "ready", "broken", "ready",
         ]  # fmt: skip
-        assert "ends the process (exit status 0)" in rows["deadly"]["reason"]
+        assert rows["deadly"]["reason"] == (
+            "the process that imports deadly ended with exit status 0"
+        )
         body = {"workload": SMALL, "lanes": [{"kernel": "deadly"}]}
         assert client.post("/api/races", json=body).status_code == 422
         assert client.get("/api/kernels/deadly/explain").status_code == 503
@@ -137,27 +140,47 @@ def test_a_kernel_that_holds_the_lock_ends_with_the_server(number, install, tmp_
     assert until(lambda: not any(map(alive, workers)), patience=8)
 
 
-#: Finds its own end of the pipe and writes into it.
-WRITES = """
-import gc, multiprocessing.connection
+#: Finds its own end of the pipe, and does something to it.
+PIPES = """
+import gc, multiprocessing.connection, os, time
 
 def assign(rows, centers, labels):
     for it in gc.get_objects():
         if isinstance(it, multiprocessing.connection.Connection) and it.writable:
-            it.send_bytes(b"nonsense")
+            {act}
 """
 
 
-def test_a_kernel_that_writes_into_the_pipe_fails_alone(install):
-    install("writes", RIGHT + WRITES)
+class Acts:
+    """What does something where it is read."""
+
+    def __reduce__(self):
+        return os.system, ("echo read in $PPID >&2",)
+
+
+NO_ANSWER = "sent what is no answer"
+HALF = "os.write(it.fileno(), b'\\x00\\x00\\xff\\xff'), time.sleep(600)"
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (f"it.send_bytes({pickle.dumps(('lane', Acts()))!r})", NO_ANSWER),
+        ("it.close(), time.sleep(600)", "closed its pipe"),
+        pytest.param("it.send_bytes(b'nonsense')", NO_ANSWER, marks=pytest.mark.slow),
+        pytest.param("it.send(('result', {}))", NO_ANSWER, marks=pytest.mark.slow),
+        pytest.param("it.send(3)", NO_ANSWER, marks=pytest.mark.slow),
+        pytest.param(HALF, "ended by signal 9", marks=pytest.mark.slow),
+    ],
+    ids=["acts", "closes", "nonsense", "no result", "no pair", "half a message"],
+)
+def test_a_kernel_that_writes_into_the_pipe_fails_alone(install, monkeypatch, capfd, act, said):
+    install("writes", RIGHT + PIPES.format(act=act))
+    monkeypatch.setattr("kmeans_lab.web.workers._PATIENCE", 1.0)
     with serving() as client:
-        events = client.run("writes", "cpp")
+        events = client.run("writes", "cpp", mode="race")
     failed = [data for name, _, data in events if name == "lane" and data["state"] == "failed"]
-    assert [(it["lane"], it["sentence"]) for it in failed] == [
-        (
-            0,
-            "the process of writes sent what cannot be read (UnpicklingError); the other lanes "
-            "go on",
-        )
-    ]
+    sentence = f"the process of writes {said}; the other lanes go on"
+    assert [(it["lane"], it["sentence"]) for it in failed] == [(0, sentence)]
     assert [data["lane"] for name, _, data in events if name == "result"] == [1]
+    assert "read in" not in capfd.readouterr().err
