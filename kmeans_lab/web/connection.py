@@ -7,6 +7,7 @@ counts both as connections, and refuses everybody else once there are too many.
 import asyncio
 import json
 import math
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -21,6 +22,7 @@ class Connection(H11Protocol):
     _asking: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
     _silent = True
+    _headed = 0.0  # when the head of its request was whole, by the loop's clock
 
     @property
     def _limits(self) -> Any:
@@ -53,7 +55,8 @@ class Connection(H11Protocol):
         if self._asking is None and self.conn.their_state is h11.IDLE:
             self._begin_to_ask()
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if self._asking is not None and self.conn.their_state is not h11.IDLE:
+            self._headed = self.loop.time()
             self._end_asking()
 
     def pause_writing(self) -> None:
@@ -80,6 +83,8 @@ class Connection(H11Protocol):
         """Return when it began to have no request for us, by the loop's clock."""
         if self._asking is not None:
             return self._asking.when() - float(self._limits.asking)
+        if self.conn.their_state is h11.SEND_BODY:
+            return self._headed
         if self.timeout_keep_alive_task is not None:
             return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
         return math.inf
@@ -115,7 +120,8 @@ class Connection(H11Protocol):
         self._end_asking()
         if self.transport.is_closing():
             return
-        if not self._silent and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        answers = (h11.IDLE, h11.SEND_RESPONSE) if status == 400 else (h11.IDLE,)
+        if not self._silent and self.conn.our_state in answers:
             body = json.dumps({"detail": sentence}).encode()
             headers = [
                 ("content-type", "application/json"),
@@ -124,7 +130,9 @@ class Connection(H11Protocol):
                 *HEADERS.items(),
             ]
             for event in (
-                h11.Response(status_code=status, headers=headers),
+                h11.Response(
+                    status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()
+                ),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             ):

@@ -91,10 +91,20 @@ def test_a_second_request_has_to_come_in_time_too():
         assert all_of(it).startswith(b"HTTP/1.1 408")
 
 
-@pytest.mark.parametrize("said", ["", "GET /health HTTP/1.1\r\nX: "])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "GET /health HTTP/1.1\r\nX: ",
+        "POST /api/races HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 100\r\n\r\n{{",
+    ],
+)
 def test_silent_connections_keep_nobody_out(said):
     with serving(connections=20, asking=60.0) as client, ExitStack() as open_ones:
-        silent = [open_ones.enter_context(connected(client, said.encode())) for _ in range(40)]
+        silent = [
+            open_ones.enter_context(connected(client, said.format(port=client.port).encode()))
+            for _ in range(40)
+        ]
         for _ in range(3):
             assert client.get("/health").status_code == 200
         said = all_of(silent[0])
