@@ -9,7 +9,6 @@ remembers rows has seen none of them.
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from math import isclose
 from random import Random
 from statistics import median
@@ -19,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.certify import CertificateError
+from kmeans_lab.measure.timed import exponents, scaled, unscaled
 from kmeans_lab.result import PHASES, KMeansResult
 from kmeans_lab.web.scene import Array
 
 #: Runs a fit of these rows with these settings.
 Fit = Callable[[Array, dict[str, Any]], KMeansResult]
 
-_EXPONENTS = range(-8, 9)
-#: Rules whose ``tol`` is a length, and grows with the rows.
-_LENGTHS = ("shift-norm",)
+#: So many fits have other bytes, in float64; then powers come again, in another order.
+_FRESH = 400
 
 
 class Fits:
@@ -47,7 +46,7 @@ class Fits:
 
     def __init__(self, fit: Fit, X: Array, settings: dict[str, Any]) -> None:
         self._fit, self._X, self._settings = fit, X, settings
-        self._random = Random()
+        self._exponents: list[int] = []
         self._size = float(np.abs(settings["init"]).max())
         self._wall = self._cpu = 0.0
         self.seconds: list[float] = []
@@ -95,17 +94,16 @@ class Fits:
             self.phases[name].append(result.seconds[name])
 
     def _one(self, number: int | None) -> float:
-        scale = 2.0 ** self._random.choice(_EXPONENTS)
-        X, settings = self._X * scale, self._settings | {"init": self._settings["init"] * scale}
-        if settings["stop"] in _LENGTHS:
-            settings["tol"] *= scale
+        self._exponents = self._exponents or exponents(_FRESH, self._X.dtype.name, Random())
+        exponent = self._exponents.pop()
+        X, settings = scaled(self._X, self._settings, exponent)
         with self.clock():
             start = perf_counter()
             result = self._fit(X, settings)
             seconds = perf_counter() - start
-        if not np.array_equal(X, self._X * scale):
+        if not np.array_equal(X, np.ldexp(self._X, exponent)):
             raise CertificateError("X was modified")
-        self._compare(_unscaled(result, scale))
+        self._compare(unscaled(result, exponent))
         if number is not None:
             self.keep(result, seconds, number)
         return seconds
@@ -122,7 +120,3 @@ class Fits:
             and np.allclose(result.centers, self.result.centers, atol=1e-6 * self._size)
         ):
             self.wrong = "two fits from the same start gave different centers"
-
-
-def _unscaled(result: KMeansResult, scale: float) -> KMeansResult:
-    return replace(result, centers=result.centers / scale, inertia=result.inertia / scale**2)
