@@ -237,7 +237,7 @@ class Child:
             raise self._no_answer()
         data = self._read(length)
         try:
-            what, value = _Reader(io.BytesIO(data)).load()
+            what, value = read(data)
         except Exception:  # whatever bytes the code sent in our name
             raise self._no_answer() from None
         if what in ("answer", "item"):
@@ -317,6 +317,11 @@ class _Reader(pickle.Unpickler):
         if (module, name) not in _GLOBALS:
             raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
         return super().find_class(module, name)
+
+
+def read(data: bytes | bytearray) -> Any:
+    """Return what a child has packed; plain data and arrays, or ``pickle.UnpicklingError``."""
+    return _Reader(io.BytesIO(data)).load()
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:

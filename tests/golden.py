@@ -1,4 +1,4 @@
-"""The bits that every tuned kernel gives for the small presets: ``python -m tests.golden`` rewrites them.
+"""The bits of every tuned kernel for the small presets: ``python -m tests.golden`` rewrites them.
 
 Sums are exact, so that labels, centers and inertia follow from X and the start alone, whichever
 tuned kernel computes, in which mode and on which processor. A digest that changes says that results

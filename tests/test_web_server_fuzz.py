@@ -103,5 +103,5 @@ def test_the_document_names_every_route_and_every_refusal():
         "/api/races/{race_id}/events",
         "/api/races/{race_id}/lanes/{lane}",
     }
-    refusals = {"202", "400", "403", "413", "421", "422", "503"}
+    refusals = {"202", "400", "403", "408", "413", "421", "422", "503"}
     assert set(paths["/api/races"]["post"]["responses"]) == refusals

@@ -1,7 +1,8 @@
 """Races on a real server: what happens in which order, and what happens when something breaks."""
 
 from base64 import b64decode
-from types import SimpleNamespace
+from itertools import pairwise
+from statistics import median
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from web import named, serving, states
 
 from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
+from kmeans_lab.web.rounds import ROUNDS
 from kmeans_lab.web.scene import find_plane
-from kmeans_lab.web.verdict import in_words, verdict
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +24,26 @@ def decoded(text, dtype):
     return np.frombuffer(b64decode(text), dtype)
 
 
-def test_lanes_are_measured_one_after_another_and_replayed(client):
+def test_lanes_take_turns_and_are_replayed(client):
     events = client.run("python", "cpp", {"kernel": "cpp-simd", "threads": 1})
     assert [number for _, number, _ in events] == list(range(1, len(events) + 1))
     assert [events[0][0], events[-1][0], events[-2][0]] == ["plan", "end", "verdict"]
-    measured = ["waiting", "starting", "preparing", "running"]
+    measured = ["waiting", "starting", "preparing", "waiting", "running"]
     assert states(events, 0) == states(events, 1) == [*measured, "replaying", "done"]
     assert states(events, 2) == [*measured, "done"]
-    begin = [
-        number for name, number, data in events if name == "lane" and data["state"] == "starting"
+    ways = [
+        (data["lane"], data["state"])
+        for name, _, data in events
+        if name == "lane" and data["state"] in ("starting", "preparing", "running")
     ]
-    results = [number for name, number, _ in events if name == "result"]
-    assert begin[0] < results[0] < begin[1] < results[1] < begin[2] < results[2]
+    assert ways == [
+        *((lane, state) for lane in range(3) for state in ("starting", "preparing")),  # alone
+        *((lane, "running") for lane in range(3)),
+    ]
+    results = named(events, "result")
+    assert [it["lane"] for it in results] == [0, 1, 2]
+    assert all(set(it["rounds"]) == set(range(1, ROUNDS + 1)) for it in results)
+    assert all(len(it["rounds"]) == len(it["repeats"]) for it in results)
     assert events[-1][2] == {"state": "done"}
 
 
@@ -50,8 +59,9 @@ def test_the_frames_are_the_iterations_of_the_fit(client):
     assert (result["n_iter"], result["stop"]) == (expected.n_iter, expected.stop)
     assert result["inertia"] == expected.inertia
     assert set(result["phases"]) == {"prepare", "init", "assign", "update", "finish"}
-    assert len(result["repeats"]) == 5
-    assert result["seconds"] == sorted(result["repeats"])[2]
+    assert len(result["repeats"]) == len(result["rounds"]) >= ROUNDS
+    assert sum(result["repeats"]) >= 0.01  # what these tests ask for
+    assert result["seconds"] == median(result["repeats"])
     assert not result["watched"]
     seconds = [it["seconds"] for it in frames]
     assert seconds == sorted(seconds)
@@ -125,9 +135,12 @@ def test_more_threads_than_cores_are_said_to_distort(client):
 def test_all_kernels_agree_and_ratios_are_times(client):
     events = client.run("numpy", "cython", "cpp", "cpp-simd", baseline=2)
     (it,) = named(events, "verdict")
-    seconds = {it["lane"]: it["seconds"] for it in named(events, "result")}
-    assert it["times"] == [seconds[2] / seconds[lane] for lane in range(4)]
     assert (it["baseline"], it["agree"]) == (2, True)
+    assert it["times"][2] == 1
+    for times, bounds in zip(it["times"], it["intervals"], strict=True):
+        assert bounds["low"] <= times <= bounds["high"]
+        assert bounds["confidence"] >= 0.995
+        assert bounds["rounds"] >= 9
     assert it["sentence"].endswith("; all labels agree")
     proofs = [it["certificate"] for it in named(events, "result")]
     assert all(it["valid"] for it in proofs)
@@ -170,36 +183,23 @@ def test_who_comes_late_or_again_gets_the_rest(client):
     assert answer.status_code == 422
 
 
-def lane(kernel, seconds, threads=1, valid=True):
-    result = {"seconds": seconds, "certificate": {"valid": valid}}
-    return SimpleNamespace(kernel=kernel, threads=threads, result=result)
-
-
-def test_labels_that_differ_are_counted_and_named():
-    lanes = [lane("python", 8.0), lane("cpp", 0.1)]
-    found = verdict(lanes, 0, [np.array([0, 1, 2]), np.array([0, 2, 1])])
-    assert found["agree"] is False
-    assert found["sentence"] == (
-        "cpp is 80 × faster than python; the labels of cpp differ from python's in 2 of 3 rows"
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["cpp", "cpp-simd"])
+def test_a_kernel_against_itself_shows_no_difference_on_this_machine(client, kernel):
+    (it,) = named(client.run(kernel, kernel, workload={"preset": "digits"}), "verdict")
+    assert it["sentence"] == (
+        f"no difference found between {kernel} in lane 2 and {kernel} in lane 1; all labels agree"
     )
 
 
-def test_a_time_without_a_certificate_is_no_time():
-    lanes = [lane("python", 8.0), lane("cpp", 0.1, valid=False)]
-    assert verdict(lanes, 0, [None, None])["times"] == [1.0, None]
-    assert verdict(lanes, 1, [None, None])["times"] == [None, None]
-
-
-def test_lanes_of_one_kernel_are_told_apart_by_their_threads():
-    lanes = [lane("cpp", 2.0), lane("cpp", 1.0, threads=2)]
-    sentence = verdict(lanes, 0, [None, None])["sentence"]
-    assert sentence == "cpp on 2 threads is 2 × faster than cpp on 1 thread"
-
-
-@pytest.mark.parametrize(
-    ("times", "words"),
-    [(81.2, "81 × faster than"), (0.5, "2 × slower than"), (1.02, "about as fast as"),
-     (2633.9, "2,634 × faster than"), (10.38, "10.4 × faster than")],
-)  # fmt: skip
-def test_ratios_are_times_and_not_percent(times, words):
-    assert in_words(times) == words
+@pytest.mark.slow
+def test_every_iteration_is_sent_once_whatever_was_expected(client):
+    rows = {"n_samples": 10_000, "n_features": 64, "n_clusters": 50}
+    events = client.run("numpy", "cpp-simd", workload=rows, max_iter=300)
+    assert len(named(events, "result")) == 2
+    for number, result in enumerate(named(events, "result")):
+        seen = [it["n_iter"] for it in named(events, "frame") if it["lane"] == number]
+        if result["watched"]:  # it did take more than a second: not all are sent, but in order
+            assert all(before < after for before, after in pairwise(seen))
+        else:
+            assert seen == list(range(1, result["n_iter"] + 1))

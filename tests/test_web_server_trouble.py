@@ -93,7 +93,7 @@ def test_stopping_a_lane_lets_the_others_go_on(client, mode):
 
 def test_a_lane_can_be_stopped_before_its_turn(client):
     race = client.race("python", "cpp", workload=LONG, max_iter=120)
-    client.wait_for(race, 0, "running")
+    client.wait_for(race, 0, "starting")
     client.desk.find(race).stop(1)
     client.delete(f"/api/races/{race}/lanes/0")
     events = list(client.events(race))

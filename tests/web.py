@@ -79,11 +79,11 @@ def named(events, name):
 
 
 @contextmanager
-def serving(studies=None, *, roofs=ROOFS, **limits):
+def serving(studies=None, *, roofs=ROOFS, fits=0.01, **limits):
     """Serve in a thread; yield a ``Client``. ``roofs={}`` has the machine's limits measured."""
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    app = create_app(Settings(Names("127.0.0.1", port), studies, Limits(**limits)))
+    app = create_app(Settings(Names("127.0.0.1", port), studies, Limits(fits=fits, **limits)))
     app.state.desk.roofs |= roofs
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -14,17 +14,18 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import kmeans_lab
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.web.desk import Desk
 from kmeans_lab.web.files import Gallery, content_type, etag, packed, static_file
-from kmeans_lab.web.guards import Guards, Names
+from kmeans_lab.web.guards import HEADERS, Guards, Names
 from kmeans_lab.web.limits import Complaint, Limits, Refusal
-from kmeans_lab.web.models import Invalid, RaceRequest, Trouble, complaints
+from kmeans_lab.web.models import Invalid, RaceRequest, RaceState, Trouble, complaints
 from kmeans_lab.web.report import report_page
+from kmeans_lab.web.streams import EventStream, Places
 
 _BUSY: dict[int | str, Any] = {
     503: {"model": Trouble, "description": "busy; Retry-After says when"}
@@ -34,6 +35,7 @@ _WRONG: dict[int | str, Any] = {422: {"model": Invalid, "description": "a senten
 _GUARDED: dict[int | str, Any] = {
     400: {"model": Trouble, "description": "not to be understood"},
     403: {"model": Trouble, "description": "from another site"},
+    408: {"model": Trouble, "description": "too slow"},
     413: {"model": Trouble, "description": "too large"},
     421: {"model": Trouble, "description": "addressed to somebody else"},
 }
@@ -70,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=_GUARDED,
     )
     app.state.desk = desk
-    app.add_middleware(Guards, names=settings.names, body=settings.limits.body)
+    app.add_middleware(Guards, names=settings.names, limits=settings.limits)
     _add_troubles(app)
     _add_page(app)
     _add_kernels(app, desk)
@@ -108,6 +110,14 @@ def _add_troubles(app: FastAPI) -> None:
         }.get(error.status_code, str(error.detail))
         response = _trouble(error.status_code, sentence)
         response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> Response:
+        """Answer before the error is written to stderr; nothing else adds the headers here."""
+        what = f"the server failed ({type(error).__name__}); please report what it printed"
+        response = _trouble(500, what)
+        response.headers.update(HEADERS | {"connection": "close"})  # as uvicorn does then
         return response
 
 
@@ -239,7 +249,7 @@ def _add_races(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_records(app: FastAPI, desk: Desk) -> None:
-    @app.get("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
+    @app.get("/api/races/{race_id}", response_model=RaceState, responses=_UNKNOWN | _WRONG)
     async def race(race_id: Name) -> dict[str, Any]:
         """Return all that is known of a race, but for the pictures."""
         return await _record(desk, race_id)
@@ -257,7 +267,7 @@ def _add_records(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_events(app: FastAPI, desk: Desk) -> None:
-    listening = 0
+    places = Places(desk.limits)
 
     @app.get(
         "/api/races/{race_id}/events",
@@ -274,24 +284,10 @@ def _add_events(app: FastAPI, desk: Desk) -> None:
         race_id: Name, last_event_id: Annotated[int, Header(ge=0, le=2**53)] = 0
     ) -> Response:
         """Tell what happens, from the beginning or after Last-Event-ID."""
-        nonlocal listening
         log = desk.find(race_id).log
         if log.ended and last_event_id >= len(log):
             return Response(status_code=204)  # which keeps a browser from asking again
-        if listening >= desk.limits.streams:
-            raise Refusal(503, f"{listening} pages listen already; close one")
-
-        async def told() -> AsyncIterator[bytes]:
-            nonlocal listening
-            listening += 1
-            try:
-                async for event in log.read(last_event_id):
-                    yield event
-            finally:
-                listening -= 1
-
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(told(), 200, headers, "text/event-stream")
+        return EventStream(log, last_event_id, places)
 
 
 async def _record(desk: Desk, race_id: str) -> dict[str, Any]:

@@ -7,23 +7,39 @@ thread, so that between a look and a start nobody else comes.
 import asyncio
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from kmeans_lab.registry import find_spec, place_of
+from kmeans_lab.registry import KERNELS, place_of
 from kmeans_lab.web.errands import all_places, answer, broken
 from kmeans_lab.web.limits import Complaint, Limits, Refusal
 from kmeans_lab.web.models import RaceRequest
 from kmeans_lab.web.races import Race
 from kmeans_lab.web.referee import Referee, Roofs
-from kmeans_lab.web.workers import Worker
+from kmeans_lab.web.workers import Silenced, Worker
 
 #: Seconds that an answer may take.
 _PATIENCE = 120.0
+#: Seconds that the import of a kernel that others bring may take, and how many are tried at once.
+_PATIENCE_TO_IMPORT = 30.0
+_AT_ONCE = 4
 
 
-class Died(Refusal):
-    """The process that was to answer died."""
+class NoAnswer(Refusal):
+    """The process that was to answer did not; ``how`` says why not."""
+
+    def __init__(self, question: str, how: str) -> None:
+        super().__init__(503, f"the process that answers {question} {how}; ask again")
+        self.how = how
+
+
+class Died(NoAnswer):
+    """It ended."""
+
+
+class Late(NoAnswer):
+    """It took too long."""
 
 
 class Desk:
@@ -121,7 +137,7 @@ class Desk:
         task = self._answers.get(key) or self._task(key, arguments)
         try:
             return await asyncio.shield(task)  # who goes away takes no answer from the others
-        except Refusal:
+        except Exception:
             if self._answers.get(key) is task:
                 del self._answers[key]
             raise
@@ -136,35 +152,47 @@ class Desk:
         return task
 
     def _survey(self) -> dict[str, Any]:
-        """Ask about all kernels at once, or one by one if one of them kills who imports it."""
+        """Ask about our own kernels at once, and about each that others bring by itself.
+
+        Nothing of theirs is imported in this process: it may hang, crash, or end it.
+        """
         places = all_places()
-        try:
-            return self._ask("survey", list(places.values()))
-        except Died:
-            found = self._ask("survey", [])
-        for name, place in places.items():
+        theirs = {name: place for name, place in places.items() if name not in KERNELS}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            others = [pool.submit(self._survey_one, *it) for it in theirs.items()]
             try:
-                one = self._ask("survey", [place])
-            except Died as death:
-                one = {"kernels": [broken(name, str(death))], "sources": {name: []}}
-            found["kernels"] += one["kernels"]
-            found["sources"] |= one["sources"]
+                found = self._ask("survey", [it for it in places.values() if it in KERNELS])
+            except Died:  # one of ours, then: which one?
+                found = self._ask("survey", [])
+                others = [
+                    *(pool.submit(self._survey_one, name, name) for name in KERNELS),
+                    *others,
+                ]
+            for it in others:
+                one = it.result()
+                found["kernels"] += one["kernels"]
+                found["sources"] |= one["sources"]
         return found
 
-    def _ask(self, question: str, *arguments: Any) -> dict[str, Any]:
+    def _survey_one(self, name: str, place: str) -> dict[str, Any]:
+        try:
+            return self._ask("survey", [place], patience=_PATIENCE_TO_IMPORT)
+        except (Died, Late) as trouble:
+            return {"kernels": [broken(name, trouble.how)], "sources": {name: []}}
+
+    def _ask(self, question: str, *arguments: Any, patience: float = _PATIENCE) -> dict[str, Any]:
         """Let a worker answer; in a thread of its own."""
         with self._lock:
             if self._closing:
                 raise Refusal(503, "the server is ending; start it again")
-            worker = Worker(answer, question, arguments)
+            try:
+                worker = Worker(answer, question, arguments)
+            except OSError as error:
+                why = f"no process can be started for it ({error.strerror})"
+                raise Refusal(503, f"{question} cannot be answered: {why}; ask again") from None
             self._workers.add(worker)
         try:
-            if not worker.connection.poll(_PATIENCE):
-                raise Refusal(503, f"{question} took longer than {_PATIENCE:g} s; ask again")
-            what, said = worker.connection.recv()
-        except (EOFError, OSError):
-            how = worker.how_it_ended()
-            raise Died(503, f"the process that answers {question} {how}; ask again") from None
+            what, said = _hear(worker, question, patience)
         finally:
             with self._lock:
                 self._workers.discard(worker)
@@ -189,6 +217,17 @@ class Desk:
         for race in self.races.values():
             await asyncio.to_thread(race.wait_for_end)
         await asyncio.gather(*self._answers.values(), return_exceptions=True)
+
+
+def _hear(worker: Worker, question: str, patience: float) -> tuple[str, Any]:
+    """Return what a worker sends; ``Died`` or ``Late`` where that is nothing."""
+    if not worker.connection.poll(patience):
+        raise Late(question, f"takes longer than {patience:g} s")
+    try:
+        what, said = worker.hear()
+    except (Silenced, TypeError, ValueError) as end:  # what is heard may be no pair
+        raise Died(question, str(end) if isinstance(end, Silenced) else "sent no answer") from None
+    return what, said
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
@@ -225,8 +264,8 @@ def check(
         elif row["state"] != "ready":
             found.append((f"lanes.{i}.kernel", f"{lane.kernel} cannot run: {row['reason']}"))
         else:
-            spec = find_spec(lane.kernel)
-            told = limits.of_a_lane(lane.kernel, spec, lane.threads, n * d * k, request.iterations)
+            work = n * d * k, request.iterations
+            told = limits.of_a_lane(lane.kernel, row["threading"], lane.threads, *work)
             found += [(f"lanes.{i}.{name}", sentence) for name, sentence in told]
     if not found:
         found += limits.of_the_memory(n * d, lanes if request.mode == "race" else 1)

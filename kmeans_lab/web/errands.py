@@ -36,6 +36,8 @@ def survey(places: list[str]) -> dict[str, Any]:
     rows, sources = [], {}
     with quiet_pools():  # as they are in lanes
         for place in places:
+            if place in installed():
+                installed()[place].tried = True  # here and now: this process is made for that
             name = known_as(place)
             rows.append(_row(name))
             sources[name] = _sources(name) if rows[-1]["state"] != "broken" else []
@@ -140,8 +142,8 @@ def all_places() -> dict[str, str]:
 
 
 def broken(name: str, reason: str) -> dict[str, Any]:
-    """Return the row of a kernel that nobody can import and live."""
-    why = f"importing {name} ends the process ({reason})"
+    """Return the row of a kernel whose import ends the process, or takes too long."""
+    why = f"the process that imports {name} {reason}"
     if (plugin := installed().get(name)) is not None:
         plugin.fault = why  # or the server would import it for its row
     return _row_of(name, "broken", why)

@@ -5,17 +5,20 @@ name that somebody points at 127.0.0.1 is refused), nor leave out ``Origin`` whe
 anything, nor ``Sec-Fetch-Site`` in today's browsers.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from kmeans_lab.web.limits import Limits
+
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-#: Of every answer. There is no header that lets other origins read one.
+#: Of every answer that has no other. There is no header that lets other origins read one.
 HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",
@@ -23,6 +26,7 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
+    "cache-control": "no-store",  # the page's own files say otherwise
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -54,10 +58,10 @@ class Names:
 
 
 class Guards:
-    """ASGI middleware: refuses strangers and large bodies, adds the headers."""
+    """ASGI middleware: refuses strangers, large bodies and slow ones, adds the headers."""
 
-    def __init__(self, app: Any, names: Names, body: int) -> None:
-        self.app, self.names, self.body = app, names, body
+    def __init__(self, app: Any, names: Names, limits: Limits) -> None:
+        self.app, self.names, self.limits = app, names, limits
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Let a request through, or answer it."""
@@ -76,9 +80,16 @@ class Guards:
         if refusal := self._refusal(scope):
             await _answer(send_with_headers, *refusal)
             return
-        message = await self._whole_body(receive)
+        try:
+            async with asyncio.timeout(self.limits.asking):
+                message = await self._whole_body(receive)
+        except TimeoutError:
+            most = f"{self.limits.asking:g} s"
+            sentence = f"the body must be here within {most} of its head; send it at once"
+            await _answer(send_with_headers, 408, sentence)
+            return
         if message is None:
-            sentence = f"the body must be at most {self.body:,} bytes; send less"
+            sentence = f"the body must be at most {self.limits.body:,} bytes; send less"
             await _answer(send_with_headers, 413, sentence)
             return
         given = False
@@ -116,7 +127,7 @@ class Guards:
             if message["type"] != "http.request":
                 return message
             body += message.get("body", b"")
-            if len(body) > self.body:
+            if len(body) > self.limits.body:
                 return None
             if not message.get("more_body", False):
                 return {"type": "http.request", "body": body, "more_body": False}

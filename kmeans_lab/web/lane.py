@@ -1,14 +1,12 @@
 """One lane of a race, in its own process: prepare, prove, time, show.
 
 Interpreter, imports, compilation and proofs come before the clock starts. Fits are timed without a
-callback; only a fit that takes longer than a second, and every fit of a race at once, is watched
-and timed in one, less the seconds that the watching took.
+callback, when the referee says so; only a fit that takes longer than a second, and every fit of a
+race at once, is watched and timed in one, less the seconds that the watching took.
 """
 
 import gc
-from base64 import b64encode
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import blake2b
 from multiprocessing.connection import Connection
 from statistics import median
@@ -24,63 +22,17 @@ from kmeans_lab.measure.command import quiet_pools
 from kmeans_lab.measure.explain import FLOPS
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import find_spec, known_as, load_kernel
-from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.result import PHASES, KMeansResult
+from kmeans_lab.web.fits import Fits
+from kmeans_lab.web.frames import Frames
 from kmeans_lab.web.proof import Proof, prove, refuse_other_bytes
-from kmeans_lab.web.scene import Array, Plane
+from kmeans_lab.web.scene import Array
 from kmeans_lab.web.workers import pin
 
-#: Repeats end after so many fits, or so many seconds.
-_FITS, _BUDGET = 5, 1.0
 #: A fit that is expected to take longer is watched and timed at once.
 _LONG = 1.0
 #: Seconds between two frames of a race.
 _PAUSE = 1 / 30
-
-
-@dataclass
-class Frames:
-    """A callback that keeps or sends pictures, and knows what it cost."""
-
-    send: Callable[[dict[str, Any]], Any]
-    plane: Plane
-    drawn: Any
-    pause: float = 0.0
-    cost: float = 0.0
-    begin: float = field(default_factory=perf_counter)
-    _due: float = 0.0
-    _last: tuple[Iteration, float] | None = None
-
-    def __call__(self, step: Iteration) -> bool:
-        """Take a picture, where one is due."""
-        now = perf_counter()
-        at = now - self.begin - self.cost
-        self._last = None
-        if now >= self._due:
-            self._due = now + self.pause
-            self._show(step, at)
-        else:
-            self._last = step, at
-        self.cost += perf_counter() - now
-        return False
-
-    def finish(self) -> None:
-        """Show the last iteration, if it was not due."""
-        if self._last is not None:
-            self._show(*self._last)
-
-    def _show(self, step: Iteration, at: float) -> None:
-        assert step.labels is not None  # a callback is always given the labels
-        small = "u1" if len(step.centers) <= 256 else "<u2"
-        self.send(
-            {
-                "n_iter": step.n_iter,
-                "centers": b64encode(self.plane.places(step.centers).tobytes()).decode(),
-                "labels": b64encode(step.labels[self.drawn].astype(small).tobytes()).decode(),
-                "inertia": step.inertia,
-                "changed": step.changed,
-                "seconds": at,
-            }
-        )
 
 
 class Lane:
@@ -96,33 +48,45 @@ class Lane:
             "n_threads": order["threads"],
             "mode": "serial" if own else "threads",
         }
+        self.fits = Fits(self._fit, X, self.settings)
+        self.watched = False
 
     def run(self) -> None:
         """Send states, frames and the result."""
         self._say("preparing", "compiles and proves itself" if self._jits else "proves itself")
         load_kernel(self.name)
-        k = len(self.order["centers"])
+        X, k = self.X.copy(), len(self.order["centers"])  # of its own, as a program has it
         warm = self.settings | {"max_iter": 1, "init": "first"}
-        kmeans(self.X[: max(64, k)], k, kernel=self.name, **warm)  # compiles, where it does
-        workload = Workload(PRESETS["smoke"], self.X, self.order["centers"])
-        expected = seconds_of_assign(self.name, workload)
-        proof = prove(self.X, k, self.settings, self.name, expected)
+        kmeans(X[: max(64, k)], k, kernel=self.name, **warm)  # compiles, where it does
+        expected = seconds_of_assign(
+            self.name, Workload(PRESETS["smoke"], X, self.order["centers"])
+        )
+        proof = prove(X, k, self.settings, self.name, expected)
+        refuse_other_bytes(X, self.order["inputs"])
+        self.connection.send(("ready", {}))
         if self.order["mode"] == "race":
-            self.connection.send(("ready", {}))
             self.connection.recv()  # all others are ready, too
             self._say("running")
-            result, seconds = self._watched(_PAUSE, self._send_frame)
-            self._finish(result, [seconds], [result], proof, watched=True)
-            return
-        self._say("running")
-        if expected * self.settings["max_iter"] > _LONG:
-            result, seconds = self._watched(_PAUSE, self._send_frame)
-            if seconds > _LONG:
-                self._finish(result, [seconds], [result], proof, watched=True)
-                return
-        results, spent = self._timed()
-        self._finish(results[-1], spent, results, proof, watched=False)
-        self._replay(median(spent))
+            self._watched(0.0)
+        else:
+            del X
+            self._obey(may_be_long=expected * self.settings["max_iter"] > _LONG)
+        self._finish(proof)
+
+    def _obey(self, *, may_be_long: bool) -> None:
+        """Fit when it is this lane's turn: (round, seconds of fits), until None comes."""
+        gc.freeze()  # what is there already need not be looked at in every turn
+        first = True
+        while (turn := self.connection.recv()) is not None:
+            if first:
+                self._say("running")
+            if first and may_be_long and self._watched(_LONG):
+                spent = self.fits.seconds
+            else:
+                number, budget = turn
+                spent = self.fits.turn(budget, number)
+            first = False
+            self.connection.send(("turn", {"seconds": median(spent), "watched": self.watched}))
 
     @property
     def _jits(self) -> bool:
@@ -134,74 +98,72 @@ class Lane:
     def _send_frame(self, frame: dict[str, Any]) -> None:
         self.connection.send(("frame", frame))
 
-    def _fit(self, **more: Any) -> KMeansResult:
-        k = len(self.order["centers"])
-        return kmeans(self.X, k, kernel=self.name, **self.settings, **more)
+    def _fit(self, X: Array, settings: dict[str, Any], **more: Any) -> KMeansResult:
+        return kmeans(X, len(self.order["centers"]), kernel=self.name, **settings, **more)
 
-    def _timed(self) -> tuple[list[KMeansResult], list[float]]:
-        """Fit until there is enough; a collection of garbage belongs to nobody's time."""
-        results: list[KMeansResult] = []
-        spent: list[float] = []
-        gc.collect()
-        gc.disable()
-        while len(spent) < _FITS and sum(spent) < _BUDGET:
-            start = perf_counter()
-            results.append(self._fit())
-            spent.append(perf_counter() - start)
-        gc.enable()
-        return results, spent
+    def _watched(self, hold: float) -> bool:
+        """Fit once with pictures; it counts, less the watching, if it takes longer than that."""
+        frames = Frames(
+            self._send_frame, self.order["plane"], self.order["drawn"], _PAUSE, hold=hold
+        )
+        with self.fits.clock():
+            result, seconds = self._fit_with(frames)
+        if seconds <= hold:
+            return False
+        frames.release()
+        self.watched = True
+        self.fits.result = result
+        self.fits.keep(result, seconds, 0)
+        return True
 
-    def _watched(
-        self, pause: float, send: Callable[[dict[str, Any]], Any]
-    ) -> tuple[KMeansResult, float]:
+    def _fit_with(self, frames: Frames) -> tuple[KMeansResult, float]:
         """Fit once with pictures; return the seconds without them."""
+        X = self.X.copy()
         gc.collect()
-        frames = Frames(send, self.order["plane"], self.order["drawn"], pause)
         frames.begin = start = perf_counter()
-        result = self._fit(callback=frames)
+        result = self._fit(X, self.settings, callback=frames)
         seconds = perf_counter() - start - frames.cost
         frames.finish()
+        refuse_other_bytes(X, self.order["inputs"])
         update = max(0.0, result.seconds["update"] - frames.cost)  # the driver shows it there
         return replace(result, seconds=result.seconds | {"update": update}), seconds
 
     def _replay(self, seconds: float) -> None:
         """Send every iteration, at the pace that was measured without a watcher."""
         kept: list[dict[str, Any]] = []
-        _, watched = self._watched(0.0, kept.append)
+        _, watched = self._fit_with(Frames(kept.append, self.order["plane"], self.order["drawn"]))
         for frame in kept:
             self._send_frame(frame | {"seconds": frame["seconds"] * seconds / watched})
 
-    def _finish(
-        self,
-        result: KMeansResult,
-        spent: list[float],
-        results: list[KMeansResult],
-        proof: Proof,
-        *,
-        watched: bool,
-    ) -> None:
+    def _finish(self, proof: Proof) -> None:
         """Judge what came out, leave the labels for the others, and send the result."""
+        fits, result = self.fits, self.fits.result
+        assert result is not None  # it had its turn
         try:
-            proof = proof.with_results(self.X, results)
+            proof = proof.with_result(self.X, result, fits.wrong)
             refuse_other_bytes(self.X, self.order["inputs"])
         except CertificateError as error:
             proof = Proof(False, str(error), 0)
         np.frombuffer(self.out, np.int32, count=len(self.X))[:] = result.labels
-        names = results[0].seconds
-        phases = {name: median(it.seconds[name] for it in results) for name in names}
+        phases = {name: fits.phase(name) for name in PHASES}
+        seconds = median(fits.seconds)
         data = {
-            "seconds": median(spent),
+            "seconds": seconds,
             "n_iter": result.n_iter,
             "inertia": result.inertia,
             "stop": result.stop,
             "phases": phases,
             "share": self._share(phases["assign"], result.n_iter),
             "certificate": proof.to_dict(),
-            "repeats": spent,
-            "watched": watched,
+            "repeats": fits.seconds,
+            "rounds": fits.rounds,
+            "waited": fits.waited,
+            "watched": self.watched,
             "labels_hash": blake2b(result.labels.tobytes(), digest_size=16).hexdigest(),
         }
         self.connection.send(("result", data))
+        if not self.watched:
+            self._replay(seconds)
 
     def _share(self, seconds: float, n_iter: int) -> float | None:
         """Return the part of the roofline that assign reaches, were all pairs computed."""
@@ -219,8 +181,8 @@ def run_lane(connection: Connection, order: dict[str, Any], memory: Any, out: An
     """Run one lane in this process; what goes wrong becomes a sentence."""
     pin(order["cores"])
     shape, dtype = order["shape"], order["dtype"]
-    # A copy of its own: memory as a program has it, and nobody else's on the same pages.
-    X: Array = np.frombuffer(memory, dtype=dtype, count=shape[0] * shape[1]).reshape(shape).copy()
+    X: Array = np.frombuffer(memory, dtype=dtype, count=shape[0] * shape[1]).reshape(shape)
+    X.flags.writeable = False  # all lanes have it; each fit is given a copy
     try:
         with quiet_pools():
             Lane(connection, order, X, out).run()

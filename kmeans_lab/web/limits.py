@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kmeans_lab.registry import KernelSpec
 from kmeans_lab.web.workers import available_cores
 
 #: A field of a request, and what is wrong with it.
@@ -42,12 +41,21 @@ class Limits:
         Rows that are shown.
     seconds : float
         A lane may take.
+    fits : float
+        Seconds of fits that a measured lane is given at least.
     races, bytes : int
         How many races are kept, and what they may weigh.
     streams : int
         Pages that may listen at once.
+    connections : int
+        At once.
     body : int
         Bytes of a request.
+    listening : float
+        Seconds after which who listens gives way to others, if all places are taken.
+    asking, reading : float
+        Seconds for the head of a request, and again for its body; and for a client that does not
+        read what waits for it.
     """
 
     rows: int = 1_000_000
@@ -62,10 +70,15 @@ class Limits:
     temporary: int = 120_000_000
     drawn: int = 5000
     seconds: float = 300.0
+    fits: float = 0.5
     races: int = 20
     bytes: int = 100_000_000
     streams: int = 48
+    connections: int = 256
     body: int = 16_384
+    listening: float = 60.0
+    asking: float = 10.0
+    reading: float = 30.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as plain JSON types, with the cores that a lane may use."""
@@ -108,7 +121,7 @@ class Limits:
             )
 
     def of_a_lane(
-        self, name: str, spec: KernelSpec, n_threads: int, nkd: int, max_iter: int
+        self, name: str, threading: str, n_threads: int, nkd: int, max_iter: int
     ) -> Iterator[tuple[str, str]]:
         """Yield ("kernel" or "threads", what is wrong with it)."""
         cores = len(available_cores())
@@ -118,14 +131,14 @@ class Limits:
                 f"threads={n_threads} must be at most {cores}, the cores of this machine; use "
                 "fewer",
             )
-        if n_threads > 1 and spec.threading == "gil":
+        if n_threads > 1 and threading == "gil":
             yield (
                 "threads",
                 f"{name} holds Python's lock, so that threads={n_threads} would have no effect; "
                 "use 1",
             )
         most, why = self.pairs, ""
-        if spec.threading == "gil":
+        if threading == "gil":
             most, why = self.pairs_python, f" with {name}, which needs hundreds of times as long"
         elif name == "numpy-broadcast":
             most, why = self.pairs_broadcast, f" with {name}, which needs ten times as long"

@@ -83,6 +83,95 @@ class RaceRequest(_Strict):
         return self.max_iter or default
 
 
+class Bounds(BaseModel):
+    """Between which a ratio lies, with this confidence; of one round, where no interval can be."""
+
+    low: float
+    high: float
+    confidence: float
+    rounds: int
+
+
+class Verdict(BaseModel):
+    """What came of a race. Every list has an entry for each lane: None where it has no time."""
+
+    baseline: int
+    times: list[float | None] = Field(description="how many times as fast as the baseline")
+    intervals: list[Bounds | None] = Field(description="of these ratios")
+    differs: list[bool | None] = Field(
+        description="whether the ratio tells a difference; null for the baseline"
+    )
+    agree: bool | None = Field(description="whether all labels are the same")
+    loaded: str = Field(description="what other work the machine had; empty where none was seen")
+    sentence: str
+
+
+class Certificate(BaseModel):
+    """Whether the lane's kernel was right, and how that was found out."""
+
+    valid: bool
+    sentence: str
+    ties: int
+
+
+class LaneResult(BaseModel):
+    """What came of a lane."""
+
+    seconds: float = Field(description="median of all fits")
+    n_iter: int
+    inertia: float
+    stop: str
+    phases: dict[str, float] = Field(description="median seconds of each phase")
+    share: float | None = Field(description="of the roofline")
+    certificate: Certificate
+    repeats: list[float] = Field(description="seconds of every fit")
+    rounds: list[int] = Field(
+        description="the round of every fit; rounds that two lanes share are compared"
+    )
+    waited: float | None = Field(
+        description="share of the fits' time in which they had no processor; null if not known"
+    )
+    watched: bool = Field(description="it is one fit, watched, less the seconds of watching")
+    labels_hash: str
+
+
+class Step(BaseModel):
+    """An iteration that was sent, without its picture."""
+
+    n_iter: int
+    inertia: float
+    changed: int
+    seconds: float
+
+
+class LaneState(BaseModel):
+    """What is known of a lane."""
+
+    kernel: str
+    threads: int
+    state: str
+    sentence: str
+    result: LaneResult | None
+    iterations: list[Step]
+
+
+class RaceState(BaseModel):
+    """All that is known of a race, but for the pictures."""
+
+    id: str
+    started: float
+    mode: str
+    workload: dict[str, Any]
+    title: str
+    state: str
+    request: dict[str, Any]
+    plan: dict[str, Any] | None
+    lanes: list[LaneState]
+    verdict: Verdict | None
+    machine: dict[str, Any]
+    version: str
+
+
 class Trouble(BaseModel):
     """One sentence: fact, rule, remedy."""
 

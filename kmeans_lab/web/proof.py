@@ -30,11 +30,13 @@ class Proof:
         """Return it as plain JSON types."""
         return asdict(self)
 
-    def with_results(self, X: Array, results: list[KMeansResult]) -> "Proof":
-        """Hold rows of the result against direct distances, too; ``CertificateError`` if wrong."""
-        result = results[-1]
-        if any(not np.array_equal(it.labels, result.labels) for it in results):
-            raise CertificateError("two fits from the same start gave different labels")
+    def with_result(self, X: Array, result: KMeansResult, wrong: str) -> "Proof":
+        """Hold rows of the result against direct distances, too; ``CertificateError`` if wrong.
+
+        ``wrong`` is what is already known to be.
+        """
+        if wrong:
+            raise CertificateError(wrong)
         rows = np.unique(np.linspace(0, len(X) - 1, min(_ROWS, len(X))).astype(np.intp))
         ties = certify_some(X, result, rows)
         every = f"{len(rows):,} rows" if len(rows) < len(X) else "every row"

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from multiprocessing import Pipe
 from secrets import token_hex
 from time import monotonic, time
@@ -38,8 +39,11 @@ class LaneRecord:
     stop_wanted : bool
     worker, labels
         Its process, and the memory where that leaves its labels.
-    deadline : float
-        By the monotonic clock.
+    left, deadline : float
+        Seconds that it may still take, and while it is its turn until when, by the monotonic
+        clock.
+    turn : dict or None
+        What it said about its last one.
     cores : list of int
         That it is kept to; all of them where empty.
     """
@@ -54,7 +58,9 @@ class LaneRecord:
     stop_wanted: bool = False
     worker: Worker | None = None
     labels: Any = None
-    deadline: float = 0.0
+    left: float = 0.0
+    deadline: float = inf
+    turn: dict[str, Any] | None = None
     cores: list[int] = field(default_factory=list)
 
     def close(self) -> None:

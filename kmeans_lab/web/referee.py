@@ -2,18 +2,22 @@
 
 import threading
 from contextlib import suppress
+from math import inf
 from multiprocessing.connection import wait
 from time import monotonic
 from typing import Any
 
 import numpy as np
 
+from kmeans_lab.measure.load import load_sentence
 from kmeans_lab.registry import place_of
 from kmeans_lab.web.lane import run_lane
+from kmeans_lab.web.models import LaneResult
 from kmeans_lab.web.races import OVER, LaneRecord, Race
-from kmeans_lab.web.scene import make_scene
+from kmeans_lab.web.rounds import run_rounds
+from kmeans_lab.web.scene import Plane, make_scene
 from kmeans_lab.web.verdict import verdict
-from kmeans_lab.web.workers import Worker, available_cores, shared
+from kmeans_lab.web.workers import Silenced, Worker, available_cores, shared
 
 #: What a frame says of an iteration, without its picture.
 _NUMBERS = ("n_iter", "inertia", "changed", "seconds")
@@ -34,6 +38,8 @@ class Referee(threading.Thread):
         self._rule = (preset.stop, preset.tol) if preset else ("shift", 0.0)
         self._memory: Any = None
         self._scene: dict[str, Any] = {}
+        self._ready: set[int] = set()  # lanes that wait to be told something
+        self._others: list[int] = []
 
     def run(self) -> None:
         """Make the rows, run the lanes, judge."""
@@ -41,9 +47,10 @@ class Referee(threading.Thread):
         try:
             if self._make_scene():
                 self._plan()
-                at_once = self.request.mode == "race"
-                for lanes in [self.lanes] if at_once else [[it] for it in self.lanes]:
-                    self._run_lanes(lanes)
+                if self.request.mode == "race":
+                    self._race()
+                else:
+                    self._measure()
         except Exception as error:  # ours to mend, and nothing that a reader should wait for
             for it in self.lanes:
                 race.set(it, "failed", f"the server failed: {type(error).__name__}: {error}")
@@ -52,11 +59,18 @@ class Referee(threading.Thread):
             if it.state not in OVER:
                 race.set(it, "done" if it.result else "stopped")
         if race.plan is not None:
-            race.verdict = verdict(self.lanes, self.request.baseline, self._labels())
+            race.verdict = verdict(
+                self.lanes, self.request.baseline, self._labels(), self._load_sentence()
+            )
             race.log.add("verdict", race.verdict)
         for it in self.lanes:
             it.labels = None  # memory is free when nobody has it any more
         race.end()
+
+    def _load_sentence(self) -> str:
+        results = [it.result for it in self.lanes if it.result is not None]
+        waited = [it["waited"] for it in results if it["waited"] is not None]
+        return load_sentence(waited, self._others)
 
     def _labels(self) -> list[Any]:
         n = self.request.sizes[0]
@@ -90,7 +104,7 @@ class Referee(threading.Thread):
             for it in self.lanes:
                 self.race.set(it, what, said)
             return False
-        self._scene = said
+        self._scene = said | {"plane": Plane(**said["plane"])}
         for n_threads, roof in said["roofs"].items():
             self.roofs[self._dtype, n_threads] = roof
         return True
@@ -101,9 +115,9 @@ class Referee(threading.Thread):
         while monotonic() < until:
             if worker.connection in wait([worker.connection, self.race.wishes], 1.0):
                 try:
-                    found: tuple[str, Any] = worker.connection.recv()
-                except (EOFError, OSError):
-                    return "failed", f"the process that makes the rows {worker.how_it_ended()}"
+                    found: tuple[str, Any] = worker.hear()
+                except Silenced as end:
+                    return "failed", f"the process that makes the rows {end}"
                 return found
             self._drain()
             if all(it.stop_wanted for it in self.lanes):
@@ -141,42 +155,71 @@ class Referee(threading.Thread):
         if needed > len(cores):
             return (
                 f"{needed} threads share {len(cores)} core{'s' * (len(cores) != 1)}, so that all "
-                "are slower than alone; measure the lanes one after another for true times"
+                "are slower than alone; measure the lanes for true times"
             )
         for it in self.lanes:
             it.cores, cores = cores[: it.threads], cores[it.threads :]
         return None
 
-    def _run_lanes(self, lanes: list[LaneRecord]) -> None:
-        """Start these lanes at once and listen until all are over."""
-        for it in lanes:
-            if it.stop_wanted:
-                self.race.set(it, "stopped", "stopped before it began")
-                continue
-            self.race.set(it, "starting")
-            it.labels = shared(4 * self.request.sizes[0])
-            it.worker = Worker(run_lane, self._order(it), self._memory, it.labels)
-            it.deadline = monotonic() + self.limits.seconds
-        ready: set[int] = set()
-        while ends := {it.worker.connection: it for it in lanes if it.worker is not None}:
-            heard: list[Any] = wait([*ends, self.race.wishes], 1.0)
-            for end in heard:
-                if end in ends:
-                    self._hear(ends[end], ready)
-            self._drain()
-            for it in ends.values():
-                self._end_if_due(it)
-            self._start_together([it for it in lanes if it.worker is not None], ready)
+    def _race(self) -> None:
+        """Start all lanes, let them go together, and listen until all are over."""
+        for it in self.lanes:
+            self._start(it)
+        while at_work := [it for it in self.lanes if it.worker is not None]:
+            if all(it.index in self._ready for it in at_work):
+                for it in at_work:
+                    self._send(it, "go")
+            self._listen()
 
-    def _start_together(self, lanes: list[LaneRecord], ready: set[int]) -> None:
-        """Let lanes go that wait at the start line, once all are there."""
-        if not ready or any(it.index not in ready for it in lanes):
+    def _measure(self) -> None:
+        """Let the lanes prepare one by one, fit in rounds, and show one by one what they did."""
+        for it in self.lanes:
+            self._start(it)
+            self._wait_for(it)
+        self._others = run_rounds(self.lanes, self.limits.fits, self._turn)
+        for it in self.lanes:
+            self._send(it, None)
+            self._wait_for(it)
+
+    def _turn(self, it: LaneRecord, turn: tuple[int | None, float]) -> dict[str, Any] | None:
+        self._send(it, turn)
+        self._wait_for(it)
+        return None if it.worker is None else it.turn
+
+    def _start(self, it: LaneRecord) -> None:
+        """Start the process of a lane."""
+        if it.stop_wanted:
+            self.race.set(it, "stopped", "stopped before it began")
             return
-        ready.clear()
-        for it in lanes:
-            if it.worker is not None:
-                with suppress(OSError):  # it is dead: the next look at its pipe will say so
-                    it.worker.connection.send("go")
+        self.race.set(it, "starting")
+        it.labels = shared(4 * self.request.sizes[0])
+        it.worker = Worker(run_lane, self._order(it), self._memory, it.labels)
+        it.left = self.limits.seconds
+        it.deadline = monotonic() + it.left
+
+    def _send(self, it: LaneRecord, what: Any) -> None:
+        """Tell a lane to go on, which counts as its time from now on."""
+        self._ready.discard(it.index)
+        if it.worker is not None:
+            it.deadline = monotonic() + it.left
+            with suppress(OSError):  # it is dead: the next look at its pipe will say so
+                it.worker.connection.send(what)
+
+    def _wait_for(self, it: LaneRecord) -> None:
+        """Listen until a lane waits to be told something, or is over."""
+        while it.worker is not None and it.index not in self._ready:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Hear whoever says something, and end whoever has to."""
+        ends = {it.worker.connection: it for it in self.lanes if it.worker is not None}
+        heard: list[Any] = wait([*ends, self.race.wishes], 1.0)
+        for end in heard:
+            if end in ends:
+                self._hear(ends[end])
+        self._drain()
+        for it in ends.values():
+            self._end_if_due(it)
 
     def _order(self, it: LaneRecord) -> dict[str, Any]:
         """Return what a lane's process needs to know."""
@@ -195,16 +238,18 @@ class Referee(threading.Thread):
             **{name: self._scene[name] for name in ("centers", "drawn", "plane", "inputs")},
         }
 
-    def _hear(self, it: LaneRecord, ready: set[int]) -> None:
+    def _hear(self, it: LaneRecord) -> None:
         """Take one message of a lane."""
         assert it.worker is not None  # it was heard
         try:
-            what, data = it.worker.connection.recv()
-        except (EOFError, OSError):  # it died
-            how = it.worker.how_it_ended()
-            others = "; the other lanes go on" if len(self.lanes) > 1 else ""
-            self._over(it, "failed", f"the process of {it.kernel} {how}{others}")
-            return
+            what, data = it.worker.hear()
+            self._take(it, what, data)
+        except Silenced as end:
+            self._died(it, str(end))
+        except (TypeError, ValueError, LookupError):  # from whoever else writes into its pipe
+            self._died(it, "sent what is no answer")
+
+    def _take(self, it: LaneRecord, what: str, data: Any) -> None:
         match what:
             case "lane":
                 self.race.set(it, data["state"], data["sentence"])
@@ -212,11 +257,14 @@ class Referee(threading.Thread):
                 it.iterations.append({name: data[name] for name in _NUMBERS})
                 self.race.log.add("frame", {"lane": it.index, **data})
             case "result":
-                it.result = data
+                it.result = LaneResult.model_validate(data).model_dump()
                 self.race.log.add("result", {"lane": it.index, **data})
             case "ready":
-                ready.add(it.index)
+                self._rest(it)
                 self.race.set(it, "waiting", "ready; waits for the others")
+            case "turn":
+                it.turn = data
+                self._rest(it)
             case "failed":
                 it.result = None
                 self._over(it, "failed", data)
@@ -225,6 +273,15 @@ class Referee(threading.Thread):
                 waits = any(state not in (*OVER, "replaying") for state in rest)
                 replays = self.request.mode == "measure" and waits
                 self._over(it, "replaying" if replays else "done")
+
+    def _rest(self, it: LaneRecord) -> None:
+        """Note that a lane waits to be told something, which is nobody's time."""
+        self._ready.add(it.index)
+        it.left, it.deadline = it.deadline - monotonic(), inf
+
+    def _died(self, it: LaneRecord, how: str) -> None:
+        others = "; the other lanes go on" if len(self.lanes) > 1 else ""
+        self._over(it, "failed", f"the process of {it.kernel} {how}{others}")
 
     def _end_if_due(self, it: LaneRecord) -> None:
         if it.worker is None:

@@ -27,7 +27,9 @@ _COLUMNS = (
     "certificate",
 )
 _MODES = {
-    "measure": "Lanes ran one after another; times are medians of fits that nobody watched.",
+    "measure": "Lanes took turns in rounds; times are medians of fits that nobody watched. Ratios "
+    "are medians over rounds with intervals of 99.5 %; from a single fit, only a factor of two or "
+    "more is told.",
     "race": "Lanes ran at once and were watched; the seconds of watching are left out.",
 }
 
@@ -60,6 +62,8 @@ def _alarm(record: Record) -> str:
     said = []
     if record["verdict"] and record["verdict"]["agree"] is False:
         said.append("The labels do not agree, and from the same start they must.")
+    if record["verdict"] and record["verdict"]["loaded"]:
+        said.append(f"{record['verdict']['loaded'].capitalize()}.")
     if record["state"] != "done":
         said.append(f"The race is not whole: {record['state']}.")
     return "".join(f'<p class="alarm">{escape(it)}</p>' for it in said)
@@ -85,8 +89,7 @@ def _ratios(record: Record, names: list[str]) -> str:
             bar = f'<em style="left:{left:.2f}%;width:{right - left:.2f}%"></em>'
             base = ' class="base"' if i == verdict["baseline"] else ""
             mark = f'{bar}<u{base} style="left:{at(times):.2f}%"></u>'
-            words = in_words(times).removesuffix(" than").removesuffix(" as")
-            words = "the baseline" if base else words
+            words = _words(verdict, i)
         rows.append(
             f'<div class="row"><span>{escape(name)}</span><div class="track">{mark}</div>'
             f'<span class="words">{escape(words)}</span></div>'
@@ -101,6 +104,20 @@ def _ratios(record: Record, names: list[str]) -> str:
         f'<div class="chart ratios">{"".join(rows)}<div class="row axis"><span></span>'
         f'<div class="track">{ticks}</div><span></span></div></div>'
     )
+
+
+def _words(verdict: Record, i: int) -> str:
+    """Say what a lane's ratio tells: a factor with its interval, if it tells anything."""
+    if i == verdict["baseline"]:
+        return "the baseline"
+    if not verdict["differs"][i]:
+        return "no difference found"
+    bounds = verdict["intervals"][i]
+    words = in_words(verdict["times"][i]).removesuffix(" than")
+    if bounds["rounds"] == 1:
+        return words
+    low, high = sorted(max(it, 1 / it) for it in (bounds["low"], bounds["high"]))
+    return f"{words} ({low:.3g} to {high:.3g})"
 
 
 def _tick(exponent: int) -> str:

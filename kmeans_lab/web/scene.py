@@ -6,7 +6,7 @@ picture is the first two coordinates, or the plane of the first two principal co
 """
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -78,7 +78,7 @@ def _scene(order: dict[str, Any], memory: Any) -> dict[str, Any]:
     return {
         "centers": np.ascontiguousarray(centers, dtype=X.dtype),
         "drawn": drawn,
-        "plane": plane,
+        "plane": {it.name: getattr(plane, it.name) for it in fields(plane)},
         "points": b64encode(plane.places(X[drawn]).tobytes()).decode(),
         "inputs": fingerprint(X),
         "roofs": {threads: _roof(order["dtype"], threads) for threads in order["roofs"]},

@@ -5,6 +5,8 @@ from typing import Any
 
 import uvicorn
 
+from kmeans_lab.web.connection import Connection
+
 
 class Server(uvicorn.Server):
     """A server that stops what computes before it waits for those who listen to it."""
@@ -20,7 +22,7 @@ def make_server(app: Any) -> Server:
     """Return a server for the application; ``run(sockets=[...])`` serves."""
     config = uvicorn.Config(
         app,
-        http="h11",  # the one that uvicorn brings: the same behaviour everywhere
+        http=Connection,
         ws="none",
         loop="asyncio",
         log_level="warning",
@@ -29,6 +31,5 @@ def make_server(app: Any) -> Server:
         proxy_headers=False,  # nobody may say on whose behalf they come
         timeout_graceful_shutdown=3,
         timeout_keep_alive=20,
-        limit_concurrency=256,
     )
     return Server(config)

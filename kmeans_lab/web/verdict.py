@@ -1,69 +1,143 @@
-"""What came out of a race, in one sentence: who is how many times as fast, and do labels agree."""
+"""What came out of a race, in one sentence: who is how many times as fast, and do labels agree.
+
+Only a difference that is resolved is told: its interval does not hold 1, and it is larger than what
+processes of one and the same kernel differ by.
+"""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-#: Two times that differ by less are not told apart by a handful of fits.
-_RESOLVED = 1.05
+from kmeans_lab.measure.statistics import Interval, is_resolved, ratio, rounds_needed
+
+#: Of each interval, and the fewest rounds that reach it.
+CONFIDENCE = 0.995
+FEWEST = rounds_needed(CONFIDENCE)
+#: Factors that two processes of one kernel may differ by: over so many rounds, and in fewer fits.
+_FLOOR, _FLOOR_OF_FEW = 1.05, 2.0
 
 
-def verdict(lanes: Sequence[Any], baseline: int, labels: Sequence[Any]) -> dict[str, Any]:
+def verdict(
+    lanes: Sequence[Any], baseline: int, labels: Sequence[Any], loaded: str = ""
+) -> dict[str, Any]:
     """Return ratios to the baseline, whether all labels agree, and the sentence.
 
-    ``labels`` holds an array for each lane that came to an end, else None.
+    ``labels`` holds an array for each lane that came to an end, else None; ``loaded`` says what
+    other work the machine had.
     """
-    seconds = [_valid_seconds(it) for it in lanes]
-    base = seconds[baseline]
-    times = [None if base is None or it is None else base / it for it in seconds]
+    found = [_times(it, lanes[baseline]) for it in lanes]
+    doubt = _doubt(lanes, loaded)
+    differs = [
+        None if it is None or i == baseline else resolved(it, doubt) for i, it in enumerate(found)
+    ]
+    times = [None if it is None else it.middle for it in found]
     agree, words = _agreement(lanes, labels)
     return {
         "baseline": baseline,
         "times": times,
+        "intervals": [None if it is None else _bounds(it) for it in found],
+        "differs": differs,
         "agree": agree,
-        "sentence": f"{_ratios(lanes, baseline, times)}{words}",
+        "loaded": loaded,
+        "sentence": f"{_ratios(lanes, baseline, times, differs)}{words}",
     }
 
 
+def resolved(times: Interval, doubt: float = 1.0) -> bool:
+    """Whether a ratio tells a difference, where waiting may have made as much as ``doubt``."""
+    floor = _FLOOR if times.confidence >= CONFIDENCE else _FLOOR_OF_FEW
+    return is_resolved(times, max(floor, doubt))
+
+
+def _doubt(lanes: Sequence[Any], loaded: str) -> float:
+    """Return by which factor lanes may differ if one of them does all the waiting for a processor.
+
+    A process that shares its processor with others may do so for its whole life, in every round.
+    """
+    known = [it.result["waited"] for it in lanes if it.result is not None]
+    waited = [it for it in known if it is not None]
+    if not waited:
+        return _FLOOR_OF_FEW if loaded else 1.0
+    return float(1 / max(1e-9, 1 - max(waited)))
+
+
+def _times(lane: Any, baseline: Any) -> Interval | None:
+    """Return how many times as fast as the baseline a lane is; None without certificates.
+
+    Rounds in which both ran are pairs. Where there are none, medians are one.
+    """
+    if not (_is_valid(lane) and _is_valid(baseline)):
+        return None
+    mine, theirs = _by_round(lane.result), _by_round(baseline.result)
+    pairs = [(theirs[number], mine[number]) for number in mine if number in theirs]
+    pairs = pairs or [(baseline.result["seconds"], lane.result["seconds"])]
+    return ratio([base for base, _ in pairs], [own for _, own in pairs], CONFIDENCE)
+
+
+def _is_valid(lane: Any) -> bool:
+    return lane.result is not None and bool(lane.result["certificate"]["valid"])
+
+
+def _by_round(result: Any) -> dict[int, float]:
+    """Return the median of each round's fits."""
+    found: dict[int, list[float]] = {}
+    for number, seconds in zip(result["rounds"], result["repeats"], strict=True):
+        found.setdefault(number, []).append(seconds)
+    return {number: median(seconds) for number, seconds in found.items()}
+
+
+def _bounds(it: Interval) -> dict[str, Any]:
+    return {"low": it.low, "high": it.high, "confidence": it.confidence, "rounds": it.n}
+
+
 def names_of(lanes: Sequence[Any]) -> list[str]:
-    """Return each lane's kernel, with its threads where there are several lanes of it."""
+    """Return each lane's kernel, with what tells it from others of the same kernel."""
     kernels = [it.kernel for it in lanes]
-    return [
+    named = [
         f"{it.kernel} on {it.threads} thread{'s' * (it.threads > 1)}"
         if kernels.count(it.kernel) > 1
         else it.kernel
         for it in lanes
     ]
+    return [
+        f"{it.kernel} in lane {i}" if named.count(name) > 1 else name
+        for i, (it, name) in enumerate(zip(lanes, named, strict=True), 1)
+    ]
 
 
 def in_words(times: float) -> str:
     """Say how a time compares with the baseline's."""
-    if 1 / _RESOLVED < times < _RESOLVED:
-        return "about as fast as"
     times, word = (times, "faster") if times > 1 else (1 / times, "slower")
     digits = f"{times:,.0f}" if times >= 20 else f"{times:.3g}"
     return f"{digits} × {word} than"
 
 
-def _valid_seconds(lane: Any) -> float | None:
-    """Return a lane's time; without a certificate it has none."""
-    if lane.result is None or not lane.result["certificate"]["valid"]:
-        return None
-    return float(lane.result["seconds"])
-
-
-def _ratios(lanes: Sequence[Any], baseline: int, times: Sequence[float | None]) -> str:
+def _ratios(
+    lanes: Sequence[Any],
+    baseline: int,
+    times: Sequence[float | None],
+    differs: Sequence[bool | None],
+) -> str:
     names = names_of(lanes)
     if times[baseline] is None:
         return f"{names[baseline]}, the baseline, has no time: there are no ratios"
-    found = [(times_, i) for i, times_ in enumerate(times) if times_ is not None and i != baseline]
-    if not found:
+    others = [(times_, i) for i, times_ in enumerate(times) if times_ is not None and i != baseline]
+    if not others:
         return f"{names[baseline]} has nobody to be compared with"
-    found.sort(reverse=True)
-    first, *rest = (f"{names[i]} is {in_words(times_)}" for times_, i in found)
-    others = "".join(f", {it.removesuffix(' than').replace(' is ', ' ', 1)}" for it in rest)
-    return f"{first} {names[baseline]}{others}"
+    others.sort(reverse=True)
+    told = [f"{names[i]} is {in_words(times_)}" for times_, i in others if differs[i]]
+    same = " and ".join(names[i] for _, i in others if not differs[i])
+    if told:
+        told = [f"{told[0]} {names[baseline]}", *map(_shorter, told[1:])]
+    if same:
+        told.append(f"no difference found between {same} and {names[baseline]}")
+    return ", ".join(told)
+
+
+def _shorter(words: str) -> str:
+    return words.removesuffix(" than").replace(" is ", " ", 1)
 
 
 def _agreement(lanes: Sequence[Any], labels: Sequence[Any]) -> tuple[bool | None, str]:

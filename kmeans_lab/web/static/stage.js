@@ -5,7 +5,7 @@ import { calm, find, make, say } from "./dom.js";
 import { LaneCard } from "./lane.js";
 import { Player, SHOWN } from "./player.js";
 import { Race } from "./race.js";
-import { digits, plural, time, title, whole } from "./words.js";
+import { digits, plural, sentence, time, title, whole } from "./words.js";
 
 const part = name => find(`#${name}`);
 
@@ -107,8 +107,10 @@ export class Stage {
     const { lanes, plan } = this.race;
     const busy = lanes.filter(lane => ["starting", "preparing", "running"].includes(lane.state));
     if (plan.mode === "race") return busy.length ? `At work: ${busy.map(title).join(", ")}` : "Getting ready …";
+    const running = busy.filter(lane => lane.state === "running");
     if (!busy.length) return "Getting ready …";
-    return `Measuring ${title(busy[0])}, ${busy[0].index + 1} of ${lanes.length}`;
+    if (!running.length) return `Preparing ${title(busy[0])}, ${busy[0].index + 1} of ${lanes.length}`;
+    return `Measuring in turns: ${running.map(title).join(", ")}`;
   }
 
   verdict() {
@@ -117,6 +119,10 @@ export class Stage {
     const { verdict } = this.race;
     if (!verdict) return;
     const badge = part("agree");
+    if (verdict.loaded) {
+      say(part("sharing"), `${sentence(verdict.loaded)}.`);
+      part("sharing").hidden = false;
+    }
     badge.hidden = verdict.agree === null || verdict.agree === undefined;
     badge.className = verdict.agree ? "badge" : "badge wrong";
     const all = this.race.lanes.every(lane => lane.result);
@@ -188,7 +194,7 @@ export class Stage {
     say(part("again"), player.playing ? "Pause" : "Replay");
     say(part("pace-note"), {
       six: race.plan.mode === "measure"
-        ? "Lanes were measured one after another and are shown side by side, each at its measured time."
+        ? "Lanes were measured in turns and are shown side by side, each at its measured time."
         : "Each lane at the times of the race.",
       real: "One second is one second.",
       steps: "The same iteration in every lane: this shows the work, not the time.",

@@ -1,0 +1,87 @@
+"""Pictures of a fit, iteration by iteration."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+from kmeans_lab.certify import CertificateError
+from kmeans_lab.result import Iteration
+from kmeans_lab.web.scene import Plane
+
+
+@dataclass
+class Frames:
+    """A callback that sends pictures, and knows what it cost.
+
+    Attributes
+    ----------
+    send : callable
+        Given each picture.
+    pause : float
+        Seconds between two pictures.
+    hold : float
+        Pictures of the first so many seconds are kept until it is sure that the fit takes longer.
+        One that does not is shown otherwise, and each of its iterations is to be seen once.
+    """
+
+    send: Callable[[dict[str, Any]], Any]
+    plane: Plane
+    drawn: Any
+    pause: float = 0.0
+    hold: float = 0.0
+    cost: float = 0.0
+    begin: float = field(default_factory=perf_counter)
+    _held: list[dict[str, Any]] | None = None
+    _due: float = 0.0
+    _last: tuple[Iteration, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.hold > 0:
+            self._held = []
+
+    def __call__(self, step: Iteration) -> bool:
+        """Take a picture, where one is due."""
+        now = perf_counter()
+        at = now - self.begin - self.cost
+        self._last = None
+        if at > self.hold:
+            self.release()
+        if now >= self._due:
+            self._due = now + self.pause
+            self._show(step, at)
+        else:
+            self._last = step, at
+        self.cost += perf_counter() - now
+        return False
+
+    def release(self) -> None:
+        """Send what was kept, and keep nothing any more."""
+        for picture in self._held or ():
+            self.send(picture)
+        self._held = None
+
+    def finish(self) -> None:
+        """Show the last iteration, if it was not due."""
+        if self._last is not None:
+            self._show(*self._last)
+
+    def _show(self, step: Iteration, at: float) -> None:
+        assert step.labels is not None  # a callback is always given the labels
+        if not isfinite(step.inertia):
+            raise CertificateError(f"iteration {step.n_iter}: the inertia is {step.inertia}")
+        small = "u1" if len(step.centers) <= 256 else "<u2"
+        picture = {
+            "n_iter": step.n_iter,
+            "centers": b64encode(self.plane.places(step.centers).tobytes()).decode(),
+            "labels": b64encode(step.labels[self.drawn].astype(small).tobytes()).decode(),
+            "inertia": step.inertia,
+            "changed": step.changed,
+            "seconds": at,
+        }
+        if self._held is None:
+            self.send(picture)
+        else:
+            self._held.append(picture)
