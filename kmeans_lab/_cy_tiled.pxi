@@ -5,10 +5,10 @@
 # gcc and clang vectorise them at -O3 without being allowed to reorder sums.
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport INFINITY, fmax, sqrt
+from libc.math cimport INFINITY, NAN, fabs, fmax, frexp, isfinite, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef extern from *:
     """
@@ -67,11 +67,11 @@ cdef double U64 = 2.0 ** -53
 
 cdef struct Chunk:
     int64_t first, last  # tiles
-    int64_t n_rows, moved, rescored
-    bint stale  # sum in full before the sums are used
-    double squares, heavy, inertia, met
-    double *sums
+    int64_t n_rows, rescored
+    double squares, inertia, met
+    int64_t *sums  # (k, limbs, span)
     int64_t *counts
+    unsigned char *touched  # clusters that a row has entered or left
 
 cdef struct Shared:
     Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
@@ -90,10 +90,20 @@ cdef struct Shared:
     void *across  # (d, padded): −2c
     void *apart  # (k, padded): 4‖a − b‖²
     double longest, unit, tiny
+    int64_t *highest  # (d): bits of the largest magnitude
+    int64_t *lowest  # (d): of the smallest but zero, less 1
+    int *top  # (d): the exponent of a limb's unit
+    double *units  # (d): of the last limb; not a number where a column cannot be summed
+    double *magic  # (limbs, span): 1.5 · 2⁵² units of each limb
+    Py_ssize_t limbs, span  # features rounded up to groups that move together
+    int bits  # of a limb
+    double square_sum  # Σ‖x‖²
     Chunk *chunks
-    double *sums
+    int64_t *sums
     int64_t *counts
-    double *total_sums  # of all chunks, in their order
+    unsigned char *touched
+    int64_t *whole  # (limbs, span) of one cluster, and (limbs)
+    double *total_sums  # of all chunks
     int64_t *total_counts
     bint keeps  # running sums: a fit comes back with other centers
     bint filtering
@@ -218,33 +228,15 @@ cdef Py_ssize_t _rescore(const Shared *w, const real *x, const real *centers) no
     return nearest
 
 
-cdef inline void _add(
-    const real *x, Py_ssize_t d, Py_ssize_t j, double sign, double *sums, int64_t *counts
-) noexcept nogil:
-    cdef Py_ssize_t f
-    for f in range(d):
-        sums[j * d + f] += sign * <double> x[f * WIDTH]
-    counts[j] += 1 if sign > 0 else -1
+include "_cy_tiled_sums.pxi"
+include "_cy_tiled_squares.pxi"
 
 
-# Move a row between running sums. Each move rounds twice: after as many moves as rows, or when a
-# row much longer than the others leaves a sum that its own rounding has spoilt, the chunk is
-# summed anew.
-cdef void _settle(
+cdef inline void _settle(
     const Shared *w, Chunk *chunk, const real *x, Py_ssize_t before, Py_ssize_t label
 ) noexcept nogil:
-    cdef double square = 0.0
-    cdef Py_ssize_t f
-    if chunk.stale:
-        return
-    chunk.moved += 1
-    for f in range(w.d):
-        square += <double> x[f * WIDTH] * <double> x[f * WIDTH]
-    if chunk.moved > chunk.n_rows or square > chunk.heavy:
-        chunk.stale = True
-        return
-    _add(x, w.d, before, -1.0, chunk.sums, chunk.counts)
-    _add(x, w.d, label, 1.0, chunk.sums, chunk.counts)
+    if w.keeps:
+        _move(w, x, before, label, chunk.sums, chunk.counts, chunk.touched)
 
 
 cdef double _read(
@@ -283,21 +275,6 @@ cdef double _read(
                 nearest[p] = <real> label
                 _settle(w, chunk, tile + p, before, label)
     return (a + b) + (c + d)
-
-
-cdef void _sum_in_full(const Shared *w, Chunk *chunk, const real *sample) noexcept nogil:
-    cdef const real *tiles = <const real *> w.tiles
-    cdef const real *nearest = <const real *> w.nearest
-    cdef Py_ssize_t i, first = chunk.first * WIDTH
-    memset(chunk.sums, 0, w.k * w.d * sizeof(double))
-    memset(chunk.counts, 0, w.k * sizeof(int64_t))
-    for i in range(first, first + chunk.n_rows):
-        _add(
-            tiles + i // WIDTH * WIDTH * w.d + i % WIDTH, w.d, <Py_ssize_t> nearest[i], 1.0,
-            chunk.sums, chunk.counts,
-        )
-    chunk.moved = 0
-    chunk.stale = False
 
 
 cdef void _assign_tile(
@@ -340,8 +317,6 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
                 )
         if lab_load(&w.next) >= ENDED:  # rows may be left without a cluster
             break
-        if w.keeps and chunk.stale:
-            _sum_in_full(w, chunk, sample)
         for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):
             w.labels[i] = <int32_t> (<const real *> w.nearest)[i]
         lab_add(&w.done, 1)

@@ -7,6 +7,8 @@ from kmeans_lab.kernel import Counts, Labels, Rows, Sums
 BUILD: str
 LEVEL: int
 
+def inertia(X: Rows, centers: Rows, labels: Labels) -> float: ...
+
 @disjoint_base
 class Bell:
     def ring(self) -> None: ...

@@ -8,7 +8,8 @@ Threads are Python's own and not ``prange``: OpenMP hangs in a forked child afte
 the OpenMP of other libraries. A helper waits inside compiled code for a moment before it sleeps,
 so that a hand-over costs a few microseconds; through a ``ThreadPoolExecutor`` it costs 30 to 80,
 as much as half a pass over the standard preset. Threads take the next free chunk; chunks
-have sums of their own, added in chunk order, so that results do not depend on threads.
+have sums of their own, which are whole numbers until they are rounded, so that results do not
+depend on threads.
 """
 
 from __future__ import annotations
@@ -227,6 +228,18 @@ def update(rows: TiledRows, labels: Labels, sums: Sums, counts: Counts) -> None:
     ):
         raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
     rows.tiles.update(labels, sums, counts)
+
+
+def inertia(X: Rows, centers: Rows, labels: Labels) -> float:
+    """Return the sum of squared distances to the chosen centers, exact until it is rounded."""
+    if (
+        X.ndim != 2
+        or centers.ndim != 2
+        or X.shape[1] != centers.shape[1]
+        or labels.shape != X.shape[:1]
+    ):
+        raise ValueError("inertia needs X (n, d), centers (k, d) and labels (n,)")
+    return float(_MODULES[isa()].inertia(X, centers, labels))
 
 
 def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:

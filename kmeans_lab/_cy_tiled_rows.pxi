@@ -4,15 +4,20 @@
 
 
 cdef int _fill(Shared *w, const real[:, ::1] X) except -1:
+    cdef int64_t bins[BINS]
     cdef Py_ssize_t c
+    memset(bins, 0, BINS * sizeof(int64_t))
     for c in range(w.n_chunks):
         with nogil:
-            _fill_chunk(w, w.chunks + c, X)
+            _fill_chunk(w, w.chunks + c, X, bins)
         PyErr_CheckSignals()  # Ctrl-C, where there are gigabytes to move
+    w.square_sum = _total(bins)
     return 0
 
 
-cdef void _fill_chunk(Shared *w, Chunk *chunk, const real[:, ::1] X) noexcept nogil:
+cdef void _fill_chunk(
+    Shared *w, Chunk *chunk, const real[:, ::1] X, int64_t *bins
+) noexcept nogil:
     cdef real *tiles = <real *> w.tiles
     cdef Py_ssize_t t, p, f, i
     cdef double square, longest
@@ -23,15 +28,16 @@ cdef void _fill_chunk(Shared *w, Chunk *chunk, const real[:, ::1] X) noexcept no
             i = t * WIDTH + p
             for f in range(w.d):
                 tiles[(t * w.d + f) * WIDTH + p] = X[i, f]
-                square += <double> X[i, f] * <double> X[i, f]
+                square += lab_rounded(<double> X[i, f] * <double> X[i, f])
             longest = fmax(longest, square)
             chunk.squares += square
+            if w.keeps:
+                _deposit(square, bins)
         w.reach[t] = sqrt(longest)
         if w.keeps:
+            _find_ends(w, t, <const real *> w.tiles)
             _fit_ball(w, t, <const real *> w.tiles)
-    chunk.heavy = 64 * chunk.squares / chunk.n_rows
-    for i in range(chunk.first * WIDTH, chunk.last * WIDTH):
-        (<real *> w.nearest)[i] = -1
+    _carry(bins)
 
 
 cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
@@ -85,51 +91,16 @@ cdef void _end_filtering(Shared *w) noexcept nogil:
         w.rest = w.pause
 
 
-# Add the chunks up, in their order; Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum).
-cdef double _inertia_from_sums(Shared *w, const real *sample) noexcept nogil:
-    cdef const real *centers = <const real *> w.centers
-    cdef Py_ssize_t c, j, i
-    cdef double center, change, inertia = 0.0
-    memset(w.total_sums, 0, w.k * w.d * sizeof(double))
-    memset(w.total_counts, 0, w.k * sizeof(int64_t))
-    for c in range(w.n_chunks):
-        for i in range(w.k * w.d):
-            w.total_sums[i] += w.chunks[c].sums[i]
-        for j in range(w.k):
-            w.total_counts[j] += w.chunks[c].counts[j]
-        inertia += w.chunks[c].squares
-    for j in range(w.k):
-        change = 0.0
-        for i in range(j * w.d, (j + 1) * w.d):
-            center = centers[i]
-            change += center * (w.total_counts[j] * center - 2 * w.total_sums[i])
-        inertia += change
-    return inertia
-
-
 cdef double _finish(Shared *w, const real *sample) noexcept nogil:
     cdef double inertia = 0.0
     cdef Py_ssize_t c
     _end_filtering(w)
     if w.keeps:
-        inertia = _inertia_from_sums(w, sample)
-    else:
-        for c in range(w.n_chunks):
-            inertia += w.chunks[c].inertia
+        _join(w, sample)
+        return _inertia_from_sums(w, sample)
+    for c in range(w.n_chunks):
+        inertia += w.chunks[c].inertia
     return fmax(inertia, 0.0)
-
-
-cdef void _update(
-    const Shared *w, const int32_t[::1] labels, double[:, ::1] sums, int64_t[::1] counts,
-    const real *sample,
-) noexcept nogil:
-    cdef const real *tiles = <const real *> w.tiles
-    cdef Py_ssize_t i
-    for i in range(w.n):
-        _add(
-            tiles + i // WIDTH * WIDTH * w.d + i % WIDTH, w.d, labels[i], 1.0,
-            &sums[0, 0], &counts[0],
-        )
 
 
 cdef class Bell:
@@ -166,8 +137,8 @@ cdef class Tiles:
     cdef bint wide
     cdef Py_ssize_t itemsize
     cdef int64_t forgotten
-    cdef void *fixed[8]
-    cdef void *varying[10]
+    cdef void *fixed[13]
+    cdef void *varying[12]
 
     def __cinit__(self, X, Py_ssize_t n_clusters, bint keeps):
         cdef const double[:, ::1] X64
@@ -189,6 +160,8 @@ cdef class Tiles:
             X32 = X
             self._cut(X32.shape[0], X32.shape[1], n_clusters)
             _fill(&self.w, X32)
+        if keeps:
+            _lay_grid(&self.w, &self.fixed[12])
         self._use(n_clusters)
 
     def __dealloc__(self):
@@ -202,7 +175,7 @@ cdef class Tiles:
     # to stay small.
     cdef int _cut(self, Py_ssize_t n, Py_ssize_t d, Py_ssize_t k) except -1:
         cdef Shared *w = &self.w
-        cdef Py_ssize_t c, slots = min(max(2**21 // (k * d), 4), 32)
+        cdef Py_ssize_t c, f, slots = min(max(2**21 // (k * d), 4), 32)
         cdef Py_ssize_t share = max(_ceil(n, slots * WIDTH), 1024 // WIDTH)
         cdef Chunk *chunk
         w.n, w.d, w.n_tiles = n, d, _ceil(n, WIDTH)
@@ -210,7 +183,9 @@ cdef class Tiles:
         w.next = w.n_chunks
         w.unit = 2.0 ** (-53 if self.wide else -24)
         w.tiny = 2.0 ** (-1022 if self.wide else -126)
-        w.tiles = _room(&self.fixed[0], w.n_tiles * WIDTH * d * self.itemsize)
+        w.span = _ceil(d, GROUP) * GROUP
+        # A group of features may reach beyond the last tile.
+        w.tiles = _room(&self.fixed[0], (w.n_tiles * d + GROUP - 1) * WIDTH * self.itemsize)
         w.nearest = _room(&self.fixed[1], w.n_tiles * WIDTH * self.itemsize)
         w.reach = <double *> _room(&self.fixed[2], w.n_tiles * sizeof(double))
         w.chunks = <Chunk *> _room(&self.fixed[3], w.n_chunks * sizeof(Chunk))
@@ -219,6 +194,12 @@ cdef class Tiles:
             w.square = _room(&self.fixed[5], w.n_tiles * self.itemsize)
             w.near = <int32_t *> _room(&self.fixed[6], w.n_tiles * sizeof(int32_t))
             w.owner = <int32_t *> _room(&self.fixed[7], w.n_tiles * sizeof(int32_t))
+            w.highest = <int64_t *> _room(&self.fixed[8], d * sizeof(int64_t))
+            w.lowest = <int64_t *> _room(&self.fixed[9], d * sizeof(int64_t))
+            w.top = <int *> _room(&self.fixed[10], d * sizeof(int))
+            w.units = <double *> _room(&self.fixed[11], d * sizeof(double))
+            for f in range(d):
+                w.lowest[f] = FRACTION | (<int64_t> 2047 << 52)
         for c in range(w.n_chunks):
             chunk = w.chunks + c
             chunk.first = c * share
@@ -228,29 +209,43 @@ cdef class Tiles:
 
     cdef int _use(self, Py_ssize_t k) except -1:
         cdef Shared *w = &self.w
-        cdef Py_ssize_t c, t
+        cdef Py_ssize_t t
         w.k = 0
         w.panels = _ceil(k, PANEL)
         w.padded = _ceil(k, LANES) * LANES
         w.packed = _room(&self.varying[0], w.panels * PANEL * w.d * self.itemsize)
         w.squares = _room(&self.varying[1], w.padded * self.itemsize)
         w.centers = _room(&self.varying[2], k * w.d * self.itemsize)
-        w.sums = <double *> _room(&self.varying[3], w.n_chunks * k * w.d * sizeof(double))
-        w.counts = <int64_t *> _room(&self.varying[4], w.n_chunks * k * sizeof(int64_t))
         w.names = _room(&self.varying[5], w.panels * PANEL * self.itemsize)
-        w.total_sums = <double *> _room(&self.varying[6], k * w.d * sizeof(double))
-        w.total_counts = <int64_t *> _room(&self.varying[7], k * sizeof(int64_t))
+        if w.keeps:
+            self._use_sums(k)
         if w.keeps and k <= MOST_FILTERED and w.d <= 64:
             w.across = _room(&self.varying[8], w.d * w.padded * self.itemsize)
             w.apart = _room(&self.varying[9], k * w.padded * self.itemsize)
             for t in range(w.n_tiles):  # they name centers
                 w.near[t] = 0
         w.filtering = False
-        for c in range(w.n_chunks):
-            w.chunks[c].sums = w.sums + c * k * w.d
-            w.chunks[c].counts = w.counts + c * k
-            w.chunks[c].stale = True
+        for t in range(w.n_tiles * WIDTH):  # no row is in the new sums
+            if self.wide:
+                (<double *> w.nearest)[t] = -1
+            else:
+                (<float *> w.nearest)[t] = -1
         w.k = k
+        return 0
+
+    cdef int _use_sums(self, Py_ssize_t k) except -1:
+        cdef Shared *w = &self.w
+        cdef Py_ssize_t c, size = w.limbs * w.span, line = _ceil(k, 64) * 64
+        w.sums = <int64_t *> _room(&self.varying[3], w.n_chunks * k * size * sizeof(int64_t))
+        w.counts = <int64_t *> _room(&self.varying[4], w.n_chunks * k * sizeof(int64_t))
+        w.total_sums = <double *> _room(&self.varying[6], k * w.d * sizeof(double))
+        w.total_counts = <int64_t *> _room(&self.varying[7], k * sizeof(int64_t))
+        w.touched = <unsigned char *> _room(&self.varying[10], w.n_chunks * line)
+        w.whole = <int64_t *> _room(&self.varying[11], (size + w.limbs) * sizeof(int64_t))
+        for c in range(w.n_chunks):
+            w.chunks[c].sums = w.sums + c * k * size
+            w.chunks[c].counts = w.counts + c * k
+            w.chunks[c].touched = w.touched + c * line
         return 0
 
     @property
@@ -318,7 +313,7 @@ cdef class Tiles:
         return inertia
 
     def add_sums(self, double[:, ::1] sums, int64_t[::1] counts):
-        """Add what the chunks have summed, in their order."""
+        """Add what the chunks have summed."""
         cdef Py_ssize_t j, f
         with nogil:
             for j in range(self.w.k):
@@ -327,12 +322,29 @@ cdef class Tiles:
                 counts[j] += self.w.total_counts[j]
 
     def update(self, const int32_t[::1] labels, double[:, ::1] sums, int64_t[::1] counts):
-        """Add every row to the sum of its label."""
-        with nogil:
-            if self.wide:
-                _update(&self.w, labels, sums, counts, <double *> NULL)
-            else:
-                _update(&self.w, labels, sums, counts, <float *> NULL)
+        """Add each label's sum of rows, rounded once; no sum changes where a label names none."""
+        cdef Py_ssize_t k = counts.shape[0], size = self.w.limbs * self.w.span
+        cdef bint right = False
+        cdef void *blocks[3]
+        memset(blocks, 0, sizeof(blocks))
+        try:
+            room = <int64_t *> _room(&blocks[0], ((k + 1) * size + k + self.w.limbs) * 8)
+            rounded = <double *> _room(&blocks[1], self.w.d * sizeof(double))
+            touched = <unsigned char *> _room(&blocks[2], k)
+            with nogil:
+                if self.wide:
+                    right = _update(
+                        &self.w, labels, sums, counts, room, rounded, touched, <double *> NULL
+                    )
+                else:
+                    right = _update(
+                        &self.w, labels, sums, counts, room, rounded, touched, <float *> NULL
+                    )
+        finally:
+            for block in blocks:
+                free(block)
+        if not right:
+            raise _wrong_labels("update", "sums")
 
 
 cdef inline Py_ssize_t _ceil(Py_ssize_t a, Py_ssize_t b) noexcept nogil:

@@ -9,8 +9,8 @@ Threads are Python's own and not ``prange``: the portable threading layer of Num
 when two Python threads use it at once, and OpenMP hangs after a fork. A helper waits inside
 compiled code for the next pass's chunks before it sleeps, because waking it costs 10 to 40 µs: it
 then needs the interpreter's lock, which a pass that balls make short has hardly released. Threads
-take the next free chunk; chunks have sums of their own, added in chunk order, so that results do
-not depend on threads.
+take the next free chunk; chunks have sums of their own, which are whole numbers until they are
+rounded, so that results do not depend on threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kmeans_lab._numba_tiled_loops as loops
+
 from kmeans_lab._helpers import Helpers, run_beside
+
+import kmeans_lab._numba_tiled_sums as exact
+
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
@@ -79,7 +83,7 @@ class _Plan:
     """What a pass over the tiles reads and writes; it belongs to one number of clusters."""
 
     def __init__(self, rows: TiledRows, n_clusters: int) -> None:
-        n_tiles, padded, width = rows.tiles.shape
+        n_tiles, padded, _ = rows.tiles.shape
         n_samples, n_features = rows.shape
         n_panels, n_chunks = -(-n_clusters // loops.PANEL), -(-n_tiles // rows.share)
         dtype = rows.tiles.dtype
@@ -89,12 +93,11 @@ class _Plan:
         self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
         self.names = np.arange(lanes, dtype=dtype)
         self.scale = _scale(n_features, dtype)
-        self.sums = np.zeros((n_chunks, n_clusters, n_features))
-        self.counts = np.zeros((n_chunks, n_clusters), np.int64)
-        self.tallies = np.zeros((n_chunks, 4), np.int64)
-        self.tallies[:, loops.STALE] = 1
-        edges = np.minimum(np.arange(n_chunks + 1) * rows.share * width, n_samples)
-        self.tallies[:, loops.N_ROWS] = np.diff(edges)
+        kept = n_chunks, n_clusters + 1 if rows.again else 1  # the first: rows in no cluster yet
+        limbs = (*kept, rows.grid.magic.size)
+        self.sums = _aligned(limbs, np.int64)
+        self.counts = np.zeros(kept, np.int64)
+        self.touched = np.zeros((n_chunks, -(-kept[1] // 64) * 64), np.bool_)  # by cache lines
         self.control = _aligned((32,), np.int64)
         self.control[loops.NEXT], self.control[loops.SHARE] = n_chunks, rows.share
         self.control[loops.SUMMING] = rows.again
@@ -112,11 +115,12 @@ class _Plan:
         self.long = n_samples * n_clusters * n_features >= _LONG
         self.filtering = False
         self.rest = self.pause = 0
-        self.total = np.empty((n_clusters, n_features)), np.empty(n_clusters, np.int64)
+        self.total = np.zeros((n_clusters, n_features)), np.zeros(n_clusters, np.int64)
         arrays = (
             rows.tiles, rows.reach, rows.nearest, self.packed, self.squares, self.names,
-            self.centers, self.sums, self.counts, rows.notes, self.tallies, self.control,
-            self.scale, rows.middle, rows.square, self.across, self.apart, self.near, self.owner,
+            self.centers, rows.grid.magic, self.sums, self.counts, self.touched, rows.notes,
+            self.control, self.scale, rows.middle, rows.square, self.across, self.apart, self.near,
+            self.owner,
         )  # fmt: skip
         self.task = partial(rows.run, *arrays, 0)
         self.help = partial(rows.run, *arrays, loops.SPINS)
@@ -160,39 +164,50 @@ class TiledRows:
         self.share = max(-(-n_samples // (slots * width)), -(-512 // width))
         real: Any = X.dtype.type
         self.run = loops.compiled(block, many, width, real)
-        self.tiles = _aligned((n_tiles, padded, width), X.dtype)
+        # A group of features may reach beyond the last tile.
+        long = _aligned((n_tiles * padded + loops.GROUP - 1, width), X.dtype)
+        self.tiles = long[: n_tiles * padded].reshape(n_tiles, padded, width)
         self.reach = np.zeros(n_tiles)
         self.notes = np.zeros((-(-n_tiles // self.share), 4))
         self.nearest = np.full(n_samples, -1, np.int32)
         self.middle = np.zeros((n_tiles if again else 1, padded), X.dtype)
         self.square = np.zeros(n_tiles if again else 1, X.dtype)
-        self._fill(X)
+        self.grid, self.squares = self._fill(X)
         self._met = 1.0
-        # A row this much longer than the others never leaves a sum by subtraction.
-        self.notes[:, loops.HEAVY] = 64 / (self.share * width) * self.notes[:, loops.SQUARES]
         self.n_threads = n_threads
         self._team: _Team | None = None
-        self._rescored = 0
         self._renew()
         self._use(n_clusters)
 
-    def _fill(self, X: Rows) -> None:
-        """Lay the rows out, a chunk per call where that lasts: Ctrl-C comes between two calls."""
+    def _fill(self, X: Rows) -> tuple[exact.Grid, float]:
+        """Lay the rows out, a chunk per call where that lasts: Ctrl-C comes between two calls.
+
+        Return how values are cut into limbs, and Σ‖x‖².
+        """
         share, width = self.share, self.tiles.shape[2]
+        whole: Any = np.dtype(f"i{X.itemsize}")
+        mask = np.iinfo(whole).max  # all but the sign
+        ends = np.zeros((2, X.shape[1]), whole)
+        ends[1] = mask
+        bins = np.zeros(exact.BINS, np.int64)
         together = max(1, len(self.notes)) if X.size < _LONG // 100 else 1
         with_balls = self.again and X.shape[1] <= loops.MOST_FEATURES
         for c in range(0, len(self.notes), together):
             some = slice(c * share, (c + together) * share)
             rows, tiles = X[some.start * width : some.stop * width], self.tiles[some]
-            loops.fill(rows, tiles, self.reach[some], share, self.notes[c : c + together])
+            notes = self.notes[c : c + together]
+            exact.fill(rows, tiles, self.reach[some], share, notes, bins, self.again)
+            if self.again:
+                exact.find_ends(tiles.view(whole), mask, ends)
             if with_balls:
                 balls = self.middle[some], self.square[some]
                 loops.fit_balls(tiles, len(rows), *balls, _scale(X.shape[1], X.dtype))
+        return exact.lay_grid(ends, X.dtype, len(X)), exact.total(bins)
 
     @property
     def rescored(self) -> int:
         """Near-ties decided by direct differences so far."""
-        return self._rescored + int(self._plan.tallies[:, loops.RESCORED].sum())
+        return int(self.notes[:, loops.RESCORED].sum())
 
     @property
     def met(self) -> float:
@@ -222,13 +237,13 @@ class TiledRows:
             labels[:] = self.nearest
             if not self.again:
                 return max(float(self.notes[:, loops.INERTIA].sum()), 0.0)
-            inertia = loops.add_chunks(
-                plan.sums, plan.counts, self.notes, plan.centers, *plan.total
-            )
+            grid = self.grid
+            limbs = plan.sums.reshape(*plan.counts.shape, *grid.magic.shape)
+            exact.join(limbs, plan.counts, plan.touched, *grid.rounding, *plan.total)
             if sums is not None:
                 sums += plan.total[0]
                 counts += plan.total[1]
-            return max(inertia, 0.0)
+            return float(exact.inertia_of(self.squares, plan.centers, *plan.total))
 
     def _run(self, plan: _Plan) -> None:
         done = partial(loops.wait_for_chunks, plan.control, len(self.notes))
@@ -257,8 +272,8 @@ class TiledRows:
 
     def _use(self, n_clusters: int) -> None:
         if hasattr(self, "_plan"):
-            self._rescored = self.rescored
             self._plan.control[loops.NEXT] = loops.ENDED
+            self.nearest[:] = -1  # no row is in the new sums
         self._plan = _Plan(self, n_clusters)
 
     def _renew(self) -> None:
@@ -320,14 +335,49 @@ def assign_update(
 
 
 def update(rows: TiledRows, labels: Labels, sums: Sums, counts: Counts) -> None:
-    """Add each row to its cluster's sum and count."""
+    """Add each cluster's sum, rounded once, and its count."""
     if (
         labels.shape != rows.shape[:1]
         or sums.shape[1:] != rows.shape[1:]
         or sums.shape[:1] != counts.shape
     ):
         raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
-    loops.add_rows(rows.tiles, labels, sums, counts)
+    grid, k = rows.grid, len(counts)
+    limbs, sizes = _aligned((1, k + 1, grid.magic.size), np.int64), np.zeros((1, k + 1), np.int64)
+    touched = np.zeros((1, k + 1), np.bool_)
+    if not loops.add_rows(rows.tiles, labels, grid.magic, limbs[0], sizes[0], touched[0]):
+        raise _wrong_labels("update", "sums")
+    total = np.zeros(sums.shape), np.zeros(k, np.int64)
+    exact.join(limbs.reshape(1, k + 1, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
+    sums += total[0]
+    counts += total[1]
+
+
+def inertia(X: Rows, centers: Rows, labels: Labels) -> float:
+    """Return the sum of squared distances to the chosen centers, exact until it is rounded."""
+    if (
+        X.ndim != 2
+        or centers.ndim != 2
+        or X.shape[1] != centers.shape[1]
+        or labels.shape != X.shape[:1]
+    ):
+        raise ValueError("inertia needs X (n, d), centers (k, d) and labels (n,)")
+    k = len(centers)
+    if labels.size and not 0 <= labels.min() <= labels.max() < k:
+        raise _wrong_labels("inertia", "centers")
+    bins = np.zeros(exact.BINS, np.int64)
+    step = max(1, _LONG // 100 // X.shape[1])
+    for first in range(0, len(X), step):  # Ctrl-C comes between two calls
+        some = slice(first, first + step)
+        exact.add_distances(X[some], centers, labels[some], bins)
+    return float(exact.total(bins))
+
+
+def _wrong_labels(needed: str, names: str) -> ValueError:
+    return ValueError(
+        f"{needed} needs labels from 0 to n_clusters - 1, each of which names a row of {names}; "
+        "assign writes such labels"
+    )
 
 
 def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:

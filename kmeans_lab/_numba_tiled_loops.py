@@ -38,6 +38,7 @@ from kmeans_lab._numba_jit import jit
 
 _FAST = {"contract"}
 PANEL = 4  # centers at a time
+GROUP = 4  # features that move together
 LONGEST_BLOCK, BLOCK = 16, 4  # features in one piece; features per piece beyond that
 WIDEST = 128  # rows of a tile at most: fewer make a smaller ball
 _RUN = 32  # rows that are looked through together for a new label
@@ -50,8 +51,7 @@ ENDED = 2**40  # as the next chunk: no pass will follow, and the one at hand sto
 SPINS = 20_000  # longer than the driver's own work between two passes
 
 # Columns of the arrays that describe a chunk and a pass.
-SQUARES, HEAVY, INERTIA, MET = range(4)
-_MOVED, STALE, RESCORED, N_ROWS = range(4)
+SQUARES, INERTIA, MET, RESCORED = range(4)
 # What threads write has a cache line of its own.
 NEXT, _DONE, STAYING, _INSIDE, SHARE, SUMMING, _FILTERING = 0, 8, 16, 17, 24, 25, 26
 _LONGEST, _STEPS, _UP, _LEAST = range(4)
@@ -108,24 +108,6 @@ def _borrowed(typing_context: Any, array: Any) -> Any:
         return view._getvalue()
 
     return array(array), generate
-
-
-@jit()
-def fill(X: Any, tiles: Any, reach: Any, chunk_tiles: int, notes: Any) -> None:
-    """Transpose the rows; note how long they are."""
-    n_samples, n_features = X.shape
-    width = tiles.shape[2]
-    for t in range(tiles.shape[0]):
-        longest = 0.0
-        for p in range(min(width, n_samples - t * width)):
-            square = 0.0
-            for f in range(n_features):
-                value = X[t * width + p, f]
-                tiles[t, f, p] = value
-                square += np.float64(value) * np.float64(value)
-            longest = max(longest, square)
-            notes[t // chunk_tiles, SQUARES] += square
-        reach[t] = np.sqrt(longest)
 
 
 @jit(fastmath=_FAST | {"reassoc"})
@@ -221,62 +203,84 @@ def _tolerance(x: float, c: float, steps: float, unit: float, tiny: float) -> fl
     return 1.001 * steps * (unit * c * (c + 2 * x) + _U64 * (x + c) * (x + c) + tiny)
 
 
-@numba.njit(inline="always")
-def _settle(
-    tile: Any, p: int, before: Any, label: Any, note: Any, tally: Any, sums: Any, counts: Any
-) -> None:
-    """Move a row between running sums, or leave them to be summed in full.
+@intrinsic
+def _move_group(
+    typing_context: Any, tile: Any, width: Any, p: Any, f: Any, magic: Any, sums: Any, before: Any,
+    label: Any,
+) -> Any:  # fmt: skip
+    """Take features f … f + 3 of row p from one running sum to another, limb by limb.
 
-    Each move rounds twice. After as many moves as rows, or when a row much longer than the
-    others leaves a sum that its own rounding has spoilt, the chunk is summed anew.
+    ``before`` and ``label`` say where a cluster's limbs begin in ``sums``. Vectors are spelled out,
+    because LLVM's vectoriser leaves loops over so few features as they are.
     """
-    tally[_MOVED] += 1
-    square = 0.0
-    for f in range(sums.shape[1]):
-        square += np.float64(tile[f, p]) * np.float64(tile[f, p])
-    if tally[_MOVED] > tally[N_ROWS] or square > note[HEAVY]:
-        tally[STALE] = 1
-    else:
-        for f in range(sums.shape[1]):
-            value = np.float64(tile[f, p])
-            sums[before, f] -= value
-            sums[label, f] += value
-        counts[before] -= 1
-        counts[label] += 1
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        double, whole, small = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
+        lanes, integers = ir.VectorType(double, GROUP), ir.VectorType(whole, GROUP)
+        tile, magic, sums = (
+            make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 4, 5)
+        )
+        n_limbs, padded = cgutils.unpack_tuple(builder, magic.shape)
+        _, width, p, f, _, _, before, label = arguments
+
+        def place(array: Any, index: Any, kind: Any) -> Any:
+            return builder.bitcast(builder.gep(array.data, [index]), kind.as_pointer())
+
+        def change(operation: Any, index: Any, part: Any) -> None:
+            at = place(sums, index, integers)
+            builder.store(operation(builder.load(at, align=8), part), at, align=8)
+
+        values = ir.Constant(lanes, ir.Undefined)
+        for lane in range(GROUP):
+            feature = builder.mul(builder.add(f, ir.Constant(whole, lane)), width)
+            value = builder.load(builder.gep(tile.data, [builder.add(feature, p)]))
+            if value.type != double:
+                value = builder.fpext(value, double)
+            values = builder.insert_element(values, value, ir.Constant(small, lane))
+        left = cgutils.alloca_once_value(builder, values)
+        with cgutils.for_range(builder, n_limbs) as limb:
+            ahead = builder.add(f, builder.mul(limb.index, padded))
+            unit = builder.load(place(magic, ahead, lanes), align=8)
+            values = builder.load(left)
+            rounded = builder.fadd(values, unit)
+            part = builder.sub(builder.bitcast(rounded, integers), builder.bitcast(unit, integers))
+            builder.store(builder.fsub(values, builder.fsub(rounded, unit)), left)
+            change(builder.add, builder.add(label, ahead), part)
+            change(builder.sub, builder.add(before, ahead), part)
+        return context.get_dummy_value()
+
+    place = types.int64
+    return types.void(tile, place, place, place, magic, sums, place, place), generate
+
+
+@numba.njit(forceinline=True)  # or else each row passes dozens of arguments
+def _move(
+    tile: Any, width: int, p: int, before: Any, label: Any, magic: Any, sums: Any, counts: Any,
+    touched: Any,
+) -> None:  # fmt: skip
+    """Take a row from the sum that it was in to another; rows come from the one before all."""
+    size = magic.size
+    from_, to = (before + 1) * size, (label + 1) * size
+    for f in range(0, magic.shape[1], GROUP):
+        _move_group(tile, width, p, f, magic, sums, from_, to)  # type: ignore[call-arg]
+    counts[before + 1] -= 1
+    counts[label + 1] += 1
+    touched[before + 1] = touched[label + 1] = True
 
 
 @jit()
-def add_rows(tiles: Any, labels: Any, sums: Any, counts: Any) -> None:
-    """Add the rows of some tiles to the sums of their labels."""
+def add_rows(tiles: Any, labels: Any, magic: Any, sums: Any, counts: Any, touched: Any) -> bool:
+    """Add rows to the sums of their labels; say whether every label names one."""
+    flat = tiles.reshape(tiles.shape[0], tiles.shape[1] * tiles.shape[2])
     width = tiles.shape[2]
-    for t in range(tiles.shape[0]):
-        tile, own = tiles[t], labels[t * width : (t + 1) * width]
+    for t in range(flat.shape[0]):
+        own = labels[t * width : (t + 1) * width]  # fewer in the last tile
         for p in range(own.shape[0]):
-            j = own[p]
-            for f in range(sums.shape[1]):
-                sums[j, f] += np.float64(tile[f, p])
-            counts[j] += 1
-
-
-@jit()
-def add_chunks(parts: Any, sizes: Any, notes: Any, centers: Any, sums: Any, counts: Any) -> float:
-    """Overwrite sums and counts; return Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum), the inertia."""
-    sums[:] = 0.0
-    counts[:] = 0
-    inertia = 0.0
-    for c in range(parts.shape[0]):
-        for j in range(parts.shape[1]):
-            for f in range(parts.shape[2]):
-                sums[j, f] += parts[c, j, f]
-            counts[j] += sizes[c, j]
-        inertia += notes[c, SQUARES]
-    for j in range(parts.shape[1]):
-        change = 0.0
-        for f in range(parts.shape[2]):
-            value = np.float64(centers[j, f])
-            change += value * (counts[j] * value - 2 * sums[j, f])
-        inertia += change
-    return inertia
+            j = np.int64(own[p])
+            if j < 0 or j + 1 >= counts.shape[0]:
+                return False
+            _move(flat[t], width, p, -1, j, magic, sums, counts, touched)
+    return True
 
 
 @numba.njit(inline="always")
@@ -307,7 +311,7 @@ def _dot(part: Any, weights: Any, p: int, width: int, block: int, s: Any) -> Any
 @numba.njit(inline="always")
 def _read_tile(
     t: int, own: Any, tolerance: Any, tiles: Any, nearest: Any, centers: Any,
-    note: Any, tally: Any, sums: Any, counts: Any, summing: bool,
+    note: Any, flat: Any, magic: Any, sums: Any, counts: Any, touched: Any, summing: bool,
 ) -> float:  # fmt: skip
     """Take the new labels of a tile from ``own``; return the sum of scores, where none is kept."""
     tile = tiles[t]
@@ -338,27 +342,26 @@ def _read_tile(
             label: Any = np.int64(index[p])
             if second[p] - best[p] <= tolerance:
                 label = _rescore(tile, p, centers)
-                tally[RESCORED] += 1
+                note[RESCORED] += 1
             before = np.int64(labels[p])
             if label == before:
                 continue
             labels[p] = label
-            if tally[STALE] == 0:
-                _settle(tile, p, before, label, note, tally, sums, counts)
+            if summing:
+                _move(flat[t], width, p, before, label, magic, sums, counts, touched)
     return inertia
 
 
 @numba.njit(inline="always")
 def _settle_tile(
-    tile: Any, labels: Any, label: int, note: Any, tally: Any, sums: Any, counts: Any
+    tile: Any, width: int, labels: Any, label: int, magic: Any, sums: Any, counts: Any, touched: Any
 ) -> None:
     """Take all rows of a tile to one cluster."""
     for p in range(labels.shape[0]):
         before = np.int64(labels[p])
         if before != label:
             labels[p] = label
-            if tally[STALE] == 0:
-                _settle(tile, p, before, label, note, tally, sums, counts)
+            _move(tile, width, p, before, label, magic, sums, counts, touched)
 
 
 @numba.njit(inline="always")
@@ -417,13 +420,15 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     @jit(fastmath=_FAST)
     def run(
         tiles: Any, reach: Any, nearest: Any, packed: Any, squares: Any, names: Any,
-        centers: Any, sums: Any, counts: Any, notes: Any, tallies: Any, control: Any, scale: Any,
-        middle: Any, square: Any, across: Any, apart: Any, near: Any, owner: Any, spins: int,
+        centers: Any, magic: Any, sums: Any, counts: Any, touched: Any, notes: Any, control: Any,
+        scale: Any, middle: Any, square: Any, across: Any, apart: Any, near: Any, owner: Any,
+        spins: int,
     ) -> None:  # fmt: skip
         tiles, nearest = _borrowed(tiles), _borrowed(nearest)  # type: ignore[call-arg]
         packed, squares, names = _borrowed(packed), _borrowed(squares), _borrowed(names)
         centers, sums, counts = _borrowed(centers), _borrowed(sums), _borrowed(counts)
-        notes, tallies, control = _borrowed(notes), _borrowed(tallies), _borrowed(control)
+        magic, touched = _borrowed(magic), _borrowed(touched)
+        notes, control = _borrowed(notes), _borrowed(control)
         middle, across, apart = _borrowed(middle), _borrowed(across), _borrowed(apart)
         half = tiles.shape[1] - block if many else 0
         flat = tiles.reshape(tiles.shape[0], tiles.shape[1] * tiles.shape[2])
@@ -444,7 +449,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         _fetch_add(control, _INSIDE, 1)  # before the first look: see stop
         c = _fetch_add(control, NEXT, 1)
         while c < notes.shape[0]:
-            note, tally = notes[c], tallies[c]
+            note = notes[c]
             stop = min((c + 1) * share, tiles.shape[0])
             summing = control[SUMMING] != 0
             filtering = testing = control[_FILTERING] != 0
@@ -478,7 +483,9 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                             j = np.int64(found[0])
                             if owner[t] != j:
                                 owner[t] = j
-                                _settle_tile(tiles[t], rows, j, note, tally, sums[c], counts[c])
+                                _settle_tile(
+                                    flat[t], width, rows, j, magic, sums[c], counts[c], touched[c]
+                                )
                             continue
                         if 4 * n_left <= 3 * k:
                             _pack(packed, squares, found, n_left, few, few_squares, few_names)
@@ -529,18 +536,12 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         top = _keep(s[3], j3, top)
                         own[p], own[width + p], own[2 * width + p] = top
                 inertia += _read_tile(
-                    t, own, real(tolerance), tiles, nearest, centers, note, tally,
-                    sums[c], counts[c], summing,
+                    t, own, real(tolerance), tiles, nearest, centers, note, flat, magic,
+                    sums[c], counts[c], touched[c], summing,
                 )  # fmt: skip
             if control[NEXT] >= ENDED:  # rows may be left without a cluster
                 break
             note[INERTIA], note[MET] = inertia, met
-            if summing and tally[STALE] != 0:
-                sums[c] = 0.0
-                counts[c] = 0
-                rows = nearest[c * share * width : min(stop * width, nearest.shape[0])]
-                add_rows(tiles[c * share : stop], rows, sums[c], counts[c])
-                tally[_MOVED] = tally[STALE] = 0
             _fetch_add(control, _DONE, 1)
             c = _fetch_add(control, NEXT, 1)
             if c >= notes.shape[0]:  # a helper stays for the next pass
