@@ -25,11 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kmeans_lab._numba_tiled_loops as loops
-
-from kmeans_lab._helpers import Helpers, run_beside
-
 import kmeans_lab._numba_tiled_sums as exact
-
+from kmeans_lab._helpers import Helpers, run_beside
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
