@@ -249,7 +249,7 @@ cdef double _inertia_from_sums(Shared *w, const real *sample) noexcept nogil:
                 center * (lab_rounded(w.total_counts[j] * center) - 2 * w.total_sums[i])
             )
         inertia += change
-    return fmax(inertia, 0.0)
+    return 0.0 if inertia < 0.0 else inertia
 
 
 # Add the sums of rows by labels to the caller's; or say that a label names none, and add nothing.

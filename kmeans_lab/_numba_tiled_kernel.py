@@ -90,7 +90,7 @@ class _Plan:
         self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
         self.names = np.arange(lanes, dtype=dtype)
         self.scale = _scale(n_features, dtype)
-        kept = n_chunks, n_clusters + 1 if rows.again else 1  # the first: rows in no cluster yet
+        kept = n_chunks, n_clusters if rows.again else 1
         limbs = (*kept, rows.grid.magic.size)
         self.sums = _aligned(limbs, np.int64)
         self.counts = np.zeros(kept, np.int64)
@@ -340,12 +340,12 @@ def update(rows: TiledRows, labels: Labels, sums: Sums, counts: Counts) -> None:
     ):
         raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
     grid, k = rows.grid, len(counts)
-    limbs, sizes = _aligned((1, k + 1, grid.magic.size), np.int64), np.zeros((1, k + 1), np.int64)
-    touched = np.zeros((1, k + 1), np.bool_)
+    limbs, sizes = _aligned((1, k, grid.magic.size), np.int64), np.zeros((1, k), np.int64)
+    touched = np.zeros((1, k), np.bool_)
     if not loops.add_rows(rows.tiles, labels, grid.magic, limbs[0], sizes[0], touched[0]):
         raise _wrong_labels("update", "sums")
     total = np.zeros(sums.shape), np.zeros(k, np.int64)
-    exact.join(limbs.reshape(1, k + 1, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
+    exact.join(limbs.reshape(1, k, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
     sums += total[0]
     counts += total[1]
 

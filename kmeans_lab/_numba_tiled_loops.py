@@ -210,8 +210,9 @@ def _move_group(
 ) -> Any:  # fmt: skip
     """Take features f … f + 3 of row p from one running sum to another, limb by limb.
 
-    ``before`` and ``label`` say where a cluster's limbs begin in ``sums``. Vectors are spelled out,
-    because LLVM's vectoriser leaves loops over so few features as they are.
+    ``before`` and ``label`` say where a cluster's limbs begin in ``sums``; a negative ``before``,
+    that the row was in none. Vectors are spelled out, because LLVM's vectoriser leaves loops over
+    so few features as they are.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -238,6 +239,7 @@ def _move_group(
                 value = builder.fpext(value, double)
             values = builder.insert_element(values, value, ir.Constant(small, lane))
         left = cgutils.alloca_once_value(builder, values)
+        leaves = builder.icmp_signed(">=", before, ir.Constant(whole, 0))
         with cgutils.for_range(builder, n_limbs) as limb:
             ahead = builder.add(f, builder.mul(limb.index, padded))
             unit = builder.load(place(magic, ahead, lanes), align=8)
@@ -246,7 +248,8 @@ def _move_group(
             part = builder.sub(builder.bitcast(rounded, integers), builder.bitcast(unit, integers))
             builder.store(builder.fsub(values, builder.fsub(rounded, unit)), left)
             change(builder.add, builder.add(label, ahead), part)
-            change(builder.sub, builder.add(before, ahead), part)
+            with builder.if_then(leaves):
+                change(builder.sub, builder.add(before, ahead), part)
         return context.get_dummy_value()
 
     place = types.int64
@@ -258,14 +261,15 @@ def _move(
     tile: Any, width: int, p: int, before: Any, label: Any, magic: Any, sums: Any, counts: Any,
     touched: Any,
 ) -> None:  # fmt: skip
-    """Take a row from the sum that it was in to another; rows come from the one before all."""
-    size = magic.size
-    from_, to = (before + 1) * size, (label + 1) * size
+    """Take a row from the sum that it was in, if any, to another."""
+    out, to = before * magic.size, label * magic.size
     for f in range(0, magic.shape[1], GROUP):
-        _move_group(tile, width, p, f, magic, sums, from_, to)  # type: ignore[call-arg]
-    counts[before + 1] -= 1
-    counts[label + 1] += 1
-    touched[before + 1] = touched[label + 1] = True
+        _move_group(tile, width, p, f, magic, sums, out, to)  # type: ignore[call-arg]
+    counts[label] += 1
+    touched[label] = True
+    if before >= 0:
+        counts[before] -= 1
+        touched[before] = True
 
 
 @jit()
@@ -277,7 +281,7 @@ def add_rows(tiles: Any, labels: Any, magic: Any, sums: Any, counts: Any, touche
         own = labels[t * width : (t + 1) * width]  # fewer in the last tile
         for p in range(own.shape[0]):
             j = np.int64(own[p])
-            if j < 0 or j + 1 >= counts.shape[0]:
+            if j < 0 or j >= counts.shape[0]:
                 return False
             _move(flat[t], width, p, -1, j, magic, sums, counts, touched)
     return True

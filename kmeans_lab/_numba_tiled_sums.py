@@ -207,19 +207,18 @@ def join(
     whole, limbs = np.empty(parts.shape[2:], np.int64), np.empty(n_limbs, np.int64)
     mask, exact, up = (1 << bits) - 1, 2**53, ldexp(1.0, bits)
     for j in range(counts.shape[0]):
-        i = j + 1  # before all clusters come the rows that are in none
         news = False
         for c in range(n_chunks):
-            news |= touched[c, i]
-            touched[c, i] = False
+            news |= touched[c, j]
+            touched[c, j] = False
         if not news:
             continue
         whole[:] = 0
         counts[j] = 0
         for c in range(n_chunks):
-            counts[j] += sizes[c, i]
+            counts[j] += sizes[c, j]
             for q in range(n_limbs):
-                part, own = parts[c, i, q], whole[q]
+                part, own = parts[c, j, q], whole[q]
                 for f in range(own.shape[0]):
                     own[f] += part[f]
         for f in range(sums.shape[1]):
