@@ -115,14 +115,14 @@ def test_a_kernel_that_ends_its_process_costs_no_other_its_numbers(plant, monkey
     for name, (fault, _) in faults.items():
         plant(LATER.format(f"import os; {fault}"), name)
     plant("import os\nos._exit(0)", "absent")
-    run = paired("absent", *faults, "numpy")
+    run = paired("absent", *faults)
     for name, (_, sentence) in faults.items():
         it = run.find(name)
         assert (it.state, it.seconds) == ("broken", [])
         assert sentence in it.why
         assert it.why.startswith("round ")
     assert run.find("absent").why == "importing it ends the process (exit status 0)"
-    assert [len(run.find(name).seconds) for name in ("cpp", "numpy", "cpp again")] == [4, 4, 4]
+    assert [len(run.find(name).seconds) for name in ("cpp", "cpp again")] == [4, 4]
     assert all(it.child is None for it in run.contestants)
     assert not {f"{name}_module" for name in faults} & set(sys.modules)
 
@@ -179,8 +179,8 @@ def test_each_round_has_bytes_of_its_own(n_rounds, dtype):
     assert len(set(drawn)) == min(n_rounds, {"float32": 48, "float64": 400}[dtype])
 
 
-@pytest.mark.parametrize("preset", ["smoke", "smoke-grid", "smoke-wide-f32", "quick"])
-@pytest.mark.parametrize("exponent", [-24, -1, 7, 24])
+@pytest.mark.parametrize("preset", ["smoke", "smoke-wide-f32", "quick"])
+@pytest.mark.parametrize("exponent", [-24, 7])
 def test_a_power_of_two_changes_no_digit(kernel_name, preset, exponent):
     workload = PRESETS[preset].load()
     if kernel_name == "python" and preset == "quick":

@@ -11,7 +11,7 @@ from kmeans_lab import kmeans
 
 pytestmark = pytest.mark.hostile
 
-NAMES = ("numba-tiled", "cython-tiled")
+NAMES = ("numba-tiled", "cython-tiled", "cpp-simd")
 EXACT = pytest.mark.kernels(*NAMES)
 
 
