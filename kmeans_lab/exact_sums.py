@@ -63,10 +63,8 @@ class ExactTotal:
         """Return the sum, rounded once."""
         try:
             return fsum(self._parts)
-        except OverflowError:  # of finite numbers
-            return inf
-        except ValueError:  # infinities of both signs
-            return float("nan")
+        except (OverflowError, ValueError):  # beyond float64, or infinities of both signs
+            return sum(self._parts)
 
 
 def column_sums(rows: Floats) -> Floats:
