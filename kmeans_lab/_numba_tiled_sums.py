@@ -130,13 +130,10 @@ def _round(limbs: Any, bits: int, exponent: int) -> float:
             limbs[q] &= mask
     held = limbs[0]
     exponent += bits * (n - 1)
-    full, rest = False, 0
+    rest = 0  # of bits below the first 62, only whether one is set matters
     for q in range(1, n):
-        take = 0
-        if not full:  # of what follows, only whether it is zero matters
-            length: Any = (_pattern(np.float64(held)) >> 52) - 1022  # type: ignore[call-arg]
-            take = min(max(62 - length, 0), bits)
-            full = take < bits
+        length: Any = (_pattern(np.float64(held)) >> 52) - 1022  # type: ignore[call-arg]
+        take = min(max(62 - length, 0), bits)
         left = bits - take
         held = (held << take) | (limbs[q] >> left)
         rest |= limbs[q] & ((1 << left) - 1)
