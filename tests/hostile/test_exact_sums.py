@@ -159,10 +159,10 @@ def test_the_smallest_bit_decides_sums_halfway_between_two_numbers(kernel):
 
 @EXACT
 def test_sums_of_many_rows_outgrow_the_first_limb(kernel, dtype):
-    X = rows_of("one_sign", 80_000, 1, dtype)
-    labels, sums, counts = np.zeros(len(X), np.int32), np.zeros((1, 1)), np.zeros(1, np.int64)
+    X = rows_of("one_sign", 50_000, 8, dtype)
+    labels, sums, counts = np.zeros(len(X), np.int32), np.zeros((1, 8)), np.zeros(1, np.int64)
     kernel.update(prepared(kernel, X, 1), labels, sums, counts)
-    assert sums[0, 0] == math.fsum(X[:, 0].tolist())
+    assert sums[0].tolist() == [math.fsum(column) for column in X.T.tolist()]
 
 
 @pytest.mark.parametrize("kind", ["ranges", "plain", "one_sign"])
