@@ -79,11 +79,11 @@ cdef int64_t EXACT = 1 << 53  # integers up to here are doubles
 
 # The double nearest to limbs, the first of which counts most; ties to even.
 cdef double _round(int64_t *limbs, Py_ssize_t n, int bits, int exponent) noexcept nogil:
-    cdef int64_t mask = (<int64_t> 1 << bits) - 1, rest = 0, held
+    cdef int64_t mask = (<int64_t> 1 << bits) - 1, held
+    cdef int64_t rest = 0  # of bits below the first 62, only whether one is set matters
     cdef double sign = 1.0
     cdef Py_ssize_t q
     cdef int take, left
-    cdef bint full = False
     for q in range(n - 1, 0, -1):
         limbs[q - 1] += limbs[q] >> bits
         limbs[q] &= mask
@@ -97,11 +97,8 @@ cdef double _round(int64_t *limbs, Py_ssize_t n, int bits, int exponent) noexcep
     held = limbs[0]
     exponent += bits * (n - 1)
     for q in range(1, n):
-        take = 0
-        if not full:  # of what follows, only whether it is zero matters
-            take = <int> (62 - ((lab_bits(<double> held) >> 52) - 1022))
-            take = min(max(take, 0), bits)
-            full = take < bits
+        take = <int> (62 - ((lab_bits(<double> held) >> 52) - 1022))
+        take = min(max(take, 0), bits)
         left = bits - take
         held = (held << take) | (limbs[q] >> left)
         rest |= limbs[q] & ((<int64_t> 1 << left) - 1)

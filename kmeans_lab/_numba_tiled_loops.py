@@ -256,7 +256,7 @@ def _move_group(
     return types.void(tile, place, place, place, magic, sums, place, place), generate
 
 
-@numba.njit(forceinline=True)  # or else each row passes dozens of arguments
+@jit(forceinline=True)  # or else each row passes dozens of arguments
 def _move(
     tile: Any, width: int, p: int, before: Any, label: Any, magic: Any, sums: Any, counts: Any,
     touched: Any,

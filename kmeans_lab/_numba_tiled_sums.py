@@ -18,7 +18,6 @@ from __future__ import annotations
 from math import ldexp
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -88,7 +87,7 @@ def _pattern(typing_context: Any, value: Any) -> Any:
     return types.int64(types.float64), generate
 
 
-@numba.njit
+@jit()
 def _deposit(value: float, bins: Any) -> None:
     """Add what is not negative to an accumulator."""
     pattern: Any = _pattern(value) & (2**63 - 1)  # type: ignore[call-arg]
@@ -106,7 +105,7 @@ def _deposit(value: float, bins: Any) -> None:
     bins[at + 2] += high >> 32
 
 
-@numba.njit
+@jit()
 def _carry(bins: Any) -> None:
     """Make room: then 2²⁹ more values can be added without an overflow."""
     for i in range(_DIGITS - 1):
@@ -114,7 +113,7 @@ def _carry(bins: Any) -> None:
         bins[i] &= _LOW
 
 
-@numba.njit
+@jit()
 def _round(limbs: Any, bits: int, exponent: int) -> float:
     """Return the float64 nearest to limbs, the first of which counts most; ties to even."""
     n, mask = limbs.shape[0], (1 << bits) - 1
@@ -131,13 +130,10 @@ def _round(limbs: Any, bits: int, exponent: int) -> float:
             limbs[q] &= mask
     held = limbs[0]
     exponent += bits * (n - 1)
-    full, rest = False, 0
+    rest = 0  # of bits below the first 62, only whether one is set matters
     for q in range(1, n):
-        take = 0
-        if not full:  # of what follows, only whether it is zero matters
-            length: Any = (_pattern(np.float64(held)) >> 52) - 1022  # type: ignore[call-arg]
-            take = min(max(62 - length, 0), bits)
-            full = take < bits
+        length: Any = (_pattern(np.float64(held)) >> 52) - 1022  # type: ignore[call-arg]
+        take = min(max(62 - length, 0), bits)
         left = bits - take
         held = (held << take) | (limbs[q] >> left)
         rest |= limbs[q] & ((1 << left) - 1)
