@@ -148,10 +148,18 @@ COMMANDS = {
     "scaling": ["--json", "--preset", "smoke"],
     "bench": ["--json", "--preset", "smoke", "--rounds", "1"],
 }
+MEASURING = ("profile", "explain", "scaling", "bench")
 
 
-@pytest.mark.parametrize("fault", ["no target", "sys.exit", "a package less", "os._exit"])
-@pytest.mark.parametrize("command", COMMANDS)
+ASKED = [
+    # Commands that measure refuse in one place: one fault for each of them is enough every day.
+    pytest.param(it, fault, marks=[pytest.mark.slow] * (fault != "os._exit" and it in MEASURING))
+    for it in COMMANDS
+    for fault in ("no target", "sys.exit", "a package less", "os._exit")
+]
+
+
+@pytest.mark.parametrize(("command", "fault"), ASKED)
 def test_a_plug_in_that_is_asked_for_is_refused_in_a_sentence(fault, command, install, capsys):
     entries, source, sentence = FAULTS[fault]
     install(entries, source)
