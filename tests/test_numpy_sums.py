@@ -1,4 +1,4 @@
-"""Exact sums in NumPy, and what follows from them: weighted fits, relocated rows, the middle of X."""
+"""Exact sums in NumPy, and what follows: weighted fits, relocated rows, the middle of X."""
 
 from fractions import Fraction
 
