@@ -12,6 +12,8 @@
 #include <chrono>
 #include <thread>
 
+#include "throwing.h"
+
 namespace lab {
 
 [[noreturn]] inline void wait_for_the_end() {
@@ -21,7 +23,7 @@ namespace lab {
 // Without the lock as long as this lives.
 class Unlocked {
 public:
-    Unlocked() : state_(PyEval_SaveThread()) {}
+    Unlocked() : state_(PyEval_SaveThread()) { prepare_to_throw(); }
     Unlocked(const Unlocked&) = delete;
     Unlocked& operator=(const Unlocked&) = delete;
 

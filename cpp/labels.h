@@ -1,4 +1,4 @@
-// Labels as update takes them: each names a row of sums.
+// Labels as update and inertia take them: each names a cluster.
 
 #pragma once
 
@@ -8,11 +8,19 @@
 
 namespace lab {
 
+constexpr const char* kRowsOfSums =
+    "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; assign "
+    "writes "
+    "such labels";
+constexpr const char* kRowsOfCenters =
+    "inertia needs labels from 0 to n_clusters - 1, each of which names a row of centers; assign "
+    "writes such labels";
+
 // Refuse labels out of range before one of them is written to. One sign bit tells of all rows: a
 // label below zero has it, and so has last - label beyond the last; the compiler takes several
 // labels at a time.
 inline void require_clusters(const std::int32_t* labels, std::ptrdiff_t n,
-                             std::ptrdiff_t n_clusters) {
+                             std::ptrdiff_t n_clusters, const char* rule = kRowsOfSums) {
     const std::uint32_t last = std::uint32_t(n_clusters) - 1;
     std::uint32_t bits = 0;
     for (std::ptrdiff_t i = 0; i < n; ++i) {
@@ -20,9 +28,7 @@ inline void require_clusters(const std::int32_t* labels, std::ptrdiff_t n,
         bits |= label | (last - label);
     }
     if (bits >> 31 != 0) {
-        throw std::invalid_argument(
-            "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
-            "assign writes such labels");
+        throw std::invalid_argument(rule);
     }
 }
 

@@ -174,12 +174,12 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     const std::int32_t* label = labels.data();
     const long n = X.shape(0), d = X.shape(1), k = centers.shape(0);
     lab::Unlocked unlocked;
+    lab::require_clusters(label, n, k, lab::kRowsOfCenters);
     lab::ExactSum total;
     double distances[lab::ExactSum::kTogether];
     for (long first = 0; first < n; first += lab::ExactSum::kTogether) {
         const long end = std::min(first + lab::ExactSum::kTogether, n);
         for (long i = first; i < end; ++i) {
-            if (label[i] < 0 || label[i] >= k) throw std::invalid_argument("a label is no cluster");
             double distance = 0;
             for (long f = 0; f < d; ++f) {
                 const double diff = double(x.at(i, f)) - double(center[label[i] * d + f]);

@@ -78,7 +78,8 @@ inline double round_limbs(const std::int64_t* limbs, long stride, long count, in
             break;
         }
     }
-    const double value = std::ldexp(double(std::int64_t(top << 1 | std::uint64_t(lost))), scale - 1);
+    const double value =
+        std::ldexp(double(std::int64_t(top << 1 | std::uint64_t(lost))), scale - 1);
     return negative ? -value : value;
 }
 
@@ -209,12 +210,12 @@ struct Range {
 // How the values of each column are split: the first limb counts in the largest unit, each further
 // one in a unit of 2^-bits of the one before, and the last unit divides every value of the column.
 struct Split {
-    int bits = 40;                // of a limb: with few enough for all rows no sum overflows
-    long count = 1;               // limbs of a value
-    long stride = 0;              // from a limb of one cluster's sum to its next
-    std::vector<double> magic;    // (count, stride): 1.5 · 2^52 units; see split
-    std::vector<int> lowest;      // (n_features,): exponent of the last unit
-    std::vector<double> unit;     // (n_features,): the last unit, where one or two limbs are enough
+    int bits = 40;              // of a limb: with few enough for all rows no sum overflows
+    long count = 1;             // limbs of a value
+    long stride = 0;            // from a limb of one cluster's sum to its next
+    std::vector<double> magic;  // (count, stride): 1.5 · 2^52 units; see split
+    std::vector<int> lowest;    // (n_features,): exponent of the last unit
+    std::vector<double> unit;   // (n_features,): the last unit, where one or two limbs are enough
 
     template <typename T>
     void choose(const Range<T>& range, long n, long d) {

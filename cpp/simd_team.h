@@ -16,6 +16,8 @@
 #include <unistd.h>
 #endif
 
+#include "throwing.h"
+
 namespace lab {
 
 // Nobody waits for a thread that has not begun: whoever is there takes the next piece of work, the
@@ -120,6 +122,7 @@ private:
     }
 
     void serve() {
+        prepare_to_throw();
         for (std::uint64_t seen = 0;;) {
             const auto news = [&] {
                 return last_.load() || ticket_.load(std::memory_order_acquire) >> 32 != seen;

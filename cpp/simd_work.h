@@ -123,12 +123,12 @@ struct Chunk {
     long first_tile = 0, last_tile = 0;
     long first_family = 0;
     long n_rows = 0;
-    ExactSum squares;      // Σ‖x‖² over the chunk
-    bool begun = false;    // its rows have labels, or −1: none
-    long changed = 0;      // labels, in the last pass
-    long rescored = 0;     // near-ties decided by direct differences
-    double inertia = 0;    // of the last pass, where all centers were met and no sums kept
-    double met = 0;        // rows times centers that they were scored against, last pass
+    ExactSum squares;    // Σ‖x‖² over the chunk
+    bool begun = false;  // its rows have labels, or −1: none
+    long changed = 0;    // labels, in the last pass
+    long rescored = 0;   // near-ties decided by direct differences
+    double inertia = 0;  // of the last pass, where all centers were met and no sums kept
+    double met = 0;      // rows times centers that they were scored against, last pass
     std::vector<std::int64_t> limbs;    // (n_clusters, limbs, stride): see Split; empty: not kept
     std::vector<std::int64_t> counts;   // (n_clusters,)
     std::vector<std::uint8_t> touched;  // (n_clusters,): its sums have changed since they were read

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: Pairs of values in a pass that may last: from here on other threads compute it all, and the
 #: calling one waits, because Python handles Ctrl-C nowhere else.
 _LONG = 10**9
+#: Values that one call looks at where Ctrl-C comes between two calls.
+_AT_ONCE = 10**7
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -187,7 +189,7 @@ class TiledRows:
         ends = np.zeros((2, X.shape[1]), whole)
         ends[1] = mask
         bins = np.zeros(exact.BINS, np.int64)
-        together = max(1, len(self.notes)) if X.size < _LONG // 100 else 1
+        together = max(1, len(self.notes)) if X.size < _AT_ONCE else 1
         with_balls = self.again and X.shape[1] <= loops.MOST_FEATURES
         for c in range(0, len(self.notes), together):
             some = slice(c * share, (c + together) * share)
@@ -363,7 +365,7 @@ def inertia(X: Rows, centers: Rows, labels: Labels) -> float:
     if labels.size and not 0 <= labels.min() <= labels.max() < k:
         raise _wrong_labels("inertia", "centers")
     bins = np.zeros(exact.BINS, np.int64)
-    step = max(1, _LONG // 100 // X.shape[1])
+    step = max(1, _AT_ONCE // X.shape[1])
     for first in range(0, len(X), step):  # Ctrl-C comes between two calls
         some = slice(first, first + step)
         exact.add_distances(X[some], centers, labels[some], bins)

@@ -39,7 +39,8 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
 
 def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
     """Add each row to its cluster's sum and count."""
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(counts):
+    nearest = labels.tolist()
+    if nearest and not 0 <= min(nearest) <= max(nearest) < len(counts):
         raise ValueError(
             "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
             "assign writes such labels"
@@ -48,7 +49,7 @@ def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
     totals = sums.tolist()
     sizes = counts.tolist()
     n_features = rows.shape[1]
-    for i, j in enumerate(labels.tolist()):
+    for i, j in enumerate(nearest):
         point = points[i]
         total = totals[j]
         for f in range(n_features):

@@ -1,0 +1,15 @@
+// What a thread needs to throw is allocated when it first looks at it; where memory has run out by
+// then, the C library ends the process. So threads look at it before there is anything to throw.
+
+#pragma once
+
+#include <exception>
+
+namespace lab {
+
+inline void prepare_to_throw() {
+    volatile int thrown = std::uncaught_exceptions();
+    static_cast<void>(thrown);
+}
+
+}  // namespace lab
