@@ -61,7 +61,7 @@ public:
         ExactSum squares;
         for (const Chunk& chunk : chunks_) squares.add(chunk.squares);
         squares_ = squares.value();
-        if (!keeps_sums()) return;
+        if (!keeps_sums() || n == 0) return;
         for (const Range<T>& range : ranges) ranges[0].join(range);
         work_.split.choose(ranges[0], n, d);
     }

@@ -173,15 +173,15 @@ def test_a_plug_in_that_is_asked_for_is_refused_in_a_sentence(fault, command, in
     assert "pip uninstall other" in said.err
 
 
-def test_the_page_lists_the_others(install):
+def test_the_page_lists_the_others(install):  # their rows: tests/hostile/test_hostile_web_kernels
     install("x = other\ny = not a module\nfine = other_fine", "import os\nos._exit(3)")
     Path("other_fine.py").write_text(GOOD)
-    places = errands.all_places()
-    assert [*places] == [*KERNELS, "x", "y", "fine"]
-    rows = {it["name"]: it for it in errands.survey(["python", "x", "y", "fine"])["kernels"]}
-    states = {name: row["state"] for name, row in rows.items()}
-    assert states == {"python": "ready", "x": "broken", "y": "broken", "fine": "ready"}
-    assert "ends the process" in rows["x"]["reason"]
+    assert [*errands.all_places()] == [*KERNELS, "x", "y", "fine"]
+    rows = {it["name"]: it for it in errands.survey(["python", "fine"])["kernels"]}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "python": "ready",
+        "fine": "ready",
+    }
 
 
 def test_who_kills_the_worker_is_never_imported_by_the_server(install):
@@ -189,7 +189,7 @@ def test_who_kills_the_worker_is_never_imported_by_the_server(install):
     row = errands.broken("x", "ended by signal 9")
     assert (row["state"], row["reason"]) == (
         "broken",
-        "importing x ends the process (ended by signal 9)",
+        "the process that imports x ended by signal 9",
     )
     assert "other" not in sys.modules
 

@@ -80,6 +80,7 @@ class Worker:
         try:
             return read(self.connection.recv_bytes(_MOST))
         except (EOFError, OSError):
+            timer.cancel()  # or the next line might wait for it, and tell of our own signal
             raise Silenced(self._how_it_ended()) from None
         except Exception:
             raise Silenced("sent what is no answer") from None
