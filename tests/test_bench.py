@@ -113,6 +113,7 @@ def installed(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow  # the next test is of the same kind
 def test_beside_an_unbuilt_checkout_the_installed_package_is_measured_and_compared_with(
     unbuilt: Path, installed: Path
 ) -> None:
@@ -171,6 +172,7 @@ def test_a_kernel_with_a_wrong_result_gets_no_number(
     assert "test_fit[cpp]" in names
 
 
+@pytest.mark.slow
 def test_an_unavailable_kernel_is_a_row_with_its_reason_or_a_failure(tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text(PLUGIN)
     run = run_benchmarks("-p", "plugin", "-k", "absent", folder=tmp_path)

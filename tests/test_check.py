@@ -130,7 +130,9 @@ def check(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-@pytest.mark.slow_for("numba-tiled", "python")  # which compiles for each of some twenty shapes
+@pytest.mark.slow_for(
+    "numba-tiled", "python", "numba", "cython"
+)  # which compiles for each of some twenty shapes
 def test_the_kernels_of_the_lab_are_right(kernel_name):
     assert [it for it in examine(kernel_name) if it.wrong] == []
 

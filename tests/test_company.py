@@ -105,7 +105,9 @@ def test_beside_scikit_learn_blas_and_openmp(tmp_path):
 
 
 @pytest.mark.slow_for("python", "numpy-broadcast", "cython", "numba-tiled")
-@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+@pytest.mark.parametrize(
+    "backend", ["loky", "threading", pytest.param("multiprocessing", marks=pytest.mark.slow)]
+)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_under_joblib(kernel_name, backend):
     expected = fit(kernel_name)

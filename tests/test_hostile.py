@@ -57,7 +57,7 @@ def resident():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
-@pytest.mark.slow_for("python", "numpy-broadcast", "numba", "cython")
+@pytest.mark.slow_for("python", "numpy-broadcast", "numba", "cython", "numba-tiled")
 def test_hundreds_of_fits_leave_nothing_behind(kernel_name):
     n_fits = 50 if find_spec(kernel_name).threading == "gil" else 600
     rows, start = cloud(seed=4, n_samples=4000, n_features=3), START

@@ -94,6 +94,7 @@ def interrupted(path, script, *arguments):
 
 
 @pytest.mark.kernels(*INTERRUPTIBLE)
+@pytest.mark.slow_for("numba", "cython", "python")
 def test_a_pass_of_seconds(tmp_path, kernel_name):
     interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "serial", 1, "rows", 0.7)
 
@@ -110,13 +111,16 @@ def test_a_pass_of_seconds_in_threads_of_the_driver(tmp_path, kernel_name):
 
 
 @pytest.mark.kernels("cpp")
-@pytest.mark.parametrize("delay", [0.3, 4])  # while workers start, and while they compute
+@pytest.mark.parametrize(
+    "delay", [0.3, pytest.param(4, marks=pytest.mark.slow)]
+)  # while workers start, and while they compute
 def test_a_pass_of_seconds_in_processes(tmp_path, kernel_name, delay):
     interrupted(tmp_path / "script.py", SCRIPT, kernel_name, "processes", 2, "rows", delay)
 
 
 @pytest.mark.parametrize("n_threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.kernels(*OWN)
+@pytest.mark.slow_for("numba-tiled")  # which shares its helpers with cython-tiled
 def test_rows_that_were_prepared_may_be_used_again(tmp_path, kernel_name, n_threads):
     interrupted(tmp_path / "script.py", PREPARED, kernel_name, n_threads)
 

@@ -19,6 +19,7 @@ def test_the_naive_kernel_spends_nine_tenths_in_assign():
     assert [f.own for f in it.functions] == sorted((f.own for f in it.functions), reverse=True)
 
 
+@pytest.mark.slow_for("python", "numpy-broadcast", "numba", "cython", "numba-tiled")
 def test_the_phases_add_up_to_the_fit(kernel_name):
     missing = []
     for _ in range(

@@ -38,7 +38,13 @@ LESS = {
 }
 
 
-@pytest.mark.parametrize("study", sorted(LESS.keys() - {"starts_claims"}))
+@pytest.mark.parametrize(
+    "study",
+    [
+        pytest.param(it, marks=pytest.mark.slow if it in {"starts", "limits"} else ())
+        for it in sorted(LESS.keys() - {"starts_claims"})
+    ],
+)
 def test_it_runs_on_less_and_its_page_is_whole(study, tmp_path, monkeypatch):
     for module, values in LESS.items():
         for name, value in values.items():

@@ -60,6 +60,7 @@ def test_a_measured_race_goes_through_its_states_and_ends_with_a_verdict(open_pa
     assert len(set(inertias)) == 1
 
 
+@pytest.mark.slow
 def test_a_replay_ends_at_the_measured_times_and_shows_equal_iterations_alike(open_page):  # noqa: F811
     page = open_page(small("numpy:1", "cpp:1") + "#run")
     finished(page)

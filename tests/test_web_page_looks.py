@@ -44,7 +44,9 @@ def test_everybody_can_use_every_tab(open_page, scheme):  # noqa: F811
     assert troubles(page) == []
 
 
-@pytest.mark.parametrize("width", [390, pytest.param(980, marks=pytest.mark.slow), 1440])
+@pytest.mark.parametrize(
+    "width", [390, *(pytest.param(width, marks=pytest.mark.slow) for width in (980, 1440))]
+)
 def test_nothing_sticks_out(open_page, width):  # noqa: F811
     page = open_page(RACE, width=width, reduced_motion="reduce")
     finished(page)

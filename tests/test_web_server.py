@@ -279,6 +279,7 @@ def test_there_are_no_pages_that_fetch_from_elsewhere(client):
     assert client.get("/openapi.json").json()["info"]["title"] == "kmeans_lab"
 
 
+@pytest.mark.slow
 def test_explain_and_the_ladder_are_measured_once_and_alone(client):
     first = client.get("/api/kernels/cpp/explain")
     assert first.status_code == 200, first.text
