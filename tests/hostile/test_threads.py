@@ -111,11 +111,16 @@ def test_what_a_helper_raises_reaches_the_caller(kernel_name, long, monkeypatch)
         monkeypatch.setattr(load_kernel(kernel_name), "_LONG", 1)
     monkeypatch.setattr(_helpers.Helpers, "_serve", serve)
     with pytest.raises(OutOfMemory):
-        for _ in range(200):  # a helper may start when a short fit is over
-            fit(kernel_name, max_iter=300)
+        fit_until_helped(kernel_name)
     monkeypatch.undo()
     assert settled(before) <= before
     assert fit(kernel_name).labels.tobytes() == expected
+
+
+def fit_until_helped(kernel_name):
+    """Fit again and again: a helper may start when a short fit is over."""
+    for _ in range(200):
+        fit(kernel_name, max_iter=300)
 
 
 class Late(Exception):
