@@ -29,6 +29,10 @@ Array = NDArray[np.floating[Any]]
 
 Callback = Callable[[Iteration], Any]
 
+#: What a kernel that expands ‖x − c‖² returns has lost too many digits below this share of the
+#: rows' own spread: where clusters are that close, differences tell what their inertia is.
+_LOST = 1e-4
+
 
 @checks.numpys_own_errors
 def kmeans(
@@ -227,6 +231,8 @@ def _lloyd(
         means.write(old, new)
         called_off = False
         if plan.watched:
+            if inertia <= _LOST * plan.variance * crew.rows.shape[0] * crew.rows.shape[1]:
+                inertia = crew.inertia(old, crew.labels)
             told = absolute(inertia, crew.exponent)
             called_off = _show(plan, n_iter, old, crew.labels, told, changed, seen)
         step = Step(shown, next_shown, plan.variance, changed, len(crew.rows))

@@ -139,3 +139,10 @@ def test_the_middle_and_the_variance_do_not_depend_on_the_order_of_rows(dtype):
             again, other = middle_and_variance(given[rng.permutation(n)])
             assert (middle == again).all()
             assert variance == other
+
+
+def test_an_iteration_tells_the_inertia_of_clusters_that_are_far_apart(kernel_name):
+    X = np.concatenate([RNG(7).normal(at, 1e-3, (50, 1)) for at in (1e6, -1e6)])
+    result = kmeans(X, 2, kernel=kernel_name, init=[[9e5], [-9e5]], tol=0, history=True)
+    assert result.history[-1].inertia == pytest.approx(result.inertia, rel=1e-12)
+    assert result.inertia == pytest.approx(1e-4, rel=0.5)
