@@ -37,7 +37,8 @@ native="not numba and not python and not hundreds"
 kernels="tests/test_contract.py tests/test_contract_refusals.py tests/test_properties.py
     tests/test_simd.py tests/test_simd_balls.py tests/test_tiled.py tests/test_tiled_balls.py
     tests/test_seeding.py tests/test_weights.py tests/test_hostile.py
-    tests/test_dbscan.py tests/test_dbscan_refusals.py"
+    tests/test_dbscan.py tests/test_dbscan_refusals.py tests/hostile/test_exact_sums.py
+    tests/hostile/test_labels.py tests/hostile/test_starts_everywhere.py"
 case $tool in
 address) env LD_PRELOAD="$preload" "$python" -m pytest -q $kernels -k "$native" "$@" ;;
 thread)
