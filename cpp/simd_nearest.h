@@ -30,11 +30,10 @@ LAB_INLINE void meet_rows(const T* x, const double* const* candidates, long d,
         const auto before = *reinterpret_cast<const Doubles*>(nearest + v * lanes);
         LAB_UNROLL for (int c = 0; c < group; ++c) {
             const Doubles smaller = sums[c][v] < before ? sums[c][v] : before;
-            totals[c] += steps_in(smaller, grid.shift);
+            totals[c] += steps_in(smaller, grid.shift) - grid.offset;
             take(v, smaller);
         }
     }
-    LAB_UNROLL for (int c = 0; c < group; ++c) totals[c] -= vectors * grid.offset;
 }
 
 template <typename Vector>

@@ -31,7 +31,8 @@ cdef extern from *:
        spelled out, because compilers leave loops over so few features as they are. */
     #if defined(__GNUC__)
     typedef double lab_four __attribute__((vector_size(32), aligned(8), may_alias));
-    typedef int64_t lab_whole __attribute__((vector_size(32), aligned(8), may_alias));
+    /* Lanes beyond the last feature may hold anything, and unsigned numbers may overflow. */
+    typedef uint64_t lab_whole __attribute__((vector_size(32), aligned(8), may_alias));
     #define lab_move(x, step, magic, limbs, span, to, from) do { \\
         lab_four left_ = {(x)[0], (x)[step], (x)[2 * (step)], (x)[3 * (step)]}; \\
         Py_ssize_t q_, at_; \\
