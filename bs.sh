@@ -1,1 +1,0 @@
-cd /work/wt/exact/cpp && g++ -std=c++17 -O3 -fPIC -shared -fvisibility=hidden -pthread -Wno-psabi -Wall -DKMEANS_LAB_FLAGS='"-O3"' -I$(../.venv/bin/python -c "import pybind11;print(pybind11.get_include())") $(../.venv/bin/python -c "import sysconfig;print('-I'+sysconfig.get_path('include'))") simd.cpp -o ../kmeans_lab/_simd_kernel.cpython-311-x86_64-linux-gnu.so 2>&1 | head -40
