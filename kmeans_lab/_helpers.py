@@ -12,6 +12,7 @@ import os
 import warnings
 import weakref
 from _thread import start_new_thread
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -24,7 +25,7 @@ _LOOK = 0.1
 _LATE = 1.0
 
 
-class Helpers:
+class Helpers(ABC):
     """Up to so many threads that call ``help`` whenever they are woken.
 
     They end with ``owner``, of which they hold nothing, or when ``close`` is called.
@@ -47,9 +48,9 @@ class Helpers:
         self._failed: list[BaseException] = []
         self._gone = weakref.ref(owner, self._calls.put)
 
+    @abstractmethod
     def help(self, seen: int) -> int:
         """Do what there is to do; ``seen`` is what the last call in this thread returned, or 0."""
-        raise NotImplementedError
 
     def call(self) -> None:
         """Wake all that sleep; the first time, start them."""

@@ -16,7 +16,6 @@ import os
 import pickle
 import selectors
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -26,25 +25,23 @@ from time import monotonic
 from types import TracebackType
 from typing import IO, Any, Self
 
+from kmeans_lab import child_side
+from kmeans_lab.child_side import LENGTH, PIECE
+
 #: Seconds that an answer may take, unless the one who asks says something else.
 PATIENCE = 60.0
 
-_LENGTH = struct.Struct("<Q")
-_PIECE = 2**20  # bytes read at once
 _MOST = 2**26  # bytes of an answer, beside twice what was sent: a child cannot fill our memory
 _POSIX = os.name == "posix"
-#: Loads this file alone: the package around it, and NumPy, come with the first function that is
-#: theirs.
 _START = f"""
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 sys.path[:] = sys.argv[3:]
-spec = spec_from_file_location({__name__!r}, sys.argv[1])
+spec = spec_from_file_location({child_side.__name__!r}, sys.argv[1])
 sys.modules[spec.name] = module = module_from_spec(spec)
 spec.loader.exec_module(module)
 module.serve(int(sys.argv[2]))
 """
-_answers: IO[bytes] | None = None  # in a child: where its answers go
 
 #: What an answer may be made of, beside plain data.
 _GLOBALS = {
@@ -114,7 +111,15 @@ class Child:
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         try:
             self._process = subprocess.Popen(
-                (sys.executable, "-P", "-c", _START, __file__, str(os.getpid()), *sys.path),
+                (
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _START,
+                    child_side.__file__,
+                    str(os.getpid()),
+                    *sys.path,
+                ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
@@ -222,7 +227,7 @@ class Child:
         data = pickle.dumps((function, arguments), protocol=5)
         self._sent = max(self._sent, len(data))
         try:
-            left = memoryview(_LENGTH.pack(len(data)) + data)
+            left = memoryview(LENGTH.pack(len(data)) + data)
             while left:
                 self._wait_for(self._orders, writing=True)
                 left = left[self._orders.write(left) or 0 :]
@@ -232,7 +237,7 @@ class Child:
     def _receive(self) -> tuple[str, Any]:
         if self._end is not None:
             raise self._end
-        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        (length,) = LENGTH.unpack(self._read(LENGTH.size))
         if length > _MOST + 2 * self._sent:
             raise self._no_answer()
         data = self._read(length)
@@ -250,7 +255,7 @@ class Child:
         data = bytearray()
         while len(data) < length:
             self._wait_for(self._answers, writing=False)
-            piece = self._answers.read(min(length - len(data), _PIECE))
+            piece = self._answers.read(min(length - len(data), PIECE))
             if not piece:
                 raise self._over()
             data += piece
@@ -322,85 +327,3 @@ class _Reader(pickle.Unpickler):
 def read(data: bytes | bytearray) -> Any:
     """Return what a child has packed; plain data and arrays, or ``pickle.UnpicklingError``."""
     return _Reader(io.BytesIO(data)).load()
-
-
-def _write(stream: IO[bytes], data: bytes) -> None:
-    stream.write(_LENGTH.pack(len(data)))
-    stream.write(data)
-    stream.flush()
-
-
-def _read(stream: IO[bytes]) -> bytes | bytearray | None:
-    """Return the next message; None at the end of the pipe."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (left,) = _LENGTH.unpack(head)
-    data = bytearray()
-    while left:
-        piece = stream.read(min(left, _PIECE))
-        if not piece:
-            return None
-        data += piece
-        left -= len(piece)
-    return data
-
-
-def end_with(parent: int) -> None:
-    """Let the system end this process when the thread that started it ends (Linux).
-
-    ``parent`` is the process that started it: where it is gone already, this one ends at once.
-    """
-    if sys.platform.startswith("linux"):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def say(item: Any) -> None:
-    """Send an item to the one who asked, while a call goes on in this child."""
-    assert _answers is not None  # a child is asked
-    _write(_answers, _packed("item", item))
-
-
-def serve(parent: int) -> None:
-    """Answer calls until the pipe closes: what a child runs."""
-    global _answers
-    end_with(parent)
-    orders, _answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # Neither input nor output of the code that runs here is ours.
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # there is no stderr
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-    while (data := _read(orders)) is not None:
-        try:
-            function, arguments = pickle.loads(data)
-            message = _packed("answer", function(*arguments))
-        except BaseException as error:
-            message = _packed("raised", (_kinds(error), _said(error)))
-        try:
-            _write(_answers, message)
-        except OSError:  # nobody reads it, or the code has closed the pipe
-            os._exit(1)
-    os._exit(0)  # nothing that the code has registered for the end runs
-
-
-def _packed(what: str, value: Any) -> bytes:
-    return pickle.dumps((what, value), protocol=5)
-
-
-def _kinds(error: BaseException) -> tuple[str, ...]:
-    return tuple(kind.__name__ for kind in type(error).__mro__)
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # its own __str__ may fail
-        return ""

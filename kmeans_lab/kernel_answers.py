@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab import registry
 from kmeans_lab.certify import fingerprint
-from kmeans_lab.children import say
+from kmeans_lab.child_side import say
 from kmeans_lab.driver import kmeans
 from kmeans_lab.foreign import find_foreign_code
 from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed, load_kernel

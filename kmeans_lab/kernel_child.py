@@ -96,13 +96,7 @@ class KernelChild(Child):
         """Run ``kmeans`` there and return its result; ``callback`` is called here.
 
         The iterations do not wait for the callback, and what it returns does not end the fit.
-
-        Raises
-        ------
-        CertificateError
-            X was modified there.
-        Raised, Ended
-            As ``ask``.
+        ``CertificateError`` where X was modified there; ``Raised`` and ``Ended`` as ``ask``.
         """
 
         def hear(item: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from helpers import ready_kernels
-from test_certify import GOOD
+from planted import GOOD
 from test_rounds import plant  # noqa: F401 (a fixture)
 
 from kmeans_lab import __main__ as cli

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planted import GOOD
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
 from kmeans_lab.certify import (
@@ -18,24 +19,6 @@ from kmeans_lab.certify import (
 )
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KernelSpec, state_of
-
-GOOD = """
-def assign(rows, centers, labels):
-    inertia = 0.0
-    for i, x in enumerate(rows.tolist()):
-        d = [sum((a - b) ** 2 for a, b in zip(x, c)) for c in centers.tolist()]
-        labels[i] = d.index(min(d))
-        inertia += min(d)
-    return inertia
-
-def update(rows, labels, sums, counts):
-    for i, x in enumerate(rows.tolist()):
-        for f, value in enumerate(x):
-            sums[labels[i], f] += value
-        counts[labels[i]] += 1
-
-good_assign, good_update = assign, update
-"""
 
 BAD = {
     "stale labels": (

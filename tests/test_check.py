@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from test_certify import GOOD
+from planted import GOOD
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans, registry

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import force_isa, require_ready
-from test_certify import GOOD
+from planted import GOOD
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry

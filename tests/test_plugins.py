@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_certify import GOOD
+from planted import GOOD
 
 from kmeans_lab import KERNELS, kmeans, plugins, registry
 from kmeans_lab import __main__ as cli

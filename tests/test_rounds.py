@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_certify import GOOD
+from planted import GOOD
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure import limits, record, report, rounds

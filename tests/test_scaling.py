@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import jsonschema
 import pytest
-from test_certify import GOOD
+from planted import GOOD
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry

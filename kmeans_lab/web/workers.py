@@ -20,7 +20,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from kmeans_lab.children import end_with, read
+from kmeans_lab.child_side import end_with
+from kmeans_lab.children import read
 
 #: Fresh interpreters: a fork would copy the server's threads' locks, and import time is not timed.
 _CONTEXT: Any = get_context("spawn")

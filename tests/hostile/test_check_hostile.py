@@ -4,29 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from planted import BY_NUMPY
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
 from kmeans_lab.measure import conformance, exam
 
 pytestmark = pytest.mark.hostile
-
-GOOD = """
-import numpy as np
-
-def assign(rows, centers, labels):
-    d = ((rows[:, None] - centers) ** 2).sum(axis=2)
-    labels[:] = d.argmin(axis=1)
-    return float(d.min(axis=1).sum(dtype=float))
-
-def update(rows, labels, sums, counts):
-    np.add.at(sums, labels, rows)
-    np.add.at(counts, labels, 1)
-
-from kmeans_lab.registry import KernelSpec
-SPEC = KernelSpec('', 'by NumPy', 'none', requires=('numpy',))
-good_assign, good_update = assign, update
-"""
 
 
 def wrong_above(n):
@@ -96,7 +80,7 @@ def alone(monkeypatch, tmp_path):
 
 
 def check(capsys, source):
-    Path("mine.py").write_text(GOOD + source)
+    Path("mine.py").write_text(BY_NUMPY + source)
     status = cli.main(["check", "mine.py"])
     assert "kmeans_lab_kernel_mine" not in sys.modules
     return status, *capsys.readouterr()

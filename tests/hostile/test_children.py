@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 #: Finds where the answers of its process go.
-_PIPE = "import sys; out = sys.modules['kmeans_lab.children']._answers\n"
+_PIPE = "import sys; out = sys.modules['kmeans_lab.child_side']._answers\n"
 
 # What the code does; what is said of it.
 ENDS = {
@@ -106,7 +106,7 @@ def test_what_the_code_prints_is_not_on_our_stdout(capfd):
 
 def test_items_are_heard_in_order_and_an_error_of_the_listener_ends_the_process():
     code = (
-        "from kmeans_lab.children import say\n"
+        "from kmeans_lab.child_side import say\n"
         "for i in range(3): say(i)\nsay({'last': [1.5, None]})"
     )  # fmt: skip
     heard = []

@@ -11,28 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from planted import BY_NUMPY
 from web import SMALL, serving
 
 from kmeans_lab import registry
 
 pytestmark = pytest.mark.hostile
 
-RIGHT = """
-import os, sys
-import numpy as np
-from kmeans_lab.registry import KernelSpec
-
-SPEC = KernelSpec("", "planted", "none", requires=("numpy",))
-
-def update(rows, labels, sums, counts):
-    np.add.at(sums, labels, rows)
-    np.add.at(counts, labels, 1)
-
-def assign(rows, centers, labels):
-    distances = ((rows[:, None] - centers) ** 2).sum(axis=2)
-    labels[:] = distances.argmin(axis=1)
-    return float(distances.min(axis=1).sum())
-"""
 #: Holds the interpreter's lock as long as it likes, and has started a process before.
 HOLDS = """
 import ctypes, subprocess
@@ -66,7 +51,7 @@ def install(tmp_path, monkeypatch):
 def test_the_server_imports_no_kernel_of_others(install, tmp_path):
     noted = tmp_path / "importers"
     note = f"import os; open({str(noted)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
-    install("right", note + RIGHT)
+    install("right", note + BY_NUMPY)
     install("deadly", note + "import os; os._exit(0)\n")
     with serving() as client:
         rows = {it["name"]: it for it in client.get("/api/kernels").json()}
@@ -123,7 +108,7 @@ def until(condition, patience=20.0):
 )
 def test_a_kernel_that_holds_the_lock_ends_with_the_server(number, install, tmp_path):
     noted = tmp_path / "pids"
-    install("holds", RIGHT + HOLDS.format(noted=str(noted)))
+    install("holds", BY_NUMPY + "import os, sys\n" + HOLDS.format(noted=str(noted)))
     command = [sys.executable, "-m", "kmeans_lab", "serve", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as server:
         try:
@@ -175,7 +160,7 @@ HALF = "os.write(it.fileno(), b'\\x00\\x00\\xff\\xff'), time.sleep(600)"
     ids=["acts", "closes", "nonsense", "no result", "no pair", "half a message"],
 )
 def test_a_kernel_that_writes_into_the_pipe_fails_alone(install, monkeypatch, capfd, act, said):
-    install("writes", RIGHT + PIPES.format(act=act))
+    install("writes", BY_NUMPY + "import os, sys\n" + PIPES.format(act=act))
     monkeypatch.setattr("kmeans_lab.web.workers._PATIENCE", 1.0)
     with serving() as client:
         events = client.run("writes", "cpp", mode="race")
