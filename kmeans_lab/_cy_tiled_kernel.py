@@ -18,7 +18,6 @@ import os
 import threading
 from importlib import import_module
 from operator import index
-from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from kmeans_lab._helpers import Helpers, run_beside
@@ -167,10 +166,7 @@ class TiledRows:
             self._team = _Team(self, self._module.Bell())
         self._team.ring(labels)
         tiles.run()
-        while not tiles.wait():
-            self._team.check()
-            sleep(0)  # a helper's processor is doing something else
-        self._team.check()
+        self._team.wait_for(tiles.wait)
 
     def close(self) -> None:
         """End the helpers; another pass starts others."""

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 #: Seconds between two looks, where a signal may come that wakes nobody.
@@ -106,6 +106,13 @@ class Helpers(ABC):
         """Raise what one of them has raised."""
         if self._failed:
             raise self._failed.pop()
+
+    def wait_for(self, done: Callable[[], bool]) -> None:
+        """Wait until ``done()``, which itself waits a little; raise what one of them has raised."""
+        while not done():
+            self.check()
+            sleep(0)  # a helper's processor is doing something else
+        self.check()
 
     def close(self) -> None:
         """End them and wait until they have left; a forked child has none."""

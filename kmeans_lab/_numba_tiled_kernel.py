@@ -19,7 +19,6 @@ import os
 import threading
 from functools import partial
 from operator import index
-from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -258,10 +257,7 @@ class TiledRows:
         if plan.control[loops.STAYING] < self._team.wanted:  # the others see it themselves
             self._team.post(plan.help, plan.control)
         plan.task()
-        while not done():
-            self._team.check()
-            sleep(0)  # a helper's processor is doing something else
-        self._team.check()
+        self._team.wait_for(done)
 
     def close(self) -> None:
         """End the helpers; another pass starts others."""
