@@ -30,7 +30,7 @@ LAB_INLINE void meet_rows(const T* x, const double* const* candidates, long d,
         const auto before = *reinterpret_cast<const Doubles*>(nearest + v * lanes);
         LAB_UNROLL for (int c = 0; c < group; ++c) {
             const Doubles smaller = sums[c][v] < before ? sums[c][v] : before;
-            totals[c] += steps_in(smaller, grid.shift) - grid.offset;
+            totals[c] += steps_in(smaller, grid);
             take(v, smaller);
         }
     }
@@ -267,9 +267,9 @@ std::int64_t sum_again(const Chunk& chunk, Nearest<T>& nearest) {
             const double* rows = nearest.squares.data() + (t + i) * width;
             Lanes<double>::Integers sum = {};
             for (long l = 0; l < width; l += lanes) {
-                sum += steps_in(*reinterpret_cast<const Doubles*>(rows + l), grid.shift);
+                sum += steps_in(*reinterpret_cast<const Doubles*>(rows + l), grid);
             }
-            const std::int64_t steps = sum_of(sum) - width * grid.offset;
+            const std::int64_t steps = sum_of(sum);
             nearest.tiles.sums[g * kids + i] = steps;
             nearest.groups.sums[g] += steps;
         }

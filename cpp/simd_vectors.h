@@ -80,12 +80,12 @@ LAB_INLINE Lanes<double>::Values rounded_square(const Lanes<double>::Values& val
 #endif
 }
 
-// How many steps of a grid doubles are, rounded, with the offset that a Grid takes off.
-LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values, double shift) {
-    const Lanes<double>::Values shifted = values + shift;
+// How many steps of a grid doubles are, rounded: Grid::steps of each lane.
+LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values, const Grid& grid) {
+    const Lanes<double>::Values shifted = values + grid.shift;
     Lanes<double>::Integers bits;
     std::memcpy(&bits, &shifted, sizeof(bits));
-    return bits;
+    return bits - grid.offset;
 }
 
 // The lanes of a mask, beside each other as those of doubles are.

@@ -52,10 +52,11 @@ cdef extern from *:
             double left_ = (x)[l_ * (step)]; \\
             for (q_ = 0, at_ = l_; q_ < (limbs); ++q_, at_ += (span)) { \\
                 const double unit_ = (magic)[at_], rounded_ = left_ + unit_; \\
-                const int64_t part_ = lab_bits(rounded_) - lab_bits(unit_); \\
+                const uint64_t part_ = \\
+                    (uint64_t) lab_bits(rounded_) - (uint64_t) lab_bits(unit_); \\
                 left_ -= rounded_ - unit_; \\
-                (to)[at_] += part_; \\
-                if (from) (from)[at_] -= part_; \\
+                ((uint64_t *) (to))[at_] += part_; \\
+                if (from) ((uint64_t *) (from))[at_] -= part_; \\
             } \\
         } \\
     } while (0)
@@ -142,11 +143,11 @@ cdef int _lay_grid(Shared *w, void **block) except -1:
     for f in range(w.d):
         w.top[f] = 0
         memcpy(&high, &w.highest[f], sizeof(double))
-        pattern = w.lowest[f] + 1
-        memcpy(&low, &pattern, sizeof(double))
         w.units[f] = 1.0 if isfinite(high) else NAN  # a column that cannot be summed
         if high == 0 or not isfinite(high):
             continue
+        pattern = w.lowest[f] + 1
+        memcpy(&low, &pattern, sizeof(double))
         frexp(high, &w.top[f])
         w.top[f] -= bits - 2
         frexp(low, &last)
@@ -212,8 +213,10 @@ cdef void _round_cluster(
 
 
 # Add up what chunks hold of the clusters that a row has entered or left since the last pass.
+# Unsigned, because lanes beyond the last feature may overflow.
 cdef void _join(Shared *w, const real *sample) noexcept nogil:
-    cdef const int64_t *part
+    cdef uint64_t *whole = <uint64_t *> w.whole
+    cdef const uint64_t *part
     cdef Py_ssize_t c, j, i, size = w.limbs * w.span
     cdef bint news
     for j in range(w.k):
@@ -226,9 +229,9 @@ cdef void _join(Shared *w, const real *sample) noexcept nogil:
         memset(w.whole, 0, size * sizeof(int64_t))
         w.total_counts[j] = 0
         for c in range(w.n_chunks):
-            part = w.chunks[c].sums + j * size
+            part = <const uint64_t *> w.chunks[c].sums + j * size
             for i in range(size):
-                w.whole[i] += part[i]
+                whole[i] += part[i]
             w.total_counts[j] += w.chunks[c].counts[j]
         _round_cluster(w, w.whole, w.whole + size, w.total_sums + j * w.d)
 
