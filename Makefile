@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
-BUILT_FROM := pyproject.toml setup.py $(wildcard cpp/* kmeans_lab/*.pyx kmeans_lab/*.pxi)
+BUILT_FROM := pyproject.toml setup.py $(shell find cpp kmeans_lab -name '*.cpp' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxi')
 
 .PHONY: bench report serve studies smoke test test-all hostile nightly lint peers sanitize fuzz wheel clean
 .DEFAULT_GOAL := bench
@@ -82,4 +82,5 @@ wheel: $(READY)  ## sdist, wheel from the sdist, and a fit outside the checkout
 	sh tests/check_wheel.sh $(BIN)/python
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info kmeans_lab/*.so
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info
+	find kmeans_lab -name '*.so' -delete

@@ -15,7 +15,7 @@ if MEASURING:
 
 CHECKOUT = Path(__file__).parent
 #: Modules that every installation compiles.
-COMPILED = ("_cpp_kernel", "_cpp_dbscan", "_simd_kernel", "_cy_kernel", "_cy_tiled_baseline")
+COMPILED = ("_cpp_kernel", "_cpp_dbscan", "tuned.simd", "_cy_kernel", "tuned.cython_baseline")
 
 #: pytest-benchmark's defaults, changed where the lab needs it: option → (default, ours).
 BENCHMARK_DEFAULTS = {
@@ -60,8 +60,11 @@ def choose_package() -> str | None:
 def missing_modules(package: Path) -> list[str]:
     """Return the compiled modules that a package lacks for this Python."""
     suffixes = importlib.machinery.EXTENSION_SUFFIXES
-    there = [path.name for path in package.glob("_*")]
-    return [name for name in COMPILED if not any(name + end in there for end in suffixes)]
+    return [
+        name
+        for name in COMPILED
+        if not any((package / (name.replace(".", "/") + end)).is_file() for end in suffixes)
+    ]
 
 
 NO_PACKAGE = choose_package()  # before tests/conftest.py imports it

@@ -54,9 +54,9 @@ def tiled(level, name, *options, instructions=""):
     options = [*optimise, *options]
     wide = [f"-m{part}" for part in instructions.split(",") if part]
     return Extension(
-        f"kmeans_lab._cy_tiled_{name}",
-        [f"kmeans_lab/_cy_tiled_{name}.pyx"],
-        depends=glob("kmeans_lab/_cy_tiled*.pxi"),
+        f"kmeans_lab.tuned.cython_{name}",
+        [f"kmeans_lab/tuned/cython_{name}.pyx"],
+        depends=glob("kmeans_lab/tuned/*.pxi"),
         define_macros=[
             told([*options, *(["(loops:", *wide[:-1], wide[-1] + ")"] if wide else [])]),
             ("KMEANS_LAB_LEVEL", str(level)),
@@ -134,7 +134,7 @@ class Build(build_ext):
         try:
             super().build_extension(extension)
         except CompileError:
-            if not extension.name.endswith("._simd_kernel"):
+            if not extension.name.endswith(".simd"):
                 raise
             self.warn(f"{extension.name}: no vectors with this compiler; building portable code")
             extension.define_macros.append(("LAB_PORTABLE", None))
@@ -156,7 +156,7 @@ setup(
     # The one that takes longest comes first: the others are compiled beside it.
     ext_modules=[
         Pybind11Extension(
-            "kmeans_lab._simd_kernel",
+            "kmeans_lab.tuned.simd",
             ["cpp/simd.cpp"],
             depends=glob("cpp/*.h"),
             cxx_std=17,

@@ -17,17 +17,17 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.table import Row
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.certify import (
+from kmeans_lab.crews.workers import read_only
+from kmeans_lab.measure.calibration import prepared, seconds_of_assign
+from kmeans_lab.measure.certify import (
     CertificateError,
     certify_assign,
     certify_update,
     fingerprint,
     in_words,
 )
-from kmeans_lab.measure.calls import prepared, seconds_of_assign
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload
-from kmeans_lab.workers import read_only
 
 #: Seconds that the timed rounds of one row may take, and how many rounds at least and at most.
 BUDGET, MIN_ROUNDS, MAX_ROUNDS = 1.0, 7, 50

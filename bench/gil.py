@@ -16,10 +16,10 @@ from statistics import median
 from time import perf_counter
 
 from kmeans_lab import kmeans
+from kmeans_lab.cli.terminal import spell_out
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, find_spec, state_of
-from kmeans_lab.terminal import spell_out
 
 TURNS = 7
 

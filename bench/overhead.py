@@ -14,8 +14,8 @@ from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import make_blobs
 
 from kmeans_lab import KMeans
+from kmeans_lab.cli.terminal import spell_out
 from kmeans_lab.measure.statistics import ratio
-from kmeans_lab.terminal import spell_out
 
 IMPORTS, FITS = 31, 301
 SMALL = ((100, 2, 3), (100, 10, 8), (100, 50, 20))

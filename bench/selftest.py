@@ -13,12 +13,12 @@ from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
-from kmeans_lab.certify import Certificate
+from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.measure.certify import Certificate
 from kmeans_lab.measure.rounds import PairedRun, Progress
 from kmeans_lab.measure.statistics import is_resolved, ratio
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import KERNELS
-from kmeans_lab.terminal import spell_out
 
 KERNEL_NAMES = ("cpp", "numba", "cython", "cython-tiled", "cpp-simd")
 SLOWDOWN, SECONDS = 0.03, 55.0

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from kmeans_lab.measure import report
+from kmeans_lab.measure import tables
 from kmeans_lab.presets import find_preset
 
 #: Ratios are against these kernels, by name: a ratio to "the best" changes its meaning run by run.
@@ -68,7 +68,7 @@ def make_table(group: str, rows: list[Row]) -> Table:
 
 def print_tables(
     reporter: pytest.TerminalReporter,
-    runs: list[report.Record],
+    runs: list[tables.Record],
     rows: list[Row],
     notes: list[str],
     preset_name: str,
@@ -83,7 +83,7 @@ def print_tables(
     )
     with console.capture() as capture:
         for run in runs:
-            console.print(*report.tables(run), "", sep="\n")
+            console.print(*tables.tables(run), "", sep="\n")
         for group, members in groupby(rows, key=lambda row: row.group):
             console.print(make_table(group, list(members)))
         console.print(

@@ -192,7 +192,7 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     return total.value();
 }
 
-// As kmeans_lab/_helpers.py does for the other kernels.
+// As kmeans_lab/crews/helpers.py does for the other kernels.
 static void warn_of_fewer(int started, int wanted) {
     if (started == wanted) return;
     const int raised = PyErr_WarnFormat(
@@ -331,7 +331,7 @@ static void bind(py::module_& module) {
         py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
 }
 
-PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
+PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";
     py::register_local_exception_translator([](std::exception_ptr error) {
         try {

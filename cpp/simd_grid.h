@@ -12,7 +12,7 @@
 namespace lab {
 
 // Multiples of a power of two, the step. Numbers ≥ 0 are rounded to whole steps, so that their sums
-// are exact, in any order. The same as Grid in kmeans_lab/grids.py.
+// are exact, in any order. The same as Grid in kmeans_lab/numerics/grids.py.
 struct Grid {
     double step, shift;   // shift: 3 · 2^51 steps
     std::int64_t offset;  // the bits of shift

@@ -131,7 +131,7 @@ private:
     }
 
     // See to it that the sum is many steps. The grid follows from the distances alone, by bounds of
-    // their sum that no order changes; `in_steps` in kmeans_lab/grids.py does the same.
+    // their sum that no order changes; `in_steps` in kmeans_lab/numerics/grids.py does the same.
     void refine() {
         if (done_ || total_ >= kLeastSteps) return;
         const double n = double(work_.n);

@@ -14,7 +14,10 @@ from kmeans_lab.result import KMeansResult
 # Without the estimators, so that a star import needs no scikit-learn.
 __all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
 
-_ESTIMATORS = {"KMeans": "kmeans_lab.estimator", "MiniBatchKMeans": "kmeans_lab.minibatch"}
+_ESTIMATORS = {
+    "KMeans": "kmeans_lab.estimators.kmeans",
+    "MiniBatchKMeans": "kmeans_lab.estimators.minibatch",
+}
 
 
 def __getattr__(name: str) -> Any:

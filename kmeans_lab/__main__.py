@@ -19,15 +19,29 @@ from typing import Any, NoReturn
 import numpy as np
 
 import kmeans_lab
-from kmeans_lab.compress_command import add_compress_arguments, compress_image
-from kmeans_lab.datafiles import DATA_SUFFIXES, read_rows
+from kmeans_lab.cli import bench as bench
+from kmeans_lab.cli import kernel as look
+from kmeans_lab.cli.compress import add_compress_arguments, compress_image
+from kmeans_lab.cli.kernel_arguments import answerable, refuse_unless_ready
+from kmeans_lab.cli.serve import add_serve_arguments, serve
+from kmeans_lab.cli.study import add_study_arguments, study
+from kmeans_lab.cli.terminal import (
+    emit,
+    hold_streams,
+    make_table,
+    refuse_closed_output,
+    seen_by_a_person,
+    show,
+    spell_out,
+    tell,
+)
+from kmeans_lab.cli.text_arguments import add_text_arguments, text_options
+from kmeans_lab.crews.workers import MODES, WorkerDiedError
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.errors import MissingExtra, Refused
-from kmeans_lab.kernel_arguments import answerable, refuse_unless_ready
-from kmeans_lab.measure import command as bench
-from kmeans_lab.measure import command_kernel as look
-from kmeans_lab.outputs import plan_result, result_files
+from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
+from kmeans_lab.io.outputs import plan_result, result_files
 from kmeans_lab.registry import (
     KERNELS,
     KernelUnavailable,
@@ -41,20 +55,6 @@ from kmeans_lab.registry import (
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
-from kmeans_lab.studies.command import add_study_arguments, study
-from kmeans_lab.terminal import (
-    emit,
-    hold_streams,
-    make_table,
-    refuse_closed_output,
-    seen_by_a_person,
-    show,
-    spell_out,
-    tell,
-)
-from kmeans_lab.text_arguments import add_text_arguments, text_options
-from kmeans_lab.web.command import add_serve_arguments, serve
-from kmeans_lab.workers import MODES, WorkerDiedError
 
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
 _REFRESH = 0.1  # seconds between two pictures of it
@@ -197,7 +197,7 @@ def _version(arguments: argparse.Namespace) -> None:
 
 
 def _kernels(arguments: argparse.Namespace) -> None:
-    from kmeans_lab.kernel_child import survey
+    from kmeans_lab.isolation.kernel_child import survey
 
     entries = [_kernel_entry(name) for name in KERNELS]
     for name, it in survey(installed()).items():  # nobody's code is imported into this process

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kmeans_lab._numba_jit import jit
+from kmeans_lab.tuned.numba_jit import jit
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums

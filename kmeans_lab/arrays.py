@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from kmeans_lab.frames import (
+from kmeans_lab.io.frames import (
     column_name,
     columns_of,
     dtype_of,
@@ -21,7 +21,7 @@ from kmeans_lab.frames import (
     is_frame,
     is_sparse_column,
 )
-from kmeans_lab.values import (
+from kmeans_lab.io.values import (
     EXACT,
     PLAIN,
     Values,

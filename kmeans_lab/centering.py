@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.exact_sums import column_sums
+from kmeans_lab.numerics.exact_sums import column_sums
 
 Array = NDArray[np.floating[Any]]
 

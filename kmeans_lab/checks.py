@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.arrays import read
-from kmeans_lab.frames import column_name
-from kmeans_lab.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
-from kmeans_lab.values import EXACT, place, rounded, strangers
+from kmeans_lab.io.frames import column_name
+from kmeans_lab.io.values import EXACT, place, rounded, strangers
+from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 
 Array = NDArray[np.floating[Any]]
 F = TypeVar("F", bound=Callable[..., Any])

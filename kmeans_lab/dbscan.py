@@ -21,7 +21,7 @@ from kmeans_lab.representation import Shown
 from kmeans_lab.result import Stopwatch
 
 #: Name → module of the kernels that come with the package.
-KERNELS = {"python": "kmeans_lab._py_dbscan", "cpp": "kmeans_lab._cpp_dbscan"}
+KERNELS = {"python": "kmeans_lab.numerics.neighbours", "cpp": "kmeans_lab._cpp_dbscan"}
 
 PHASES = ("prepare", "count", "grow")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab import checks
 from kmeans_lab.centering import Centered, middle_and_variance
+from kmeans_lab.crews.workers import MODES, Crew, read_only, resolve_threads, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kernel
@@ -23,7 +24,6 @@ from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.stopping import Step, StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
-from kmeans_lab.workers import MODES, Crew, read_only, resolve_threads, start_crew
 
 Array = NDArray[np.floating[Any]]
 

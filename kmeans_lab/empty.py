@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
-from kmeans_lab.exact_sums import column_sums, row_squares
+from kmeans_lab.numerics.exact_sums import column_sums, row_squares
 
 Array = NDArray[np.floating[Any]]
 

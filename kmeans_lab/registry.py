@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from kmeans_lab import plugins
+from kmeans_lab.isolation import plugins
+from kmeans_lab.isolation.plugins import NotAKernel, Plugin, importing, with_module
 from kmeans_lab.kernel import Kernel
-from kmeans_lab.plugins import NotAKernel, Plugin, importing, with_module
 from kmeans_lab.spec import KernelSpec
 
 __all__ = ["KERNELS", "KernelSpec", "KernelUnavailable", "NotAKernel", "load_kernel"]
@@ -83,31 +83,31 @@ KERNELS: dict[str, KernelSpec] = {
         sources=("cpp/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
-        module="kmeans_lab._numba_tiled_kernel",
+        module="kmeans_lab.tuned.numba",
         summary="Numba over tiles of rows, vectorised by LLVM, fused, threads of its own",
         exact=True,
         requires=("numba", "llvmlite", "numpy"),
         remedy="pip install numba",
         threading="own",
         arithmetic="expanded",
-        sources=("kmeans_lab/_numba_tiled_*.py",),
+        sources=("kmeans_lab/tuned/numba*.py",),
         compiles_on_first_call=True,
     ),
     "cython-tiled": KernelSpec(
-        module="kmeans_lab._cy_tiled_kernel",
+        module="kmeans_lab.tuned.cython",
         summary="Cython over tiles of rows, vectorised by gcc or clang, fused, threads of its own",
         exact=True,
         remedy=REBUILD,
         threading="own",
         arithmetic="expanded",
         sources=(
-            "kmeans_lab/_cy_tiled_kernel.py",
-            "kmeans_lab/_cy_tiled*.pyx",
-            "kmeans_lab/_cy_tiled*.pxi",
+            "kmeans_lab/tuned/cython.py",
+            "kmeans_lab/tuned/cython*.pyx",
+            "kmeans_lab/tuned/cython*.pxi",
         ),
     ),
     "cpp-simd": KernelSpec(
-        module="kmeans_lab._simd_kernel",
+        module="kmeans_lab.tuned.simd",
         summary="C++ vectors over tiles of rows, fused update, threads of its own",
         exact=True,
         remedy=REBUILD,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
-from kmeans_lab.grids import Grid, in_steps, shares
+from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import first_ready, load_kernel
 
 Array = NDArray[np.floating[Any]]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab._numpy_kernel import BLOCK_SCORES
 from kmeans_lab.arrays import read
-from kmeans_lab.blas import one_blas_thread
+from kmeans_lab.crews.blas import one_blas_thread
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab.magnitudes import least_of, refuse_narrow, spread
+from kmeans_lab.numerics.magnitudes import least_of, refuse_narrow, spread
 
 Array = NDArray[np.float64]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from kmeans_lab import checks
-from kmeans_lab.datafiles import Refused, read_rows
-from kmeans_lab.measure import page, record
+from kmeans_lab.io.datafiles import Refused, read_rows
+from kmeans_lab.measure import record
+from kmeans_lab.pages import bench
 
 RUN = Path(__file__).parent.parent / "docs" / "runs" / "standard.json"
 SUFFIXES = (".csv", ".npy", ".png", ".bmp", ".json")
@@ -99,7 +100,7 @@ def read_run(path):
     content = path.read_bytes().replace(b"\0", b"")
     form = record.SCALING if b'"kmeans-lab scaling"' in content else record.FORMAT
     data = record.read(path, form)
-    drawn = page.page(data) if form == record.FORMAT else page.page(run, [data])
+    drawn = bench.page(data) if form == record.FORMAT else bench.page(run, [data])
     assert drawn.endswith("</html>\n")
     assert "<script" not in drawn
 

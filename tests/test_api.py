@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import kmeans_lab
-from kmeans_lab import dbscan, driver, estimator, minibatch, registry, silhouette, soft
+from kmeans_lab import dbscan, driver, registry, silhouette, soft
+from kmeans_lab.estimators import kmeans, minibatch
 
 API = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
 NAMES = {*kmeans_lab.__all__, "KMeans", "MiniBatchKMeans"}  # a star import leaves these two out
@@ -40,7 +41,7 @@ def test_the_page_names_every_parameter_of_kmeans():
 
 @pytest.mark.parametrize(
     "module",
-    [dbscan, driver, estimator, minibatch, registry, silhouette, soft],
+    [dbscan, driver, kmeans, minibatch, registry, silhouette, soft],
     ids=lambda it: it.__name__,
 )
 def test_examples_run(module):

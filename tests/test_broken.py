@@ -23,10 +23,10 @@ X = np.random.default_rng(0).normal(size=(90, 3))
 
 #: A compiled module, and the kernel that is gone with it.
 COMPILED = {
-    "kmeans_lab._simd_kernel": "cpp-simd",
+    "kmeans_lab.tuned.simd": "cpp-simd",
     "kmeans_lab._cpp_kernel": "cpp",
     "kmeans_lab._cy_kernel": "cython",
-    "kmeans_lab._cy_tiled_baseline": "cython-tiled",
+    "kmeans_lab.tuned.cython_baseline": "cython-tiled",
     "kmeans_lab._cpp_dbscan": None,
     "numba": "numba",
 }
@@ -58,8 +58,8 @@ def tear(monkeypatch):
 
     def tear(module, error="torn"):
         users = [spec.module for spec in KERNELS.values() if module in spec.requires]
-        tiled = ["kmeans_lab._cy_tiled_kernel"] if "_cy_tiled" in module else []
-        jit = ["kmeans_lab._numba_jit"] if module == "numba" else []
+        tiled = ["kmeans_lab.tuned.cython"] if "tuned.cython" in module else []
+        jit = ["kmeans_lab.tuned.numba_jit"] if module == "numba" else []
         for name in [module, *users, *tiled, *jit]:
             monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setattr(sys, "meta_path", [Torn(module, ERRORS[error]), *sys.meta_path])
@@ -124,7 +124,7 @@ def test_a_torn_kernel_raises_its_own_error_and_the_others_are_as_before(name, e
 
 def test_the_start_is_the_same_without_the_flagship(tear):
     before = kmeans(X, 3, kernel="numpy", random_state=0)
-    tear("kmeans_lab._simd_kernel")
+    tear("kmeans_lab.tuned.simd")
     with pytest.warns(RuntimeWarning, match="until then another kernel computes"):
         after = kmeans(X, 3, kernel="numpy", random_state=0)
     assert (after.labels == before.labels).all()
@@ -160,7 +160,7 @@ def test_a_torn_kernel_that_is_asked_for_is_one_sentence(command, tear, files, c
 
 @pytest.mark.filterwarnings("default")
 def test_fit_says_once_why_it_is_not_the_flagship(tear, files, capsys):
-    tear("kmeans_lab._simd_kernel")
+    tear("kmeans_lab.tuned.simd")
     assert cli.main(["fit", "points.csv", "-k", "2", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["kernel"] == "cython-tiled"
@@ -170,7 +170,7 @@ def test_fit_says_once_why_it_is_not_the_flagship(tear, files, capsys):
 
 @pytest.mark.filterwarnings("default")
 def test_kernels_lists_all_and_bench_measures_the_others(tear, files, capsys):
-    tear("kmeans_lab._simd_kernel")
+    tear("kmeans_lab.tuned.simd")
     assert cli.main(["kernels", "--json"]) == 0
     states = {it["name"]: it["state"] for it in json.loads(capsys.readouterr().out)}
     assert states["cpp-simd"] == "broken"
@@ -203,13 +203,13 @@ def test_a_wrong_isa_is_the_business_of_those_who_read_it(monkeypatch, files, ca
 
 
 def test_a_flagship_that_is_not_built_is_passed_over_without_a_word(monkeypatch):
-    monkeypatch.setitem(sys.modules, "kmeans_lab._simd_kernel", None)
+    monkeypatch.setitem(sys.modules, "kmeans_lab.tuned.simd", None)
     assert kmeans(X, 3).kernel == "cython-tiled"  # warnings are errors here
 
 
 def test_a_torn_file_in_an_installed_copy(tmp_path):
     shutil.copytree(Path(kmeans_lab.__file__).parent, tmp_path / "kmeans_lab")
-    torn = tmp_path / "kmeans_lab" / f"_simd_kernel{EXTENSION_SUFFIXES[0]}"
+    torn = tmp_path / "kmeans_lab" / "tuned" / f"simd{EXTENSION_SUFFIXES[0]}"
     torn.unlink()  # the copy alone: the original may be mapped
     torn.write_text("torn\n")
     code = (

@@ -10,7 +10,7 @@ import pytest
 from planted import GOOD
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
-from kmeans_lab.certify import (
+from kmeans_lab.measure.certify import (
     CertificateError,
     certify_assign,
     certify_fit,

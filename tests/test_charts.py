@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from kmeans_lab.measure.charts import Axis, Series, decades, plot, spread
+from kmeans_lab.pages.charts import Axis, Series, decades, plot, spread
 
 
 def test_an_axis_is_logarithmic():

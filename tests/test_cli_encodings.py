@@ -12,7 +12,7 @@ from PIL import Image
 
 import kmeans_lab
 from kmeans_lab import __main__ as cli
-from kmeans_lab.terminal import PLAIN, emit, make_table, show, spell_out
+from kmeans_lab.cli.terminal import PLAIN, emit, make_table, show, spell_out
 
 CHECKOUT = Path(kmeans_lab.__file__).parent.parent
 CALLS = [

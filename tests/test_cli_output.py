@@ -13,7 +13,8 @@ import pytest
 from helpers import cloud
 
 from kmeans_lab import __main__ as cli
-from kmeans_lab import kmeans, outputs
+from kmeans_lab import kmeans
+from kmeans_lab.io import outputs
 
 X = cloud(seed=5, n_samples=80, n_features=3)
 EXPECTED = kmeans(X, 4, kernel="numpy", random_state=7)
@@ -136,8 +137,8 @@ def commands(output):
 @pytest.mark.parametrize("index", range(5))
 def test_every_command_refuses_its_output_before_any_work(capsys, monkeypatch, index):
     monkeypatch.setattr(cli, "read_rows", None)  # calling any of these would be a TypeError
-    monkeypatch.setattr("kmeans_lab.compress_command.read_picture", None)
-    monkeypatch.setattr("kmeans_lab.measure.command.quiet_pools", None)
+    monkeypatch.setattr("kmeans_lab.cli.compress.read_picture", None)
+    monkeypatch.setattr("kmeans_lab.cli.bench.quiet_pools", None)
     monkeypatch.setattr("kmeans_lab.measure.record.read", None)
 
     def why(output):

@@ -14,9 +14,9 @@ from PIL import Image, ImageCms
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans
+from kmeans_lab.cli.compress import OUTPUT_SUFFIXES, encoded, read_picture
 from kmeans_lab.compress import compress
-from kmeans_lab.compress_command import OUTPUT_SUFFIXES, encoded, read_picture
-from kmeans_lab.datafiles import MissingExtra, Refused
+from kmeans_lab.io.datafiles import MissingExtra, Refused
 from kmeans_lab.presets import photograph
 
 

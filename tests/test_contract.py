@@ -13,8 +13,8 @@ import pytest
 from helpers import cloud, frozen, prepared, some_rows, whole_numbers
 
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.partial import Partials
-from kmeans_lab.workers import Chunks
+from kmeans_lab.crews.partial import Partials
+from kmeans_lab.crews.workers import Chunks
 
 # Around the widths of vector registers and tiles: (n_samples, n_clusters, n_features).
 SHAPES = [

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kmeans_lab import KMeans, MiniBatchKMeans, distances
-from kmeans_lab.distances import nearest
+from kmeans_lab import KMeans, MiniBatchKMeans
+from kmeans_lab.numerics import distances
+from kmeans_lab.numerics.distances import nearest
 from kmeans_lab.registry import KERNELS, KernelSpec
 
 ESTIMATORS = [KMeans, MiniBatchKMeans]

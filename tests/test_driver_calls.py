@@ -8,7 +8,7 @@ import pytest
 from helpers import FIVE_CHUNKS, assert_same_fit, cloud, some_rows
 
 from kmeans_lab import kmeans, load_kernel
-from kmeans_lab.partial import chunk_bounds
+from kmeans_lab.crews.partial import chunk_bounds
 
 X = cloud(seed=1, n_samples=FIVE_CHUNKS, n_features=3)
 START = some_rows(X, 4)

@@ -11,7 +11,7 @@ import pytest
 from helpers import FIVE_CHUNKS, assert_same_fit, cloud, some_rows
 
 from kmeans_lab import KERNELS, kmeans
-from kmeans_lab.partial import chunk_bounds
+from kmeans_lab.crews.partial import chunk_bounds
 from kmeans_lab.registry import state_of
 
 N_WORKERS = [1, 2, 3, 5]

@@ -25,8 +25,8 @@ from threadpoolctl import threadpool_limits
 
 import kmeans_lab
 from kmeans_lab import KERNELS, KMeans
-from kmeans_lab.estimator import usual_threads
-from kmeans_lab.workers import available_cores
+from kmeans_lab.crews.workers import available_cores
+from kmeans_lab.estimators.kmeans import usual_threads
 
 # Excused for scikit-learn's own KMeans, too: weights draw other starts than copies do.
 WEIGHTS = {
@@ -151,7 +151,7 @@ def test_a_pickle_of_another_release_says_so(monkeypatch):
     fitted = KMeans(3, random_state=0).fit(X)
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict(X), fitted.labels_)
-    monkeypatch.setattr("kmeans_lab.estimator_base.release", lambda: "9.9")
+    monkeypatch.setattr("kmeans_lab.estimators.base.release", lambda: "9.9")
     old = pickle.dumps(fitted)
     monkeypatch.undo()
     with pytest.warns(UserWarning, match=r"pickled by kmeans_lab 9\.9 and is read by 0"):
@@ -168,7 +168,7 @@ def test_the_same_fit_with_any_number_of_threads():
 def test_threads_by_default_are_the_cores_or_what_openmp_is_held_to():
     with threadpool_limits(1):
         assert usual_threads() == 1
-    code = "from kmeans_lab.estimator import usual_threads; print(usual_threads())"
+    code = "from kmeans_lab.estimators.kmeans import usual_threads; print(usual_threads())"
     for said, threads in (("1", 1), ("9999", available_cores())):
         run = subprocess.run(
             [sys.executable, "-c", code],

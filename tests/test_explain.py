@@ -11,13 +11,13 @@ from planted import GOOD
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
-from kmeans_lab.measure import facts, machinecode, report
-from kmeans_lab.measure.calls import start_costs
+from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.measure import counts, machinecode, tables
+from kmeans_lab.measure.calibration import start_costs
 from kmeans_lab.measure.explain import Explanation, Step, verdict
-from kmeans_lab.measure.limits import Roof
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel, of_text
+from kmeans_lab.measure.roofline import Roof
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.terminal import as_text
 
 # objdump's way of writing: a scalar loop around a packed one, and a scalar one after it.
 OBJDUMP = """
@@ -112,7 +112,7 @@ def test_without_a_folder_for_temporary_files_the_rest_is_told(monkeypatch):
     with pytest.raises(CannotTell, match=remedy):
         of_kernel("numba", "float64", 10)
     with pytest.raises(CannotTell, match=remedy):
-        facts.instructions_per_pair("cpp", None, None)
+        counts.instructions_per_pair("cpp", None, None)
     assert start_costs("numba", "float64", 2) is None
     assert start_costs("cpp", "float64", 2)["import"] > 0
 
@@ -186,45 +186,45 @@ def valgrind(monkeypatch, tmp_path):
 
 def test_instructions_are_counted_with_what_valgrind_and_the_processor_know(valgrind, isa):
     X = PRESETS["smoke"].load().X
-    assert facts.instructions_per_pair("cpp-simd", X[:40], X[:8]) == 640 / 320
+    assert counts.instructions_per_pair("cpp-simd", X[:40], X[:8]) == 640 / 320
     counted = valgrind.with_name("isa").read_text()
     assert counted == f"{'avx2' if isa == 'avx512' else isa}\n"
 
 
 def test_instructions_are_counted_by_the_pair(valgrind, monkeypatch, tmp_path):
     X = PRESETS["smoke"].load().X
-    assert facts.instructions_per_pair("cpp", X[:40], X[:8]) == 640 / 320
+    assert counts.instructions_per_pair("cpp", X[:40], X[:8]) == 640 / 320
     valgrind.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotTell, match="there is no valgrind; install it"):
-        facts.instructions_per_pair("cpp", X[:40], X[:8])
+        counts.instructions_per_pair("cpp", X[:40], X[:8])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_the_memory_of_a_fit_is_at_least_its_labels_and_not_its_data():
     labels = 4 * 1_000_000
-    assert labels < facts.memory_of_a_fit("cpp", "grid-1000000-10") < 16e6
+    assert labels < counts.memory_of_a_fit("cpp", "grid-1000000-10") < 16e6
 
 
 def test_a_child_that_fails_says_its_last_line():
     with pytest.raises(CannotTell, match=r"measures it failed: ValueError: .*'none' is not known"):
-        facts.memory_of_a_fit("cpp", "none")
+        counts.memory_of_a_fit("cpp", "none")
 
 
 def test_lines_of_code_leave_out_blanks_comments_and_docstrings(tmp_path):
     (tmp_path / "a.py").write_text('"""Doc\nstring."""\n\n# why\nx = 1  # this counts\n\ny = 2\n')
     (tmp_path / "a.cpp").write_text("// why\n#include <x>\n\nint x;\n")
-    assert facts._count_lines(tmp_path / "a.py") == 2
-    assert facts._count_lines(tmp_path / "a.cpp") == 2
+    assert counts._count_lines(tmp_path / "a.py") == 2
+    assert counts._count_lines(tmp_path / "a.cpp") == 2
     for name in ("cpp-simd", "numba-tiled", "cython-tiled"):
-        assert facts.lines_of_code(name) > 500
-    assert facts.lines_of_code("python") < 60
+        assert counts.lines_of_code(name) > 500
+    assert counts.lines_of_code("python") < 60
 
 
 def test_without_a_checkout_lines_cannot_be_counted(monkeypatch):
-    monkeypatch.setattr(facts, "_REPOSITORY", Path("/nowhere"))
+    monkeypatch.setattr(counts, "_REPOSITORY", Path("/nowhere"))
     with pytest.raises(CannotTell, match="its sources are not installed; run from a checkout"):
-        facts.lines_of_code("cpp")
+        counts.lines_of_code("cpp")
 
 
 NOTHING = dict.fromkeys(("code", "memory", "instructions", "lines"), "not looked at")
@@ -268,5 +268,5 @@ def test_the_verdict_says_what_limits_update_where_a_fit_calls_it():
 
 
 def test_a_fit_that_takes_no_memory_is_not_an_unknown_one():
-    shown = as_text(*report.explained(replace(made_up(0.5), memory=0, reasons=NOTHING)))
+    shown = as_text(*tables.explained(replace(made_up(0.5), memory=0, reasons=NOTHING)))
     assert "0.0 MiB beyond X" in shown

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from kmeans_lab import __main__ as cli
-from kmeans_lab.datafiles import Refused, read_rows
-from kmeans_lab.images import read_picture
+from kmeans_lab.io.datafiles import Refused, read_rows
+from kmeans_lab.io.images import read_picture
 
 RNG = np.random.default_rng(0)
 #: Values around those where rounding and dropping bits differ, and any others.

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import make_blobs
 
 from kmeans_lab import MiniBatchKMeans
-from kmeans_lab.batches import Patience, batches, some_rows
+from kmeans_lab.estimators.minibatch_batches import Patience, batches, some_rows
 
 X, TRUTH = make_blobs(600, n_features=3, centers=5, cluster_std=0.6, random_state=4)
 

@@ -11,8 +11,8 @@ from sklearn.datasets import make_blobs
 from sklearn.metrics import v_measure_score
 
 from kmeans_lab import MiniBatchKMeans, kmeans
+from kmeans_lab.estimators.minibatch_means import RunningMeans
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.running import RunningMeans
 
 X, TRUTH = make_blobs(600, n_features=3, centers=5, cluster_std=0.6, random_state=4)
 

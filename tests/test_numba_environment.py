@@ -21,7 +21,7 @@ numba = pytest.importorskip("numba", reason="pip install numba")
 
 from numba.core import caching  # noqa: E402
 
-from kmeans_lab import _numba_jit  # noqa: E402
+from kmeans_lab.tuned import numba_jit  # noqa: E402
 
 NAMES = ("numba", "numba-tiled")
 REMEDY = "set NUMBA_CACHE_DIR to a folder that can be written to"
@@ -32,7 +32,7 @@ def switched_off(monkeypatch):
     """Let Numba compile nothing, and forget what was imported before."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    for module in ("_numba_kernel", "_numba_tiled_kernel", "_numba_tiled_loops"):
+    for module in ("_numba_kernel", "tuned.numba", "tuned.numba_loops"):
         monkeypatch.delitem(sys.modules, f"kmeans_lab.{module}", raising=False)
 
 
@@ -83,7 +83,7 @@ def test_switched_off_after_the_import_no_pass_is_interpreted(kernel, monkeypatc
 def cache(monkeypatch, tmp_path):
     """Return an empty folder for Numba's cache; nothing was said in this process yet."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(_numba_jit, "_said", False)
+    monkeypatch.setattr(numba_jit, "_said", False)
     return tmp_path
 
 
@@ -96,7 +96,7 @@ def triple(x):
 
 
 def compiled_anew():
-    return [_numba_jit.jit()(function) for function in (double, triple)]
+    return [numba_jit.jit()(function) for function in (double, triple)]
 
 
 def test_a_cache_that_works_is_used_without_a_word(cache):
@@ -180,4 +180,4 @@ def test_the_kernels_themselves_are_compiled_this_way(name):
     cached = [it for it in vars(holder).values() if hasattr(it, "stats")]
     kinds = {type(it._cache) for it in cached if "inline" not in it.targetoptions}
     assert cached
-    assert kinds <= {_numba_jit._Cache, _numba_jit._NoCache}
+    assert kinds <= {numba_jit._Cache, numba_jit._NoCache}

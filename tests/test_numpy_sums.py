@@ -7,7 +7,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.exact_sums import ExactTotal, RunningSums, column_sums, row_squares
+from kmeans_lab.numerics.exact_sums import ExactTotal, RunningSums, column_sums, row_squares
 
 RNG = np.random.default_rng
 

@@ -12,9 +12,9 @@ from helpers import ready_kernels
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab.measure import record
-from kmeans_lab.measure.page import digest_here, headline, page
 from kmeans_lab.measure.scaling import Growth, Point, Scaling
 from kmeans_lab.measure.statistics import Interval
+from kmeans_lab.pages.bench import digest_here, headline, page
 from kmeans_lab.registry import KERNELS
 
 RUN = Path(__file__).parent.parent / "docs" / "runs" / "standard.json"

@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from test_page import data, interval, scalings  # noqa: F401 (fixtures)
 
-from kmeans_lab.measure.page import page
+from kmeans_lab.pages.bench import page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)

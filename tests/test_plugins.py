@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from planted import GOOD
 
-from kmeans_lab import KERNELS, kmeans, plugins, registry
+from kmeans_lab import KERNELS, kmeans, registry
 from kmeans_lab import __main__ as cli
+from kmeans_lab.isolation import plugins
 from kmeans_lab.measure import conformance
 from kmeans_lab.registry import find_spec, installed, known_as, load_kernel, reason_of, state_of
-from kmeans_lab.web import errands
+from kmeans_lab.web import queries
 
 SPEC = (
     "from types import SimpleNamespace\nfrom kmeans_lab.registry import KernelSpec\n"
@@ -176,8 +177,8 @@ def test_a_plug_in_that_is_asked_for_is_refused_in_a_sentence(fault, command, in
 def test_the_page_lists_the_others(install):  # their rows: tests/hostile/test_hostile_web_kernels
     install("x = other\ny = not a module\nfine = other_fine", "import os\nos._exit(3)")
     Path("other_fine.py").write_text(GOOD)
-    assert [*errands.all_places()] == [*KERNELS, "x", "y", "fine"]
-    rows = {it["name"]: it for it in errands.survey(["python", "fine"])["kernels"]}
+    assert [*queries.all_places()] == [*KERNELS, "x", "y", "fine"]
+    rows = {it["name"]: it for it in queries.survey(["python", "fine"])["kernels"]}
     assert {name: row["state"] for name, row in rows.items()} == {
         "python": "ready",
         "fine": "ready",
@@ -186,7 +187,7 @@ def test_the_page_lists_the_others(install):  # their rows: tests/hostile/test_h
 
 def test_who_kills_the_worker_is_never_imported_by_the_server(install):
     install("x = other:SPEC", "raise SystemError('imported')")
-    row = errands.broken("x", "ended by signal 9")
+    row = queries.broken("x", "ended by signal 9")
     assert (row["state"], row["reason"]) == (
         "broken",
         "the process that imports x ended by signal 9",
@@ -196,7 +197,7 @@ def test_who_kills_the_worker_is_never_imported_by_the_server(install):
 
 def test_bench_says_one_sentence_about_it(install, capsys, monkeypatch):
     install("x = other", "import sys\nsys.exit('no licence')")
-    monkeypatch.setattr("kmeans_lab.measure.command.KERNELS", ("cpp", "numpy"))
+    monkeypatch.setattr("kmeans_lab.cli.bench.KERNELS", ("cpp", "numpy"))
     assert cli.main(["bench", "--preset", "smoke", "--rounds", "1", "--json"]) == 1
     said = capsys.readouterr()
     states = {it["name"]: it["state"] for it in json.loads(said.out)["runs"][0]["contestants"]}

@@ -19,8 +19,8 @@ from importlib.util import module_from_spec, spec_from_loader
 from kmeans_lab import load_kernel
 from kmeans_lab.seeding import greedy_rows
 
-loader = ExtensionFileLoader("_simd_kernel", sys.argv[1])
-portable = module_from_spec(spec_from_loader("_simd_kernel", loader))
+loader = ExtensionFileLoader("simd", sys.argv[1])
+portable = module_from_spec(spec_from_loader("simd", loader))
 loader.exec_module(portable)
 assert portable.isa() == "baseline"
 reference = load_kernel("cpp")
@@ -48,14 +48,14 @@ def build(folder):
     """Compile the flagship without vectors; return the module's path."""
     macros = [("LAB_PORTABLE", None), ("KMEANS_LAB_FLAGS", '"portable"')]
     extension = Pybind11Extension(
-        "_simd_kernel", ["cpp/simd.cpp"], cxx_std=17, define_macros=macros,
+        "simd", ["cpp/simd.cpp"], cxx_std=17, define_macros=macros,
         extra_compile_args=["-O1"], extra_link_args=["-pthread"],
     )  # fmt: skip
     command = build_ext(Distribution({"ext_modules": [extension]}))
     command.build_lib = command.build_temp = str(folder)
     command.ensure_finalized()
     command.run()
-    (module,) = folder.glob("_simd_kernel*")
+    (module,) = folder.glob("simd*")
     return module
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.certify import fingerprint
+from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.presets import PRESETS, find_preset, grid_blobs, grid_start, quick_blobs
 
 SLOW = ("grid-1000000", "wide-64", "wide-128")
@@ -102,7 +102,8 @@ def test_quick_repeats_its_start_three_times_the_first_being_its_centers() -> No
 @pytest.mark.parametrize("name", ["standard", "smoke-wide-f32"])
 def test_two_processes_generate_the_same_bytes(name: str) -> None:
     code = (
-        "from kmeans_lab.presets import PRESETS; from kmeans_lab.certify import fingerprint; "
+        "from kmeans_lab.presets import PRESETS; "
+        "from kmeans_lab.measure.certify import fingerprint; "
         f"w = PRESETS[{name!r}].load(); print(fingerprint(w.X, w.centers))"
     )
     printed = [

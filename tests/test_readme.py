@@ -8,8 +8,8 @@ import pytest
 
 from kmeans_lab import KERNELS, kmeans
 from kmeans_lab import __main__ as cli
-from kmeans_lab.certify import certify_fit
 from kmeans_lab.measure import record
+from kmeans_lab.measure.certify import certify_fit
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KernelSpec
 from tests.readme import (

@@ -182,7 +182,7 @@ def test_a_kernel_imports_what_its_row_names_and_nothing_of_the_package(name):
     # A kernel may import files of its own kind, what kernels with threads of their own share, and
     # the error that says it cannot run here.
     own = re.match(r"kmeans_lab\._[a-z]+_", KERNELS[name].module)[0]
-    modules, seen = {KERNELS[name].module}, {"kmeans_lab.registry", "kmeans_lab._helpers"}
+    modules, seen = {KERNELS[name].module}, {"kmeans_lab.registry", "kmeans_lab.crews.helpers"}
     while files := {module for module in modules if module.startswith(own)} - seen:
         for file in files:
             modules.update(run_time_imports(Path(find_module(file).origin).read_text()))
@@ -195,7 +195,7 @@ def test_a_kernel_imports_what_its_row_names_and_nothing_of_the_package(name):
     assert imported <= ({*requires, "numpy"} if requires else set())
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("_*.pyx")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.pyx")), ids=lambda path: path.name)
 def test_a_cython_kernel_imports_nothing_of_the_package(path):
     lines = path.read_text().splitlines()
     assert not [line for line in lines if re.match(r"\s*(from|c?import)\s+(kmeans_lab|\.)", line)]

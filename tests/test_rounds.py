@@ -8,13 +8,13 @@ import pytest
 from planted import GOOD
 
 from kmeans_lab import kmeans
-from kmeans_lab.measure import limits, record, report, rounds
-from kmeans_lab.measure.calls import calibrate, start_costs
-from kmeans_lab.measure.page import headline
+from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.measure import record, roofline, rounds, tables
+from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
+from kmeans_lab.pages.bench import headline
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, KernelSpec
-from kmeans_lab.terminal import as_text
 
 SMOKE = PRESETS["smoke"].load()
 
@@ -184,16 +184,16 @@ def test_slow_kernels_meet_each_other_in_every_round_that_they_join(monkeypatch)
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
 def test_limits_are_measured_for_any_number_of_threads(n_threads, monkeypatch):
-    monkeypatch.setattr(limits, "READ_BYTES", 2**16 + 64)
-    assert limits.bandwidth(n_threads) > 0
-    assert limits.roof_if_known(n_threads).n_threads == n_threads
+    monkeypatch.setattr(roofline, "READ_BYTES", 2**16 + 64)
+    assert roofline.bandwidth(n_threads) > 0
+    assert roofline.roof_if_known(n_threads).n_threads == n_threads
 
 
 def test_a_machine_without_the_flagship_has_no_roof(monkeypatch):
-    monkeypatch.setattr(limits, "state_of", lambda name: ("broken", "ImportError"))
-    limits.roof_if_known.cache_clear()
-    assert limits.roof_if_known(1) is None
-    limits.roof_if_known.cache_clear()
+    monkeypatch.setattr(roofline, "state_of", lambda name: ("broken", "ImportError"))
+    roofline.roof_if_known.cache_clear()
+    assert roofline.roof_if_known(1) is None
+    roofline.roof_if_known.cache_clear()
 
 
 def test_the_calibration_loop_is_timed_many_times():
@@ -236,7 +236,7 @@ def test_a_baseline_that_goes_wrong_takes_its_twin_along_and_all_ratios(plant):
     assert (run.ratio_of("numpy"), run.floor) == (None, None)
     it = record.run_dict(run)
     (row,) = [
-        line for line in as_text(*report.tables(it)).splitlines() if line.startswith("numpy")
+        line for line in as_text(*tables.tables(it)).splitlines() if line.startswith("numpy")
     ][:1]
     assert row.split()[2:4] == ["–", "8"]  # no ratio, no interval
     assert headline(it) == "planted, the baseline, has no certified number: there are no ratios."

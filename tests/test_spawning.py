@@ -13,8 +13,8 @@ from helpers import assert_same_fit
 from test_workers_processes import fit, is_gone, left_behind  # noqa: F401 (a fixture)
 from test_workers_scripts import HEAD
 
-from kmeans_lab import processes
-from kmeans_lab.processes import refuse_where_workers_cannot_start
+from kmeans_lab.crews import processes
+from kmeans_lab.crews.processes import refuse_where_workers_cannot_start
 
 DAEMONIC = "inside a daemonic process, for instance in a multiprocessing.Pool; use mode='threads'"
 

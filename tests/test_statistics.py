@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from kmeans_lab.measure.order import latin_square, rounds
+from kmeans_lab.measure.latin_squares import latin_square, rounds
 from kmeans_lab.measure.statistics import (
     Interval,
     corrected,

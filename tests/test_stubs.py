@@ -11,24 +11,31 @@ import pytest
 from processors import BEST, emulate
 
 ROOT = Path(__file__).parent.parent
-COMPILED = sorted(path.stem for path in (ROOT / "kmeans_lab").glob("_*.pyi"))
+COMPILED = sorted(
+    str(path.relative_to(ROOT / "kmeans_lab")).removesuffix(".pyi").replace("/", ".")
+    for path in (ROOT / "kmeans_lab").rglob("*.pyi")
+)
 
 # What the binding tools add, and no reader of a stub asks for: pybind11 has a metaclass of its own,
 # and a constructor that takes anything in order to refuse it.
 ADDED = r"""
-kmeans_lab\._simd_kernel\.Tiles
-kmeans_lab\._simd_kernel\.Tiles\.__init__
+kmeans_lab\.tuned\.simd\.Tiles
+kmeans_lab\.tuned\.simd\.Tiles\.__init__
 kmeans_lab\._cpp_dbscan\.Index
 kmeans_lab\._cpp_dbscan\.Index\.__init__
-kmeans_lab\._cy.*\.__test__
-kmeans_lab\._cy.*\.__pyx.*
-kmeans_lab\._cy.*\.__reduce_cython__
-kmeans_lab\._cy.*\.__setstate_cython__
+kmeans_lab\..*cy.*\.__test__
+kmeans_lab\..*cy.*\.__pyx.*
+kmeans_lab\..*cy.*\.__reduce_cython__
+kmeans_lab\..*cy.*\.__setstate_cython__
 """
 
 
 def test_every_compiled_module_has_a_stub():
-    built = {path.name.partition(".")[0] for path in (ROOT / "kmeans_lab").glob("_*.so")}
+    package = ROOT / "kmeans_lab"
+    built = {
+        ".".join(path.relative_to(package).parts).partition(".cpython")[0]
+        for path in package.rglob("*.so")
+    }
     assert COMPILED
     assert built <= {*COMPILED}
 
@@ -36,7 +43,9 @@ def test_every_compiled_module_has_a_stub():
 @pytest.mark.parametrize("name", COMPILED)
 def test_each_stub_names_what_its_module_has(name):
     module = import_module(f"kmeans_lab.{name}")
-    stub = ast.parse((ROOT / f"kmeans_lab/{name}.pyi").read_text(encoding="utf-8"))
+    stub = ast.parse(
+        (ROOT / f"kmeans_lab/{name.replace('.', '/')}.pyi").read_text(encoding="utf-8")
+    )
     while all(isinstance(it, ast.ImportFrom) for it in stub.body):
         stub = ast.parse((ROOT / f"{stub.body[0].module.replace('.', '/')}.pyi").read_text())
     found = {}

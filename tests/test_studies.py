@@ -157,7 +157,7 @@ def test_what_is_refused_costs_a_sentence(capsys, tmp_path, monkeypatch):
         "is a file; choose another --output"
         in call(capsys, "convergence", "-o", tmp_path / "file")[2]
     )
-    monkeypatch.setattr("kmeans_lab.studies.command.find_spec", lambda name: None)
+    monkeypatch.setattr("kmeans_lab.cli.study.find_spec", lambda name: None)
     status, _, err = call(capsys, "convergence", "-o", tmp_path / "new")
     assert (status, (tmp_path / "new").exists()) == (2, False)
     assert "matplotlib, which is not installed; pip install 'kmeans-lab[studies]'" in err

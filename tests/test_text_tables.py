@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import __main__ as cli
-from kmeans_lab.datafiles import Refused, read_rows
+from kmeans_lab.io.datafiles import Refused, read_rows
 
 RULE = "and every value must be a number"
 FINITE = "and every value must be a finite number"

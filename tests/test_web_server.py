@@ -9,9 +9,9 @@ from web import SMALL, serving
 
 import kmeans_lab
 from kmeans_lab import KERNELS
+from kmeans_lab.cli.serve import listen
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.web.command import listen
-from kmeans_lab.web.guards import CSP, HEADERS, Names
+from kmeans_lab.web.middleware import CSP, HEADERS, Names
 
 RACE = {"workload": SMALL, "lanes": [{"kernel": "cpp"}]}
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from web import serving
 
 from kmeans_lab.web.app import Settings, create_app
-from kmeans_lab.web.guards import Names
+from kmeans_lab.web.middleware import Names
 
 with warnings.catch_warnings():
     # schemathesis 4.32 imports names that its own dependencies have moved.

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from kmeans_lab.__main__ import main
-from kmeans_lab.web.command import listen
+from kmeans_lab.cli.serve import listen
 
 PYTHON = {"kernel": "python"}
 #: One iteration of many seconds: who says nothing for so long cannot notice that nobody listens.

@@ -10,8 +10,8 @@ from web import named, serving, states
 
 from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
+from kmeans_lab.web.race_data import find_plane
 from kmeans_lab.web.rounds import ROUNDS
-from kmeans_lab.web.scene import find_plane
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.certify import fingerprint
+from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.load import load_sentence
 from kmeans_lab.presets import PRESETS
+from kmeans_lab.web.comparison import in_words, verdict
 from kmeans_lab.web.fits import Fits
 from kmeans_lab.web.lane import Lane
+from kmeans_lab.web.race_data import find_plane
 from kmeans_lab.web.races import LaneRecord
 from kmeans_lab.web.rounds import ROUNDS, run_rounds
-from kmeans_lab.web.scene import find_plane
-from kmeans_lab.web.verdict import in_words, verdict
 
 
 def lane(kernel, seconds, threads=1, valid=True, waited=0.0):

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 from helpers import FIVE_CHUNKS, assert_same_fit, cloud, frozen, prepared, require_ready, some_rows
 
-from kmeans_lab import KERNELS, _helpers, kmeans, load_kernel, workers
-from kmeans_lab.partial import (
+from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab.crews import helpers, workers
+from kmeans_lab.crews.partial import (
     MAX_CHUNKS,
     MIN_CHUNK_ROWS,
     Partials,
     chunk_bounds,
     direct_inertia,
 )
+from kmeans_lab.crews.workers import available_cores, resolve_threads
 from kmeans_lab.registry import KernelSpec
-from kmeans_lab.workers import available_cores, resolve_threads
 
 REAL = load_kernel("numpy")
 X = cloud(seed=1, n_samples=FIVE_CHUNKS, n_features=3)
@@ -171,7 +172,7 @@ def helper_threads():
     for frame in sys._current_frames().values():
         while frame.f_back is not None:
             frame = frame.f_back
-        found += frame.f_code.co_filename == _helpers.__file__
+        found += frame.f_code.co_filename == helpers.__file__
     return found
 
 
@@ -247,7 +248,7 @@ def test_default_numbers_of_workers():
 
 @pytest.mark.parametrize(("cores", "most"), [(1, 64), (2, 64), (16, 64), (100, 400)])
 def test_too_many_workers_are_refused(monkeypatch, cores, most):
-    monkeypatch.setattr("kmeans_lab.workers.available_cores", lambda: cores)
+    monkeypatch.setattr("kmeans_lab.crews.workers.available_cores", lambda: cores)
     X = cloud(seed=0, n_samples=9, n_features=2)
     for mode in ("threads", "processes"):
         assert resolve_threads(mode, most, spec("own"), "k") == most

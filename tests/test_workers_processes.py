@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from helpers import FIVE_CHUNKS, assert_same_fit, cloud, some_rows
 
-from kmeans_lab import kmeans, processes
+from kmeans_lab import kmeans
+from kmeans_lab.crews import processes
 
 X = cloud(seed=1, n_samples=FIVE_CHUNKS, n_features=3)
 START = some_rows(X, 4)

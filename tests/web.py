@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import httpx
 
+from kmeans_lab.cli.serve import listen
 from kmeans_lab.web.app import Settings, create_app
-from kmeans_lab.web.command import listen
-from kmeans_lab.web.guards import Names
-from kmeans_lab.web.limits import Limits
+from kmeans_lab.web.middleware import Names
+from kmeans_lab.web.request_limits import Limits
 from kmeans_lab.web.server import make_server
 
 SMALL = {"preset": "smoke"}

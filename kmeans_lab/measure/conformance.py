@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.certify import CertificateError, certify_assign, certify_fit, certify_update
-from kmeans_lab.measure.calls import prepared
+from kmeans_lab.crews.workers import read_only
+from kmeans_lab.measure.calibration import prepared
+from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_fit, certify_update
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
-from kmeans_lab.workers import read_only
 
 Array = NDArray[np.floating[Any]]
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.certify import CertificateError, certify_assign, certify_update
-from kmeans_lab.children import PATIENCE, Raised
-from kmeans_lab.kernel_answers import own_code_alone
-from kmeans_lab.measure.calls import prepared
-from kmeans_lab.measure.facts import instructions_per_pair, lines_of_code, memory_of_a_fit
-from kmeans_lab.measure.limits import Roof, measure_roof, timed
+from kmeans_lab.crews.workers import read_only
+from kmeans_lab.isolation.children import PATIENCE, Raised
+from kmeans_lab.isolation.kernel_answers import own_code_alone
+from kmeans_lab.measure.calibration import prepared
+from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_update
+from kmeans_lab.measure.counts import instructions_per_pair, lines_of_code, memory_of_a_fit
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel
+from kmeans_lab.measure.roofline import Roof, measure_roof, timed
 from kmeans_lab.measure.timed import LATE, TimedChild
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel
-from kmeans_lab.workers import read_only
 
 #: Seconds that the timed calls of a step may take, and how many calls at most.
 _BUDGET, _CALLS = 1.0, 25

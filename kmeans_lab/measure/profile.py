@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from kmeans_lab.children import PATIENCE
 from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel

@@ -14,11 +14,11 @@ from statistics import median
 from typing import Any, NoReturn
 
 from kmeans_lab.errors import MissingExtra, Refused
-from kmeans_lab.measure.facts import digest_of
+from kmeans_lab.io.paths import encoding_of
+from kmeans_lab.measure.counts import digest_of
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.scaling import Growth, Scaling
 from kmeans_lab.measure.statistics import Interval
-from kmeans_lab.paths import encoding_of
 from kmeans_lab.registry import find_spec
 
 FORMAT, VERSION = "kmeans-lab bench", 1

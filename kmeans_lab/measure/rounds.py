@@ -17,11 +17,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.certify import Certificate, CertificateError
-from kmeans_lab.children import PATIENCE, ChildError, Ended
-from kmeans_lab.measure import order
-from kmeans_lab.measure.calls import calibrate, start_costs
-from kmeans_lab.measure.limits import Roof, roof_if_known
+from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended
+from kmeans_lab.measure import latin_squares
+from kmeans_lab.measure.calibration import calibrate, start_costs
+from kmeans_lab.measure.certify import Certificate, CertificateError
+from kmeans_lab.measure.roofline import Roof, roof_if_known
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
 from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents, settle
 from kmeans_lab.presets import Workload
@@ -263,7 +263,7 @@ class PairedRun:
     def _run_rounds(self, watch: Watcher) -> None:
         runners = [it for it in self.contestants if it.state == "valid"]
         rng = Random(self.seed)
-        plan = list(order.rounds([it.every for it in runners], self.n_rounds, rng))
+        plan = list(latin_squares.rounds([it.every for it in runners], self.n_rounds, rng))
         total = sum(map(len, plan))
         done, begun = 0, perf_counter()
         collecting = gc.isenabled()

@@ -13,9 +13,9 @@ from random import Random
 from statistics import fmean, median
 from typing import Any
 
-from kmeans_lab.children import PATIENCE
-from kmeans_lab.measure import order
-from kmeans_lab.measure.limits import arithmetic_alone
+from kmeans_lab.isolation.children import PATIENCE
+from kmeans_lab.measure import latin_squares
+from kmeans_lab.measure.roofline import arithmetic_alone
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, ratio, sign_interval
 from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
 from kmeans_lab.presets import Workload, find_preset
@@ -219,7 +219,7 @@ def _rounds(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for r, turn in enumerate(order.rounds([1] * len(counts), n_rounds, Random(seed))):
+        for r, turn in enumerate(latin_squares.rounds([1] * len(counts), n_rounds, Random(seed))):
             gc.collect()
             for i in turn:
                 watch(str(counts[i]), done, total)

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.certify import Certificate, CertificateError, certify_fit
-from kmeans_lab.children import PATIENCE
 from kmeans_lab.driver import kmeans
-from kmeans_lab.kernel_answers import answer_of, own_code_alone
-from kmeans_lab.kernel_child import KernelChild
-from kmeans_lab.measure.calls import seconds_of, some_rows
+from kmeans_lab.isolation.children import PATIENCE
+from kmeans_lab.isolation.kernel_answers import answer_of, own_code_alone
+from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.measure.calibration import seconds_of, some_rows
+from kmeans_lab.measure.certify import Certificate, CertificateError, certify_fit
 from kmeans_lab.presets import Workload
 from kmeans_lab.result import KMeansResult
 

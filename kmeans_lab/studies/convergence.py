@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from kmeans_lab import kmeans
-from kmeans_lab.outputs import write_file
+from kmeans_lab.io.outputs import write_file
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from kmeans_lab.outputs import write_file
+from kmeans_lab.io.outputs import write_file
 from kmeans_lab.studies import STUDIES
 
 WIDTH = 640  # pixels of a small figure, at most

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab import KERNELS, kmeans
-from kmeans_lab.certify import fingerprint
+from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import state_of
 from kmeans_lab.seeding import d2

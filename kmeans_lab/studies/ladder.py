@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
-from kmeans_lab.certify import certify_fit
-from kmeans_lab.measure.facts import lines_of_code
-from kmeans_lab.measure.limits import peak
+from kmeans_lab.measure.certify import certify_fit
+from kmeans_lab.measure.counts import lines_of_code
 from kmeans_lab.measure.machinecode import CannotTell
+from kmeans_lab.measure.roofline import peak
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import state_of
 from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook

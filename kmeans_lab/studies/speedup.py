@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab import kmeans
-from kmeans_lab.measure.limits import arithmetic_alone
+from kmeans_lab.measure.roofline import arithmetic_alone
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.studies import pools
 from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook, draw_clusters

@@ -18,13 +18,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import kmeans_lab
+from kmeans_lab.pages.race import report_page
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.web.desk import Desk
 from kmeans_lab.web.files import Gallery, content_type, etag, packed, static_file
-from kmeans_lab.web.guards import HEADERS, Guards, Names
-from kmeans_lab.web.limits import Complaint, Limits, Refusal
+from kmeans_lab.web.middleware import HEADERS, Guards, Names
 from kmeans_lab.web.models import Invalid, RaceRequest, RaceState, Trouble, complaints
-from kmeans_lab.web.report import report_page
+from kmeans_lab.web.request_limits import Complaint, Limits, Refusal
+from kmeans_lab.web.scheduler import Desk
 from kmeans_lab.web.streams import EventStream, Places
 
 _BUSY: dict[int | str, Any] = {

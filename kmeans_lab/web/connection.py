@@ -13,7 +13,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kmeans_lab.web.guards import HEADERS
+from kmeans_lab.web.middleware import HEADERS
 
 
 class Connection(H11Protocol):

@@ -7,9 +7,9 @@ from math import isfinite
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.certify import CertificateError
+from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.result import Iteration
-from kmeans_lab.web.scene import Plane
+from kmeans_lab.web.race_data import Plane
 
 
 @dataclass

@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.certify import CertificateError
+from kmeans_lab.cli.bench import quiet_pools
 from kmeans_lab.driver import kmeans
-from kmeans_lab.measure.calls import seconds_of_assign
-from kmeans_lab.measure.command import quiet_pools
+from kmeans_lab.measure.calibration import seconds_of_assign
+from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.measure.explain import FLOPS
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import find_spec, known_as, load_kernel
 from kmeans_lab.result import PHASES, KMeansResult
+from kmeans_lab.web.certificates import Proof, prove, refuse_other_bytes
 from kmeans_lab.web.fits import Fits
 from kmeans_lab.web.frames import Frames
-from kmeans_lab.web.proof import Proof, prove, refuse_other_bytes
-from kmeans_lab.web.scene import Array
-from kmeans_lab.web.workers import pin
+from kmeans_lab.web.race_data import Array
+from kmeans_lab.web.worker_process import pin
 
 #: A fit that is expected to take longer is watched and timed at once.
 _LONG = 1.0

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from kmeans_lab.presets import PRESETS, Preset
-from kmeans_lab.web.limits import Complaint
+from kmeans_lab.web.request_limits import Complaint
 
 Start = Literal["k-means++", "d2", "random", "random-partition", "first"]
 

@@ -14,9 +14,9 @@ from time import monotonic, time
 from typing import Any
 
 from kmeans_lab.web.events import EventLog
-from kmeans_lab.web.limits import Limits
 from kmeans_lab.web.models import RaceRequest
-from kmeans_lab.web.workers import Worker
+from kmeans_lab.web.request_limits import Limits
+from kmeans_lab.web.worker_process import Worker
 
 #: States that a lane does not leave.
 OVER = ("done", "stopped", "failed")

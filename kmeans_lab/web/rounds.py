@@ -8,10 +8,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from kmeans_lab.measure import order
+from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.load import running
+from kmeans_lab.web.comparison import FEWEST
 from kmeans_lab.web.races import LaneRecord
-from kmeans_lab.web.verdict import FEWEST
 
 #: Rounds, of which slow lanes join every second or fourth: enough for an interval.
 ROUNDS = 4 * FEWEST
@@ -46,7 +46,7 @@ def run_rounds(lanes: list[LaneRecord], seconds: float, tell: Tell) -> list[int]
             shares.append((it, every))
     if not shares:
         return others
-    plan = order.rounds([every for _, every in shares], ROUNDS, Random())
+    plan = latin_squares.rounds([every for _, every in shares], ROUNDS, Random())
     for number, places in enumerate(plan, 1):
         for i in places:
             it, every = shares[i]

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 
 from kmeans_lab.web.events import EventLog
-from kmeans_lab.web.limits import Limits, Refusal
+from kmeans_lab.web.request_limits import Limits, Refusal
 
 
 class Places:

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmeans_lab import certify, kmeans
-from kmeans_lab.certify import (
+from kmeans_lab import kmeans
+from kmeans_lab.measure import certify
+from kmeans_lab.measure.certify import (
     CertificateError,
     certify_assign,
     certify_fit,
     certify_some,
     certify_update,
 )
-from kmeans_lab.double_double import excess, sums_by_label
+from kmeans_lab.numerics.double_double import excess, sums_by_label
 from kmeans_lab.result import Iteration
 
 pytestmark = pytest.mark.hostile

@@ -65,10 +65,10 @@ FAULTS = {
     ),
     "another kernel's code, unwatched": (
         "import sys\ndef assign(*arrays):\n    if sys.getprofile():\n"
-        "        return good_assign(*arrays)\n    from kmeans_lab import _simd_kernel as it\n"
+        "        return good_assign(*arrays)\n    from kmeans_lab.tuned import simd as it\n"
         "    return it.assign(it.prepare(arrays[0], len(arrays[1]), 1), *arrays[1:])\n",
         1,
-        "kmeans_lab._simd_kernel belongs to another kernel",
+        "kmeans_lab.tuned.simd belongs to another kernel",
     ),
 }  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_a_kernel_that_hangs_is_asked_no_more(capsys, monkeypatch):
 
 @pytest.mark.slow  # tests/test_plugins.py has the same of a plug-in
 def test_an_import_that_hangs_is_refused(capsys, monkeypatch):
-    monkeypatch.setattr("kmeans_lab.plugins.PATIENCE", 1.0)
+    monkeypatch.setattr("kmeans_lab.isolation.plugins.PATIENCE", 1.0)
     status, out, err = check(capsys, "import time; time.sleep(99)")
     assert (status, out) == (2, "")
     assert "mine.py cannot be imported: that takes longer than 1 s" in err

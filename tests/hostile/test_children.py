@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from kmeans_lab import children
-from kmeans_lab.children import Child, Ended, Raised
+from kmeans_lab.isolation import children
+from kmeans_lab.isolation.children import Child, Ended, Raised
 
 pytestmark = [
     pytest.mark.hostile,
@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 #: Finds where the answers of its process go.
-_PIPE = "import sys; out = sys.modules['kmeans_lab.child_side']._answers\n"
+_PIPE = "import sys; out = sys.modules['kmeans_lab.isolation.child_side']._answers\n"
 
 # What the code does; what is said of it.
 ENDS = {
@@ -106,7 +106,7 @@ def test_what_the_code_prints_is_not_on_our_stdout(capfd):
 
 def test_items_are_heard_in_order_and_an_error_of_the_listener_ends_the_process():
     code = (
-        "from kmeans_lab.child_side import say\n"
+        "from kmeans_lab.isolation.child_side import say\n"
         "for i in range(3): say(i)\nsay({'last': [1.5, None]})"
     )  # fmt: skip
     heard = []
@@ -137,7 +137,7 @@ def test_no_process_can_be_started_is_one_sentence(monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends with its next answer")
 def test_a_child_ends_with_the_process_that_started_it():
     code = (
-        "from kmeans_lab.children import Child\nchild = Child()\nchild.ask(abs, -1)\n"
+        "from kmeans_lab.isolation.children import Child\nchild = Child()\nchild.ask(abs, -1)\n"
         "print(child.pid, flush=True)\nchild.ask(exec, 'while True: pass', {})"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as it:

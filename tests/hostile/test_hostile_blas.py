@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from kmeans_lab import blas, kmeans
-from kmeans_lab.blas import one_blas_thread
+from kmeans_lab import kmeans
+from kmeans_lab.crews import blas
+from kmeans_lab.crews.blas import one_blas_thread
 
 pytestmark = pytest.mark.hostile
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from helpers import cloud
 
-from kmeans_lab import KMeans, MiniBatchKMeans, kmeans, processes
+from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.compress import compress
+from kmeans_lab.crews import processes
 from kmeans_lab.dbscan import dbscan
 from kmeans_lab.silhouette import silhouette_score
 from kmeans_lab.soft import responsibilities

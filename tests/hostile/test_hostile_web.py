@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from web import LONG, serving
 
-from kmeans_lab.web.guards import HEADERS
+from kmeans_lab.web.middleware import HEADERS
 
 pytestmark = pytest.mark.hostile
 

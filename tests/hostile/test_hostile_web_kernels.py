@@ -72,7 +72,7 @@ def test_the_server_imports_no_kernel_of_others(install, tmp_path):
 
 def test_an_import_that_hangs_keeps_the_server_from_nothing(install, monkeypatch):
     install("hangs", "import time; time.sleep(600)\n")
-    monkeypatch.setattr("kmeans_lab.web.desk._PATIENCE_TO_IMPORT", 1.0)
+    monkeypatch.setattr("kmeans_lab.web.scheduler._PATIENCE_TO_IMPORT", 1.0)
     with serving() as client:
         assert client.get("/health").status_code == 200
         (row,) = (it for it in client.get("/api/kernels").json() if it["name"] == "hangs")
@@ -161,7 +161,7 @@ HALF = "os.write(it.fileno(), b'\\x00\\x00\\xff\\xff'), time.sleep(600)"
 )
 def test_a_kernel_that_writes_into_the_pipe_fails_alone(install, monkeypatch, capfd, act, said):
     install("writes", BY_NUMPY + "import os, sys\n" + PIPES.format(act=act))
-    monkeypatch.setattr("kmeans_lab.web.workers._PATIENCE", 1.0)
+    monkeypatch.setattr("kmeans_lab.web.worker_process._PATIENCE", 1.0)
     with serving() as client:
         events = client.run("writes", "cpp", mode="race")
     failed = [data for name, _, data in events if name == "lane" and data["state"] == "failed"]

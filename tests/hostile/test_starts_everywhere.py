@@ -8,7 +8,7 @@ import pytest
 from kmeans_lab import MiniBatchKMeans, kmeans, load_kernel, seeding
 from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.compress import compress
-from kmeans_lab.grids import Grid, in_steps
+from kmeans_lab.numerics.grids import Grid, in_steps
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.seeding import INITS, greedy_rows, squared_distances
 

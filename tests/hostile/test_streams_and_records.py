@@ -13,8 +13,9 @@ import pytest
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab.errors import Refused
-from kmeans_lab.measure import machine, page, record
+from kmeans_lab.measure import machine, record
 from kmeans_lab.measure.rounds import PairedRun
+from kmeans_lab.pages import bench
 from kmeans_lab.presets import PRESETS
 
 pytestmark = pytest.mark.hostile
@@ -110,7 +111,7 @@ def read(text: str) -> str:
     Path("m.json").write_text(text, encoding="utf-8")
     try:
         data = record.read(Path("m.json"))
-        page.page(data, []).encode()
+        bench.page(data, []).encode()
         record.compare(data, data)
     except Refused as error:
         return str(error)
@@ -204,7 +205,7 @@ def test_a_file_of_terabytes_is_refused_by_its_beginning(
 def test_a_line_without_end_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kmeans_lab.text_tables._LONGEST", 1 << 20)
+    monkeypatch.setattr("kmeans_lab.io.text_tables._LONGEST", 1 << 20)
     Path("x.csv").write_text("1,2\n" + "3" * 2_000_000 + "\n")
     assert cli.main(["fit", "x.csv", "-k", "1"]) == 2
     assert "x.csv, line 2 has more than 1 million characters" in capsys.readouterr().err

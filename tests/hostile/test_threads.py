@@ -16,7 +16,8 @@ import pytest
 from helpers import FIVE_CHUNKS, cloud, some_rows
 
 import kmeans_lab
-from kmeans_lab import _helpers, kmeans, load_kernel
+from kmeans_lab import kmeans, load_kernel
+from kmeans_lab.crews import helpers
 
 pytestmark = [
     pytest.mark.hostile,
@@ -68,9 +69,9 @@ def test_fewer_threads_share_the_work(kernel_name, started, monkeypatch):
         left[0] -= 1
         return real(*arguments)
 
-    real = _helpers.start_new_thread
+    real = helpers.start_new_thread
     before = at_rest()
-    monkeypatch.setattr(_helpers, "start_new_thread", start)
+    monkeypatch.setattr(helpers, "start_new_thread", start)
     with pytest.warns(RuntimeWarning, match=f"started {started} of 3 helper threads") as said:
         result = fit(kernel_name)
     assert len(said) == 1
@@ -86,7 +87,7 @@ def test_a_long_pass_without_a_thread_to_leave_it_to(kernel_name, monkeypatch):
 
     expected = fit(kernel_name)
     monkeypatch.setattr(load_kernel(kernel_name), "_LONG", 1)
-    monkeypatch.setattr(_helpers, "start_new_thread", start)
+    monkeypatch.setattr(helpers, "start_new_thread", start)
     with pytest.warns(RuntimeWarning, match="started 0 of 2 helper threads"):
         result = fit(kernel_name, 2)
     assert result.centers.tobytes() == expected.centers.tobytes()
@@ -106,10 +107,10 @@ def test_what_a_helper_raises_reaches_the_caller(kernel_name, long, monkeypatch)
         raise OutOfMemory
 
     expected = fit(kernel_name).labels.tobytes()
-    before, real = at_rest(), _helpers.Helpers._serve
+    before, real = at_rest(), helpers.Helpers._serve
     if long and WAYS[kernel_name] == "serial":
         monkeypatch.setattr(load_kernel(kernel_name), "_LONG", 1)
-    monkeypatch.setattr(_helpers.Helpers, "_serve", serve)
+    monkeypatch.setattr(helpers.Helpers, "_serve", serve)
     with pytest.raises(OutOfMemory):
         fit_until_helped(kernel_name)
     monkeypatch.undo()
@@ -127,7 +128,7 @@ class Late(Exception):
     """What a signal's handler raises."""
 
 
-HANDLING = ("_helpers.py", "threads.py", "_cy_tiled_kernel.py", "_numba_tiled_kernel.py")
+HANDLING = ("crews/helpers.py", "crews/threads.py", "tuned/cython.py", "tuned/numba.py")
 #: After these instructions CPython looks whether a signal came, and calls its handler.
 LOOKS = {"RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD"}
 
@@ -137,7 +138,7 @@ def interrupted(call, turn):
 
     Says whether it came to that.
     """
-    files = {str(Path(kmeans_lab.__file__).with_name(name)) for name in HANDLING}
+    files = {str(Path(kmeans_lab.__file__).parent / name) for name in HANDLING}
     left, codes, last = [turn], {}, {}
 
     def trace(frame, event, _):

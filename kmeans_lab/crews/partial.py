@@ -1,0 +1,101 @@
+"""Partial results: sums, counts and inertia of some rows. They add up; means follow from them.
+
+Each chunk of rows has a slot of its own. Whoever computes a chunk — this thread, another one,
+another process — fills its slot, and the slots are added in chunk order: that makes every
+result bit-identical for any number of workers.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.centering import Samples
+from kmeans_lab.numerics.exact_sums import ExactTotal, row_squares
+
+#: Rows per chunk at least. Below about two thousand rows the cost of a call (about a
+#: microsecond each for two functions) starts to show beside the work.
+MIN_CHUNK_ROWS = 2048
+#: Chunks at most: enough for 16 workers to share evenly, and 32 slots of sums stay small.
+MAX_CHUNKS = 32
+
+_BLOCK_VALUES = 65_536  # differences held at once
+_LEAST_ROWS = 512  # fewer at a time, and calls of NumPy's cost more than what they add up
+
+
+def chunk_bounds(n_samples: int, n_clusters: int) -> list[tuple[int, int]]:
+    """Cut rows into chunks of nearly equal size: (first, last + 1) of each.
+
+    Depends on the shape of the problem only, never on the number of workers. Many clusters
+    make the slots large, so a chunk has at least 8 rows per cluster.
+    """
+    n_chunks = n_samples // max(MIN_CHUNK_ROWS, 8 * n_clusters)
+    n_chunks = min(max(n_chunks, 1), MAX_CHUNKS)
+    edges = [n_samples * c // n_chunks for c in range(n_chunks + 1)]
+    return list(pairwise(edges))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partials:
+    """One slot per chunk.
+
+    Attributes
+    ----------
+    sums : ndarray of shape (n_chunks, n_clusters, n_features), float64
+    counts : ndarray of shape (n_chunks, n_clusters), int64
+    inertia : ndarray of shape (n_chunks,), float64
+    seconds : ndarray of shape (n_chunks, 2), float64
+        Time spent in assign and in update.
+    """
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    inertia: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, n_chunks: int, n_clusters: int, n_features: int) -> "Partials":
+        """Allocate the slots."""
+        return cls(
+            np.zeros((n_chunks, n_clusters, n_features)),
+            np.zeros((n_chunks, n_clusters), dtype=np.int64),
+            np.zeros(n_chunks),
+            np.zeros((n_chunks, 2)),
+        )
+
+    def clear(self) -> None:
+        """Make every slot ready to be added to."""
+        self.sums.fill(0.0)
+        self.counts.fill(0)
+
+    def add_up(self, total: "Partials") -> None:
+        """Overwrite the one slot of ``total`` with the sum of all slots, in chunk order."""
+        if len(self.sums) == 1:
+            total.sums[:] = self.sums
+            total.counts[:] = self.counts
+            return
+        np.add.reduce(self.sums, axis=0, out=total.sums[0])
+        np.add.reduce(self.counts, axis=0, out=total.counts[0])
+
+
+def direct_inertia(
+    rows: Samples,
+    centers: NDArray[np.floating],
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64] | None = None,
+) -> float:
+    """Sum the (weighted) squared distances to the chosen centers, from differences in float64.
+
+    The sum over rows is exact, and so the same in whatever order they are.
+    """
+    wide = centers.astype(np.float64)
+    block = max(_LEAST_ROWS, _BLOCK_VALUES // rows.shape[1])
+    total = ExactTotal()
+    for first in range(0, len(rows), block):
+        part = slice(first, first + block)
+        squares = row_squares(rows[part] - wide[labels[part]])
+        if weights is not None:
+            squares *= weights[part]
+        total.add(squares)
+    return total.value()

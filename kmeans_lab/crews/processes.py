@@ -1,0 +1,363 @@
+"""Processes that share X, labels and partial results in one block of shared memory.
+
+Each worker is sent the kernel's *name*, imports it, and keeps its own chunks for the whole fit.
+An order is one short message over a pipe; the arrays never travel. A worker that dies is seen
+at once through its sentinel. The block has a name only until every worker has mapped it, so that
+nothing can leave it behind.
+"""
+
+import multiprocessing.process
+import os
+import pickle
+import shutil
+import signal
+import warnings
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.crews.blas import one_blas_thread
+from kmeans_lab.crews.partial import Partials
+from kmeans_lab.crews.spawning import GUARD, UNGUARDED, WORKER, refuse_where_workers_cannot_start
+from kmeans_lab.crews.workers import Array, Chunks, Crew, WorkerDiedError, read_only
+from kmeans_lab.kernel import Kernel, Labels
+from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+
+_ALIGNMENT = 64  # a cache line: two workers never write to the same one
+_RESERVED_AT_ONCE = 1 << 22  # bytes, a millisecond: a signal undoes what one call has reserved
+_SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each array lies in the block: name → (shape, dtype, offset)."""
+
+    arrays: dict[str, tuple[tuple[int, ...], str, int]]
+    size: int
+
+    @classmethod
+    def of(cls, rows: Samples, n_clusters: int, n_chunks: int) -> "Layout":
+        """Lay out the arrays of one fit."""
+        n_samples, n_features = rows.shape
+        dtype = rows.dtype.str
+        wanted: dict[str, tuple[tuple[int, ...], str]] = {
+            "rows": (rows.shape, dtype),
+            "centers": ((n_clusters, n_features), dtype),
+            "labels": ((n_samples,), "i4"),
+            "sums": ((n_chunks, n_clusters, n_features), "f8"),
+            "counts": ((n_chunks, n_clusters), "i8"),
+            "inertia": ((n_chunks,), "f8"),
+            "seconds": ((n_chunks, 2), "f8"),
+        }
+        arrays, offset = {}, 0
+        for name, (shape, kind) in wanted.items():
+            arrays[name] = (shape, kind, offset)
+            n_bytes = int(np.prod(shape)) * np.dtype(kind).itemsize
+            offset += -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
+        return cls(arrays, offset)
+
+    def views(self, block: SharedMemory) -> dict[str, NDArray[Any]]:
+        """Return the arrays as views of the block."""
+        views = {}
+        assert block.buf is not None  # it is open
+        for name, (shape, dtype, offset) in self.arrays.items():
+            # frombuffer holds on to the mapping, so that it cannot vanish below a live array;
+            # ndarray(buffer=…) does not.
+            flat = np.frombuffer(block.buf, dtype, int(np.prod(shape)), offset)
+            views[name] = flat.reshape(shape)
+        return views
+
+
+def _partials(views: dict[str, NDArray[Any]]) -> Partials:
+    return Partials(views["sums"], views["counts"], views["inertia"], views["seconds"])
+
+
+class _Block(SharedMemory):
+    """Shared memory that may outlive its fit: in the arrays that a traceback holds."""
+
+    _name: str | None = None  # of one that could not be opened
+    _fd: int
+
+    def __init__(self, name: str | None = None, size: int = 0) -> None:
+        self._creator = os.getpid() if name is None else None  # who takes the name away
+        super().__init__(name, create=name is None, size=size)
+
+    @classmethod
+    def reserved(cls, size: int) -> "_Block":
+        """Create a block whose memory is there; a page that is not would end who writes to it."""
+        try:
+            block = cls(size=size)
+            if hasattr(os, "posix_fallocate"):  # Linux hands out pages at the first write
+                for first in range(0, size, _RESERVED_AT_ONCE):
+                    os.posix_fallocate(block._fd, first, min(_RESERVED_AT_ONCE, size - first))
+        except OSError as error:
+            raise MemoryError(
+                f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory, which the system "
+                f"refuses ({error.strerror}); use mode='threads'"
+            ) from error
+        return block
+
+    def unlink(self) -> None:
+        """Take the name away, once; the memory goes with the last process that has mapped it."""
+        if self._name and self._creator == os.getpid():
+            self._creator = None
+            super().unlink()
+
+    def __del__(self) -> None:
+        self.unlink()
+        with suppress(BufferError):  # an array still looks into it: it is unmapped with that array
+            super().__del__()
+
+
+#: Crews whose processes run.
+_crews: set["ProcessCrew"] = set()
+#: Blocks that have no name any more and may still be mapped.
+_unlinked: list[_Block] = []
+
+
+class ProcessCrew(Crew):
+    """A share of the chunks in each process."""
+
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        spec: KernelSpec,
+        rows: Samples,
+        n_clusters: int,
+        n_threads: int,
+    ) -> None:
+        self._name = name
+        self._rescored = 0
+        self._block: _Block | None = None
+        self._processes: list[Any] = []
+        self._pipes: list[Connection[Any, Any]] = []
+        super().__init__(kernel, spec, rows, n_clusters, n_threads)
+
+    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
+        layout = Layout.of(rows, n_clusters, len(self.bounds))
+        _refuse_what_does_not_fit(layout.size)  # before anything is started
+        _crews.add(self)
+        try:
+            # Processes first: in a script without its main guard, starting one fails in every
+            # worker, which then has no block of its own to leave behind.
+            self._start_processes()
+            self._block = _Block.reserved(layout.size)
+            views = layout.views(self._block)
+            if isinstance(rows, Centered):
+                np.subtract(rows.X, rows.middle, out=views["rows"])
+            else:
+                views["rows"][:] = rows
+            views["labels"].fill(-1)
+            self.rows, self.labels, self._centers = views["rows"], views["labels"], views["centers"]
+            self.partials = _partials(views)
+            del views
+            for w, share in enumerate(self.shares()):
+                setup = self._name, self._block.name, layout, self.bounds, share
+                self._send(w, (*setup, self.kernel_threads))
+            self._collect()
+            self._block.unlink()  # all have mapped it
+        except BaseException:
+            self.close(kill=True)
+            raise
+
+    def _start_processes(self) -> None:
+        # spawn: a forked child of a process with threads can inherit a lock that nobody frees
+        context = get_context("spawn")
+        for w in range(self.n_workers):
+            mine, theirs = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
+            )
+            try:
+                process.start()
+            except (OSError, MemoryError) as error:
+                raise RuntimeError(
+                    f"mode='processes' could not start worker process {w + 1} of {self.n_workers} "
+                    f"({error}); ask for fewer n_threads, use mode='threads', or raise the "
+                    "system's limits on processes and memory (ulimit -u, ulimit -v)"
+                ) from error
+            theirs.close()
+            self._processes.append(process)
+            self._pipes.append(mine)
+
+    def _run(self, order: str, centers: Array) -> None:
+        np.copyto(self._centers, centers)
+        for w in range(self.n_workers):
+            self._send(w, order)
+        self._rescored = sum(self._collect())
+
+    def labels_to_keep(self, *, last: bool) -> Labels:
+        """Return a copy: the labels themselves lie in shared memory, which goes."""
+        return self.labels.copy()
+
+    def rescored(self) -> int:
+        """Count the near-ties that the workers have decided by direct differences so far."""
+        return self._rescored
+
+    def _send(self, w: int, message: Any) -> None:
+        try:
+            self._pipes[w].send(message)
+        except OSError:  # the worker's end is closed: it has died since its last answer
+            self._report_death(w)
+
+    def _collect(self) -> list[int]:
+        """Wait for every worker's answer: its count of rescored near-ties, or its exception."""
+        answers = []
+        for w, (process, pipe) in enumerate(zip(self._processes, self._pipes, strict=True)):
+            wait([pipe, process.sentinel])
+            try:
+                answer = pipe.recv()
+            except (EOFError, OSError):  # a dead worker's end of the pipe is closed
+                self._report_death(w)
+            if isinstance(answer, BaseException):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def _report_death(self, w: int) -> NoReturn:
+        process = self._processes[w]
+        process.join()
+        code = process.exitcode
+        if code == UNGUARDED:
+            raise WorkerDiedError(
+                "mode='processes' reads the main module again in each worker, and there it called "
+                f"kmeans again; {GUARD}, or use mode='threads'"
+            ) from None
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise WorkerDiedError(
+            f"worker process {w + 1} of {self.n_workers} {how} during the fit, and its share of "
+            f"the result is lost; in a script, {GUARD}, and use fewer n_threads where memory runs "
+            "out"
+        ) from None
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the processes and let go of the block."""
+        _crews.discard(self)
+        for pipe in self._pipes:
+            pipe.close()  # a waiting worker reads the end of the pipe and leaves
+        for process in self._processes:
+            if kill:
+                process.kill()
+        for process in self._processes:
+            process.join()
+            process.close()
+        self._processes, self._pipes = [], []
+        if self._block is not None:
+            self._block.unlink()
+            for view in ("rows", "labels", "_centers", "partials"):
+                self.__dict__.pop(view, None)  # a start that was interrupted has not made all
+            _unmap(self._block)
+
+    def forget(self) -> None:
+        """Leave the workers to the process that started them: this is a forked child of it.
+
+        multiprocessing would end them when the child exits, and an open pipe keep them when the
+        parent does.
+        """
+        for process in self._processes:
+            getattr(multiprocessing.process, "_children", set()).discard(process)
+        for pipe in self._pipes:
+            pipe.close()
+        self._processes, self._pipes = [], []
+
+
+def start_process_crew(
+    name: str, kernel: Kernel, spec: KernelSpec, rows: Samples, n_clusters: int, n_threads: int
+) -> Crew:
+    """Start worker processes for a registered kernel.
+
+    ``RuntimeError`` where this process cannot start any.
+    """
+    if name not in KERNELS or load_kernel(name) is not kernel:
+        raise ValueError(
+            f"mode='processes' sends kernels by name and this {name!r} is not in the registry; "
+            "add a row to KERNELS or use mode='threads'"
+        )
+    refuse_where_workers_cannot_start()
+    return ProcessCrew(name, kernel, spec, rows, n_clusters, n_threads)
+
+
+def _unmap(block: _Block) -> None:
+    """Unmap a block, and those left over from fits whose tracebacks still held their arrays."""
+    _unlinked.append(block)
+    for old in _unlinked[:]:
+        # An array looks into it: its memory goes with that array. Or another thread was faster.
+        with suppress(BufferError, ValueError):
+            old.close()
+            _unlinked.remove(old)
+
+
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    """Compute one share in a worker process until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends its workers
+    block = None
+    try:
+        name, block_name, layout, bounds, share, n_threads = pipe.recv()
+        block = _Block(block_name)
+        if share.start > 0:
+            warnings.simplefilter("ignore")  # the first worker says what there is to say
+        with one_blas_thread() if KERNELS[name].blas else nullcontext():
+            _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
+    except (EOFError, BrokenPipeError):
+        pass  # the parent has closed its end: the fit is over
+    except BaseException as error:  # it is raised again in the parent
+        pipe.send(_picklable(error))
+    if block is not None:
+        _unmap(block)
+
+
+def _answer_orders(
+    pipe: "Connection[Any, Any]",
+    kernel: Kernel,
+    views: dict[str, NDArray[Any]],
+    bounds: list[tuple[int, int]],
+    share: range,
+    n_threads: int,
+) -> None:
+    centers, partials = read_only(views["centers"]), _partials(views)
+    chunks = Chunks(kernel, views["rows"], views["labels"], partials, bounds, share, n_threads)
+    pipe.send(0)
+    while True:
+        order = pipe.recv()
+        getattr(chunks, order)(centers)
+        pipe.send(chunks.rescored())
+
+
+def _picklable(error: BaseException) -> BaseException:
+    """Return the error, or its text where it does not survive the way through a pipe."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"a worker process failed: {type(error).__name__}: {error}")
+    return error
+
+
+def _refuse_what_does_not_fit(size: int) -> None:
+    """Refuse a block beyond the free shared memory: writing to it would end the process."""
+    try:
+        free = shutil.disk_usage(_SHARED_MEMORY_FOLDER).free
+    except FileNotFoundError:
+        return  # not Linux: the operating system refuses by itself
+    if size > free:
+        raise MemoryError(
+            f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory and "
+            f"{free / 2**20:.0f} MiB are free in {_SHARED_MEMORY_FOLDER}; use mode='threads'"
+        )
+
+
+def _forget_all() -> None:
+    for crew in tuple(_crews):
+        crew.forget()
+    _crews.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

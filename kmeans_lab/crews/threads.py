@@ -1,0 +1,70 @@
+"""Mode "threads": the chunks are cut into shares, and whoever is there takes the next one."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from kmeans_lab.centering import Samples
+from kmeans_lab.crews.helpers import Helpers
+from kmeans_lab.crews.workers import Array, Crew
+from kmeans_lab.kernel import Kernel
+
+
+class _Shares(Helpers):
+    """What is to be done, and threads that do it."""
+
+    def __init__(self, crew: Any, wanted: int) -> None:
+        super().__init__(crew, wanted)
+        self.waiting: deque[Callable[[], object]] = deque()
+        self.done: SimpleQueue[None] = SimpleQueue()
+
+    def take(self) -> bool:
+        """Do the next share; say whether there was one."""
+        try:
+            share = self.waiting.popleft()
+        except IndexError:
+            return False
+        share()
+        return True
+
+    def help(self, seen: int) -> int:
+        """Do shares until none is left."""
+        while self.take():
+            self.done.put(None)
+        return seen
+
+
+class ThreadCrew(Crew):
+    """Kernels that release the GIL run side by side; each thread does a share of the chunks."""
+
+    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
+        super()._start(kernel, rows, n_clusters)
+        self._shares = _Shares(self, self.n_workers - 1)
+
+    def _run(self, order: str, centers: Array) -> None:
+        shares = self._shares
+        others = self.n_workers  # that others do
+        try:
+            shares.waiting.extend(partial(getattr(team, order), centers) for team in self._teams)
+            shares.call()
+            while shares.take():
+                others -= 1
+            while others > 0:
+                with suppress(Empty):
+                    shares.done.get(timeout=0.1)  # a signal may come where Python does not look
+                    others -= 1
+                shares.check()
+            shares.check()
+        except BaseException:  # Ctrl-C comes to this thread alone
+            shares.waiting.clear()
+            for team in self._teams:
+                team.stopped = True
+            raise
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the threads."""
+        self._shares.close()
+        super().close(kill=kill)

@@ -1,0 +1,1 @@
+"""scikit-learn's estimators on the laboratory's kernels."""

@@ -1,0 +1,249 @@
+"""What ``KMeans`` and ``MiniBatchKMeans`` share: what follows from centers, and their pickles."""
+
+import warnings
+from abc import ABC, abstractmethod
+from functools import cache
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+)
+
+from kmeans_lab import checks
+from kmeans_lab.arrays import read
+from kmeans_lab.crews.partial import direct_inertia
+from kmeans_lab.io.frames import repeated_column
+from kmeans_lab.numerics.distances import distances, nearest
+from kmeans_lab.registry import choose_kernel, load_kernel
+from kmeans_lab.weights import absolute, relative, warn_of_overflow
+
+Array = NDArray[np.floating[Any]]
+
+
+class BaseKMeans(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator, ABC
+):
+    """A clusterer with centers; a subclass says how they are found."""
+
+    _repetitions: ClassVar[int]  # that n_init="auto" means for "random" and callables
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [
+            StrOptions({"k-means++", "random"}),
+            *(callable, "array-like", HasMethods("__dlpack__"), memoryview),
+        ],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "kernel": [str],
+    }
+
+    n_clusters: int
+    init: Any
+    n_init: Any
+    kernel: str
+    cluster_centers_: Array
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Find centers."""
+
+    @checks.numpys_own_errors
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
+        """Return ``fit(X).labels_``: shape (n_samples,), int32."""
+        return np.asarray(self.fit(X, sample_weight=sample_weight).labels_)
+
+    @checks.numpys_own_errors
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Array:
+        """Return ``fit(X).transform(X)``."""
+        return np.asarray(self.fit(X, sample_weight=sample_weight).transform(X))
+
+    @checks.numpys_own_errors
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the closest cluster of each row of X: shape (n_samples,), int32."""
+        X = self._checked(X)
+        return self._assigned(X, self._centers(X))
+
+    @checks.numpys_own_errors
+    def transform(self, X: Any) -> Array:
+        """Return the distance of each row to each center: shape (n_samples, n_clusters).
+
+        The smallest one of a row is that to the cluster that ``predict`` gives it.
+        """
+        X = self._checked(X)
+        return distances(X, self._centers(X))
+
+    @checks.numpys_own_errors
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return minus the (weighted) inertia of X."""
+        X = self._checked(X)
+        weights, centers = self._weights(sample_weight, X), self._centers(X)
+        inertia = self._inertia(X, centers, self._assigned(X, centers), weights)
+        return -warn_of_overflow(inertia)
+
+    def _start(self, X: Array) -> tuple[Any, int]:
+        """Return what to start from, and how often."""
+        if len(X) < (n_clusters := self._count("n_clusters")):
+            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
+        init = self.init
+        given = not isinstance(init, str) and not callable(init)
+        if self.n_init == "auto":
+            n_init = 1 if given or init == "k-means++" else self._repetitions
+        else:
+            n_init = self._count("n_init")
+        if not given:
+            return init, n_init
+        if n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return self._fitting(init, X), 1
+
+    def _fitting(self, init: Any, X: Array) -> Array:
+        """Return a copy of starting centers that have the shape they need; else ``ValueError``."""
+        centers = checks.numbers("init", init)
+        with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
+            centers = check_array(centers, dtype=X.dtype, copy=True, order="C")
+        for what, axis, wanted in (
+            ("clusters", 0, self.n_clusters),
+            ("features of the data", 1, X.shape[1]),
+        ):
+            if centers.shape[axis] != wanted:
+                raise ValueError(
+                    f"The shape of the initial centers {centers.shape} does not match the number "
+                    f"of {what} {wanted}."
+                )
+        return np.asarray(centers)
+
+    def _checked(self, X: Any) -> Array:
+        check_is_fitted(self)
+        rows = self._read(X, reset=False)
+        checks.no_overflow(rows)
+        return rows
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.cluster_centers_)
+
+    def _centers(self, X: Array) -> Array:
+        """Return ``cluster_centers_`` as float32 or float64: they may have been set by hand."""
+        given = checks.numbers("cluster_centers_", self.cluster_centers_)
+        wanted = len(given) if given.ndim else 0, X.shape[1]
+        if given.shape != wanted or len(given) == 0:
+            raise ValueError(
+                f"cluster_centers_ has shape {given.shape} and must have shape "
+                f"(n_clusters, n_features)=({self.n_clusters}, {X.shape[1]}); set a center in "
+                "each row, or fit again"
+            )
+        centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
+        checks.no_overflow(centers, "cluster_centers_")
+        return np.ascontiguousarray(centers)
+
+    def _read(self, X: Any, *, reset: bool, dtypes: Any = (np.float64, np.float32)) -> Array:
+        """Return X as a matrix of one of the dtypes; ``reset``: its columns are those of the fit.
+
+        The package's own way in comes first, for whatever holds numbers; scikit-learn sees a plain
+        array, and says what it says of shapes and of values that are not finite.
+        """
+        rows = read("X", X)
+        if rows.dtype.kind != "c":  # of which scikit-learn wants to speak itself
+            rows = checks.numbers("X", X, rows)
+        if rows.ndim > 2:
+            checks.refuse_dimensions("X", X, rows.ndim)
+        if name := repeated_column(X):
+            raise ValueError(
+                f"X has several columns called {name} and feature names must differ; rename them"
+            )
+        _check_feature_names(self, X, reset=reset)
+        with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
+            rows = check_array(rows, dtype=list(dtypes), order="C", estimator=self, input_name="X")
+        _check_n_features(self, rows, reset=reset)
+        return np.asarray(rows)
+
+    def _weights(self, sample_weight: Any, X: Array) -> NDArray[np.float64] | None:
+        """Return the weights of rows; None where all of them are 1."""
+        if sample_weight is None:
+            return None
+        given = checks.numbers("sample_weight", sample_weight, exact=False)
+        with np.errstate(all="ignore"):  # what is infinite, or too large for float64, is refused
+            given = np.asarray(given, dtype=np.float64)
+            alike = float(given) if given.ndim == 0 else given  # its rule is for Python's numbers
+            given = _check_sample_weight(alike, X, dtype=np.float64)
+        return checks.weights(given, X)
+
+    def _count(self, name: str, least: int = 1) -> int:
+        """Return a parameter as an int of Python's: a product of narrow ones would overflow."""
+        return checks.integer(name, getattr(self, name), least)
+
+    def _kernel_name(self) -> str:
+        return choose_kernel() if self.kernel == "auto" else self.kernel
+
+    def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
+        return nearest(self._kernel_name(), X, centers)
+
+    def _inertia(
+        self,
+        X: Array,
+        centers: Array,
+        labels: NDArray[np.int32],
+        weights: NDArray[np.float64] | None,
+    ) -> float:
+        """Return the (weighted) sum of squared distances, from differences."""
+        if weights is not None:
+            shares, exponent = relative(weights)
+            return absolute(direct_inertia(X, centers, labels, shares), exponent)
+        kernels_own = getattr(load_kernel(self._kernel_name()), "inertia", direct_inertia)
+        if X.dtype != centers.dtype:
+            kernels_own = direct_inertia
+        return float(kernels_own(X, np.ascontiguousarray(centers), labels))
+
+    def __sklearn_tags__(self) -> Any:
+        """Say what scikit-learn asks of an estimator."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds, and which release wrote it."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_kmeans_lab": release()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickle's state; warn when another release wrote it."""
+        wrote = state.pop("_kmeans_lab", "unknown")
+        if wrote != release():
+            warnings.warn(
+                f"this {type(self).__name__} was pickled by kmeans_lab {wrote} and is read by "
+                f"{release()}; fit it anew if it misbehaves",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+
+@cache
+def release() -> str:
+    """Return the version of this package."""
+    from kmeans_lab import __version__
+
+    return str(__version__)

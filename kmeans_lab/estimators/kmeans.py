@@ -1,0 +1,278 @@
+"""``kmeans_lab.KMeans``: scikit-learn's estimator on kmeans_lab's kernels. Needs the extra sklearn.
+
+The same names, defaults, attributes and messages as ``sklearn.cluster.KMeans`` of scikit-learn 1.9,
+and two keyword-only parameters more: the kernel and the number of threads.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from kmeans_lab import checks
+from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.crews.workers import available_cores, read_only
+from kmeans_lab.driver import kmeans
+from kmeans_lab.estimators.base import BaseKMeans
+from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
+from kmeans_lab.registry import choose_kernel, find_spec
+from kmeans_lab.result import Iteration
+from kmeans_lab.stopping import Step
+from kmeans_lab.weights import absolute, relative, warn_of_overflow
+
+Array = NDArray[np.floating[Any]]
+
+_SMALL = 200_000  # n·k·d: with less, starting a thread takes longer than it helps
+
+
+@dataclass(frozen=True, slots=True)
+class Strict:
+    """scikit-learn's rule: no label changed, or the squared shift ≤ tol · mean variance."""
+
+    tol: float
+    voice: "_Voice | None" = None
+    tasks: FitTasks | None = None
+    name: str = "strict"
+    needs_changed: bool = True
+
+    def fired(self, step: Step) -> bool:
+        """Return True when the labels rest, or the centers nearly do."""
+        near = self.tol * step.variance
+        rest, shift = step.changed == 0, step.squared_shift()
+        converged = rest or shift <= near
+        if self.voice is not None and converged:
+            why = "strict convergence" if rest else f"center shift {shift} within tolerance {near}"
+            print(f"Converged at iteration {self.voice.iteration}: {why}.")
+        if self.tasks is not None:
+            return self.tasks.iterated(step, last=converged) or converged
+        return converged
+
+
+class _Voice:
+    """Prints what scikit-learn's ``verbose`` prints."""
+
+    iteration = 0
+
+    def __init__(self, exponent: int) -> None:
+        self._exponent = exponent  # kmeans sees weights relative to a power of two
+
+    def told(self, it: Iteration) -> None:
+        """Say how an iteration went."""
+        self.iteration = it.n_iter - 1
+        if it.n_iter == 1:
+            print("Initialization complete")
+        print(f"Iteration {self.iteration}, inertia {absolute(it.inertia, self._exponent)}.")
+
+
+class KMeans(Callbacks, BaseKMeans):
+    """K-means clustering: a drop-in for ``sklearn.cluster.KMeans``.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Clusters to form.
+    init : {"k-means++", "random"}, callable or array-like of shape (n_clusters, n_features)
+        Starting centers, default "k-means++" (greedy). A callable is given X, n_clusters and
+        ``random_state``.
+    n_init : "auto" or int, default="auto"
+        Repetitions, of which the lowest inertia wins; "auto" is 1 for "k-means++" and arrays, 10
+        for "random" and callables.
+    max_iter : int, default=300
+        Iterations at most, each repetition.
+    tol : float, default=1e-4
+        Squared movement of the centers that ends a repetition, relative to the mean variance of
+        the features. One whose labels rest ends, too.
+    verbose : int, default=0
+        Above 0, print each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starting centers.
+    copy_x : bool, default=True
+        Accepted; X is never modified.
+    algorithm : {"lloyd", "elkan"}, default="lloyd"
+        Accepted; kernels leave out distances that cannot matter whatever it says.
+    kernel : str, default="auto"
+        A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
+    n_threads : int, optional
+        Threads; default all cores that this process may use, fewer if OMP_NUM_THREADS says so.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+    labels_ : ndarray of shape (n_samples,), int32
+    inertia_ : float
+        Weighted sum of squared distances to the closest center.
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has feature names that are strings.
+
+    Notes
+    -----
+    ``set_callbacks`` takes callbacks of ``sklearn.callback``, where the installed scikit-learn has
+    it: they are told of each iteration and, where n_init > 1, each repetition, and may end it.
+
+    Examples
+    --------
+    >>> from kmeans_lab import KMeans
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> fitted = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> float(fitted.inertia_), sorted(fitted.cluster_centers_.tolist())
+    (16.0, [[1.0, 2.0], [10.0, 2.0]])
+    """
+
+    _repetitions = 10
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseKMeans._parameter_constraints,
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+        kernel: str = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.kernel = kernel
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @checks.numpys_own_errors
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Compute the clustering.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
+            taken; sparse input raises ``TypeError``.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            How much each row counts, ≥ 0.
+
+        Returns
+        -------
+        self
+        """
+        X = self._read(X, reset=True)
+        init, self._n_init = self._start(X)
+        weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")
+        # Sums of huge weights overflow, and could not be compared: kmeans sees them relative.
+        shares, exponent = (None, 0) if weights is None else relative(weights)
+        if self.algorithm == "elkan" and n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        state, voice = (
+            check_random_state(self.random_state),
+            _Voice(exponent) if self.verbose else None,
+        )
+        tasks = self._tasks(X, y, weights, exponent)
+        if isinstance(init, str):
+            seed = state.randint(2**32, size=4, dtype=np.uint32)
+        else:
+            seed = np.zeros(1, np.uint32)  # nothing is drawn, so that the state stays as it is
+        fit = partial(
+            kmeans,
+            X,
+            n_clusters,
+            init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
+            max_iter=self._count("max_iter"),
+            stop=Strict(float(self.tol), voice, tasks),
+            random_state=np.random.default_rng(seed),
+            sample_weight=shares,
+            callback=None if voice is None else voice.told,
+            **self._who_computes(X.size * n_clusters),
+        )
+        result = fit(n_init=self._n_init) if tasks is None else tasks.best(fit)
+        distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
+        if distinct < n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({distinct}) found smaller than n_clusters "
+                f"({n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        inertia = warn_of_overflow(absolute(result.inertia, exponent))
+        attributes = fitted(result.centers, result.labels, inertia, result.n_iter)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        if tasks is not None:
+            tasks.finish()
+        return self
+
+    def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
+        """Return scikit-learn's kind of init function as kmeans_lab's: it sees X centered."""
+
+        def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
+            mean = X.mean(axis=0)
+            centers = init(X - mean, n_clusters, random_state=state)
+            return np.asarray(self._fitting(centers, X) + mean)
+
+        return start
+
+    def _tasks(
+        self, X: Array, y: Any, weights: NDArray[np.float64] | None, exponent: int
+    ) -> FitTasks | None:
+        """Return the fit's tasks; None where no callback is set."""
+        if not getattr(self, "_skl_callbacks", None):
+            return None
+
+        def fitted_after(step: Step, n_iter: int) -> Fitted:
+            centers = step.new + middle_and_variance(X)[0]  # steps are relative to the middle
+            labels = self._assigned(X, centers)
+            return fitted(centers, labels, self._inertia(X, centers, labels, weights), n_iter)
+
+        metadata = None if weights is None else {"sample_weight": read_only(weights)}
+        told = {"X": read_only(X), "y": y, "metadata": metadata}  # they see, and change nothing
+        return FitTasks(self, self._n_init, fitted_after, exponent, **told)
+
+    def _who_computes(self, size: int) -> dict[str, Any]:
+        """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""
+        name = choose_kernel() if self.kernel == "auto" else self.kernel
+        threading = find_spec(name).threading
+        own = None if self.n_threads is None else self._count("n_threads")
+        threads = own or (usual_threads() if size > _SMALL else 1)
+        if threads == 1 or threading == "gil":
+            return {"kernel": name}
+        mode = "serial" if threading == "own" else "threads"
+        return {"kernel": name, "mode": mode, "n_threads": threads}
+
+
+def usual_threads() -> int:
+    """Return the cores that this process may use, or fewer where OpenMP is held to fewer.
+
+    That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
+    """
+    return max(1, min(int(_openmp_effective_n_threads()), available_cores()))

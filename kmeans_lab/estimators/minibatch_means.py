@@ -1,0 +1,219 @@
+"""Centers that are running means: what mini-batch k-means makes of a kernel's sums.
+
+Sculley, "Web-scale k-means clustering", WWW 2010. A kernel assigns a batch, and each center moves
+to the mean of all rows that it was ever given. The sums of these rows are kept, so that a center is
+one division away from them. A learning rate of 1/count, which is the same on paper, rounds again
+with each batch.
+"""
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.crews.workers import Crew, read_only
+from kmeans_lab.kernel import Labels
+from kmeans_lab.numerics.grids import Grid, in_steps, shares
+from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.seeding import squared_distances
+from kmeans_lab.weights import Weighting, absolute
+
+Array = NDArray[np.floating[Any]]
+Weights = NDArray[np.float64] | None
+
+#: Rows per cluster between two looks for starved centers: enough to tell starved from small. With
+#: scikit-learn's 10, clusters of a tenth of the usual size lost their centers.
+ROWS_BETWEEN_LOOKS = 100
+
+
+class RunningMeans:
+    """Centers, each the mean of all rows that it was given since it began.
+
+    Parameters
+    ----------
+    kernel : str
+        A key of ``KERNELS``.
+    centers : ndarray of shape (n_clusters, n_features)
+        Where they begin. They count as no row: a center's first rows decide where it goes.
+    middle : ndarray of shape (n_features,)
+        Somewhere in the data: what is added up is relative to it, and loses no digits to an offset.
+    """
+
+    def __init__(self, kernel: str, centers: Array, middle: Array) -> None:
+        self.kernel = kernel
+        self._middle = middle.astype(centers.dtype)
+        self._near = np.ascontiguousarray(centers - self._middle)
+        self._sums = np.zeros(centers.shape)
+        self._mass = np.zeros(len(centers))
+        # Sums and mass of a center count in units of 2 to this power: what weighs little beside
+        # another center is not lost.
+        self._exponents = np.zeros(len(centers), dtype=np.int64)
+        self._lately = np.zeros(len(centers))  # mass since the last look
+        self._latest = 0  # exponent of its unit
+        self._since = 0
+
+    @property
+    def centers(self) -> Array:
+        """(n_clusters, n_features), in the coordinates of the rows."""
+        return np.asarray(self._near + self._middle)
+
+    @centers.setter
+    def centers(self, centers: Array) -> None:
+        """Move the centers; each counts as the mean of as many rows as before."""
+        self._near = np.ascontiguousarray(centers - self._middle, dtype=self._near.dtype)
+        self._sums = self._near * self._mass[:, None]
+
+    def take(self, X: Array, weights: Weights = None) -> float:
+        """Assign a batch and move the centers.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            C-contiguous, of the dtype of the centers.
+        weights : ndarray of shape (n_samples,), float64, optional
+            How much each row counts, ≥ 0.
+
+        Returns
+        -------
+        float
+            The (weighted) inertia of the batch before the centers moved.
+        """
+        rows = self._rows(X)
+        crew = Crew(_for_batches(self.kernel), find_spec(self.kernel), rows, len(self._near), 1)
+        exponent = 0
+        if weights is not None:
+            weighting = Weighting(weights, rows, len(self._near))
+            exponent = weighting.exponent
+            crew.weigh(weighting)
+            crew.watched = True
+        inertia = crew.step(read_only(self._near))
+        self._add(crew.sums, crew.counts, exponent)
+        given = self._mass > 0
+        self._near[given] = self._sums[given] / self._mass[given, None]
+        self._since += len(X)
+        return absolute(inertia, exponent)
+
+    def _add(self, sums: NDArray[np.float64], mass: NDArray[Any], exponent: int) -> None:
+        """Add what the batch gave, in the larger of both units: nothing overflows."""
+        given: NDArray[Any] = mass
+        if exponent != 0 or self._exponents.any():
+            self._exponents[self._mass == 0] = exponent
+            up = np.where(mass > 0, exponent - self._exponents, 0)
+            mine, its = -up.clip(min=0), up.clip(max=0)
+            self._exponents -= mine
+            self._sums, self._mass = np.ldexp(self._sums, mine[:, None]), np.ldexp(self._mass, mine)
+            sums, given = np.ldexp(sums, its[:, None]), np.ldexp(mass.astype(np.float64), its)
+        self._sums += sums
+        self._mass += given
+        rise = exponent - self._latest
+        if rise > 0:
+            self._lately, self._latest = np.ldexp(self._lately, -rise), exponent
+        self._lately += np.ldexp(mass.astype(np.float64), min(rise, 0))
+
+    def restart_starved(
+        self, ratio: float, X: Array, rng: np.random.Generator, weights: Weights = None
+    ) -> int:
+        """Let centers that got too few rows begin anew at rows of the batch, now and then.
+
+        Parameters
+        ----------
+        ratio : float
+            A center with less than this share of the rows of the largest one, since the last look,
+            is starved.
+        X : ndarray of shape (n_samples, n_features)
+            The batch that was taken last.
+        rng : numpy.random.Generator
+            Draws the rows.
+        weights : ndarray of shape (n_samples,), float64, optional
+            Those of the batch.
+
+        Returns
+        -------
+        int
+            How many began anew: 0 unless a hundred rows per cluster came since the last look.
+
+        Notes
+        -----
+        The rows are those that greedy k-means++ would choose next, given the other centers.
+        scikit-learn draws all rows alike, wherever a center is already. It counts rows since the
+        beginning, so that a center that gets none any more stays where it is. And where a center
+        has no row yet, it looks after each batch: with small ones that throws good starts away.
+        """
+        if self._since < ROWS_BETWEEN_LOOKS * len(self._near):
+            return 0
+        lately, self._lately, self._since = self._lately, np.zeros(len(self._near)), 0
+        starved = lately < ratio * lately.max()
+        starved[lately.argmax()] = False
+        # At most half of the batch: as many centers as rows would fit it, and nothing else.
+        poorest = np.argsort(lately, kind="stable")[: min(np.count_nonzero(starved), len(X) // 2)]
+        if len(poorest) == 0:
+            return 0
+        others = np.delete(np.arange(len(lately)), poorest)
+        drawn = self._next_rows(X, others, len(poorest), rng, weights)
+        begun = poorest[: len(drawn)]
+        self._near[begun] = self._rows(X)[drawn]
+        self._sums[begun] = self._mass[begun] = 0
+        return len(begun)
+
+    def _next_rows(
+        self,
+        X: Array,
+        others: NDArray[np.intp],
+        n_rows: int,
+        rng: np.random.Generator,
+        weights: Weights,
+    ) -> list[int]:
+        """Draw candidates by their squared distance to the other centers; keep the best of each."""
+        near = self._rows(X)[:]
+        labels: Labels = np.empty(len(X), dtype=np.int32)
+        kept = np.ascontiguousarray(self._near[others])
+        load_kernel(self.kernel).assign(near, kept, labels)
+        points, wide = near.astype(np.float64), kept.astype(np.float64)
+        nearest = _squares(points - wide[labels])
+        # A row that lies off a center by rounding alone is that center.
+        rounding = (8 * np.finfo(X.dtype).eps) ** 2
+        nearest[nearest <= rounding * _squares(points)] = 0
+        worth = np.ones(len(X)) if weights is None else weights / weights.max()
+        drawn: list[int] = []
+        while len(drawn) < n_rows and (largest := (nearest * worth).max()) > 0:
+            share, n_tried = nearest * worth / largest, 2 + int(np.log(len(self._near)))
+            grid = in_steps(share, Grid())[2]
+            rows = rng.choice(len(X), n_tried, p=shares(share))
+            after = squared_distances(near, near[rows], np.empty((n_tried, len(X))))
+            np.minimum(after, nearest, out=after)
+            best = np.argmin([grid.steps(each * worth / largest).sum() for each in after])
+            drawn.append(int(rows[best]))
+            nearest = after[best]
+        return drawn
+
+    def _rows(self, X: Array) -> Samples:
+        return Centered(X, self._middle) if self._middle.any() else X
+
+
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's squared length, the same bits on every machine."""
+    origin = np.zeros((1, rows.shape[1]))
+    return np.ravel(squared_distances(rows, origin, np.empty((1, len(rows)))))
+
+
+def _for_batches(name: str) -> Any:
+    """Return a kernel as it is best used for rows that are seen once."""
+    kernel: Any = load_kernel(name)
+    if name != "cpp-simd":
+        return kernel
+    # To find neighbours takes as long as all else: 72 µs instead of 36 for 1024 × 16, k = 64.
+    return SimpleNamespace(
+        assign=kernel.assign,
+        update=kernel.update,
+        assign_update=kernel.assign_update,
+        prepare=partial(_without_balls, kernel.prepare),
+    )
+
+
+def _without_balls(
+    prepare: Any, X: Array, n_clusters: int, n_threads: int, middle: Array | None = None
+) -> Any:
+    return prepare(X, n_clusters, n_threads, middle, balls=False)

@@ -1,0 +1,109 @@
+"""What a kernel's child is asked: these functions run there, and know one kernel."""
+
+import sys
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab import registry
+from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation.child_side import say
+from kmeans_lab.measure.certify import fingerprint
+from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed, load_kernel
+from kmeans_lab.result import Iteration, KMeansResult
+
+Array = NDArray[np.floating[Any]]
+
+_RESULT = (
+    *("centers", "labels", "inertia", "n_iter", "converged", "stop"),
+    *("seconds", "kernel", "mode", "n_threads", "rescored"),
+)
+_VERBS = ("assign", "update", "prepare", "assign_update", "inertia")
+
+
+def describe(place: str, spec: KernelSpec | None) -> dict[str, Any]:
+    """Import a kernel, and return what ``KernelChild.describe`` promises."""
+    if spec is not None:
+        KERNELS[place] = spec  # a row that only the one who asks may have
+    begin = perf_counter()
+    if place not in KERNELS and place in installed():
+        installed()[place].tried = True  # here, now
+    name = registry.known_as(place)
+    trouble = registry.trouble_of(name)
+    seconds = perf_counter() - begin
+    state, why = registry.described(trouble)
+    incomplete = isinstance(trouble, registry.Incomplete)
+    kernel: Any = registry.load_module(name) if incomplete or trouble is None else None
+    return {
+        "name": name,
+        "state": state,
+        "why": why,
+        "reason": registry.reason_for(name, trouble),
+        "incomplete": incomplete,
+        "spec": asdict(find_spec(name)),
+        "build": _text(getattr(kernel, "BUILD", None)),
+        "isa": str(kernel.isa()) if trouble is None and hasattr(kernel, "isa") else "",
+        "verbs": [verb for verb in _VERBS if callable(getattr(kernel, verb, None))],
+        "file": str(getattr(kernel, "__file__", None) or ""),
+        "seconds": seconds,
+    }
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+class _Others:
+    """A finder that finds no other kernel of the lab."""
+
+    def __init__(self, own: str) -> None:
+        self.modules = {spec.module for spec in KERNELS.values()} - {own}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Refuse the modules of other kernels; leave all others to the finders that follow."""
+        if name in self.modules:
+            raise ImportError(
+                f"{name} belongs to another kernel, and a kernel that is measured runs its own "
+                "code; one that is made of others says requires=('kmeans_lab',) in its KernelSpec"
+            )
+
+
+def own_code_alone(name: str) -> str | None:
+    """Let this process import no other kernel from now on; return one that it has imported."""
+    spec = find_spec(name)
+    if "kmeans_lab" in spec.requires:
+        return None
+    others = _Others(spec.module)
+    if not any(isinstance(finder, _Others) for finder in sys.meta_path):
+        sys.meta_path.insert(0, others)
+    return min(others.modules & {*sys.modules}, default=None)
+
+
+def foreign_code(name: str, X: Array) -> str | None:
+    """Return whose code runs in place of the kernel's own, or None."""
+    return own_code_alone(name) or find_foreign_code(load_kernel(name), find_spec(name), X)
+
+
+def fit(
+    name: str, X: Array, n_clusters: int, settings: dict[str, Any], told: bool
+) -> dict[str, Any]:
+    """Run ``kmeans``, and say each iteration where that is asked for."""
+    own_code_alone(name)
+    X = X.copy()  # in memory as a program has it
+    callback = _say if told else None
+    result = kmeans(X, n_clusters, kernel=name, callback=callback, **settings)
+    return answer_of(result, X)
+
+
+def _say(step: Iteration) -> None:
+    say((step.n_iter, step.centers, step.labels, step.inertia, step.changed))
+
+
+def answer_of(result: KMeansResult, X: Array) -> dict[str, Any]:
+    """Return what a child tells of a fit of X."""
+    found = {name: getattr(result, name) for name in _RESULT}
+    return found | {"inputs": fingerprint(X)}

@@ -1,0 +1,130 @@
+"""What a run needs beside its rounds: the calibration loop, estimates, the costs of a start."""
+
+import json
+from fnmatch import fnmatch
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import kmeans_lab
+from kmeans_lab.crews.workers import read_only
+from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation.children import ChildError
+from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
+from kmeans_lab.presets import Workload
+from kmeans_lab.registry import find_spec, load_kernel
+
+_CALIBRATION, _REPEATS = 100_000, 15
+
+
+def calibrate() -> list[float]:
+    """Return the seconds of a fixed loop of plain Python, which no kernel can change."""
+    found = []
+    for _ in range(_REPEATS):
+        start = perf_counter()
+        total = 0
+        for i in range(_CALIBRATION):
+            total += i
+        found.append(perf_counter() - start)
+    return found
+
+
+def seconds_of_assign(kernel: str, workload: Workload) -> float:
+    """Extrapolate the seconds of one assignment from a few rows."""
+    X = some_rows(workload)
+    return seconds_of(kernel, X, workload.centers) * len(workload.X) / len(X)
+
+
+def some_rows(workload: Workload) -> Any:
+    """Return as many rows as are assigned in a moment by any kernel."""
+    return workload.X[: max(1, min(len(workload.X), 200_000 // workload.centers.size))]
+
+
+def seconds_of(kernel: str, X: Any, centers: Any) -> float:
+    """Return the seconds of one assignment of these rows."""
+    X, centers = read_only(X), read_only(centers)
+    module = load_kernel(kernel)
+    rows, labels = prepared(module, X, len(centers)), np.empty(len(X), np.int32)
+    module.assign(rows, centers, labels)  # compiles, where the kernel does that
+    start = perf_counter()
+    module.assign(rows, centers, labels)
+    return perf_counter() - start
+
+
+def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
+    """Return what the kernel's own ``prepare`` makes of X, or X."""
+    return kernel.prepare(X, n_clusters, n_threads) if hasattr(kernel, "prepare") else X
+
+
+def start_costs(
+    kernel: str, dtype: str, n_features: int, imported: float | None = None
+) -> dict[str, float | None] | None:
+    """Return the seconds that a kernel takes before its first fit, in processes of their own.
+
+    "import": its module and what that needs beyond kmeans_lab; ``imported`` where that is known.
+    "compile" and "load", where it compiles on its first call: how much longer the first fit takes
+    than the second, with an empty cache of compiled code and with a full one. "build", where a
+    compiler made it when it was installed: what that took, wherever it was. None where it cannot
+    run, and where there is no folder for a cache.
+    """
+    jits = find_spec(kernel).compiles_on_first_call
+    found = []
+    try:
+        if jits:
+            with scratch_folder() as folder:
+                cache = {"NUMBA_CACHE_DIR": folder}
+                found = [_start_once(kernel, dtype, n_features, cache) for _ in range(2)]
+        elif imported is None:
+            found = [_start_once(kernel, dtype, n_features, {})]
+    except (CannotTell, ChildError):
+        return None
+    extra = [max(0.0, first - second) for _, first, second in found]
+    return {
+        "import": found[-1][0] if found else imported,
+        "compile": extra[0] if jits else None,
+        "load": extra[1] if jits else None,
+        "build": build_seconds(kernel),
+    }
+
+
+def _start_once(
+    kernel: str, dtype: str, n_features: int, environment: dict[str, str]
+) -> tuple[float, float, float]:
+    with KernelChild(kernel, environment) as child:
+        told = child.describe()
+        if told["state"] != "ready":
+            raise CannotTell(told["why"])
+        first, second = child.checked(_two, child.ask(_two_fits, child.name, dtype, n_features))
+        return child.checked(float, told["seconds"]), first, second
+
+
+def _two(answer: Any) -> tuple[float, float]:
+    first, second = answer
+    return float(first), float(second)
+
+
+def _two_fits(kernel: str, dtype: str, n_features: int) -> list[float]:
+    X = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
+    spent = []
+    for _ in range(2):
+        begin = perf_counter()
+        kmeans(X, 8, kernel=kernel, init="first", max_iter=1)
+        spent.append(perf_counter() - begin)
+    return spent
+
+
+def build_seconds(kernel: str) -> float | None:
+    """Return what building a kernel's modules took, as the build wrote it down; None without."""
+    told = Path(kmeans_lab.__file__).parent / "_built.json"
+    if not told.is_file():
+        return None
+    patterns = find_spec(kernel).sources
+    found = [
+        seconds
+        for source, seconds in json.loads(told.read_text(encoding="utf-8")).items()
+        if any(fnmatch(source, pattern) for pattern in patterns)
+    ]
+    return sum(found) if found else None

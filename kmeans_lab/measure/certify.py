@@ -1,0 +1,276 @@
+"""The certificate: no number is published for a kernel whose result was not proved right.
+
+Two checks belong together. ``certify_fit`` watches one whole fit, outside any clock: at every
+iteration each label is judged against a direct computation of the distances, each center against
+the mean of its rows, the inertia against a direct sum; the input's bytes are compared and the
+kernel is caught if another one's code computes. Fits are bit-identical from run to run, so every
+*timed* round is then compared with the certified result bit for bit: ``Certificate.recheck``.
+
+A differing label counts as a tie only where the two distances differ by less than the rounding
+bound of the dtype; ties are counted, never hidden. All comparisons are written as "within", so
+that NaN fails them.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab import checks
+from kmeans_lab.centering import Centered, middle_and_variance
+from kmeans_lab.driver import kmeans
+from kmeans_lab.empty import fill_empty
+from kmeans_lab.kernel import Labels
+from kmeans_lab.measure.judging import CertificateError as CertificateError
+from kmeans_lab.measure.judging import beyond, check_inertia, check_labels, direct_sums, require
+from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.weights import relative
+
+Array = NDArray[np.floating[Any]]
+
+_SMALL_ROWS = 256  # enough to see whose code runs
+
+
+def fingerprint(*arrays: Array) -> str:
+    """Return a hash of the arrays' bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class Elsewhere(Protocol):
+    """A process that runs fits of one kernel: see ``kmeans_lab.isolation.kernel_child``."""
+
+    def fit(self, X: Array, n_clusters: int, **settings: Any) -> KMeansResult:
+        """Run ``kmeans`` there; a callback among the settings is called here."""
+
+    def foreign_code(self, X: Array) -> str | None:
+        """Return whose code runs in the kernel's steps in place of its own, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A fit that was proved right, and what later fits are compared with.
+
+    Attributes
+    ----------
+    result : KMeansResult
+        The certified fit.
+    ties : int
+        Labels, over all iterations, that differ from the direct computation within rounding.
+    inputs : str
+        Hash of X.
+    """
+
+    result: KMeansResult
+    ties: int
+    inputs: str
+
+    def recheck(self, result: KMeansResult, X: Array) -> None:
+        """Raise ``CertificateError`` unless this result equals the certified one bit for bit."""
+        certified = self.result
+        require(
+            result.kernel == certified.kernel,
+            f"kernel {result.kernel!r} ran in place of {certified.kernel!r}",
+        )
+        require(
+            result.n_iter == certified.n_iter,
+            f"{result.n_iter} iterations in place of {certified.n_iter}",
+        )
+        require(
+            np.array_equal(result.labels, certified.labels),
+            "the labels differ from the certified fit's in "
+            f"{_differing(result.labels, certified.labels)} rows",
+        )
+        require(
+            np.array_equal(result.centers, certified.centers),
+            "the centers differ from the certified fit's in "
+            f"{_differing(result.centers, certified.centers)} coordinates",
+        )
+        require(
+            result.inertia == certified.inertia,
+            f"the inertia differs from the certified fit's: {result.inertia!r} in place of "
+            f"{certified.inertia!r}",
+        )
+        require(fingerprint(X) == self.inputs, "X was modified")
+
+
+def _differing(found: NDArray[Any], certified: NDArray[Any]) -> int:
+    return int(np.count_nonzero(found != certified))
+
+
+def in_words(ties: int) -> str:
+    """Return what tables say of something that was proved right."""
+    return f"valid, {ties} tie{'s' * (ties != 1)}" if ties else "valid"
+
+
+def certify_fit(
+    X: Array,
+    n_clusters: int,
+    settings: dict[str, Any],
+    name: str,
+    *,
+    n_iter: int | None = None,
+    child: Elsewhere | None = None,
+) -> Certificate:
+    """Run one watched fit and return its certificate.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+    n_clusters : int
+    settings : dict
+        Keyword arguments of ``kmeans``.
+    name : str
+        A kernel of the registry.
+    n_iter : int, optional
+        How many iterations the fit must take.
+    child : KernelChild, optional
+        A process that runs the fit; by default this one does.
+
+    Raises
+    ------
+    CertificateError
+        Something is wrong; the message says at which iteration and what.
+    """
+    if child is None:
+        fit: Callable[..., KMeansResult] = partial(kmeans, kernel=name)
+        foreign = find_foreign_code(load_kernel(name), find_spec(name), X[:_SMALL_ROWS])
+    else:
+        fit, foreign = child.fit, child.foreign_code(X[:_SMALL_ROWS])
+    require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
+    weights = checks.weights(settings.get("sample_weight"), X)
+    weighting = (None, 0) if weights is None else relative(weights)
+    judge = _Judge(X, settings.get("empty", "relocate"), *weighting)
+    result = fit(X, n_clusters, callback=judge, **settings)
+    if n_iter is not None:
+        require(result.n_iter == n_iter, f"{result.n_iter} iterations in place of {n_iter}")
+    judge.check_end(result)
+    return Certificate(result, judge.ties, judge.inputs)
+
+
+def certify_assign(X: Array, centers: Array, labels: Labels, inertia: float) -> int:
+    """Judge the labels and inertia of one assignment of X; return the number of ties."""
+    nowhere = np.zeros(X.shape[1], X.dtype)
+    ties = check_labels(X, nowhere, centers, labels)
+    check_inertia(X, nowhere, centers, labels, inertia, "assign", expanded=True)
+    return ties
+
+
+def certify_some(X: Array, result: KMeansResult, rows: NDArray[np.intp]) -> int:
+    """Judge the labels that a fit gave some rows of X; return the number of ties."""
+    middle = middle_and_variance(X)[0]
+    return check_labels(X[rows], middle, result.centers, result.labels[rows], len(X))
+
+
+def certify_update(X: Array, labels: Labels, sums: Array, counts: NDArray[np.int64]) -> None:
+    """Judge the sums and counts that one update of X added to zero."""
+    nowhere = np.zeros(X.shape[1], X.dtype)
+    expected, lost, sizes, magnitudes = direct_sums(X, nowhere, labels, len(counts))
+    for j in np.flatnonzero(counts != sizes)[:1]:
+        raise CertificateError(
+            f"the counts are not the sizes of the clusters: that of cluster {j} is {counts[j]} and "
+            f"it owns {sizes[j]:.0f} rows"
+        )
+    bound = (sizes[:, None] + 8) * (np.finfo(np.float64).eps / 2) * magnitudes
+    errors = sums - expected - lost
+    for j, f in beyond(errors, bound):
+        raise CertificateError(
+            f"the sums are not those of the clusters: that of cluster {j}, feature {f}, is "
+            f"{sums[j, f]:.17g} and its {sizes[j]:.0f} rows sum to {expected[j, f]:.17g}, which is "
+            f"{abs(errors[j, f]):.2g} apart where rounding in float64 explains "
+            f"{bound[j, f]:.2g}: add in float64"
+        )
+
+
+@dataclass(eq=False)
+class _Judge:
+    """A callback that judges every iteration of a fit."""
+
+    X: Array
+    empty: str
+    weights: NDArray[np.float64] | None = None  # relative to a power of two
+    exponent: int = 0  # of that
+    ties: int = 0
+    repetitions: int = 0
+    expected: tuple[Array, Array] | None = None  # means relative to the middle, and tolerances
+    inputs: str = field(init=False)
+    middle: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = fingerprint(self.X)
+        self.middle = middle_and_variance(self.X)[0]
+
+    def __call__(self, step: Iteration) -> bool:
+        """Judge the labels, the inertia and where the centers came from."""
+        assert step.labels is not None  # a callback is always given the labels
+        try:
+            if step.n_iter == 1:  # a repetition starts anew
+                self.repetitions += 1
+                self.expected = None
+            self._judge(step.centers, step.labels, step.inertia, expanded=self.weights is None)
+            self._expect_next(step.centers, step.labels)
+        except CertificateError as error:
+            raise CertificateError(f"iteration {step.n_iter}: {error}") from None
+        return False
+
+    def check_end(self, result: KMeansResult) -> None:
+        """Judge what was returned; of several repetitions it need not be the last."""
+        if self.repetitions > 1:
+            self.expected = None
+        try:
+            self._judge(result.centers, result.labels, result.inertia)
+        except CertificateError as error:
+            raise CertificateError(f"result: {error}") from None
+
+    def _judge(
+        self, centers: Array, labels: Labels, inertia: float, *, expanded: bool = False
+    ) -> None:
+        require(fingerprint(self.X) == self.inputs, "X was modified")
+        if self.expected is not None:
+            self._check_means(centers, *self.expected)
+        self.ties += check_labels(self.X, self.middle, centers, labels)
+        given = self.X, self.middle, centers, labels, inertia, "the fit"
+        check_inertia(*given, weights=self.weights, exponent=self.exponent, expanded=expanded)
+
+    def _check_means(self, centers: Array, means: Array, tolerance: Array) -> None:
+        around = (centers - self.middle).astype(np.float64)
+        # The quotient, the center relative to the middle, and the center: each is rounded.
+        u = np.finfo(self.X.dtype).eps / 2
+        moved = np.abs(centers) * (self.middle != 0)
+        tolerance = tolerance + 2 * u * (np.abs(around) + moved)
+        for j, f in beyond(around - means, tolerance):
+            raise CertificateError(
+                f"the centers are not the means of their rows: center {j}, feature {f}, is "
+                f"{centers[j, f]:.9g} and the mean of its rows lies "
+                f"{abs(around[j, f] - means[j, f]):.2g} from it where rounding explains "
+                f"{tolerance[j, f]:.2g}"
+            )
+
+    def _expect_next(self, centers: Array, labels: Labels) -> None:
+        given = self.X, self.middle, labels, len(centers)
+        sums, lost, counts, magnitudes = direct_sums(*given, self.weights)
+        added = np.bincount(labels, minlength=len(centers))
+        if not counts.all():
+            if self.empty == "random":
+                self.expected = None
+                return
+            rng = np.random.default_rng(0)  # no other policy draws
+            before, rows = counts.copy(), Centered(self.X, self.middle)
+            sums, lost = sums + lost, np.zeros_like(lost)
+            found = sums, counts, rows, labels, centers - self.middle
+            fill_empty(self.empty, *found, rng, self.weights)
+            added += added * (counts != before)  # rows that left were subtracted
+        # Adding n numbers in any order and dividing; with weights, multiplying and adding those.
+        u = np.finfo(np.float64).eps / 2
+        roundings = (added if self.weights is None else 2 * added)[:, None] + 8
+        means = (sums + lost) / counts[:, None]
+        vanishing = 4 * float(np.finfo(self.X.dtype).smallest_subnormal)
+        self.expected = means, roundings * u * (magnitudes / counts[:, None]) + vanishing

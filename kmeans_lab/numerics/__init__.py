@@ -1,0 +1,1 @@
+"""Arithmetic with stated rounding: exact sums, grids, distances and neighbours."""

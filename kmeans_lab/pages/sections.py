@@ -1,0 +1,149 @@
+"""Sections of the page whose charts have two axes: the machine's limits, starts, scaling."""
+
+from collections.abc import Sequence
+from html import escape
+from math import log10
+from statistics import median
+
+from kmeans_lab.measure.explain import FLOPS
+from kmeans_lab.measure.tables import STARTS, Record, in_one_line, is_twin, measured, starting
+from kmeans_lab.pages.charts import Axis, Series, decades, plot
+
+#: Of a chart of fits: from one to so many.
+_MOST_FITS = 10_000
+
+
+def _family(kernel: str) -> str:
+    """Return the CSS classes of a kernel: its approach, and whether it is the tuned rung of it."""
+    word, _, rest = kernel.partition("-")
+    family = word if word in ("python", "numpy", "numba", "cython", "cpp") else "other"
+    return f"{family} tuned" if rest in ("tiled", "simd") else family
+
+
+def _own(run: Record) -> list[Record]:
+    return [it for it in measured(run) if not is_twin(run, it)]
+
+
+def roofline(run: Record) -> str:
+    """Hold each kernel's assign against the machine's multiply-adds and bandwidth."""
+    roof = run["roof"]
+    # Phases add up all repetitions, and the iterations are those of the best.
+    if roof is None or run["void"] or not _own(run) or run["n_init"] > 1:
+        return ""
+    peak, read = roof["operations"][run["dtype"]], roof["read"]
+    size, k = (8 if run["dtype"] == "float64" else 4), run["n_clusters"]
+    marks = []
+    for it in _own(run):
+        operations = FLOPS[it["arithmetic"]] * k
+        pairs = run["n_samples"] * run["n_features"] * it["n_iter"]
+        rate = operations * pairs / median(it["phases"]["assign"])
+        marks.append(Series(it["name"], [(operations / size, rate / 1e9)], _family(it["kernel"])))
+    ridge = peak / read
+    x = decades([0.05, *(it.points[0][0] for it in marks), 8 * ridge], "operations per byte of X")
+    slope = [(x.low, read * x.low / 1e9), (ridge, peak / 1e9), (x.high, peak / 1e9)]
+    limits = Series("the roof", slope, "roof", dots=False)
+    rates = [it.points[0][1] for it in marks]
+    y = decades([*rates, *(value for _, value in slope)], "GFLOP/s of assign, nominal")
+    threads = f"{roof['n_threads']} thread{'s' * (roof['n_threads'] > 1)}"
+    return (
+        "<h3>Against the machine’s limits</h3>"
+        f'<p class="how">The roof, {threads}: {peak / 1e9:.0f} GFLOP/s of multiply-adds, '
+        f"{read / 1e9:.1f} GB/s read from memory; measured with the run. Operations are counted as "
+        "if every row met every center: above the roof is who spares most of that.</p>"
+        + plot(x, y, [limits, *marks])
+    )
+
+
+def starts(run: Record) -> str:
+    """Show what comes before the first fit, and after how many fits it has paid."""
+    own = [it for it in _own(run) if it["start"] is not None]
+    if not own or run["void"]:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in ("kernel", *STARTS))
+    rows = "".join(
+        f"<tr><th>{escape(it['name'])}</th>"
+        + "".join(f"<td>{cell}</td>" for cell in starting(run, it))
+        + "</tr>"
+        for it in own
+    )
+    counts = [10 ** (e / 8) for e in range(round(8 * log10(_MOST_FITS)) + 1)]
+    lines = []
+    for it in own:
+        before = sum(it["start"][cost] or 0.0 for cost in ("import", "compile"))
+        fit = median(it["seconds"])
+        total = [(n, before + n * fit) for n in counts]
+        lines.append(Series(it["name"], total, _family(it["kernel"]), dots=False))
+    y = decades([value for it in lines for _, value in it.points], "seconds, all fits together")
+    x = Axis(1.0, float(_MOST_FITS), [10.0**e for e in range(5)], "fits in one process")
+    return (
+        "<h3>Before the first fit, and when it pays</h3>"
+        '<p class="how">A process that starts with nothing cached: importing, compiling, then so '
+        "many fits. Where two lines cross, the lower start has lost its lead.</p>"
+        f"{plot(x, y, lines)}"
+        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead><tbody>{rows}'
+        "</tbody></table>"
+        "</div>"
+    )
+
+
+def scaling(records: Sequence[Record]) -> str:
+    """Show speedups with workers, beside what the machine had to give, and growth in words."""
+    if not records:
+        return ""
+    found = [it for record in records for it in record["workers"]]
+    presets = dict.fromkeys(it["preset"] for it in found)
+    blocks = [_speedups([it for it in found if it["preset"] == preset]) for preset in presets]
+    growth = [it for record in records for it in record["growth"]]
+    grown = "".join(f"<li>{escape(in_one_line(it))}</li>" for it in growth)
+    if grown:
+        blocks.append(f'<h3>With size</h3><ul class="notes">{grown}</ul>')
+    return f"<section><h2>Scaling</h2>{''.join(blocks)}</section>"
+
+
+def _speedups(found: Sequence[Record]) -> str:
+    series, values, rows = [], [1.0], []
+    for it in found:
+        points = it["points"]
+        bars = [(p["workers"], p["speedup"]["low"], p["speedup"]["high"]) for p in points[1:]]
+        name = it["kernel"] + (", proc." if it["mode"] == "processes" else "")
+        places = [(p["workers"], p["speedup"]["middle"]) for p in points]
+        series.append(Series(name, places, _family(it["kernel"]), bars))
+        values += [value for bar in bars for value in bar[1:]]
+        rows += [_speedup_row(name, p) for p in points[1:]]
+    most = max(p["workers"] for it in found for p in it["points"])
+    longest = max(found, key=lambda it: len(it["points"]))["points"]
+    machine_gains = [(p["workers"], p["machine"]) for p in longest if p["machine"] is not None]
+    if len(machine_gains) > 1:
+        series.append(Series("the machine", machine_gains, "roof"))
+        values += [gain for _, gain in machine_gains]
+    ideal = [(1.0, 1.0), (float(most), float(most))]
+    series.append(Series("ideal", ideal, "ideal", dots=False))
+    ticks = [float(2**e) for e in range(most.bit_length())]
+    x = Axis(0.95, most * 1.02, ticks, "workers")
+    low, high = min(values) / 1.1, max(*values, most) * 1.1
+    y = Axis(low, high, [t for t in (0.125, 0.25, 0.5, *ticks) if low <= t <= high], "speedup")
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
+    )
+    return (
+        f"<h3>{escape(found[0]['preset'])}: how many times as fast with more workers</h3>"
+        '<p class="how">Whole fits, with their intervals; the machine: what as many threads gain '
+        "for multiply-adds that need no memory. Workers are threads, or processes (proc.).</p>"
+        f"{plot(x, y, series)}"
+        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _speedup_row(name: str, point: Record) -> str:
+    speedup, work, gain = point["speedup"], point["work"], point["machine"]
+    cells = (
+        str(point["workers"]),
+        f"{point['seconds'] * 1e3:.4g}",
+        f"{point['start_up'] * 1e3:.3g}",
+        f"{speedup['middle']:.2f} ({speedup['low']:.2f}–{speedup['high']:.2f})",
+        f"{work['middle']:.2f}",
+        "–" if gain is None else f"{gain:.2f}",
+    )
+    return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -1,0 +1,1 @@
+"""The tuned kernels: exact, with running sums, near-tie rescue and threads of their own."""

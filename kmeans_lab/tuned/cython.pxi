@@ -1,0 +1,327 @@
+# The tiled kernel in Cython, included once per instruction set: see cython.py.
+#
+# Rows lie in tiles of WIDTH rows, transposed. The scores ‖c‖² − 2x·c of four centers at a time go
+# through loops over the rows of a tile that have no branch and write to local arrays only, so that
+# gcc and clang vectorise them at -O3 without being allowed to reorder sums.
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport INFINITY, NAN, fabs, fmax, frexp, isfinite, ldexp, sqrt
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define KMEANS_LAB_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define KMEANS_LAB_COMPILER "gcc " __VERSION__
+    #else
+    #define KMEANS_LAB_COMPILER "msvc"
+    #endif
+    static const char *kmeans_lab_build = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
+
+    #if defined(_MSC_VER)
+    #include <intrin.h>
+    #define lab_add(at, value) _InterlockedExchangeAdd64(at, value)
+    #define lab_store(at, value) _InterlockedExchange64(at, value)
+    #define lab_load(at) (*(volatile __int64 *) (at))
+    #else
+    #define lab_add(at, value) __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST)
+    #define lab_store(at, value) __atomic_store_n(at, value, __ATOMIC_SEQ_CST)
+    #define lab_load(at) __atomic_load_n(at, __ATOMIC_RELAXED)
+    #endif
+    #if defined(__GNUC__) && defined(__x86_64__)
+    #define lab_pause() __builtin_ia32_pause()
+    #define lab_level() (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ? 0 : \
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && \
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") ? 2 : 1)
+    #else
+    #define lab_pause()
+    #define lab_level() 0
+    #endif
+    """
+    const char *kmeans_lab_build
+    int KMEANS_LAB_LEVEL
+    int64_t lab_add(int64_t *at, int64_t value) noexcept nogil
+    void lab_store(int64_t *at, int64_t value) noexcept nogil
+    int64_t lab_load(int64_t *at) noexcept nogil
+    void lab_pause() noexcept nogil
+    int lab_level()
+
+BUILD = kmeans_lab_build.decode("ascii")
+LEVEL = lab_level()  # of the processor: 0 baseline, 1 avx2, 2 avx512
+
+ctypedef fused real:
+    float
+    double
+
+cdef enum:
+    WIDTH = 64  # rows of a tile
+    PANEL = 4  # centers at a time
+    SPINS = 20000  # longer than the driver's own work between two passes
+
+cdef int64_t ENDED = 1 << 40  # as the next chunk: the pass at hand stops
+
+cdef double U64 = 2.0 ** -53
+
+cdef struct Chunk:
+    int64_t first, last  # tiles
+    int64_t n_rows, rescored
+    double squares, inertia, met
+    int64_t *sums  # (k, limbs, span)
+    int64_t *counts
+    unsigned char *touched  # clusters that a row has entered or left
+
+cdef struct Shared:
+    Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
+    void *tiles  # (n_tiles, d, WIDTH)
+    void *nearest  # (n_tiles · WIDTH): labels of the last pass, as numbers of the rows' type
+    void *packed  # (panels, d, PANEL): −2c
+    void *squares  # (padded): ‖c‖², a padding center's is infinite
+    void *names  # (panels · PANEL): 0, 1, 2, …
+    void *centers  # (k, d)
+    double *reach  # (n_tiles): the longest row
+    void *middle  # (n_tiles, d): of each tile's ball
+    void *square  # (n_tiles): its squared radius
+    int32_t *near  # (n_tiles): a center that was near last time
+    int32_t *labels  # (n): the caller's, while a pass lasts
+    int32_t *owner  # (n_tiles): the cluster of all its rows; −1: unknown
+    void *across  # (d, padded): −2c
+    void *apart  # (k, padded): 4‖a − b‖²
+    double longest, unit, tiny
+    int64_t *highest  # (d): bits of the largest magnitude
+    int64_t *lowest  # (d): of the smallest but zero, less 1
+    int *top  # (d): the exponent of a limb's unit
+    double *units  # (d): of the last limb; not a number where a column cannot be summed
+    double *magic  # (limbs, span): 1.5 · 2⁵² units of each limb
+    Py_ssize_t limbs, span  # features rounded up to groups that move together
+    int bits  # of a limb
+    double square_sum  # Σ‖x‖²
+    Chunk *chunks
+    int64_t *sums
+    int64_t *counts
+    unsigned char *touched
+    int64_t *whole  # (limbs, span) of one cluster, and (limbs)
+    double *total_sums  # of all chunks
+    int64_t *total_counts
+    bint keeps  # running sums: a fit comes back with other centers
+    bint filtering
+    int rest, pause  # passes without balls, where they spared too little
+    double met  # share of all pairs of row and center that the last pass looked at
+    # What threads write has cache lines of its own.
+    int64_t before[8]
+    int64_t next
+    int64_t between[8]
+    int64_t done
+    int64_t after[8]
+    int64_t inside  # threads that may be at a chunk
+
+
+cdef inline void _keep(real score, real j, real *best, real *second, real *index) noexcept nogil:
+    cdef real higher = score if score > best[0] else best[0]
+    second[0] = higher if higher < second[0] else second[0]
+    index[0] = j if score < best[0] else index[0]
+    best[0] = score if score < best[0] else best[0]
+
+
+cdef void _score(
+    const real *tile, const real *packed, const real *squares, const real *names, Py_ssize_t d,
+    Py_ssize_t panels, real *best_out, real *second_out, real *index_out,
+) noexcept nogil:
+    cdef Py_ssize_t p, q, f
+    cdef real best[WIDTH]
+    cdef real second[WIDTH]
+    cdef real index[WIDTH]
+    cdef real s0[WIDTH]
+    cdef real s1[WIDTH]
+    cdef real s2[WIDTH]
+    cdef real s3[WIDTH]
+    cdef const real *c
+    cdef const real *x
+    cdef real x0, x1, x2, x3, b, e, i, j0, j1, j2, j3, q0, q1, q2, q3
+    cdef real c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33
+    for p in range(WIDTH):
+        best[p] = second[p] = <real> INFINITY
+        index[p] = 0
+    for q in range(panels):
+        q0, q1, q2, q3 = squares[4 * q], squares[4 * q + 1], squares[4 * q + 2], squares[4 * q + 3]
+        for p in range(WIDTH):
+            s0[p] = q0
+            s1[p] = q1
+            s2[p] = q2
+            s3[p] = q3
+        c = packed + q * d * PANEL
+        f = 0
+        while f + 4 <= d:
+            x = tile + f * WIDTH
+            c00, c01, c02, c03 = c[0], c[1], c[2], c[3]
+            c10, c11, c12, c13 = c[4], c[5], c[6], c[7]
+            c20, c21, c22, c23 = c[8], c[9], c[10], c[11]
+            c30, c31, c32, c33 = c[12], c[13], c[14], c[15]
+            for p in range(WIDTH):
+                x0, x1, x2, x3 = x[p], x[WIDTH + p], x[2 * WIDTH + p], x[3 * WIDTH + p]
+                s0[p] = s0[p] + x0 * c00 + x1 * c10 + x2 * c20 + x3 * c30
+                s1[p] = s1[p] + x0 * c01 + x1 * c11 + x2 * c21 + x3 * c31
+                s2[p] = s2[p] + x0 * c02 + x1 * c12 + x2 * c22 + x3 * c32
+                s3[p] = s3[p] + x0 * c03 + x1 * c13 + x2 * c23 + x3 * c33
+            c += 4 * PANEL
+            f += 4
+        if f + 2 <= d:
+            x = tile + f * WIDTH
+            c00, c01, c02, c03 = c[0], c[1], c[2], c[3]
+            c10, c11, c12, c13 = c[4], c[5], c[6], c[7]
+            for p in range(WIDTH):
+                x0, x1 = x[p], x[WIDTH + p]
+                s0[p] = s0[p] + x0 * c00 + x1 * c10
+                s1[p] = s1[p] + x0 * c01 + x1 * c11
+                s2[p] = s2[p] + x0 * c02 + x1 * c12
+                s3[p] = s3[p] + x0 * c03 + x1 * c13
+            c += 2 * PANEL
+            f += 2
+        if f < d:
+            x = tile + f * WIDTH
+            c00, c01, c02, c03 = c[0], c[1], c[2], c[3]
+            for p in range(WIDTH):
+                x0 = x[p]
+                s0[p] = s0[p] + x0 * c00
+                s1[p] = s1[p] + x0 * c01
+                s2[p] = s2[p] + x0 * c02
+                s3[p] = s3[p] + x0 * c03
+        j0, j1, j2, j3 = names[4 * q], names[4 * q + 1], names[4 * q + 2], names[4 * q + 3]
+        for p in range(WIDTH):
+            b, e, i = best[p], second[p], index[p]
+            _keep(s0[p], j0, &b, &e, &i)
+            _keep(s1[p], j1, &b, &e, &i)
+            _keep(s2[p], j2, &b, &e, &i)
+            _keep(s3[p], j3, &b, &e, &i)
+            best[p], second[p], index[p] = b, e, i
+    for p in range(WIDTH):
+        best_out[p] = best[p]
+        second_out[p] = second[p]
+        index_out[p] = index[p]
+
+
+# Up to which gap two scores are decided by direct differences: twice the rounding of ‖c‖² − 2x·c
+# and of ‖c‖², plus twice that of the direct sum, so that a gap beyond it gives the label that
+# direct sums would give.
+cdef inline double _tolerance(const Shared *w, Py_ssize_t t) noexcept nogil:
+    cdef double x = w.reach[t], c = w.longest
+    cdef double u = w.unit * c * (c + 2 * x) + U64 * (x + c) * (x + c)
+    return 1.001 * 2 * (w.d + 4) * (u + w.tiny)  # steps may underflow
+
+
+# The plain kernel's arithmetic and rounding, so that ties fall as they do there.
+cdef Py_ssize_t _rescore(const Shared *w, const real *x, const real *centers) noexcept nogil:
+    cdef Py_ssize_t j, f, nearest = 0
+    cdef double best = INFINITY, distance, diff
+    cdef volatile double square  # or else the compiler would fuse it with the addition
+    for j in range(w.k):
+        distance = 0.0
+        for f in range(w.d):
+            diff = <double> x[f * WIDTH] - <double> centers[j * w.d + f]
+            square = diff * diff
+            distance += square
+        if distance < best:
+            best = distance
+            nearest = j
+    return nearest
+
+
+include "cython_sums.pxi"
+include "cython_squares.pxi"
+
+
+cdef inline void _settle(
+    const Shared *w, Chunk *chunk, const real *x, Py_ssize_t before, Py_ssize_t label
+) noexcept nogil:
+    if w.keeps:
+        _move(w, x, before, label, chunk.sums, chunk.counts, chunk.touched)
+
+
+cdef double _read(
+    const Shared *w, Chunk *chunk, Py_ssize_t t, const real *best, const real *second,
+    const real *index, const real *tile, real *nearest,
+) noexcept nogil:
+    cdef Py_ssize_t p, rows = min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)
+    cdef Py_ssize_t before, label
+    cdef real tolerance = <real> _tolerance(w, t)
+    cdef int32_t flags[WIDTH]
+    cdef int32_t news = 0
+    cdef double a = 0.0, b = 0.0, c = 0.0, d = 0.0
+    for p in range(WIDTH):
+        flags[p] = (second[p] - best[p] <= tolerance) | (index[p] != nearest[p])
+    for p in range(WIDTH):
+        news |= flags[p]
+    if rows == WIDTH:
+        for p in range(0, WIDTH, 4):  # four sums: one would wait for its additions
+            a += best[p]
+            b += best[p + 1]
+            c += best[p + 2]
+            d += best[p + 3]
+    else:
+        for p in range(rows):
+            a += best[p]
+    if news:
+        for p in range(rows):
+            if not flags[p]:
+                continue
+            label = <Py_ssize_t> index[p]
+            if second[p] - best[p] <= tolerance:
+                label = _rescore(w, tile + p, <const real *> w.centers)
+                chunk.rescored += 1
+            before = <Py_ssize_t> nearest[p]
+            if label != before:
+                nearest[p] = <real> label
+                _settle(w, chunk, tile + p, before, label)
+    return (a + b) + (c + d)
+
+
+cdef void _assign_tile(
+    Shared *w, Chunk *chunk, Py_ssize_t t, const real *packed, const real *squares,
+    const real *names, Py_ssize_t panels,
+) noexcept nogil:
+    cdef real best[WIDTH]
+    cdef real second[WIDTH]
+    cdef real index[WIDTH]
+    cdef const real *tile = <const real *> w.tiles + t * WIDTH * w.d
+    _score(tile, packed, squares, names, w.d, panels, best, second, index)
+    chunk.inertia += _read(
+        w, chunk, t, best, second, index, tile, <real *> w.nearest + t * WIDTH
+    )
+
+
+include "cython_balls.pxi"
+
+
+# Take the next free chunk until there is none; `sample` only says which type the rows have.
+cdef void _run(Shared *w, const real *sample) noexcept nogil:
+    cdef Py_ssize_t t, i
+    cdef Chunk *chunk
+    cdef int64_t c
+    lab_add(&w.inside, 1)  # before the first look: whoever waits for none knows that none will come
+    c = lab_add(&w.next, 1)
+    while c < w.n_chunks:
+        chunk = w.chunks + c
+        chunk.inertia = chunk.squares
+        chunk.met = 0
+        if w.filtering:
+            _run_filtered(w, chunk, sample)
+        else:
+            for t in range(chunk.first, chunk.last):
+                if lab_load(&w.next) >= ENDED:
+                    break
+                _assign_tile(
+                    w, chunk, t, <const real *> w.packed, <const real *> w.squares,
+                    <const real *> w.names, w.panels,
+                )
+        if lab_load(&w.next) >= ENDED:  # rows may be left without a cluster
+            break
+        for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):
+            w.labels[i] = <int32_t> (<const real *> w.nearest)[i]
+        lab_add(&w.done, 1)
+        c = lab_add(&w.next, 1)
+    lab_add(&w.inside, -1)
+
+
+include "cython_rows.pxi"
