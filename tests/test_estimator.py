@@ -236,8 +236,8 @@ def test_without_scikit_learn_the_name_says_what_to_install(monkeypatch, missing
     for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    for name in ("estimator", "estimator_base", "minibatch"):
-        monkeypatch.delitem(sys.modules, f"kmeans_lab.{name}", raising=False)
+    for name in ("kmeans", "base", "minibatch"):
+        monkeypatch.delitem(sys.modules, f"kmeans_lab.estimators.{name}", raising=False)
     why = rf"kmeans_lab\.{missing} needs .* type pip install 'kmeans-lab\[sklearn\]'"
     with pytest.raises(ModuleNotFoundError, match=why):
         getattr(kmeans_lab, missing)
