@@ -70,16 +70,16 @@ peers: $(PEERS)/.ready  ## beside other libraries; make peers ARGS='--threads 1,
 
 fuzz: $(READY)  ## new draws for the properties, and damaged files for the readers: 15 minutes
 	$(BIN)/pip install --quiet 'kmeans-lab[fuzz]'
-	$(BIN)/python -m pytest -q tests/test_properties.py --hypothesis-profile=fuzz
-	$(BIN)/python tests/readers.py -max_total_time=300 -timeout=20 -max_len=4000
+	$(BIN)/python -m pytest -q tests/kernels/test_properties.py --hypothesis-profile=fuzz
+	$(BIN)/python tests/support/readers.py -max_total_time=300 -timeout=20 -max_len=4000
 
 sanitize: $(READY)  ## the native code under ASan + UBSan, TSan and Valgrind: 20 minutes
-	sh tests/sanitize.sh $(BIN)/python address $(ARGS)
-	sh tests/sanitize.sh $(BIN)/python thread $(ARGS)
-	sh tests/sanitize.sh $(BIN)/python valgrind $(ARGS)
+	sh tests/support/sanitize.sh $(BIN)/python address $(ARGS)
+	sh tests/support/sanitize.sh $(BIN)/python thread $(ARGS)
+	sh tests/support/sanitize.sh $(BIN)/python valgrind $(ARGS)
 
 wheel: $(READY)  ## sdist, wheel from the sdist, and a fit outside the checkout
-	sh tests/check_wheel.sh $(BIN)/python
+	sh tests/support/check_wheel.sh $(BIN)/python
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist *.egg-info

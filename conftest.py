@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("tests.support")  # its asserts tell as much as those of tests
+
 MEASURING = "--benchmark-only" in sys.argv
 if MEASURING:
     import bench  # noqa: F401 (one thread for everybody, before tests/conftest.py imports NumPy)

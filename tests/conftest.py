@@ -6,12 +6,14 @@ row promises. Kernels are imported when their first test starts, never while tes
 """
 
 import signal
+import sys
 
 import pytest
-from helpers import force_isa, require_ready
 from hypothesis import settings
 
-from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+from tests.support.helpers import force_isa, require_ready
+from tests.support.planted import GOOD
 
 # The same draws in every run, so that a change is judged by what it changed; the first call of a
 # compiled kernel takes longer than any deadline. --hypothesis-profile=fuzz draws anew.
@@ -84,3 +86,17 @@ def isa(request, monkeypatch):
     """Force one instruction set, where the machine has it."""
     force_isa(monkeypatch, "cpp-simd", request.param)
     return request.param
+
+
+@pytest.fixture
+def plant(monkeypatch, tmp_path):
+    """Add a kernel of the given source under the name "planted"."""
+
+    def add(source, name="planted", **fields):
+        (tmp_path / f"{name}_module.py").write_text(GOOD + source)
+        monkeypatch.syspath_prepend(tmp_path)
+        spec = KernelSpec(module=f"{name}_module", summary="planted", remedy="none", **fields)
+        monkeypatch.setitem(KERNELS, name, spec)
+        monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)
+
+    return add

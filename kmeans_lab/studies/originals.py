@@ -2,7 +2,7 @@
 
 Each does the work that its source describes, the slow parts and the defects included, and each
 docstring names the defects that it keeps. Nothing else in this package uses them: ``kmeans`` does
-none of this. tests/test_originals.py shows every defect here, and its absence there.
+none of this. tests/studies/test_originals.py shows every defect here, and its absence there.
 
 All take the same arguments and return the same ``Run``. Theirs return less; the loops are theirs.
 """

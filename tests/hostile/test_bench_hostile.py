@@ -5,7 +5,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from planted import BY_NUMPY
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure import timed
@@ -13,6 +12,7 @@ from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.timed import exponents, scaled, settle, unscaled
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, KernelSpec
+from tests.support.planted import BY_NUMPY
 
 pytestmark = pytest.mark.hostile
 

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted import BY_NUMPY
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
 from kmeans_lab.measure import conformance, exam
+from tests.support.planted import BY_NUMPY
 
 pytestmark = pytest.mark.hostile
 
@@ -122,7 +122,7 @@ def test_a_kernel_that_hangs_is_asked_no_more(capsys, monkeypatch):
     assert "it was not asked: before, it took longer than 2 s" in out
 
 
-@pytest.mark.slow  # tests/test_plugins.py has the same of a plug-in
+@pytest.mark.slow  # tests/isolation/test_plugins.py has the same of a plug-in
 def test_an_import_that_hangs_is_refused(capsys, monkeypatch):
     monkeypatch.setattr("kmeans_lab.isolation.plugins.PATIENCE", 1.0)
     status, out, err = check(capsys, "import time; time.sleep(99)")

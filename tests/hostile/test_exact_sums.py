@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from helpers import prepared
 
 from kmeans_lab import kmeans
+from tests.support.helpers import prepared
 
 pytestmark = pytest.mark.hostile
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from helpers import cloud
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.compress import compress
@@ -10,6 +9,7 @@ from kmeans_lab.dbscan import dbscan
 from kmeans_lab.registry import KERNELS, load_kernel
 from kmeans_lab.silhouette import silhouette_samples
 from kmeans_lab.soft import responsibilities
+from tests.support.helpers import cloud
 
 pytestmark = pytest.mark.hostile
 

@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 import pytest
-from helpers import cloud
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.stopping import Equal
+from tests.support.helpers import cloud
 
 pytestmark = [
     pytest.mark.hostile,

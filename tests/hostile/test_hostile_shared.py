@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import assert_same_fit, cloud, prepared
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.stopping import Shift
+from tests.support.helpers import assert_same_fit, cloud, prepared
 
 pytestmark = pytest.mark.hostile
 

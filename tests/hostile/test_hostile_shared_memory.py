@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import cloud
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.compress import compress
@@ -17,6 +16,7 @@ from kmeans_lab.crews import processes
 from kmeans_lab.dbscan import dbscan
 from kmeans_lab.silhouette import silhouette_score
 from kmeans_lab.soft import responsibilities
+from tests.support.helpers import cloud
 
 pytestmark = pytest.mark.hostile
 

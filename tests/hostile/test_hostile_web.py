@@ -6,9 +6,9 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from web import LONG, serving
 
 from kmeans_lab.web.middleware import HEADERS
+from tests.support.web import LONG, serving
 
 pytestmark = pytest.mark.hostile
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from planted import BY_NUMPY
-from web import SMALL, serving
 
 from kmeans_lab import registry
+from tests.support.planted import BY_NUMPY
+from tests.support.web import SMALL, serving
 
 pytestmark = pytest.mark.hostile
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import cloud, prepared
+
+from tests.support.helpers import cloud, prepared
 
 pytestmark = pytest.mark.hostile
 

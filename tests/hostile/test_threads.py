@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import FIVE_CHUNKS, cloud, some_rows
 
 import kmeans_lab
 from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.crews import helpers
+from tests.support.helpers import FIVE_CHUNKS, cloud, some_rows
 
 pytestmark = [
     pytest.mark.hostile,

@@ -1,0 +1,181 @@
+"""Everything that reads a file from the command line, fed with anything at all.
+
+A reader returns what it read, or refuses with one sentence that names the file: nothing else may
+leave it. ``test_readers.py`` feeds a few hundred files in every run of the tests; as a script, with
+Atheris, this feeds what its look at the coverage suggests: ``make fuzz``.
+"""
+
+import copy
+import io
+import json
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from kmeans_lab import checks
+from kmeans_lab.io.datafiles import Refused, read_rows
+from kmeans_lab.measure import record
+from kmeans_lab.pages import bench
+
+RUN = Path(__file__).parents[2] / "docs" / "runs" / "standard.json"
+SUFFIXES = (".csv", ".npy", ".png", ".bmp", ".json")
+
+_POINT = {"middle": 1.5, "low": 1.2, "high": 1.9, "confidence": 0.95, "n": 9}
+_SCALING = {
+    "format": record.SCALING, "version": record.VERSION, "machine": {},
+    "workers": [{
+        "kernel": "cpp", "preset": "smoke", "mode": "threads", "serial_share": 0.1,
+        "points": [{
+            "workers": 2, "seconds": 0.1, "start_up": 0.01, "speedup": _POINT, "work": _POINT,
+            "machine": 1.9,
+        }],
+    }],
+    "growth": [{
+        "kernel": "cpp", "axis": "n", "others": {"k": 5, "d": 2}, "sizes": [10, 20],
+        "seconds": [0.1, 0.2], "exponent": _POINT,
+    }],
+}  # fmt: skip
+
+
+def seeds():
+    """Return whole files to begin with: (suffix, content)."""
+    from PIL import Image
+
+    yield ".csv", b"x,y\n1.5,2\n-3e5,4\n"
+    yield ".csv", b"\xef\xbb\xbf1;2\n3;4\n"
+    for encoding in "utf-16", "cp1252":
+        yield ".csv", 'größe;"y"\n1 000,5;2\n"3,5";4,\n'.encode(encoding)
+    for array in np.arange(6.0).reshape(3, 2), np.ones((2, 2), ">f4"), np.zeros((1, 3), "i8"):
+        file = io.BytesIO()
+        np.save(file, array)
+        yield ".npy", file.getvalue()
+    for suffix, mode in ((".png", "RGB"), (".png", "P"), (".bmp", "L")):
+        file = io.BytesIO()
+        Image.new(mode, (3, 2)).save(file, suffix[1:].upper())
+        yield suffix, file.getvalue()
+    run, scaling = runs()
+    yield ".json", json.dumps(run).encode()
+    yield ".json", json.dumps(scaling).encode()
+    yield ".json", json.dumps(scaling).encode("utf-16")
+
+
+def runs():
+    """Return a run of two contestants and a scaling, small enough to change at random."""
+    run = json.loads(RUN.read_text(encoding="utf-8"))
+    (first,) = run["runs"]
+    first["contestants"] = [
+        it for it in first["contestants"] if it["name"] in (first["baseline"], "cpp-simd")
+    ]
+    return run, _SCALING | {"machine": run["machine"]}
+
+
+def feed(path, content):
+    """Write a file and read it as the command line would; AssertionError for a bad refusal."""
+    path.write_bytes(content)
+    try:
+        if path.suffix == ".json":
+            read_run(path)
+            return
+        rows = read_rows(path)
+    except Refused as error:
+        sentence = str(error)
+        assert path.name in sentence, sentence
+        assert "\n" not in sentence, sentence
+        assert len(sentence) < 1000 + 2 * len(str(path)), sentence
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            checks.samples(rows, ("float32", "float64"))
+        except (TypeError, ValueError) as error:
+            assert "\n" not in str(error)  # noqa: PT017 (it may be taken, too)
+
+
+def read_run(path):
+    """Read a run, or a scaling beside a run, and draw the page."""
+    run, _ = runs()
+    content = path.read_bytes().replace(b"\0", b"")
+    form = record.SCALING if b'"kmeans-lab scaling"' in content else record.FORMAT
+    data = record.read(path, form)
+    drawn = bench.page(data) if form == record.FORMAT else bench.page(run, [data])
+    assert drawn.endswith("</html>\n")
+    assert "<script" not in drawn
+
+
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1.5,
+    -1e308,
+    5e-324,
+    "",
+    "x",
+    "<script>",
+    [],
+    [1],
+    {},
+    {"a": 1},
+]
+
+
+def spoil(data, chance):
+    """Change one part of nested lists and objects, anywhere."""
+    data = copy.deepcopy(data)
+    places = list(_places(data))
+    where, key = places[chance.randrange(len(places))]
+    what = chance.randrange(4)
+    if what == 0:
+        del where[key]
+    elif what == 1 and isinstance(where, list):
+        where.append(where[key])
+    else:
+        where[key] = VALUES[chance.randrange(len(VALUES))]
+    return data
+
+
+def _places(data):
+    keys = data if isinstance(data, dict) else range(len(data))
+    for key in list(keys):
+        yield data, key
+        if isinstance(data[key], (dict, list)):
+            yield from _places(data[key])
+
+
+def main():
+    """Fuzz until the options of libFuzzer, which are ours, say that it is enough."""
+    import tempfile
+
+    import atheris
+
+    atheris.instrument_all()  # NumPy's and Pillow's Python code, too, decides what is read
+    folder = Path(tempfile.mkdtemp())
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for i, (suffix, content) in enumerate(seeds()):
+        kind = SUFFIXES.index(suffix)
+        (corpus / str(i)).write_bytes(bytes([kind]) + content)
+
+    def one(data):
+        if len(data) < 2:
+            return
+        kind, content = data[0] % (len(SUFFIXES) + 1), data[1:]
+        if kind == len(SUFFIXES):  # bytes are choices: which parts of a run are changed, and how
+            chance = random.Random(content)
+            whole = chance.choice(runs())
+            for _ in range(chance.randrange(3)):
+                whole = spoil(whole, chance)
+            kind, content = SUFFIXES.index(".json"), json.dumps(whole).encode()
+        feed(folder / f"file{SUFFIXES[kind]}", content)
+
+    atheris.Setup([*sys.argv, str(corpus)], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
