@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.table import Row
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.crews.workers import read_only
+from kmeans_lab.kernel import read_only
 from kmeans_lab.measure.calibration import prepared, seconds_of_assign
 from kmeans_lab.measure.certify import (
     CertificateError,

@@ -36,7 +36,8 @@ from kmeans_lab.cli.terminal import (
     tell,
 )
 from kmeans_lab.cli.text_arguments import add_text_arguments, text_options
-from kmeans_lab.crews.workers import MODES, WorkerDiedError
+from kmeans_lab.crews.processes import WorkerDiedError
+from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.errors import MissingExtra, Refused

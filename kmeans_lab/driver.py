@@ -9,29 +9,40 @@ from __future__ import annotations  # NumPy imports numpy.random when it is aske
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
 from kmeans_lab.centering import Centered, middle_and_variance
-from kmeans_lab.crews.workers import MODES, Crew, read_only, resolve_threads, start_crew
+from kmeans_lab.crews.base import Crew, Job, Pass
+from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
-from kmeans_lab.kernel import Kernel
+from kmeans_lab.kernel import Array, Kernel, read_only
 from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.stopping import Step, StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 
-Array = NDArray[np.floating[Any]]
-
 Callback = Callable[[Iteration], Any]
+
+Start = Callable[[np.random.Generator, Crew], Array]
 
 #: What a kernel that expands ‖x − c‖² returns has lost too many digits below this share of the
 #: rows' own spread: where clusters are that close, differences tell what their inertia is.
 _LOST = 1e-4
+
+
+class Repetitions(Protocol):
+    """Whoever is told of each of the n_init repetitions of a fit."""
+
+    def begin(self) -> None:
+        """Take note: another one begins."""
+
+    def end(self, run: Run, /) -> bool:
+        """Take note of what it found; return True to end the fit with what there is."""
 
 
 @checks.numpys_own_errors
@@ -47,11 +58,12 @@ def kmeans(
     stop: str | StopRule = "shift",
     empty: str = "relocate",
     n_threads: int | None = None,
-    mode: str = "serial",
+    mode: str | None = None,
     random_state: Any = None,
     sample_weight: Any = None,
     callback: Callback | None = None,
     history: bool = False,
+    _repetitions: Repetitions | None = None,
 ) -> KMeansResult:
     """Cluster the rows of X around n_clusters means with Lloyd's algorithm.
 
@@ -83,10 +95,11 @@ def kmeans(
     empty : {"relocate", "random", "keep", "error"}
         What becomes of a cluster without rows (see ``kmeans_lab.empty``).
     n_threads : int, optional
-        Threads or processes; default 1 in mode "serial", else the cores this process may use; at
-        most 64, or four for each of these cores.
-    mode : {"serial", "threads", "processes"}
-        Who computes. In a script, "processes" needs ``if __name__ == "__main__":``.
+        Threads or processes; default 1 or, in mode "threads" and "processes", the cores this
+        process may use; at most 64, or four for each of these cores.
+    mode : {"serial", "threads", "processes"}, optional
+        Who computes; by default the threads that n_threads asks for: those of the kernel, if it
+        has any, else the driver's. In a script, "processes" needs ``if __name__ == "__main__":``.
     random_state : None, int or numpy.random.Generator
         Source of the random choices; None draws a fresh seed.
     sample_weight : array-like of shape (n_samples,), optional
@@ -122,11 +135,12 @@ def kmeans(
     (1.0, True)
     """
     watch = Stopwatch()
-    mode = checks.choice("mode", mode, MODES)
+    if mode is not None:
+        mode = checks.choice("mode", mode, MODES)
     module, name, spec = _resolve_kernel(kernel)
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
-    n_threads = resolve_threads(mode, n_threads, spec, name)
+    mode, n_threads = choose_workers(mode, n_threads, spec, name)
     X = checks.samples(X, spec.dtypes)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
@@ -147,23 +161,17 @@ def kmeans(
         variance=variance,
         middle=middle,
     )
-    best: _Run | None = None
-    with start_crew(mode, module, name, spec, rows, n_clusters, n_threads) as crew:
-        if weighting is not None:
-            crew.weigh(weighting)
+    counts_changes = plan.rule.needs_changed or plan.watched
+    job = Job(
+        module, name, spec, rows, n_clusters, n_threads, weighting, counts_changes, plan.watched
+    )
+    with start_crew(mode, job) as crew:
         watch.lap("prepare")
-        for left in reversed(range(n_init)):
-            centers = start(rng, crew)
-            crew.refuse_elsewhere()
-            watch.lap("init")
-            run = _lloyd(crew, centers, plan, rng, watch, last=left == 0)
-            if best is None or run.inertia < best.inertia:
-                best = run
+        best = _repeat(n_init, start, crew, plan, rng, watch, _repetitions)
         rescored = crew.rescored()
-    assert best is not None  # n_init ≥ 1
     watch.lap("finish")
     return KMeansResult(
-        centers=best.centers + middle,
+        centers=best.centers,
         labels=best.labels,
         inertia=warn_of_overflow(absolute(best.inertia, crew.exponent)),
         n_iter=best.n_iter,
@@ -196,7 +204,9 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Run:
+class Run:
+    """What one repetition found."""
+
     centers: Array
     labels: NDArray[np.int32]
     inertia: float  # in the crew's units: what overflows could not be compared
@@ -204,6 +214,32 @@ class _Run:
     converged: bool
     stop: str
     history: list[Iteration]
+
+
+def _repeat(
+    n_init: int,
+    start: Start,
+    crew: Crew,
+    plan: _Plan,
+    rng: np.random.Generator,
+    watch: Stopwatch,
+    repetitions: Repetitions | None,
+) -> Run:
+    """Run the loop from n_init starts; return the run with the lowest inertia."""
+    best: Run | None = None
+    for left in reversed(range(n_init)):
+        if repetitions is not None:
+            repetitions.begin()
+        centers = start(rng, crew)
+        crew.refuse_elsewhere()
+        watch.lap("init")
+        run = _lloyd(crew, centers, plan, rng, watch, last=left == 0)
+        if best is None or run.inertia < best.inertia:
+            best = run
+        if repetitions is not None and repetitions.end(run):
+            break
+    assert best is not None  # n_init ≥ 1
+    return best
 
 
 def _lloyd(
@@ -214,28 +250,19 @@ def _lloyd(
     watch: Stopwatch,
     *,
     last: bool,
-) -> _Run:
+) -> Run:
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
     old, new = centers, np.empty_like(centers)
     shown, next_shown = read_only(old), read_only(new)
-    means = _Means(crew, plan, rng)
+    update_centers = _MeansOfClusters(crew, plan, rng)
     crew.labels.fill(-1)
-    crew.counting, crew.watched = plan.rule.needs_changed or plan.watched, plan.watched
-    changed = -1
     seen: list[Iteration] = []
     for n_iter in range(1, plan.max_iter + 1):
-        inertia = crew.step(shown)
-        watch.lap_step(*crew.step_seconds())
-        if crew.counting:
-            changed = crew.changed()
-        means.write(old, new)
-        called_off = False
-        if plan.watched:
-            if inertia <= _LOST * plan.variance * crew.rows.shape[0] * crew.rows.shape[1]:
-                inertia = crew.inertia(old, crew.labels)
-            told = absolute(inertia, crew.exponent)
-            called_off = _show(plan, n_iter, old, crew.labels, told, changed, seen)
-        step = Step(shown, next_shown, plan.variance, changed, len(crew.rows))
+        found = crew.assign_update(shown)  # labels, sums and counts: one pass over the rows
+        watch.lap_step(found.assign, found.update)
+        update_centers(old, new)  # here and nowhere else, something becomes of empty clusters
+        called_off = plan.watched and _show(plan, crew, n_iter, old, found, seen)
+        step = Step(shown, next_shown, plan.variance, found.changed, len(crew.rows))
         fired = plan.rule.fired(step)
         crew.refuse_elsewhere()
         old, new, shown, next_shown = new, old, next_shown, shown
@@ -245,15 +272,15 @@ def _lloyd(
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
     # After the swap, old is the newest and new the one before it.
     if not (old == new).all():
-        crew.assign(shown)
+        crew.assign(shown)  # so that labels match the centers that are returned
     labels = crew.labels_to_keep(last=last)
     inertia = crew.inertia(old, labels)
     watch.lap("finish")
-    return _Run(old, labels, inertia, n_iter, fired, stop, seen)
+    return Run(old + plan.middle, labels, inertia, n_iter, fired, stop, seen)
 
 
-class _Means:
-    """Turns an iteration's sums and counts into centers."""
+class _MeansOfClusters:
+    """Turns the sums and counts of a pass into centers."""
 
     def __init__(self, crew: Crew, plan: _Plan, rng: np.random.Generator) -> None:
         self._crew, self._policy, self._rng = crew, plan.empty, rng
@@ -261,7 +288,7 @@ class _Means:
         self._rows_per_center = crew.counts[:, None]
         self._divisors = np.empty_like(crew.sums)
 
-    def write(self, old: Array, new: Array) -> None:
+    def __call__(self, old: Array, new: Array) -> None:
         """Overwrite new with the means; the policy says where empty clusters go."""
         crew = self._crew
         if np.count_nonzero(crew.counts) < len(crew.counts):
@@ -278,21 +305,20 @@ class _Means:
 
 
 def _show(
-    plan: _Plan,
-    n_iter: int,
-    centers: Array,
-    labels: NDArray[np.int32],
-    inertia: float,
-    changed: int,
-    seen: list[Iteration],
+    plan: _Plan, crew: Crew, n_iter: int, centers: Array, found: Pass, seen: list[Iteration]
 ) -> bool:
     """Record the iteration and ask the callback; return True when it calls the fit off."""
+    inertia = found.inertia
+    if inertia <= _LOST * plan.variance * crew.rows.shape[0] * crew.rows.shape[1]:
+        inertia = crew.inertia(centers, crew.labels)
+    told = absolute(inertia, crew.exponent)
     where = centers + plan.middle
     if plan.history:  # a copy: what the callback is given, it may write to
-        seen.append(Iteration(n_iter, where.copy(), None, inertia, changed))
+        seen.append(Iteration(n_iter, where.copy(), None, told, found.changed))
     if plan.callback is None:
         return False
-    return bool(plan.callback(Iteration(n_iter, where, labels.copy(), inertia, changed)))
+    labels = crew.labels.copy()
+    return bool(plan.callback(Iteration(n_iter, where, labels, told, found.changed)))
 
 
 def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
@@ -317,7 +343,7 @@ def _make_start(
     middle: Array,
     n_init: int,
     weights: NDArray[np.float64] | None,
-) -> Callable[[np.random.Generator, Crew], Array]:
+) -> Start:
     """Return a function that draws starting centers, relative to the middle of X."""
     named = isinstance(init, str)
     fixed = init == "first" if named else not callable(init)

@@ -56,6 +56,7 @@ Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int32]
 Sums: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
+Array: TypeAlias = NDArray[np.floating[Any]]
 
 
 class Kernel(Protocol):
@@ -72,3 +73,10 @@ class Kernel(Protocol):
 
         A label outside 0 … n_clusters−1 raises ValueError, and nothing has been added.
         """
+
+
+def read_only(array: Array) -> Array:
+    """Return a view that cannot be written to: kernels never modify what they are given."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
-from kmeans_lab.crews.partial import direct_inertia
 from kmeans_lab.kernel import Labels
 from kmeans_lab.numerics.exact_sums import RunningSums
+from kmeans_lab.numerics.inertia import direct_inertia
 
 Array = NDArray[np.floating[Any]]
 

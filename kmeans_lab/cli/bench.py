@@ -10,7 +10,7 @@ from typing import Any
 
 from kmeans_lab.cli.kernel_arguments import resolve
 from kmeans_lab.cli.terminal import emit, make_table, seen_by_a_person, show, tell
-from kmeans_lab.crews.workers import refuse_too_many
+from kmeans_lab.crews.cores import refuse_too_many
 from kmeans_lab.errors import Refused
 from kmeans_lab.io.outputs import plan_output
 from kmeans_lab.io.paths import known_suffix

@@ -11,17 +11,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.centering import Samples
-from kmeans_lab.numerics.exact_sums import ExactTotal, row_squares
-
 #: Rows per chunk at least. Below about two thousand rows the cost of a call (about a
 #: microsecond each for two functions) starts to show beside the work.
 MIN_CHUNK_ROWS = 2048
 #: Chunks at most: enough for 16 workers to share evenly, and 32 slots of sums stay small.
 MAX_CHUNKS = 32
-
-_BLOCK_VALUES = 65_536  # differences held at once
-_LEAST_ROWS = 512  # fewer at a time, and calls of NumPy's cost more than what they add up
 
 
 def chunk_bounds(n_samples: int, n_clusters: int) -> list[tuple[int, int]]:
@@ -77,25 +71,3 @@ class Partials:
             return
         np.add.reduce(self.sums, axis=0, out=total.sums[0])
         np.add.reduce(self.counts, axis=0, out=total.counts[0])
-
-
-def direct_inertia(
-    rows: Samples,
-    centers: NDArray[np.floating],
-    labels: NDArray[np.int32],
-    weights: NDArray[np.float64] | None = None,
-) -> float:
-    """Sum the (weighted) squared distances to the chosen centers, from differences in float64.
-
-    The sum over rows is exact, and so the same in whatever order they are.
-    """
-    wide = centers.astype(np.float64)
-    block = max(_LEAST_ROWS, _BLOCK_VALUES // rows.shape[1])
-    total = ExactTotal()
-    for first in range(0, len(rows), block):
-        part = slice(first, first + block)
-        squares = row_squares(rows[part] - wide[labels[part]])
-        if weights is not None:
-            squares *= weights[part]
-        total.add(squares)
-    return total.value()

@@ -23,12 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.blas import one_blas_thread
+from kmeans_lab.crews.chunks import Chunks
 from kmeans_lab.crews.partial import Partials
 from kmeans_lab.crews.spawning import GUARD, UNGUARDED, WORKER, refuse_where_workers_cannot_start
-from kmeans_lab.crews.workers import Array, Chunks, Crew, WorkerDiedError, read_only
-from kmeans_lab.kernel import Kernel, Labels
-from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+from kmeans_lab.kernel import Array, Kernel, Labels, read_only
+from kmeans_lab.registry import KERNELS, load_kernel
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended in the middle of a fit; the message says how."""
+
 
 _ALIGNMENT = 64  # a cache line: two workers never write to the same one
 _RESERVED_AT_ONCE = 1 << 22  # bytes, a millisecond: a signal undoes what one call has reserved
@@ -125,24 +131,16 @@ _unlinked: list[_Block] = []
 class ProcessCrew(Crew):
     """A share of the chunks in each process."""
 
-    def __init__(
-        self,
-        name: str,
-        kernel: Kernel,
-        spec: KernelSpec,
-        rows: Samples,
-        n_clusters: int,
-        n_threads: int,
-    ) -> None:
-        self._name = name
+    def __init__(self, job: Job) -> None:
         self._rescored = 0
         self._block: _Block | None = None
         self._processes: list[Any] = []
         self._pipes: list[Connection[Any, Any]] = []
-        super().__init__(kernel, spec, rows, n_clusters, n_threads)
+        super().__init__(job)
 
-    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
-        layout = Layout.of(rows, n_clusters, len(self.bounds))
+    def _start(self) -> None:
+        rows = self.job.rows
+        layout = Layout.of(rows, self.job.n_clusters, len(self.bounds))
         _refuse_what_does_not_fit(layout.size)  # before anything is started
         _crews.add(self)
         try:
@@ -160,7 +158,7 @@ class ProcessCrew(Crew):
             self.partials = _partials(views)
             del views
             for w, share in enumerate(self.shares()):
-                setup = self._name, self._block.name, layout, self.bounds, share
+                setup = self.job.name, self._block.name, layout, self.bounds, share
                 self._send(w, (*setup, self.kernel_threads))
             self._collect()
             self._block.unlink()  # all have mapped it
@@ -269,20 +267,18 @@ class ProcessCrew(Crew):
         self._processes, self._pipes = [], []
 
 
-def start_process_crew(
-    name: str, kernel: Kernel, spec: KernelSpec, rows: Samples, n_clusters: int, n_threads: int
-) -> Crew:
+def start_process_crew(job: Job) -> Crew:
     """Start worker processes for a registered kernel.
 
     ``RuntimeError`` where this process cannot start any.
     """
-    if name not in KERNELS or load_kernel(name) is not kernel:
+    if job.name not in KERNELS or load_kernel(job.name) is not job.kernel:
         raise ValueError(
-            f"mode='processes' sends kernels by name and this {name!r} is not in the registry; "
+            f"mode='processes' sends kernels by name and this {job.name!r} is not in the registry; "
             "add a row to KERNELS or use mode='threads'"
         )
     refuse_where_workers_cannot_start()
-    return ProcessCrew(name, kernel, spec, rows, n_clusters, n_threads)
+    return ProcessCrew(job)
 
 
 def _unmap(block: _Block) -> None:

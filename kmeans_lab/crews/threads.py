@@ -7,10 +7,9 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from kmeans_lab.centering import Samples
 from kmeans_lab.crews.helpers import Helpers
-from kmeans_lab.crews.workers import Array, Crew
-from kmeans_lab.kernel import Kernel
+from kmeans_lab.crews.serial import SerialCrew
+from kmeans_lab.kernel import Array
 
 
 class _Shares(Helpers):
@@ -37,18 +36,18 @@ class _Shares(Helpers):
         return seen
 
 
-class ThreadCrew(Crew):
+class ThreadCrew(SerialCrew):
     """Kernels that release the GIL run side by side; each thread does a share of the chunks."""
 
-    def _start(self, kernel: Kernel, rows: Samples, n_clusters: int) -> None:
-        super()._start(kernel, rows, n_clusters)
+    def _start(self) -> None:
+        super()._start()
         self._shares = _Shares(self, self.n_workers - 1)
 
     def _run(self, order: str, centers: Array) -> None:
         shares = self._shares
         others = self.n_workers  # that others do
         try:
-            shares.waiting.extend(partial(getattr(team, order), centers) for team in self._teams)
+            shares.waiting.extend(partial(getattr(part, order), centers) for part in self._parts)
             shares.call()
             while shares.take():
                 others -= 1
@@ -60,8 +59,8 @@ class ThreadCrew(Crew):
             shares.check()
         except BaseException:  # Ctrl-C comes to this thread alone
             shares.waiting.clear()
-            for team in self._teams:
-                team.stopped = True
+            for part in self._parts:
+                part.stopped = True
             raise
 
     def close(self, *, kill: bool = False) -> None:

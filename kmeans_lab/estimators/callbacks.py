@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
-from kmeans_lab.result import KMeansResult
+from kmeans_lab.driver import Run
 from kmeans_lab.stopping import Step
 from kmeans_lab.weights import absolute
 
@@ -79,27 +79,22 @@ class FitTasks:
         )
         self._begin(self._fit)
 
-    def best(self, fit_once: Callable[[], KMeansResult]) -> KMeansResult:
-        """Repeat a fit n_init times; return the result with the lowest inertia."""
-        found: KMeansResult | None = None
-        for _ in range(self._n_init):
-            self._repetition = self._fit
-            if self._n_init > 1:
-                self._repetition = self._fit.subcontext("repetition", max_subtasks=self._max_iter)
-                self._begin(self._repetition)
-            self._n_iter = 0
-            self._next_iteration(None)
-            result = fit_once()
-            if found is None or result.inertia < found.inertia:
-                found = result
-            if self._n_init > 1:
-                inertia = absolute(result.inertia, self._exponent)
-                found_now = result.centers.copy(), result.labels.copy()  # callbacks may write
-                attributes = fitted(*found_now, inertia, result.n_iter)
-                if self._end(self._repetition, attributes):
-                    break
-        assert found is not None  # n_init ≥ 1
-        return found
+    def begin(self) -> None:
+        """Begin a repetition, and its first iteration."""
+        self._repetition = self._fit
+        if self._n_init > 1:
+            self._repetition = self._fit.subcontext("repetition", max_subtasks=self._max_iter)
+            self._begin(self._repetition)
+        self._n_iter = 0
+        self._next_iteration(None)
+
+    def end(self, run: Run) -> bool:
+        """End a repetition; return True where a callback ends the fit."""
+        if self._n_init == 1:
+            return False
+        inertia = absolute(run.inertia, self._exponent)
+        found = run.centers.copy(), run.labels.copy()  # callbacks may write to them
+        return self._end(self._repetition, fitted(*found, inertia, run.n_iter))
 
     def iterated(self, step: Step, *, last: bool) -> bool:
         """End an iteration, and begin the next unless it was the last; True: a callback's stop."""

@@ -6,7 +6,6 @@ and two keyword-only parameters more: the kernel and the number of threads.
 
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -20,10 +19,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.crews.workers import available_cores, read_only
+from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.driver import kmeans
 from kmeans_lab.estimators.base import BaseKMeans
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
+from kmeans_lab.kernel import read_only
 from kmeans_lab.registry import choose_kernel, find_spec
 from kmeans_lab.result import Iteration
 from kmeans_lab.stopping import Step
@@ -203,8 +203,7 @@ class KMeans(Callbacks, BaseKMeans):
             seed = state.randint(2**32, size=4, dtype=np.uint32)
         else:
             seed = np.zeros(1, np.uint32)  # nothing is drawn, so that the state stays as it is
-        fit = partial(
-            kmeans,
+        result = kmeans(
             X,
             n_clusters,
             init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
@@ -213,9 +212,10 @@ class KMeans(Callbacks, BaseKMeans):
             random_state=np.random.default_rng(seed),
             sample_weight=shares,
             callback=None if voice is None else voice.told,
+            n_init=self._n_init,
+            _repetitions=tasks,
             **self._who_computes(X.size * n_clusters),
         )
-        result = fit(n_init=self._n_init) if tasks is None else tasks.best(fit)
         distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
         if distinct < n_clusters:
             warnings.warn(
@@ -259,15 +259,12 @@ class KMeans(Callbacks, BaseKMeans):
         return FitTasks(self, self._n_init, fitted_after, exponent, **told)
 
     def _who_computes(self, size: int) -> dict[str, Any]:
-        """Return ``kmeans``'s kernel, mode and n_threads for n·k·d multiply-adds in each pass."""
+        """Return ``kmeans``'s kernel and n_threads for n·k·d multiply-adds in each pass."""
         name = choose_kernel() if self.kernel == "auto" else self.kernel
-        threading = find_spec(name).threading
-        own = None if self.n_threads is None else self._count("n_threads")
-        threads = own or (usual_threads() if size > _SMALL else 1)
-        if threads == 1 or threading == "gil":
-            return {"kernel": name}
-        mode = "serial" if threading == "own" else "threads"
-        return {"kernel": name, "mode": mode, "n_threads": threads}
+        if self.n_threads is not None:
+            return {"kernel": name, "n_threads": self._count("n_threads")}
+        helps = size > _SMALL and find_spec(name).threading != "gil"
+        return {"kernel": name, "n_threads": usual_threads() if helps else 1}
 
 
 def usual_threads() -> int:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
-from kmeans_lab.crews.workers import Crew, read_only
-from kmeans_lab.kernel import Labels
+from kmeans_lab.crews.base import Job
+from kmeans_lab.crews.serial import SerialCrew
+from kmeans_lab.kernel import Labels, read_only
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.seeding import squared_distances
@@ -82,19 +83,23 @@ class RunningMeans:
             The (weighted) inertia of the batch before the centers moved.
         """
         rows = self._rows(X)
-        crew = Crew(_for_batches(self.kernel), find_spec(self.kernel), rows, len(self._near), 1)
-        exponent = 0
-        if weights is not None:
-            weighting = Weighting(weights, rows, len(self._near))
-            exponent = weighting.exponent
-            crew.weigh(weighting)
-            crew.watched = True
-        inertia = crew.step(read_only(self._near))
-        self._add(crew.sums, crew.counts, exponent)
+        weighting = None if weights is None else Weighting(weights, rows, len(self._near))
+        job = Job(
+            _for_batches(self.kernel),
+            self.kernel,
+            find_spec(self.kernel),
+            rows,
+            len(self._near),
+            weighting=weighting,
+            weighs_inertia=True,
+        )
+        crew = SerialCrew(job)
+        found = crew.assign_update(read_only(self._near))
+        self._add(crew.sums, crew.counts, crew.exponent)
         given = self._mass > 0
         self._near[given] = self._sums[given] / self._mass[given, None]
         self._since += len(X)
-        return absolute(inertia, exponent)
+        return absolute(found.inertia, crew.exponent)
 
     def _add(self, sums: NDArray[np.float64], mass: NDArray[Any], exponent: int) -> None:
         """Add what the batch gave, in the larger of both units: nothing overflows."""

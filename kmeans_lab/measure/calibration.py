@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import kmeans_lab
-from kmeans_lab.crews.workers import read_only
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import ChildError
 from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.kernel import read_only
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.crews.workers import read_only
+from kmeans_lab.kernel import read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_fit, certify_update
 from kmeans_lab.presets import find_preset

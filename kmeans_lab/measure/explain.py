@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.crews.workers import read_only
 from kmeans_lab.isolation.children import PATIENCE, Raised
 from kmeans_lab.isolation.kernel_answers import own_code_alone
+from kmeans_lab.kernel import read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_update
 from kmeans_lab.measure.counts import instructions_per_pair, lines_of_code, memory_of_a_fit

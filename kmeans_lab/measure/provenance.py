@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.crews.workers import read_only
-from kmeans_lab.kernel import Kernel
+from kmeans_lab.kernel import Kernel, read_only
 from kmeans_lab.registry import KERNELS, KernelSpec
 
 Array = NDArray[np.floating[Any]]

@@ -108,7 +108,7 @@ def test_a_kernel_without_certificate_has_no_ratio_anywhere(capsys, plant):
     ],
 )
 def test_refusals_come_before_anything_runs(capsys, monkeypatch, options, sentence):
-    monkeypatch.setattr("kmeans_lab.crews.workers.available_cores", lambda: 1)
+    monkeypatch.setattr("kmeans_lab.crews.cores.available_cores", lambda: 1)
     status, out, err = call(capsys, "bench", *options)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert sentence in err

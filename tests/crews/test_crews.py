@@ -14,15 +14,12 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
-from kmeans_lab.crews import helpers, workers
-from kmeans_lab.crews.partial import (
-    MAX_CHUNKS,
-    MIN_CHUNK_ROWS,
-    Partials,
-    chunk_bounds,
-    direct_inertia,
-)
-from kmeans_lab.crews.workers import available_cores, resolve_threads
+from kmeans_lab.crews import cores as core_counts
+from kmeans_lab.crews import helpers
+from kmeans_lab.crews.cores import available_cores
+from kmeans_lab.crews.partial import MAX_CHUNKS, MIN_CHUNK_ROWS, Partials, chunk_bounds
+from kmeans_lab.crews.start import choose_workers
+from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.registry import KernelSpec
 from tests.support.helpers import (
     FIVE_CHUNKS,
@@ -244,22 +241,40 @@ def spec(threading_):
 @pytest.mark.parametrize(("threading_", "mode"), [("gil", "processes"), ("nogil", "threads")])
 def test_workers_without_effect_are_refused_with_the_mode_that_helps(threading_, mode):
     with pytest.raises(ValueError, match=rf"n_threads=2 has no effect.*'k'; use mode='{mode}'"):
-        resolve_threads("serial", 2, spec(threading_), "k")
+        choose_workers("serial", 2, spec(threading_), "k")
+
+
+def test_a_number_of_threads_alone_chooses_the_mode_that_helps():
+    assert choose_workers(None, None, spec("nogil"), "k") == ("serial", 1)
+    assert choose_workers(None, 1, spec("gil"), "k") == ("serial", 1)
+    assert choose_workers(None, 2, spec("nogil"), "k") == ("threads", 2)
+    assert choose_workers(None, 2, spec("own"), "k") == ("serial", 2)
+    alone = kmeans(X, 4, kernel="numpy", init=START, n_threads=2)
+    assert (alone.mode, alone.n_threads) == ("threads", 2)
+    assert_same_fit(alone, kmeans(X, 4, kernel="numpy", init=START))
+
+
+def test_processes_that_nobody_asked_for_are_not_started():
+    wanted = r"^n_threads=2 would not make kernel 'python' faster: .* use mode='processes', or ano"
+    with pytest.raises(ValueError, match=wanted):
+        kmeans(X[:9], 2, kernel="python", n_threads=2)
 
 
 def test_default_numbers_of_workers():
-    assert resolve_threads("serial", None, spec("nogil"), "k") == 1
-    assert resolve_threads("threads", None, spec("nogil"), "k") == available_cores() >= 1
-    assert resolve_threads("processes", 7, spec("gil"), "k") == 7
-    assert resolve_threads("serial", 3, spec("own"), "k") == 3
+    cores = available_cores()
+    assert cores >= 1
+    assert choose_workers("serial", None, spec("nogil"), "k") == ("serial", 1)
+    assert choose_workers("threads", None, spec("nogil"), "k") == ("threads", cores)
+    assert choose_workers("processes", 7, spec("gil"), "k") == ("processes", 7)
+    assert choose_workers("serial", 3, spec("own"), "k") == ("serial", 3)
 
 
 @pytest.mark.parametrize(("cores", "most"), [(1, 64), (2, 64), (16, 64), (100, 400)])
 def test_too_many_workers_are_refused(monkeypatch, cores, most):
-    monkeypatch.setattr("kmeans_lab.crews.workers.available_cores", lambda: cores)
+    monkeypatch.setattr("kmeans_lab.crews.cores.available_cores", lambda: cores)
     X = cloud(seed=0, n_samples=9, n_features=2)
     for mode in ("threads", "processes"):
-        assert resolve_threads(mode, most, spec("own"), "k") == most
+        assert choose_workers(mode, most, spec("own"), "k") == (mode, most)
         with pytest.raises(ValueError, match=rf"^n_threads={most + 1} must be at most {most}, s"):
             kmeans(X, 2, kernel="numpy", mode=mode, n_threads=most + 1)
     with pytest.raises(ValueError, match=f"^n_threads={10**30} must be at most {most}, since"):
@@ -319,7 +334,9 @@ def test_a_containers_quota_counts(files, cores, tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert workers._quota(tmp_path) == cores
-    monkeypatch.setattr(workers, "_quota", lambda root: cores)
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert workers.available_cores() == {0.5: 1, 1.5: 2, math.inf: 8}[cores]
+    assert core_counts._quota(tmp_path) == cores
+    monkeypatch.setattr(core_counts, "_quota", lambda root: cores)
+    monkeypatch.setattr(
+        core_counts.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False
+    )
+    assert core_counts.available_cores() == {0.5: 1, 1.5: 2, math.inf: 8}[cores]

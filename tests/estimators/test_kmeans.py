@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 import kmeans_lab
 from kmeans_lab import KERNELS, KMeans
-from kmeans_lab.crews.workers import available_cores
+from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.estimators.kmeans import usual_threads
 from tests.support.helpers import require_ready
 

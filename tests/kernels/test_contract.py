@@ -13,8 +13,8 @@ import pytest
 
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.crews.chunks import Chunks
 from kmeans_lab.crews.partial import Partials
-from kmeans_lab.crews.workers import Chunks
 from tests.support import oracle
 from tests.support.helpers import cloud, frozen, prepared, some_rows, whole_numbers
 

@@ -122,7 +122,7 @@ def test_growth_by_the_command(capsys, monkeypatch):
     ],
 )
 def test_refusals(capsys, monkeypatch, options, sentence):
-    monkeypatch.setattr("kmeans_lab.crews.workers.available_cores", lambda: 2)
+    monkeypatch.setattr("kmeans_lab.crews.cores.available_cores", lambda: 2)
     status, out, err = call(capsys, *options)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert sentence in err

@@ -1,0 +1,229 @@
+"""What every crew has in common: labels, partial results of each chunk, and their total.
+
+A crew computes the chunks of one fit. It is given centers and fills labels and one slot of partial
+results per chunk. The crews differ in who computes: the calling thread (``serial``), several
+threads (``threads``) or several processes (``processes``). All use the same chunks and the same
+kernel functions, and slots are added in chunk order: results do not depend on the crew. A kernel
+with threads of its own is given all rows as one chunk.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from math import nan
+from time import perf_counter
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.crews.blas import one_blas_thread
+from kmeans_lab.crews.forks import generation, refuse_elsewhere
+from kmeans_lab.crews.partial import Partials, chunk_bounds
+from kmeans_lab.kernel import Array, Kernel, Labels
+from kmeans_lab.numerics.inertia import direct_inertia
+from kmeans_lab.registry import KernelSpec
+from kmeans_lab.weights import Weighting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """All that a crew needs to know, when it is made.
+
+    Attributes
+    ----------
+    kernel, name, spec
+        Who computes, and what is known about that kernel.
+    rows : Samples of shape (n_samples, n_features)
+    n_clusters, n_threads : int
+    weighting : Weighting, optional
+        Lets rows count by their weights: the kernel assigns, and sums are added up by the crew.
+    counts_changes : bool
+        Whether each pass says how many labels it changed.
+    weighs_inertia : bool
+        Whether each pass with weights computes the inertia, which takes a pass of its own.
+    """
+
+    kernel: Kernel
+    name: str
+    spec: KernelSpec
+    rows: Samples
+    n_clusters: int
+    n_threads: int = 1
+    weighting: Weighting | None = None
+    counts_changes: bool = False
+    weighs_inertia: bool = False
+
+
+class Pass(NamedTuple):
+    """What one pass over the rows returns, beside the labels, sums and counts that it fills."""
+
+    inertia: float  # nan with weights, unless the job asks for it
+    changed: int  # labels; −1 unless the job asks for it
+    assign: float  # seconds over all workers or, where only the kernel could tell them apart,
+    update: float  # 1 and 0: shares of the time that the driver's clock shows
+
+
+class Crew(ABC):
+    """Labels, slots, and their total.
+
+    Attributes
+    ----------
+    rows : Samples of shape (n_samples, n_features)
+    labels : ndarray of shape (n_samples,), int32
+    sums : ndarray of shape (n_clusters, n_features), float64
+    counts : ndarray of shape (n_clusters,)
+        int64; with weights float64, the mass of each cluster.
+    prepared : object
+        What the kernel made of the rows, where one chunk holds them all; otherwise None.
+    """
+
+    rows: Samples
+    labels: Labels
+    partials: Partials
+    prepared: Any = None
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        n_samples, n_features = job.rows.shape
+        own = job.spec.threading == "own"
+        whole = job.spec.whole or own
+        self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, job.n_clusters)
+        self.n_workers = 1 if own else min(job.n_threads, len(self.bounds))
+        self.kernel_threads = job.n_threads if own else 1
+        self._inertia = getattr(job.kernel, "inertia", None)
+        self._alone = one_blas_thread() if job.spec.blas else nullcontext()
+        self._begun = generation()
+        self._in_one_call: Callable[[Array], float] | None = None
+        self._kernel_counts = False  # how many labels a pass changed: no copy of them is needed
+        self._start()
+        total = self.partials  # where nothing is to be added up
+        if len(self.bounds) > 1:
+            total = Partials.empty(1, job.n_clusters, n_features)
+        self._total = total
+        self.sums, self.counts = total.sums[0], total.counts[0]
+        if job.weighting is not None:
+            self._in_one_call = None
+            self.sums, self.counts = np.zeros(self.sums.shape), np.zeros(len(self.counts))
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Make rows, labels and partials, and whoever fills them."""
+
+    @abstractmethod
+    def _run(self, order: str, centers: Array) -> None:
+        """Let every worker carry out ``assign`` or ``assign_update`` on its chunks."""
+
+    @abstractmethod
+    def close(self, *, kill: bool = False) -> None:
+        """Let go of threads and processes; ``kill`` does not wait for their work."""
+
+    @abstractmethod
+    def rescored(self) -> int:
+        """Count the near-ties that the kernel has decided by direct differences so far."""
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """The weights that sums and counts are made of; None where every row counts as one."""
+        return None if self.job.weighting is None else self.job.weighting.values
+
+    @property
+    def exponent(self) -> int:
+        """That of the power of two in which inertia is measured."""
+        return 0 if self.job.weighting is None else self.job.weighting.exponent
+
+    def shares(self) -> list[range]:
+        """Give every worker a run of neighbouring chunks."""
+        n_chunks, n = len(self.bounds), self.n_workers
+        return [range(n_chunks * w // n, n_chunks * (w + 1) // n) for w in range(n)]
+
+    def assign(self, centers: Array) -> None:
+        """Overwrite labels with each row's nearest center."""
+        self._run("assign", centers)
+
+    def assign_update(self, centers: Array) -> Pass:
+        """Assign each row to its nearest center, and add it to that cluster's sum and count.
+
+        Overwrites labels, sums and counts.
+        """
+        asked = self.job.counts_changes
+        before = self.labels.copy() if asked and not self._kernel_counts else None
+        if self.job.weighting is not None:
+            inertia, assign, update = self._weighted(self.job.weighting, centers)
+        else:
+            self.partials.clear()
+            if self._in_one_call is not None:  # spares half a microsecond
+                inertia, assign, update = self._in_one_call(centers), 1.0, 0.0
+            else:
+                inertia, assign, update = self._in_chunks(centers)
+        if before is not None:
+            changed = int(np.count_nonzero(self.labels != before))
+        else:
+            changed = self._changed() if asked else -1
+        return Pass(inertia, changed, assign, update)
+
+    def _in_chunks(self, centers: Array) -> tuple[float, float, float]:
+        self._run("assign_update", centers)
+        partials = self.partials
+        if self._total is partials:
+            assign, update = partials.seconds[0].tolist()
+            return partials.inertia.item(), assign, update
+        partials.add_up(self._total)
+        assign, update = np.add.reduce(partials.seconds, axis=0).tolist()
+        return float(np.add.reduce(partials.inertia)), assign, update
+
+    def _weighted(self, weighting: Weighting, centers: Array) -> tuple[float, float, float]:
+        start = perf_counter()
+        self.assign(centers)
+        middle = perf_counter()
+        weighting.add_up(self.labels, self.sums, self.counts)
+        end = perf_counter()
+        inertia = nan
+        if self.job.weighs_inertia:
+            inertia = weighting.inertia(self.rows, centers, self.labels)
+        return inertia, middle - start, end - middle
+
+    def _changed(self) -> int:
+        """Ask the kernel how many labels the last pass changed."""
+        raise NotImplementedError
+
+    def labels_to_keep(self, *, last: bool) -> Labels:
+        """Return labels that outlive the crew; after the last repetition they need no copy."""
+        return self.labels if last else self.labels.copy()
+
+    def inertia(self, centers: Array, labels: Labels) -> float:
+        """Sum the squared distances to the chosen centers, from differences in float64.
+
+        With weights, in units of 2 to the power ``exponent``, as passes do: sums of huge ones that
+        are infinite could not be compared.
+        """
+        rows = self.rows
+        if self.job.weighting is not None:
+            return self.job.weighting.inertia(rows, centers, labels)
+        if self._inertia is None or (isinstance(rows, Centered) and not self.job.spec.centers):
+            return direct_inertia(rows, centers, labels)
+        if isinstance(rows, Centered):
+            return float(self._inertia(rows.X, centers, labels, rows.middle))
+        return float(self._inertia(rows, centers, labels))
+
+    def refuse_elsewhere(self) -> None:
+        """Raise ``RuntimeError`` in a child that was forked since the crew began."""
+        refuse_elsewhere(self._begun)
+
+    def __enter__(self) -> Self:
+        self._alone.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.close(kill=error is not None)
+        finally:
+            self._alone.__exit__(kind, error, traceback)

@@ -1,0 +1,100 @@
+"""The chunks that one worker computes: rows as the kernel prepared them, beside their outputs."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.crews.partial import Partials
+from kmeans_lab.kernel import Array, Kernel, Labels, read_only
+
+#: Pairs of values that one call of a kernel that takes rows as they are may look at: a tenth of a
+#: second of plain compiled loops. Python sees Ctrl-C between two calls.
+_PIECE = 200_000_000
+
+
+class Chunks:
+    """The chunks of one worker: prepared rows beside the outputs that they fill.
+
+    A chunk is cut into pieces where a call would take long; they add to the same outputs.
+    """
+
+    stopped = False  # another thread has seen Ctrl-C: what is left does not matter
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        rows: Samples,
+        labels: Labels,
+        partials: Partials,
+        bounds: list[tuple[int, int]],
+        share: range,
+        n_threads: int,
+        *,
+        takes_middle: bool = False,
+    ) -> None:
+        prepare = getattr(kernel, "prepare", None)
+        options: tuple[Any, ...] = partials.sums.shape[1], n_threads
+        if takes_middle and isinstance(rows, Centered):
+            options = *options, rows.middle
+            rows = rows.X
+        self._assign = kernel.assign
+        self._update = kernel.update
+        self._fused = getattr(kernel, "assign_update", None)
+        self._partials = partials
+        self._mine = slice(share.start, share.stop)
+        self._slots = []
+        for c in share:
+            first, last = bounds[c]
+            step = last - first
+            if prepare is None:
+                step = min(step, max(1, _PIECE // partials.sums[c].size))
+            for begin in range(first, last, step):
+                piece = slice(begin, min(begin + step, last))
+                chunk = read_only(rows[piece])
+                if prepare is not None:
+                    chunk = prepare(chunk, *options)
+                self._slots.append((c, chunk, labels[piece], partials.sums[c], partials.counts[c]))
+
+    @property
+    def prepared(self) -> list[Any]:
+        """What the kernel made of each chunk, or of its pieces."""
+        return [chunk for _, chunk, *_ in self._slots]
+
+    def rescored(self) -> int:
+        """Count the near-ties that the kernel has decided by direct differences, if it says so."""
+        return sum(getattr(chunk, "rescored", 0) for chunk in self.prepared)
+
+    def in_one_call(self) -> Callable[[Array], float] | None:
+        """Return a function of the centers that is a whole step, where a single call does it."""
+        if self._fused is None or len(self._slots) != 1:
+            return None
+        fused = self._fused
+        ((_, chunk, labels, sums, counts),) = self._slots
+        return lambda centers: float(fused(chunk, centers, labels, sums, counts))
+
+    def assign(self, centers: Array) -> None:
+        """Overwrite the labels of these chunks."""
+        for _, chunk, labels, _, _ in self._slots:
+            if self.stopped:
+                return
+            self._assign(chunk, centers, labels)
+
+    def assign_update(self, centers: Array) -> None:
+        """Overwrite the labels of these chunks and add to their slots."""
+        inertia, seconds = self._partials.inertia, self._partials.seconds
+        inertia[self._mine] = seconds[self._mine] = 0
+        assign, update, fused = self._assign, self._update, self._fused
+        for c, chunk, labels, sums, counts in self._slots:
+            if self.stopped:
+                return
+            start = perf_counter()
+            if fused is not None:
+                inertia[c] += fused(chunk, centers, labels, sums, counts)
+                seconds[c, 0] += perf_counter() - start
+                continue
+            inertia[c] += assign(chunk, centers, labels)
+            middle = perf_counter()
+            update(chunk, labels, sums, counts)
+            seconds[c, 1] += perf_counter() - middle
+            seconds[c, 0] += middle - start

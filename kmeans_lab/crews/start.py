@@ -1,0 +1,50 @@
+"""Choose who computes a fit, and start them: the mode, the number of workers, the crew."""
+
+from kmeans_lab.crews.base import Crew, Job
+from kmeans_lab.crews.cores import available_cores, refuse_too_many
+from kmeans_lab.crews.serial import SerialCrew
+from kmeans_lab.registry import KernelSpec
+
+MODES = ("serial", "threads", "processes")
+
+
+def choose_workers(
+    mode: str | None, n_threads: int | None, spec: KernelSpec, name: str
+) -> tuple[str, int]:
+    """Return the mode and the number of workers; refuse more than one that could not help.
+
+    Without a mode, n_threads says enough: a kernel with threads of its own is given them, one that
+    releases the interpreter's lock runs in the driver's. Processes have to be asked for.
+    """
+    several = n_threads is not None and n_threads > 1
+    if mode is None:
+        if several and spec.threading == "gil":
+            raise ValueError(
+                f"n_threads={n_threads} would not make kernel {name!r} faster: it holds Python's "
+                "lock while it computes, and its threads would wait for each other; use "
+                "mode='processes', or another kernel"
+            )
+        mode = "threads" if several and spec.threading == "nogil" else "serial"
+    if n_threads is None:
+        return mode, 1 if mode == "serial" else available_cores()
+    if mode == "serial" and several and spec.threading != "own":
+        helps = "processes" if spec.threading == "gil" else "threads"
+        raise ValueError(
+            f"n_threads={n_threads} has no effect in mode='serial' with kernel {name!r}; "
+            f"use mode={helps!r}"
+        )
+    refuse_too_many(f"n_threads={n_threads}", n_threads)
+    return mode, n_threads
+
+
+def start_crew(mode: str, job: Job) -> Crew:
+    """Start the workers of a fit; a context manager that ends them."""
+    if mode == "processes":
+        from kmeans_lab.crews.processes import start_process_crew
+
+        return start_process_crew(job)
+    if mode == "threads":
+        from kmeans_lab.crews.threads import ThreadCrew
+
+        return ThreadCrew(job)
+    return SerialCrew(job)
