@@ -154,7 +154,6 @@ BAD_OPTIONS = [
     # choices
     ({"init": "kmeans++"}, ValueError, "init='kmeans++' is not known", "one of k-means++, d2"),
     ({"mode": "gpu"}, ValueError, "mode='gpu' is not known", "one of serial, threads, processes"),
-    ({"mode": None}, ValueError, "mode=None is not known", "one of serial, threads, processes"),
     ({"empty": "drop"}, ValueError, "empty='drop' is not known", "relocate, random, keep, error"),
     ({"stop": "soon"}, ValueError, "stop='soon' is not known", "one of shift, shift-norm"),
     ({"stop": None}, TypeError, "stop=None must be a name or an object with a method fired"),
