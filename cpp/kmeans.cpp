@@ -12,9 +12,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "compiler.h"
-#include "gil.h"
-#include "labels.h"
+#include "common/compiler.h"
+#include "common/gil.h"
+#include "common/labels.h"
 
 namespace py = pybind11;
 

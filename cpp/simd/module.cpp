@@ -20,10 +20,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "compiler.h"
-#include "gil.h"
-#include "labels.h"
-#include "simd_prepared.h"
+#include "common/compiler.h"
+#include "common/gil.h"
+#include "common/labels.h"
+#include "simd/prepared.h"
 
 namespace py = pybind11;
 

@@ -12,10 +12,10 @@
 #include <limits>
 #include <vector>
 
-#include "simd_grid.h"
-#include "simd_memory.h"
-#include "simd_patience.h"
-#include "simd_sums.h"
+#include "common/aligned.h"
+#include "common/interrupt.h"
+#include "simd/grid.h"
+#include "simd/sums.h"
 
 namespace lab {
 

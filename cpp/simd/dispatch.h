@@ -13,7 +13,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "simd_work.h"
+#include "simd/work.h"
 
 #if defined(__clang__)
 #define LAB_UNROLL _Pragma("unroll")
@@ -48,7 +48,7 @@
 #else
 #define LAB_BYTES 0
 #endif
-#include "simd_level.h"
+#include "simd/isa/routines-inl.h"
 #undef LAB_ISA
 #undef LAB_BYTES
 
@@ -58,7 +58,7 @@
 #pragma GCC target("avx2,fma")
 #define LAB_ISA avx2
 #define LAB_BYTES 32
-#include "simd_level.h"
+#include "simd/isa/routines-inl.h"
 #undef LAB_ISA
 #undef LAB_BYTES
 #pragma GCC pop_options
@@ -66,7 +66,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #define LAB_ISA avx512
 #define LAB_BYTES 64
-#include "simd_level.h"
+#include "simd/isa/routines-inl.h"
 #undef LAB_ISA
 #undef LAB_BYTES
 #pragma GCC pop_options

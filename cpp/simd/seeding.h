@@ -10,8 +10,8 @@
 #include <limits>
 #include <vector>
 
-#include "simd_order.h"
-#include "simd_work.h"
+#include "simd/order.h"
+#include "simd/work.h"
 
 namespace lab {
 

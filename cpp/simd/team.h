@@ -16,7 +16,7 @@
 #include <unistd.h>
 #endif
 
-#include "throwing.h"
+#include "common/throwing.h"
 
 namespace lab {
 

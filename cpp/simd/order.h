@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "simd_patience.h"
+#include "common/interrupt.h"
 
 namespace lab {
 

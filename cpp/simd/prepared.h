@@ -10,13 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "simd_levels.h"
-#include "simd_order.h"
-#include "simd_pace.h"
-#include "simd_patience.h"
-#include "simd_seeding.h"
-#include "simd_team.h"
-#include "simd_work.h"
+#include "common/interrupt.h"
+#include "simd/dispatch.h"
+#include "simd/order.h"
+#include "simd/seeding.h"
+#include "simd/team.h"
+#include "simd/team_or_alone.h"
+#include "simd/work.h"
 
 namespace lab {
 

@@ -18,9 +18,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "compiler.h"
-#include "dbscan_index.h"
-#include "gil.h"
+#include "common/compiler.h"
+#include "common/gil.h"
+#include "dbscan/index.h"
 
 namespace py = pybind11;
 using lab::Index;

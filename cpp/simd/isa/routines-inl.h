@@ -1,14 +1,12 @@
 // All routines of one instruction set: LAB_ISA names the namespace, LAB_BYTES the vector's width.
 
-#include "simd_vectors.h"
-//
-#include "simd_settle.h"
-//
-#include "simd_filter.h"
-//
-#include "simd_block.h"
-//
-#include "simd_nearest.h"
+// clang-format off: each of them uses those above it
+#include "simd/isa/vectors-inl.h"
+#include "simd/isa/moves-inl.h"
+#include "simd/isa/balls-inl.h"
+#include "simd/isa/assign-inl.h"
+#include "simd/isa/candidates-inl.h"
+// clang-format on
 
 namespace lab {
 namespace LAB_ISA {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "simd_patience.h"
+#include "common/interrupt.h"
 
 namespace lab {
 
