@@ -58,6 +58,7 @@ def tiled(level, name, *options, instructions=""):
         f"kmeans_lab._cy_tiled_{name}",
         [f"kmeans_lab/_cy_tiled_{name}.pyx"],
         depends=glob("kmeans_lab/_cy_tiled*.pxi"),
+        include_dirs=["cpp"],
         define_macros=[
             told([*options, *(["(loops:", *wide[:-1], wide[-1] + ")"] if wide else [])]),
             ("KMEANS_LAB_LEVEL", str(level)),
@@ -187,6 +188,7 @@ setup(
         Extension(
             "kmeans_lab._cy_kernel",
             ["kmeans_lab/_cy_kernel.pyx"],
+            include_dirs=["cpp"],
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
         ),

@@ -10,21 +10,6 @@ are computed in double for both dtypes; float32 is a storage format here.
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-cdef extern from *:
-    """
-    #if defined(__clang__)
-    #define KMEANS_LAB_COMPILER "clang " __clang_version__
-    #elif defined(__GNUC__)
-    #define KMEANS_LAB_COMPILER "gcc " __VERSION__
-    #else
-    #define KMEANS_LAB_COMPILER "msvc"
-    #endif
-    static const char *kmeans_lab_build = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
-    """
-    const char *kmeans_lab_build
-
-BUILD = kmeans_lab_build.decode("ascii")
-
 ctypedef fused real:
     float
     double
@@ -122,3 +107,9 @@ def update(rows, labels, sums, counts):
         _checked_update[double](rows, labels, sums, counts)
     else:
         _checked_update[float](rows, labels, sums, counts)
+
+
+cdef extern from "common/compiler.h":
+    const char *LAB_BUILD
+
+BUILD = LAB_BUILD.decode("ascii")

@@ -13,62 +13,26 @@
 #include <stdexcept>
 #include <string>
 
+#include "common/compiler.h"
+#include "common/types.h"
 #include "simd/work.h"
 
-#if defined(__clang__)
-#define LAB_UNROLL _Pragma("unroll")
-#define LAB_MEMBER inline __attribute__((always_inline))
-#elif defined(__GNUC__)
-#define LAB_UNROLL _Pragma("GCC unroll 16")
-#define LAB_MEMBER inline __attribute__((always_inline))
-#else
-#define LAB_UNROLL
-#define LAB_MEMBER inline
-#endif
-#define LAB_INLINE static LAB_MEMBER
-#if defined(__GNUC__)
-#define LAB_LOWEST_BIT(word) __builtin_ctzll(word)
-#define LAB_PREFETCH(address) __builtin_prefetch(address)
-#else
-#define LAB_LOWEST_BIT(word) lab::lowest_bit(word)
-#define LAB_PREFETCH(address) static_cast<void>(address)
-#endif
-// Keeps running values out of registers while a large panel is summed. gcc 12 would otherwise put
-// the rows on the stack, across cache lines: 64 % of the peak for 64 features.
-#if defined(__GNUC__)
-#define LAB_TO_MEMORY(a, b, c) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c) : "memory")
-#else
-#define LAB_TO_MEMORY(a, b, c)
-#endif
-
-// LAB_PORTABLE: the build found that this compiler does not take vectors as they are written here.
 #define LAB_ISA baseline
-#if defined(__GNUC__) && !defined(LAB_PORTABLE)
-#define LAB_BYTES 16
-#else
-#define LAB_BYTES 0
-#endif
+#define LAB_BYTES LAB_BASELINE_BYTES
 #include "simd/isa/routines-inl.h"
-#undef LAB_ISA
-#undef LAB_BYTES
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(LAB_PORTABLE)
-#define LAB_DISPATCHES 1
+#if defined(LAB_DISPATCHES)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #define LAB_ISA avx2
 #define LAB_BYTES 32
 #include "simd/isa/routines-inl.h"
-#undef LAB_ISA
-#undef LAB_BYTES
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #define LAB_ISA avx512
 #define LAB_BYTES 64
 #include "simd/isa/routines-inl.h"
-#undef LAB_ISA
-#undef LAB_BYTES
 #pragma GCC pop_options
 #endif
 
@@ -79,13 +43,10 @@ inline constexpr const char* const kIsaNames[] = {"baseline", "avx2", "avx512"};
 
 inline Isa best_isa() {
 #if defined(LAB_DISPATCHES)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        return Isa::avx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
-#endif
+    return Isa(LAB_LEVEL());
+#else
     return Isa::baseline;
+#endif
 }
 
 // The best one of this machine, or the one that KMEANS_LAB_ISA names.
@@ -106,7 +67,7 @@ inline Isa chosen_isa() {
 }
 
 template <typename T>
-Block<T> choose_block(Isa isa, long n, long d, long k) {
+Block<T> choose_block(Isa isa, Index n, Index d, Index k) {
 #if defined(LAB_DISPATCHES)
     if (isa == Isa::avx512) return avx512::choose_block<T>(n, d, k);
     if (isa == Isa::avx2) return avx2::choose_block<T>(n, d, k);

@@ -9,6 +9,8 @@
 #include <limits>
 #include <vector>
 
+#include "common/types.h"
+
 namespace lab {
 
 // Multiples of a power of two, the step. Numbers ≥ 0 are rounded to whole steps, so that their sums
@@ -39,16 +41,16 @@ struct Grid {
 template <typename T>
 class Candidates {
 public:
-    Candidates(long n, long d) : d_(d), values_(n * d), doubles_(n * d) {}
-    void set(long c, long f, T value) {
+    Candidates(Index n, Index d) : d_(d), values_(n * d), doubles_(n * d) {}
+    void set(Index c, Index f, T value) {
         values_[c * d_ + f] = value;
         doubles_[c * d_ + f] = double(value);
     }
-    const T* values(long c) const { return values_.data() + c * d_; }
-    const double* doubles(long c) const { return doubles_.data() + c * d_; }
+    const T* values(Index c) const { return values_.data() + c * d_; }
+    const double* doubles(Index c) const { return doubles_.data() + c * d_; }
 
 private:
-    const long d_;
+    const Index d_;
     std::vector<T> values_;
     std::vector<double> doubles_;
 };

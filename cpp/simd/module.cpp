@@ -23,9 +23,11 @@
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "common/labels.h"
+#include "common/types.h"
 #include "simd/prepared.h"
 
 namespace py = pybind11;
+using lab::Index;
 
 // ---------------------------------------------------------------------------------------
 // The binding. No array is ever converted: a silently copied output would lose the results.
@@ -67,11 +69,11 @@ public:
     virtual double pass(const py::array& centers, py::array& labels, py::array* sums,
                         py::array* counts) = 0;
     virtual void update(const py::array& labels, py::array& sums, py::array& counts) const = 0;
-    virtual py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) = 0;
+    virtual py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) = 0;
     virtual const char* isa() const = 0;
     virtual int n_threads() const = 0;
-    virtual long changed() const = 0;
-    virtual long rescored() const = 0;
+    virtual Index changed() const = 0;
+    virtual Index rescored() const = 0;
     virtual double met() const = 0;
 };
 
@@ -104,7 +106,7 @@ public:
                  sums->shape(1) == rows_.d() && counts->shape(0) == centers.shape(0)),
             "assign_update needs sums (k, d) and counts (k,)");
         const T* centers_in = read<T>(centers, kCenters<T>);
-        const long k = centers.shape(0);
+        const Index k = centers.shape(0);
         std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
         double* sums_inout = sums ? write<double>(*sums, kSums) : nullptr;
         std::int64_t* counts_inout = counts ? write<std::int64_t>(*counts, kCounts) : nullptr;
@@ -120,13 +122,13 @@ public:
         const std::int32_t* labels_in = read<std::int32_t>(labels, kLabels);
         double* sums_inout = write<double>(sums, kSums);
         std::int64_t* counts_inout = write<std::int64_t>(counts, kCounts);
-        const long k = sums.shape(0);
+        const Index k = sums.shape(0);
         lab::Unlocked unlocked;
         lab::require_clusters(labels_in, rows_.n(), k);
         rows_.update(labels_in, k, sums_inout, counts_inout);
     }
 
-    py::array_t<long> greedy(const py::array& X, long first, const py::array& draws) override {
+    py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) override {
         require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= lab::kMostCandidates,
                 "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
         require(X.ndim() == 2 && X.shape(0) == rows_.n() && X.shape(1) == rows_.d(),
@@ -135,18 +137,18 @@ public:
         require(rows_.has_balls(), "greedy needs rows that were prepared with balls");
         const T* given = read<T>(X, kSamples<T>);
         const double* draws_in = read<double>(draws, kDraws);
-        std::vector<long> chosen;
+        std::vector<Index> chosen;
         {
             lab::Unlocked unlocked;
             chosen = rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
         }
-        return py::array_t<long>(py::ssize_t(chosen.size()), chosen.data());
+        return py::array_t<Index>(Index(chosen.size()), chosen.data());
     }
 
     const char* isa() const override { return rows_.isa(); }
     int n_threads() const override { return rows_.n_threads(); }
-    long changed() const override { return rows_.changed(); }
-    long rescored() const override { return rows_.rescored(); }
+    Index changed() const override { return rows_.changed(); }
+    Index rescored() const override { return rows_.rescored(); }
     double met() const override { return rows_.met(); }
 
 private:
@@ -172,16 +174,16 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     const lab::Given<T> x{X.data(), middle ? values_of(middle, X) : zero.data(), X.shape(1)};
     const T* center = centers.data();
     const std::int32_t* label = labels.data();
-    const long n = X.shape(0), d = X.shape(1), k = centers.shape(0);
+    const Index n = X.shape(0), d = X.shape(1), k = centers.shape(0);
     lab::Unlocked unlocked;
     lab::require_clusters(label, n, k, lab::kRowsOfCenters);
     lab::ExactSum total;
     double distances[lab::ExactSum::kTogether];
-    for (long first = 0; first < n; first += lab::ExactSum::kTogether) {
-        const long end = std::min(first + lab::ExactSum::kTogether, n);
-        for (long i = first; i < end; ++i) {
+    for (Index first = 0; first < n; first += lab::ExactSum::kTogether) {
+        const Index end = std::min(first + lab::ExactSum::kTogether, n);
+        for (Index i = first; i < end; ++i) {
             double distance = 0;
-            for (long f = 0; f < d; ++f) {
+            for (Index f = 0; f < d; ++f) {
                 const double diff = double(x.at(i, f)) - double(center[label[i] * d + f]);
                 distance += lab::rounded(diff * diff);
             }
@@ -204,19 +206,19 @@ static void warn_of_fewer(int started, int wanted) {
 }
 
 // A whole number of any size between 1 and most, or one sentence.
-static long count(const char* name, const py::object& given, long most) {
+static Index count(const char* name, const py::object& given, Index most) {
     const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
     if (!number) throw py::error_already_set();
     int beyond = 0;
-    const long value = PyLong_AsLongAndOverflow(number.ptr(), &beyond);
+    const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &beyond);
     if (beyond != 0 || value < 1 || value > most) {
         throw std::invalid_argument(std::string(name) + "=" + std::string(py::str(number)) +
                                     " must be from 1 to " + std::to_string(most));
     }
-    return value;
+    return Index(value);
 }
 
-static long clusters(const py::object& given) {
+static Index clusters(const py::object& given) {
     return count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
 }
 
@@ -224,13 +226,13 @@ static long clusters(const py::object& given) {
 static int threads(const py::object& given) { return int(count("n_threads", given, 4096)); }
 
 template <typename T>
-static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n_threads,
+static std::unique_ptr<Rows> transpose(const Array<T>& X, Index n_clusters, int n_threads,
                                        const Middle<T>& middle, lab::Use use) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
     require(X.shape(1) > 0, "X must have at least one feature");
     const T* rows = X.data();
     const T* middle_in = values_of(middle, X);
-    const long n = X.shape(0), d = X.shape(1);
+    const Index n = X.shape(0), d = X.shape(1);
     std::unique_ptr<Rows> made;
     {
         lab::Unlocked unlocked;
@@ -242,8 +244,8 @@ static std::unique_ptr<Rows> transpose(const Array<T>& X, long n_clusters, int n
 }
 
 template <typename T>
-static py::array_t<long> greedy(const Array<T>& X, long first, const Array<double>& draws,
-                                const py::object& n_threads, const Middle<T>& middle) {
+static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<double>& draws,
+                                 const py::object& n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
     const auto rows =
         transpose(X, draws.shape(0) + 1, threads(n_threads), middle, lab::Use::seeding);
@@ -313,7 +315,7 @@ static void bind(py::module_& module) {
                "Return the rows that greedy k-means++ chooses with these draws from [0, 1).");
     module.def(
         sizeof(T) == 8 ? "multiply_add_float64" : "multiply_add_float32",
-        [](long rounds, double factor) {
+        [](Index rounds, double factor) {
             lab::Unlocked unlocked;
             return lab::choose_limits<T>(lab::chosen_isa()).multiply_add(rounds, T(factor));
         },
@@ -323,7 +325,7 @@ static void bind(py::module_& module) {
         "read_all",
         [](const Array<T>& values) {
             const T* begin = values.data();
-            const long n = values.size();
+            const Index n = values.size();
             require(reinterpret_cast<std::uintptr_t>(begin) % 64 == 0, "values must be aligned");
             lab::Unlocked unlocked;
             return lab::choose_limits<T>(lab::chosen_isa()).read_all(begin, n);
@@ -350,5 +352,5 @@ PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
     module.def(
         "isa", [] { return lab::kIsaNames[int(lab::chosen_isa())]; },
         "Return the instruction set that the next fit will use.");
-    module.attr("BUILD") = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
+    module.attr("BUILD") = LAB_BUILD;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/interrupt.h"
+#include "common/types.h"
 #include "simd/dispatch.h"
 #include "simd/order.h"
 #include "simd/seeding.h"
@@ -28,7 +29,7 @@ template <typename T>
 class Prepared {
 public:
     // Rows are taken relative to the middle, (d,), which may be null: as they are.
-    Prepared(const T* rows, const T* middle, long n, long d, long k, int n_threads, Use use,
+    Prepared(const T* rows, const T* middle, Index n, Index d, Index k, int n_threads, Use use,
              bool (*signal_came)())
         : isa_(chosen_isa()),
           block_(choose_block<T>(isa_, n, d, k)),
@@ -43,11 +44,11 @@ public:
         work_.d = d;
         work_.width = block_.width;
         work_.patience = &patience_;
-        const long n_tiles = (n + block_.width - 1) / block_.width;
+        const Index n_tiles = (n + block_.width - 1) / block_.width;
         work_.tiles.resize(n_tiles * block_.width * d);
         work_.nearest.resize(n_tiles * block_.width);
         work_.reach.resize(n_tiles);
-        const long n_families = cut(n_tiles);
+        const Index n_families = cut(n_tiles);
         if (has_balls()) work_.order = choose_order(given, n, d, k, patience_);
         if (use == Use::fit) {
             work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
@@ -77,7 +78,7 @@ public:
     // Overwrite labels, add to sums and counts where they are given, return the inertia. With sums,
     // the contract promises that labels hold the previous ones: if it was the last pass that wrote
     // them, only those that change need be written.
-    double pass(const T* centers, long k, std::int32_t* labels, double* sums,
+    double pass(const T* centers, Index k, std::int32_t* labels, double* sums,
                 std::int64_t* counts) {
         std::lock_guard<std::mutex> lock(mutex_);
         if (k != n_clusters_) {
@@ -107,35 +108,35 @@ public:
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
         read_sums();
         const double inertia = inertia_from_sums(centers);
-        for (long i = 0; sums && i < k * work_.d; ++i) sums[i] += sums_[i];
-        for (long j = 0; sums && j < k; ++j) counts[j] += counts_[j];
+        for (Index i = 0; sums && i < k * work_.d; ++i) sums[i] += sums_[i];
+        for (Index j = 0; sums && j < k; ++j) counts[j] += counts_[j];
         return std::max(inertia, 0.0);
     }
 
-    void update(const std::int32_t* labels, long k, double* sums, std::int64_t* counts) const {
+    void update(const std::int32_t* labels, Index k, double* sums, std::int64_t* counts) const {
         Chunk all;
         all.begin(k, work_.split);
         block_.add_rows(work_, all, labels);
         std::vector<double> own(work_.d);
-        for (long j = 0; j < k; ++j) {
+        for (Index j = 0; j < k; ++j) {
             if (all.counts[j] == 0) continue;
             work_.split.round(all.limbs.data() + j * work_.split.size(), work_.d, own.data());
-            for (long f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
+            for (Index f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
             counts[j] += all.counts[j];
         }
     }
 
     // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
     // passes its draw; the one that lowers the sum most is kept, the first of equals.
-    std::vector<long> greedy(const T* rows, long first, const double* draws, long n_rounds,
-                             long n_candidates) {
+    std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
+                              Index n_candidates) {
         std::lock_guard<std::mutex> lock(mutex_);
         const auto team = [this](const auto& task) { this->each_chunk(task); };
         Seeding<T, decltype(team)> seeding({rows, middle_.data(), work_.d}, work_, chunks_, block_,
                                            n_candidates, team);
-        std::vector<long> chosen{first};
+        std::vector<Index> chosen{first};
         seeding.keep(first);
-        for (long r = 0; r < n_rounds; ++r) {
+        for (Index r = 0; r < n_rounds; ++r) {
             chosen.push_back(seeding.best_of(draws + r * n_candidates, n_candidates));
             seeding.keep(chosen.back());
         }
@@ -143,18 +144,18 @@ public:
     }
 
     bool has_balls() const { return use_ == Use::fit || use_ == Use::seeding; }
-    long n() const { return work_.n; }
-    long d() const { return work_.d; }
+    Index n() const { return work_.n; }
+    Index d() const { return work_.d; }
     const char* isa() const { return kIsaNames[int(isa_)]; }
     int n_threads() const { return team_->size(); }
-    long rescored() const {
-        long sum = 0;
+    Index rescored() const {
+        Index sum = 0;
         for (const Chunk& chunk : chunks_) sum += chunk.rescored;
         return sum;
     }
     // Labels that the last pass changed.
-    long changed() const {
-        long sum = 0;
+    Index changed() const {
+        Index sum = 0;
         for (const Chunk& chunk : chunks_) sum += chunk.changed;
         return sum;
     }
@@ -166,13 +167,14 @@ private:
     // to stay small.
     // Tiles are twice as wide where features are few: 2048 rows fill a family of 8 × 8 tiles there.
     // Returns the number of families.
-    long cut(long n_tiles) {
-        const long slots = std::clamp(long(1 << 21) / (n_clusters_ * work_.d), 4L, kMostChunks);
-        const long unit = work_.d <= 4 ? 2 * kCut : kCut;
-        const long rows = std::max(1L, (work_.n / slots + unit - 1) / unit) * unit;
-        const long tiles = rows / work_.width;
-        long n_families = 0;
-        for (long first = 0; first < n_tiles; first += tiles) {
+    Index cut(Index n_tiles) {
+        const Index slots =
+            std::clamp(Index(1 << 21) / (n_clusters_ * work_.d), Index(4), kMostChunks);
+        const Index unit = work_.d <= 4 ? 2 * kCut : kCut;
+        const Index rows = std::max(Index(1), (work_.n / slots + unit - 1) / unit) * unit;
+        const Index tiles = rows / work_.width;
+        Index n_families = 0;
+        for (Index first = 0; first < n_tiles; first += tiles) {
             Chunk chunk;
             chunk.first_tile = first;
             chunk.last_tile = std::min(first + tiles, n_tiles);
@@ -187,20 +189,20 @@ private:
     bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
 
     void fill(Chunk& chunk, const Given<T>& given, Range<T>& range) {
-        const long width = work_.width, d = work_.d;
+        const Index width = work_.width, d = work_.d;
         double squares[ExactSum::kTogether];
-        long n_squares = 0;
+        Index n_squares = 0;
         if (keeps_sums()) range.begin(d);
-        for (long t = chunk.first_tile; t < chunk.last_tile; ++t) {
+        for (Index t = chunk.first_tile; t < chunk.last_tile; ++t) {
             if (t % (kKids * kKids) == 0 && patience_.over()) return;
             T* tile = work_.tiles.data() + t * width * d;
             double longest = 0;
-            for (long l = 0; l < width; ++l) {
-                const long i = t * width + l;
-                const long place = i < work_.n ? work_.given_as(i) : -1;
+            for (Index l = 0; l < width; ++l) {
+                const Index i = t * width + l;
+                const Index place = i < work_.n ? work_.given_as(i) : -1;
                 LAB_PREFETCH(given.rows + work_.given_as(std::min(i + kAhead, work_.n - 1)) * d);
                 double square = 0;
-                for (long f = 0; f < d; ++f) {
+                for (Index f = 0; f < d; ++f) {
                     const T value = place < 0 ? T(0) : given.at(place, f);
                     tile[f * width + l] = value;
                     square += rounded(double(value) * double(value));
@@ -229,22 +231,22 @@ private:
     }
 
     void fit_balls(Chunk& chunk) {
-        const long width = work_.width, n_tiles = chunk.last_tile - chunk.first_tile;
-        const long first = chunk.first_family * kKids * kKids;  // the slot of its first tile
-        for (long i = 0; i < n_tiles; ++i) {
+        const Index width = work_.width, n_tiles = chunk.last_tile - chunk.first_tile;
+        const Index first = chunk.first_family * kKids * kKids;  // the slot of its first tile
+        for (Index i = 0; i < n_tiles; ++i) {
             block_.fit_ball(work_, chunk.first_tile + i, std::min(width, chunk.n_rows - i * width),
                             work_.tiles_in, first + i);
         }
-        const auto fit_parents = [&](const Balls<T>& of, long slot, long n, const double* reach,
+        const auto fit_parents = [&](const Balls<T>& of, Index slot, Index n, const double* reach,
                                      Balls<T>& balls) {
-            for (long i = 0; i < n; i += kKids) {
-                const long parent = (slot + i) / kKids, count = std::min(kKids, n - i);
+            for (Index i = 0; i < n; i += kKids) {
+                const Index parent = (slot + i) / kKids, count = std::min(kKids, n - i);
                 block_.fit_parent(of, parent, count, work_.d, balls, parent);
                 balls.reach[parent] = *std::max_element(reach + i, reach + i + count);
             }
         };
-        const long n_groups = (n_tiles + kKids - 1) / kKids;
-        const long group = first / kKids;  // the slot of its first group
+        const Index n_groups = (n_tiles + kKids - 1) / kKids;
+        const Index group = first / kKids;  // the slot of its first group
         fit_parents(work_.tiles_in, first, n_tiles, &work_.reach[chunk.first_tile],
                     work_.groups_in);
         if (use_ != Use::fit) return;
@@ -257,8 +259,8 @@ private:
     bool hold(const std::int32_t* labels) const {
         for (const Chunk& chunk : chunks_) {
             if (!chunk.begun) return false;
-            const long first = chunk.first_tile * work_.width, step = (chunk.n_rows + 3) / 4;
-            for (long i = first; i < first + chunk.n_rows; i += step) {
+            const Index first = chunk.first_tile * work_.width, step = (chunk.n_rows + 3) / 4;
+            for (Index i = first; i < first + chunk.n_rows; i += step) {
                 if (labels[work_.given_as(i)] != work_.nearest[i]) return false;
             }
         }
@@ -266,9 +268,9 @@ private:
     }
 
     void overwrite(Chunk& chunk, std::int32_t* labels) const {
-        const long first = chunk.first_tile * work_.width;
+        const Index first = chunk.first_tile * work_.width;
         chunk.changed = 0;
-        for (long i = first; i < first + chunk.n_rows; ++i) {
+        for (Index i = first; i < first + chunk.n_rows; ++i) {
             std::int32_t& label = labels[work_.given_as(i)];
             chunk.changed += label != work_.nearest[i];
             label = work_.nearest[i];
@@ -278,7 +280,7 @@ private:
     // Testing balls pays where it spares most of the rows; where it did not, it rests for ever
     // longer. Whether it is tried decides about time alone: labels are the same either way.
     void begin_filtering() {
-        const long k = n_clusters_;
+        const Index k = n_clusters_;
         const bool possible =
             use_ == Use::fit && k >= 4 && k <= kMostFiltered && work_.d <= 64 && work_.n >= 8 * k;
         const bool before = work_.filtering, now = possible && rest_ == 0;
@@ -304,11 +306,11 @@ private:
 
     // Sums and counts of all chunks, of the clusters whose rows have changed.
     void read_sums() {
-        const long k = n_clusters_, d = work_.d, size = work_.split.size();
+        const Index k = n_clusters_, d = work_.d, size = work_.split.size();
         sums_.resize(k * d);
         counts_.resize(k);
         std::vector<std::int64_t> limbs(size);
-        for (long j = 0; j < k; ++j) {
+        for (Index j = 0; j < k; ++j) {
             bool touched = false;
             for (Chunk& chunk : chunks_) {
                 touched = touched || chunk.touched[j] != 0;
@@ -319,7 +321,7 @@ private:
             counts_[j] = 0;
             for (const Chunk& chunk : chunks_) {
                 const std::int64_t* own = chunk.limbs.data() + j * size;
-                for (long i = 0; i < size; ++i) limbs[i] += own[i];
+                for (Index i = 0; i < size; ++i) limbs[i] += own[i];
                 counts_[j] += chunk.counts[j];
             }
             work_.split.round(limbs.data(), d, sums_.data() + j * d);
@@ -329,11 +331,11 @@ private:
     // Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum). It follows from the sums alone, since no
     // product is fused with an addition.
     double inertia_from_sums(const T* centers) const {
-        const long k = n_clusters_, d = work_.d;
+        const Index k = n_clusters_, d = work_.d;
         double inertia = squares_;
-        for (long j = 0; j < k; ++j) {
+        for (Index j = 0; j < k; ++j) {
             double change = 0;
-            for (long f = 0; f < d; ++f) {
+            for (Index f = 0; f < d; ++f) {
                 const double c = double(centers[j * d + f]);
                 change += rounded(c * (rounded(double(counts_[j]) * c) - 2 * sums_[j * d + f]));
             }
@@ -360,12 +362,12 @@ private:
         if (patience_.over()) throw Interrupted();
     }
 
-    static constexpr long kAhead = 32;  // rows that are fetched before they are needed
-    static constexpr long kKids = Balls<T>::kids;
+    static constexpr Index kAhead = 32;  // rows that are fetched before they are needed
+    static constexpr Index kKids = Balls<T>::kids;
 
     const Isa isa_;
     const Block<T> block_;
-    long n_clusters_;
+    Index n_clusters_;
     const Use use_;
     std::vector<T> middle_;
     Patience patience_;

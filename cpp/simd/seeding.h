@@ -10,12 +10,13 @@
 #include <limits>
 #include <vector>
 
+#include "common/types.h"
 #include "simd/order.h"
 #include "simd/work.h"
 
 namespace lab {
 
-constexpr long kMostStretches = 1024;
+constexpr Index kMostStretches = 1024;
 
 // A sum of fewer steps deserves a finer grid.
 constexpr std::int64_t kLeastSteps = std::int64_t(1) << 44;
@@ -27,7 +28,7 @@ template <typename T, typename Team>
 class Seeding {
 public:
     Seeding(const Given<T>& given, const Work<T>& work, const std::vector<Chunk>& chunks,
-            const Block<T>& block, long n_candidates, Team team)
+            const Block<T>& block, Index n_candidates, Team team)
         : given_(given),
           work_(work),
           chunks_(chunks),
@@ -42,8 +43,8 @@ public:
           largest_(chunks.size()),
           trials_(chunks.size() * n_candidates),
           candidates_(n_candidates, work.d) {
-        const long padded = (work.n + work.width - 1) / work.width * work.width;
-        const long n_groups = long(work.groups_in.reach.size());
+        const Index padded = (work.n + work.width - 1) / work.width * work.width;
+        const Index n_groups = Index(work.groups_in.reach.size());
         nearest_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
         if (!streams()) return;
         ordered_sums_.resize(chunks.size(), -1);
@@ -51,12 +52,12 @@ public:
         found_.resize(n_candidates);
         stretch_of_.resize((work.n + kCut - 1) / kCut);
         for (std::size_t i = 0; i < stretch_of_.size(); ++i) {
-            stretch_of_[i] = std::uint16_t(long(i) * kCut / stretch_);
+            stretch_of_[i] = std::uint16_t(Index(i) * kCut / stretch_);
         }
     }
 
     // Make a row a center.
-    void keep(long row) {
+    void keep(Index row) {
         copy(row, 0);
         add_up([&](const Chunk& chunk) {
             return block_.keep_candidate(work_, chunk, candidates_, nearest_);
@@ -66,14 +67,14 @@ public:
 
     // Of the rows at which the running sum passes each draw, the one that lowers the sum most; the
     // first of equals.
-    long best_of(const double* draws, long n_candidates) {
-        if (total_ == 0) return long(draws[0] * double(work_.n));  // every row is a center
+    Index best_of(const double* draws, Index n_candidates) {
+        if (total_ == 0) return Index(draws[0] * double(work_.n));  // every row is a center
         std::vector<Passing> places(n_candidates);
-        for (long c = 0; c < n_candidates; ++c)
+        for (Index c = 0; c < n_candidates; ++c)
             places[c] = stretch_passing(draws[c] * double(total_));
         if (streams()) find(places);
-        std::vector<long> rows(n_candidates);
-        for (long c = 0; c < n_candidates; ++c) {
+        std::vector<Index> rows(n_candidates);
+        for (Index c = 0; c < n_candidates; ++c) {
             rows[c] = row_passing(places[c], draws[c] * double(total_));
             copy(rows[c], c);
         }
@@ -81,9 +82,9 @@ public:
             block_.try_candidates(work_, chunk, candidates_, n_candidates, nearest_,
                                   &trials_[index(chunk) * stride_]);
         });
-        long best = 0;
+        Index best = 0;
         std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
-        for (long c = 0; c < n_candidates; ++c) {
+        for (Index c = 0; c < n_candidates; ++c) {
             std::int64_t sum = 0;
             for (std::size_t i = 0; i < chunks_.size(); ++i) sum += trials_[i * stride_ + c];
             if (sum < lowest) {
@@ -104,10 +105,10 @@ private:
 
     bool streams() const { return ordered_ && !copies_; }
     std::size_t index(const Chunk& chunk) const { return &chunk - chunks_.data(); }
-    long first_row(const Chunk& chunk) const { return chunk.first_tile * work_.width; }
+    Index first_row(const Chunk& chunk) const { return chunk.first_tile * work_.width; }
 
-    void copy(long row, long c) {
-        for (long f = 0; f < work_.d; ++f) candidates_.set(c, f, given_.at(row, f));
+    void copy(Index row, Index c) {
+        for (Index f = 0; f < work_.d; ++f) candidates_.set(c, f, given_.at(row, f));
     }
 
     // Sum up what each chunk returns, and sums of stretches where those are others.
@@ -153,7 +154,7 @@ private:
         team_([&](const Chunk& chunk) {
             const double* distances = nearest_.squares.data() + first_row(chunk);
             double most[8] = {};  // side by side: eight times as fast as one
-            long i = 0;
+            Index i = 0;
             for (; i + 8 <= chunk.n_rows; i += 8) {
                 for (int l = 0; l < 8; ++l) most[l] = std::max(most[l], distances[i + l]);
             }
@@ -167,7 +168,7 @@ private:
         const double* distances = nearest_.as_given.data() + first_row(chunk);
         const Grid grid = nearest_.grid;
         std::int64_t sum = 0;
-        for (long i = 0; i < chunk.n_rows; ++i) sum += grid.steps(distances[i]);
+        for (Index i = 0; i < chunk.n_rows; ++i) sum += grid.steps(distances[i]);
         sums_[index(chunk)] = sum;
     }
 
@@ -175,11 +176,11 @@ private:
     void sum_by_stretch(const Chunk& chunk) {
         std::int64_t sums[kMostStretches] = {};
         const Grid grid = nearest_.grid;
-        const long first = first_row(chunk);
-        for (long i = first; i < first + chunk.n_rows; ++i) {
+        const Index first = first_row(chunk);
+        for (Index i = first; i < first + chunk.n_rows; ++i) {
             sums[stretch_of_[work_.order[i] / kCut]] += grid.steps(nearest_.squares[i]);
         }
-        std::copy_n(sums, sums_.size(), parts_.begin() + long(index(chunk) * sums_.size()));
+        std::copy_n(sums, sums_.size(), parts_.begin() + Index(index(chunk) * sums_.size()));
     }
 
     Passing stretch_passing(double target) const {
@@ -192,19 +193,19 @@ private:
             if (double(running) > target) break;
         }
         const auto& distances = copies_ ? nearest_.as_given : nearest_.squares;
-        place.distances = distances.data() + long(place.stretch) * stretch_;
+        place.distances = distances.data() + Index(place.stretch) * stretch_;
         return place;
     }
 
     // Look through all rows for those of a few stretches.
     void find(std::vector<Passing>& places) {
         std::vector<std::uint8_t> found_of(sums_.size(), 0);  // 0: not wanted
-        std::vector<long> firsts(places.size());
+        std::vector<Index> firsts(places.size());
         for (std::size_t c = 0; c < places.size(); ++c) {
             std::uint8_t& found = found_of[places[c].stretch];
             if (found == 0) {
                 found = std::uint8_t(c + 1);
-                firsts[c] = long(places[c].stretch) * stretch_;
+                firsts[c] = Index(places[c].stretch) * stretch_;
                 found_[c].resize(stretch_);
             }
             places[c].distances = found_[found - 1].data();
@@ -216,19 +217,19 @@ private:
         team_([&](Chunk& chunk) {
             const std::uint32_t* order = work_.order.data();
             const std::uint8_t* found = found_of_cut.data();
-            const long first = first_row(chunk);
-            for (long i = first; i < first + chunk.n_rows; ++i) {
+            const Index first = first_row(chunk);
+            for (Index i = first; i < first + chunk.n_rows; ++i) {
                 const std::uint8_t c = found[order[i] / kCut];
                 if (c != 0) found_[c - 1][order[i] - firsts[c - 1]] = nearest_.squares[i];
             }
         });
     }
 
-    long row_passing(const Passing& place, double target) const {
-        const long first = long(place.stretch) * stretch_;
-        const long n_rows = std::min(stretch_, work_.n - first);
+    Index row_passing(const Passing& place, double target) const {
+        const Index first = Index(place.stretch) * stretch_;
+        const Index n_rows = std::min(stretch_, work_.n - first);
         std::int64_t running = place.before;
-        for (long i = 0; i < n_rows; ++i) {
+        for (Index i = 0; i < n_rows; ++i) {
             running += nearest_.grid.steps(place.distances[i]);
             if (double(running) > target) return first + i;
         }
@@ -240,9 +241,9 @@ private:
     const std::vector<Chunk>& chunks_;
     const Block<T>& block_;
     Team team_;
-    const long stride_;
+    const Index stride_;
     const bool ordered_, copies_;
-    const long stretch_;  // rows of a stretch: of a chunk, or fewer where all are looked through
+    const Index stretch_;  // rows of a stretch: of a chunk, or fewer where all are looked through
     std::int64_t total_ = 0;
     bool done_ = false;               // every row is a center, and stays one
     std::vector<std::int64_t> sums_;  // of each stretch

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #endif
 
+#include "common/compiler.h"
 #include "common/throwing.h"
 
 namespace lab {
@@ -70,7 +71,7 @@ public:
         if (sleeping_.load() > 0) wake_.notify_all();
         work(turn, true);
         for (int spins = 0; done_.load(std::memory_order_acquire) != n; ++spins) {
-            spins < kSpins ? pause() : std::this_thread::yield();
+            spins < kSpins ? LAB_PAUSE() : std::this_thread::yield();
         }
         if (failed_.load()) std::rethrow_exception(std::exchange(error_, nullptr));
     }
@@ -78,17 +79,11 @@ public:
 private:
     static constexpr int kSpins = 2000;  // some 50 µs: longer than the driver's own work
 
-    static long process() {
+    static int process() {
 #if defined(_WIN32)
         return 0;
 #else
         return getpid();
-#endif
-    }
-
-    static void pause() {
-#if defined(__x86_64__) && defined(__GNUC__)
-        __builtin_ia32_pause();
 #endif
     }
 
@@ -127,7 +122,7 @@ private:
             const auto news = [&] {
                 return last_.load() || ticket_.load(std::memory_order_acquire) >> 32 != seen;
             };
-            for (int spins = 0; spins < kSpins && !news(); ++spins) pause();
+            for (int spins = 0; spins < kSpins && !news(); ++spins) LAB_PAUSE();
             if (!news()) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.fetch_add(1);
@@ -141,7 +136,7 @@ private:
     }
 
     const int size_;
-    const long owner_;
+    const int owner_;
     std::mutex mutex_;
     std::condition_variable wake_;
     const std::function<void(int)>* task_ = nullptr;

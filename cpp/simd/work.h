@@ -14,41 +14,35 @@
 
 #include "common/aligned.h"
 #include "common/interrupt.h"
+#include "common/types.h"
 #include "simd/grid.h"
 #include "simd/sums.h"
 
 namespace lab {
 
-constexpr long kWidest = 128;         // rows of a tile at most
-constexpr long kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
-constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
-constexpr long kTilesPerLook = 16;    // between two looks whether a signal came
-constexpr long kMostCandidates = 32;  // of one round of the seeding
-constexpr long kMostChunks = 64;
-constexpr long kCut =
+constexpr Index kWidest = 128;         // rows of a tile at most
+constexpr Index kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
+constexpr double kWorthwhile = 0.6;    // of all pairs looked at: more, and balls are not worth it
+constexpr Index kTilesPerLook = 16;    // between two looks whether a signal came
+constexpr Index kMostCandidates = 32;  // of one round of the seeding
+constexpr Index kMostChunks = 64;
+constexpr Index kCut =
     1024;  // chunks begin at multiples, so that every instruction set has the same
-constexpr long kMostFiltered = 1024;  // clusters, with which balls are tested before rows
-constexpr long kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
-
-// For compilers without an instruction for it.
-inline int lowest_bit(std::uint64_t word) {
-    int bit = 0;
-    while (!(word >> bit & 1)) ++bit;
-    return bit;
-}
+constexpr Index kMostFiltered = 1024;  // clusters, with which balls are tested before rows
+constexpr Index kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
 
 // Centers as the routines read them. All values are −2c, so that a score ‖c‖² − 2x·c is a chain of
 // multiply-adds that begins with `squares`; padding centers are at infinity.
 template <typename T>
 struct Centers {
     const T* given = nullptr;  // (n_clusters, n_features): c itself
-    long n_clusters = 0, padded = 0, panel = 0;
+    Index n_clusters = 0, padded = 0, panel = 0;
     Aligned<T> packed;   // (padded / panel, n_features, panel): every row meets every center
     Aligned<T> squares;  // (padded,): ‖c‖²
     Aligned<T> listed;   // (n_clusters + 1, n_features): rows meet a few; the last one is padding
     double longest = 0;  // max ‖c‖
 
-    void set(const T* centers, long k, long d, long panel_width) {
+    void set(const T* centers, Index k, Index d, Index panel_width) {
         given = centers;
         n_clusters = k;
         panel = panel_width;
@@ -57,10 +51,10 @@ struct Centers {
         squares.resize(padded);
         listed.resize((k + 1) * d);
         longest = 0;
-        for (long j = 0; j < padded; ++j) {
+        for (Index j = 0; j < padded; ++j) {
             T* to = packed.data() + (j / panel) * panel * d + j % panel;
             double square = 0;
-            for (long f = 0; f < d; ++f) {
+            for (Index f = 0; f < d; ++f) {
                 const T value = j < k ? centers[j * d + f] : T(0);
                 to[f * panel] = T(-2) * value;
                 if (j <= k) listed[j * d + f] = T(-2) * value;
@@ -76,7 +70,7 @@ struct Centers {
 // All centers as one ball meets them: feature by feature, so that lanes are centers.
 template <typename T>
 struct SpreadCenters {
-    long padded = 0;
+    Index padded = 0;
     Aligned<T> across;   // (n_features, padded): −2c
     Aligned<T> squares;  // (padded,): ‖c‖²; infinite beyond n_clusters
     Aligned<T> apart;    // (n_clusters, padded): 4‖a − b‖², rounded upwards
@@ -86,7 +80,7 @@ struct SpreadCenters {
 // parent lie side by side, so that lanes are balls when they meet one center.
 template <typename T>
 struct Balls {
-    static constexpr long kids = 64 / sizeof(T);  // of one parent; the widest vector
+    static constexpr Index kids = 64 / sizeof(T);  // of one parent; the widest vector
 
     Aligned<T> middle;          // (n_parents, n_features, kids)
     Aligned<T> square;          // (n_parents, kids): squared radius
@@ -95,7 +89,7 @@ struct Balls {
     Aligned<std::int32_t> near;   // (n_parents · kids,): a center that was near last time
     Aligned<std::int32_t> owner;  // (n_parents · kids,): the cluster of all rows; −1: unknown
 
-    void resize(long n_parents, long d) {
+    void resize(Index n_parents, Index d) {
         middle.resize(n_parents * d * kids);
         square.resize(n_parents * kids);
         std::fill_n(middle.data(), n_parents * d * kids, T(0));
@@ -103,37 +97,37 @@ struct Balls {
         near.resize(n_parents * kids);
         owner.resize(n_parents * kids);
     }
-    void resize_with_reach(long n_parents, long d) {
+    void resize_with_reach(Index n_parents, Index d) {
         resize(n_parents, d);
         reach.assign(n_parents * kids, 0.0);
     }
-    void forget(long first, long last) {
+    void forget(Index first, Index last) {
         if (first >= last) return;
         std::fill(near.data() + first, near.data() + last, 0);
         std::fill(owner.data() + first, owner.data() + last, -1);
     }
-    T* middle_of(long b, long d) { return middle.data() + b / kids * kids * d + b % kids; }
-    const T* middle_of(long b, long d) const {
+    T* middle_of(Index b, Index d) { return middle.data() + b / kids * kids * d + b % kids; }
+    const T* middle_of(Index b, Index d) const {
         return middle.data() + b / kids * kids * d + b % kids;
     }
 };
 
 // Running sums of one chunk. A row that changes cluster leaves one and joins another, exactly.
 struct Chunk {
-    long first_tile = 0, last_tile = 0;
-    long first_family = 0;
-    long n_rows = 0;
+    Index first_tile = 0, last_tile = 0;
+    Index first_family = 0;
+    Index n_rows = 0;
     ExactSum squares;    // Σ‖x‖² over the chunk
     bool begun = false;  // its rows have labels, or −1: none
-    long changed = 0;    // labels, in the last pass
-    long rescored = 0;   // near-ties decided by direct differences
+    Index changed = 0;   // labels, in the last pass
+    Index rescored = 0;  // near-ties decided by direct differences
     double inertia = 0;  // of the last pass, where all centers were met and no sums kept
     double met = 0;      // rows times centers that they were scored against, last pass
     std::vector<std::int64_t> limbs;    // (n_clusters, limbs, stride): see Split; empty: not kept
     std::vector<std::int64_t> counts;   // (n_clusters,)
     std::vector<std::uint8_t> touched;  // (n_clusters,): its sums have changed since they were read
 
-    void begin(long n_clusters, const Split& split) {
+    void begin(Index n_clusters, const Split& split) {
         limbs.assign(n_clusters * split.size(), 0);
         counts.assign(n_clusters, 0);
         touched.assign(n_clusters, 1);
@@ -142,7 +136,7 @@ struct Chunk {
 
 template <typename T>
 struct Work {
-    long n = 0, d = 0, width = 0;
+    Index n = 0, d = 0, width = 0;
     Aligned<T> tiles;                  // (n_tiles, d, width); rows beyond n are zero
     std::vector<std::uint32_t> order;  // (n,): which row lies where; empty: as they were given
     std::vector<double> reach;         // (n_tiles,): the longest row of each tile, ‖x‖
@@ -158,8 +152,10 @@ struct Work {
     Patience* patience = nullptr;
 
     // The features of a row lie `width` apart from here on.
-    const T* row_at(long row) const { return tiles.data() + row / width * width * d + row % width; }
-    long given_as(long row) const { return order.empty() ? row : long(order[row]); }
+    const T* row_at(Index row) const {
+        return tiles.data() + row / width * width * d + row % width;
+    }
+    Index given_as(Index row) const { return order.empty() ? row : Index(order[row]); }
 
     // Top-two gaps up to this are decided by direct differences: twice the rounding of
     // ‖c‖² − 2x·c in T (d + 1 fused or unfused steps, and ‖c‖² itself), plus twice that of the
@@ -174,13 +170,13 @@ struct Work {
     }
 
     // The reference kernel's arithmetic, so that ties fall as they do there.
-    std::int32_t rescore(long row) const {
+    std::int32_t rescore(Index row) const {
         const T* x = row_at(row);
         double best = std::numeric_limits<double>::infinity();
         std::int32_t label = 0;
-        for (long j = 0; j < centers.n_clusters; ++j) {
+        for (Index j = 0; j < centers.n_clusters; ++j) {
             double distance = 0;
-            for (long f = 0; f < d; ++f) {
+            for (Index f = 0; f < d; ++f) {
                 const double diff = double(x[f * width]) - double(centers.given[j * d + f]);
                 distance += rounded(diff * diff);
             }
@@ -192,16 +188,16 @@ struct Work {
         return label;
     }
 
-    void write_label(long row, std::int32_t label) {
+    void write_label(Index row, std::int32_t label) {
         nearest[row] = label;
         if (labels) labels[given_as(row)] = label;
     }
 
     // From a family of the chunk on, nobody knows whose the balls are.
-    void forget_owners(const Chunk& chunk, long family) {
-        constexpr long kids = Balls<T>::kids;
-        const long n_tiles = chunk.last_tile - chunk.first_tile;
-        const long end = chunk.first_family + (n_tiles + kids * kids - 1) / (kids * kids);
+    void forget_owners(const Chunk& chunk, Index family) {
+        constexpr Index kids = Balls<T>::kids;
+        const Index n_tiles = chunk.last_tile - chunk.first_tile;
+        const Index end = chunk.first_family + (n_tiles + kids * kids - 1) / (kids * kids);
         families.forget(family, end);
         groups_in.forget(family * kids, end * kids);
         tiles_in.forget(family * kids * kids, end * kids * kids);
@@ -214,11 +210,11 @@ using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
 
 // Lay the centers out for the balls.
 template <typename T>
-using Spread = void (*)(const Centers<T>& centers, long d, SpreadCenters<T>& to);
+using Spread = void (*)(const Centers<T>& centers, Index d, SpreadCenters<T>& to);
 
 // Widen the range of each column by the values of a tile.
 template <typename T>
-using MeasureRange = void (*)(const Work<T>& work, long tile, Range<T>& range);
+using MeasureRange = void (*)(const Work<T>& work, Index tile, Range<T>& range);
 
 // Add all rows to the sums of a chunk, by labels of the rows as they were given.
 template <typename T>
@@ -226,10 +222,10 @@ using AddRows = void (*)(const Work<T>& work, Chunk& chunk, const std::int32_t* 
 
 // Put a ball around the first rows of a tile, or around the first balls of a parent.
 template <typename T>
-using FitBall = void (*)(const Work<T>& work, long tile, long count, Balls<T>& balls, long b);
+using FitBall = void (*)(const Work<T>& work, Index tile, Index count, Balls<T>& balls, Index b);
 template <typename T>
-using FitParent = void (*)(const Balls<T>& of, long parent, long count, long d, Balls<T>& balls,
-                           long b);
+using FitParent = void (*)(const Balls<T>& of, Index parent, Index count, Index d, Balls<T>& balls,
+                           Index b);
 
 // What the seeding keeps: squared distances to the nearest center so far.
 template <typename T>
@@ -239,7 +235,7 @@ struct Nearest {
         Aligned<std::int64_t> sums;  // of their rows' distances, in steps of the grid
         Aligned<T> limits;           // a candidate as far from the middle, squared, changes nothing
 
-        void resize(long n) {
+        void resize(Index n) {
             sums.resize(n);
             limits.resize(n);
             std::fill_n(sums.data(), n, 0);
@@ -251,7 +247,7 @@ struct Nearest {
     Slots tiles, groups;
     Grid grid;
 
-    void resize(long n, long padded, long n_tiles, long n_groups, bool copies) {
+    void resize(Index n, Index padded, Index n_tiles, Index n_groups, bool copies) {
         if (copies) as_given.resize(n);
         squares.resize(padded);
         std::fill_n(squares.data(), padded, 0.0);
@@ -264,7 +260,7 @@ struct Nearest {
 // Measure up to kMostCandidates candidates for the seeding, and keep the first. Sums are in steps.
 template <typename T>
 using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk,
-                               const Candidates<T>& candidates, long count,
+                               const Candidates<T>& candidates, Index count,
                                const Nearest<T>& nearest, std::int64_t* totals);
 template <typename T>
 using KeepCandidate = std::int64_t (*)(const Work<T>& work, const Chunk& chunk,
@@ -284,14 +280,14 @@ struct Block {
     TryCandidates<T> try_candidates;
     KeepCandidate<T> keep_candidate;
     SumAgain<T> sum_again;
-    long width, panel;
+    Index width, panel;
 };
 
 // Measuring routines of one instruction set: what the kernel is held against.
 template <typename T>
 struct Limits {
-    double (*multiply_add)(long rounds, T factor);
-    double (*read_all)(const T* values, long n);
+    double (*multiply_add)(Index rounds, T factor);
+    double (*read_all)(const T* values, Index n);
 };
 
 }  // namespace lab

@@ -29,7 +29,7 @@ Block<T> make_block() {
 // Tiles of as many rows as a block holds in registers tell the most centers apart, and narrow
 // vectors make small tiles. Each has a ball, so that many rows get tiles of the widest vectors.
 template <typename T, int vectors, int panel>
-Block<T> make_block(long n) {
+Block<T> make_block(Index n) {
     if (n > kManyRows) return make_block<T, vectors, vectors * Balls<T>::kids, panel>();
     return make_block<T, vectors, vectors * Lanes<T>::lanes, panel>();
 }
@@ -37,7 +37,7 @@ Block<T> make_block(long n) {
 // How many vectors of rows and how many centers a block holds in registers. Few features leave
 // little to do per score, so that more rows at a time hide the latency of the comparisons.
 template <typename T>
-Block<T> choose_block(long n, long d, long k) {
+Block<T> choose_block(Index n, Index d, Index k) {
     const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
     if (d <= 4) return make_block<T, 4, 2>(n);
     if (fives) return make_block<T, 2, 5>(n);
@@ -50,11 +50,11 @@ Block<T> choose_block(long n, long d, long k) {
 // The processor's limits, measured with the same vectors: `rounds` of twelve independent
 // multiply-adds (enough to hide their latency), and one pass over an array.
 template <typename T>
-double multiply_add(long rounds, T factor) {
+double multiply_add(Index rounds, T factor) {
     using Values = typename Lanes<T>::Values;
     Values sums[12];
     LAB_UNROLL for (int i = 0; i < 12; ++i) sums[i] = T(i) - Values{};
-    for (long r = 0; r < rounds; ++r) {
+    for (Index r = 0; r < rounds; ++r) {
         LAB_UNROLL for (int i = 0; i < 12; ++i) {
             sums[i] = sums[i] * (factor - Values{}) + (factor - Values{});
         }
@@ -65,11 +65,11 @@ double multiply_add(long rounds, T factor) {
 }
 
 template <typename T>
-double read_all(const T* values, long n) {
+double read_all(const T* values, Index n) {
     using Values = typename Lanes<T>::Values;
     constexpr int lanes = Lanes<T>::lanes;
     Values sums[8] = {};
-    for (long i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
+    for (Index i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
         LAB_UNROLL for (int v = 0; v < 8; ++v) {
             sums[v] += *reinterpret_cast<const Values*>(values + i + v * lanes);
         }
@@ -86,3 +86,6 @@ constexpr Limits<T> limits() {
 
 }  // namespace LAB_ISA
 }  // namespace lab
+
+#undef LAB_ISA
+#undef LAB_BYTES

@@ -3,9 +3,9 @@
 namespace lab {
 namespace LAB_ISA {
 
-template <typename T, typename Integer>
+template <typename T, typename Int>
 struct Vectors {
-    typedef Integer Index;
+    typedef Int Integer;
 #if LAB_BYTES > 0
     typedef T Values __attribute__((vector_size(LAB_BYTES)));
     typedef Integer Integers __attribute__((vector_size(LAB_BYTES)));
@@ -65,19 +65,9 @@ LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
 
 // Doubles squared, and rounded before they are added to anything: see `rounded` of one value.
 LAB_INLINE Lanes<double>::Values rounded_square(const Lanes<double>::Values& values) {
-#if LAB_BYTES > 0
     Lanes<double>::Values square = values * values;
-#if defined(__x86_64__)
-    __asm__("" : "+v"(square));
-#elif defined(__aarch64__)
-    __asm__("" : "+w"(square));
-#else
-    __asm__("" : "+m"(square));
-#endif
+    LAB_HIDE(square);
     return square;
-#else
-    return rounded(values * values);
-#endif
 }
 
 // How many steps of a grid doubles are, rounded: Grid::steps of each lane.
@@ -155,8 +145,8 @@ struct Found {
     }
 
     // Write the lanes that hold, from `first` on; return how many.
-    LAB_MEMBER long list(long first, std::int32_t* to) const {
-        long n = 0;
+    LAB_MEMBER Index list(Index first, std::int32_t* to) const {
+        Index n = 0;
         for (int w = 0; w < int(sizeof(words) / 8); ++w) {
             if (words[w] == 0) continue;
             for (int l = 0; l < 8 && l < lanes; ++l) {  // no branch: one place more or less
