@@ -7,35 +7,35 @@
 #include <chrono>
 #include <thread>
 
+#include "common/gil.h"
+
 namespace lab {
 
-// Thrown when a signal came; whoever asked knows which.
+// Thrown when a signal came; what its handler raised is set already.
 struct Interrupted {};
 
-class Patience {
+class Interrupt {
 public:
-    explicit Patience(bool (*signal_came)()) : signal_came_(signal_came) {}
-
-    // The calling thread begins something that may last. Between two looks lie up to so many
-    // multiply-adds: where they are few, the clock would take longer than they do.
-    void begin(double work_per_look) {
+    // The calling thread begins a pass. Up to so many multiply-adds lie between two calls of came:
+    // where they are few, the clock would take longer than they do.
+    void begin(double work_per_call) {
         caller_ = std::this_thread::get_id();
-        looks_per_time_ = int(std::clamp(kWorkPerTime / work_per_look, 1.0, 64.0));
-        looks_ = 0;
-        over_.store(false, std::memory_order_relaxed);
+        calls_per_time_ = int(std::clamp(kWorkPerTime / work_per_call, 1.0, 64.0));
+        calls_ = 0;
+        came_.store(false, std::memory_order_relaxed);
     }
 
-    // Whether to stop; any thread of the team may ask.
-    bool over() {
-        if (std::this_thread::get_id() == caller_ && ++looks_ >= looks_per_time_) {
-            looks_ = 0;
+    // Whether to stop; any thread that shares the pass may ask.
+    bool came() {
+        if (std::this_thread::get_id() == caller_ && ++calls_ >= calls_per_time_) {
+            calls_ = 0;
             const auto now = Clock::now();
             if (now - asked_ > kPause) {
                 asked_ = now;
-                if (signal_came_()) over_.store(true, std::memory_order_relaxed);
+                if (signal_came()) came_.store(true, std::memory_order_relaxed);
             }
         }
-        return over_.load(std::memory_order_relaxed);
+        return came_.load(std::memory_order_relaxed);
     }
 
 private:
@@ -43,11 +43,10 @@ private:
     static constexpr std::chrono::milliseconds kPause{100};
     static constexpr double kWorkPerTime = 1 << 24;  // some milliseconds of plain code
 
-    bool (*const signal_came_)();
     std::thread::id caller_;
-    int looks_ = 0, looks_per_time_ = 1;  // the caller's alone
+    int calls_ = 0, calls_per_time_ = 1;  // the caller's alone
     Clock::time_point asked_ = Clock::now();
-    std::atomic<bool> over_{false};
+    std::atomic<bool> came_{false};
 };
 
 }  // namespace lab

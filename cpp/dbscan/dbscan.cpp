@@ -25,8 +25,8 @@
 namespace py = pybind11;
 using lab::ColumnIndex;
 using lab::Index;
+using lab::Interrupt;
 using lab::Interrupted;
-using lab::Patience;
 using lab::Place;
 using lab::Window;
 
@@ -61,10 +61,10 @@ static bool are_near(const ColumnIndex& index, Place p, Place q) {
 // Overwrites counts with each row's number of neighbours, itself included.
 static void count(const ColumnIndex& index,
                   std::int64_t* counts,  // OUT (n_samples,)
-                  Patience& patience) {
-    patience.begin(double(index.n * index.d));
+                  Interrupt& interrupt) {
+    interrupt.begin(double(index.n * index.d));
     for (Place p = 0; p < index.n; ++p) {
-        if (patience.over()) throw Interrupted();
+        if (interrupt.came()) throw Interrupted();
         Index found = 0;
         index.around(p, [&](Window window) { found += count_near(index, p, window); });
         counts[index.row(p)] = found;
@@ -76,8 +76,8 @@ static void count(const ColumnIndex& index,
 static void grow(const ColumnIndex& index,
                  const bool* core,      // IN  (n_samples,)
                  std::int32_t* labels,  // OUT (n_samples,)
-                 Patience& patience) {
-    patience.begin(double(index.n * index.d));
+                 Interrupt& interrupt) {
+    interrupt.begin(double(index.n * index.d));
     std::vector<Place> places(index.n), reached;
     for (Place p = 0; p < index.n; ++p) places[index.row(p)] = p;
     // One byte for each row, in the order of places: memchr finds those that are left at once.
@@ -93,7 +93,7 @@ static void grow(const ColumnIndex& index,
         if (!core[first] || labels[first] >= 0) continue;
         take(places[first]);
         while (!reached.empty()) {
-            if (patience.over()) throw Interrupted();
+            if (interrupt.came()) throw Interrupted();
             const Place p = reached.back();
             reached.pop_back();
             index.around(p, [&](Window window) {
@@ -128,17 +128,17 @@ static std::unique_ptr<ColumnIndex> prepare(const Array<double>& X, double eps) 
     lab::Unlocked unlocked;
     const auto is_finite = [](double value) { return std::isfinite(value); };
     require(std::all_of(rows, rows + n * d, is_finite), "prepare needs finite values");
-    Patience patience(lab::signal_came);
-    patience.begin(1 << 16);
-    return std::make_unique<ColumnIndex>(rows, n, d, eps, patience);
+    Interrupt interrupt;
+    interrupt.begin(1 << 16);
+    return std::make_unique<ColumnIndex>(rows, n, d, eps, interrupt);
 }
 
 static void count_array(const ColumnIndex& index, Array<std::int64_t>& counts) {
     require(counts.ndim() == 1 && counts.shape(0) == index.n, "count needs counts (n,)");
     std::int64_t* counts_out = counts.mutable_data();
     lab::Unlocked unlocked;
-    Patience patience(lab::signal_came);
-    count(index, counts_out, patience);
+    Interrupt interrupt;
+    count(index, counts_out, interrupt);
 }
 
 static void grow_arrays(const ColumnIndex& index, const Array<bool>& core,
@@ -149,8 +149,8 @@ static void grow_arrays(const ColumnIndex& index, const Array<bool>& core,
     const bool* core_in = core.data();
     std::int32_t* labels_out = labels.mutable_data();
     lab::Unlocked unlocked;
-    Patience patience(lab::signal_came);
-    grow(index, core_in, labels_out, patience);
+    Interrupt interrupt;
+    grow(index, core_in, labels_out, interrupt);
 }
 
 PYBIND11_MODULE(_cpp_dbscan, module, py::mod_gil_not_used()) {

@@ -28,16 +28,16 @@ struct Window {
 class ColumnIndex {
 public:
     ColumnIndex(const double* X,  // IN (n, d)
-                Index n, Index d, double eps, Patience& patience)
+                Index n, Index d, double eps, Interrupt& interrupt)
         : n(n), d(d), reach_(eps * eps) {
         const std::vector<Index> widest = widest_features(X);
         along_ = widest[0];
         std::vector<Key> keys(n);
         for (Place i = 0; i < n; ++i) keys[i] = {kFirst, X[i * d + along_], i};
         for (std::size_t k = 1; k < widest.size(); ++k)
-            cut(X + widest[k], k == 1 ? 32 : 0, keys, patience);
-        sort(keys, patience);
-        lay_out(X, keys, patience);
+            cut(X + widest[k], k == 1 ? 32 : 0, keys, interrupt);
+        sort(keys, interrupt);
+        lay_out(X, keys, interrupt);
     }
 
     // The row that lies at a place, and a feature of all rows, place by place.
@@ -71,7 +71,7 @@ public:
 private:
     using Name = std::uint64_t;  // of a column: its parts of two features, each from 1
     static constexpr Name kFirst = (Name(1) << 32) + 1;
-    static constexpr Place kAsk = 4096;  // comparisons, or rows, between two questions for Ctrl-C
+    static constexpr Place kAsk = 4096;  // comparisons, or rows, between two checks for Ctrl-C
 
     struct Key {
         Name column;
@@ -114,10 +114,10 @@ private:
     // Adds to each row's column the number of its part of a feature. A part begins with the first
     // value farther than eps from where the part before begins: values within eps lie in the same
     // part or in adjoining ones, and nothing is divided by eps that would round or overflow.
-    void cut(const double* feature, int shift, std::vector<Key>& keys, Patience& patience) const {
+    void cut(const double* feature, int shift, std::vector<Key>& keys, Interrupt& interrupt) const {
         std::vector<std::pair<double, Place>> values(n);
         for (Place i = 0; i < n; ++i) values[i] = {feature[i * d], i};
-        sort(values, patience);
+        sort(values, interrupt);
         double start = values[0].first;
         Name part = 0;
         for (const auto& [value, i] : values) {
@@ -130,15 +130,15 @@ private:
     }
 
     template <typename Item>
-    static void sort(std::vector<Item>& items, Patience& patience) {
+    static void sort(std::vector<Item>& items, Interrupt& interrupt) {
         Index compared = 0;
         std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-            if (++compared % kAsk == 0 && patience.over()) throw Interrupted();
+            if (++compared % kAsk == 0 && interrupt.came()) throw Interrupted();
             return a < b;
         });
     }
 
-    void lay_out(const double* X, const std::vector<Key>& keys, Patience& patience) {
+    void lay_out(const double* X, const std::vector<Key>& keys, Interrupt& interrupt) {
         const auto opens = [&](Place p) { return p == 0 || keys[p].column != keys[p - 1].column; };
         Index n_columns = 0;
         for (Place p = 0; p < n; ++p) n_columns += opens(p);
@@ -147,7 +147,7 @@ private:
         rows_.resize(n);
         column_.resize(n);
         for (Place p = 0; p < n; ++p) {
-            if (p % kAsk == 0 && patience.over()) throw Interrupted();
+            if (p % kAsk == 0 && interrupt.came()) throw Interrupted();
             if (opens(p)) columns_.push_back({keys[p].column, p, {}});
             rows_[p] = keys[p].row;
             column_[p] = Place(columns_.size()) - 1;

@@ -67,25 +67,25 @@ inline Isa chosen_isa() {
 }
 
 template <typename T>
-Block<T> choose_block(Isa isa, Index n, Index d, Index k) {
+Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
 #if defined(LAB_DISPATCHES)
-    if (isa == Isa::avx512) return avx512::choose_block<T>(n, d, k);
-    if (isa == Isa::avx2) return avx2::choose_block<T>(n, d, k);
+    if (isa == Isa::avx512) return avx512::choose_routines<T>(n, d, k);
+    if (isa == Isa::avx2) return avx2::choose_routines<T>(n, d, k);
 #else
     (void)isa;
 #endif
-    return baseline::choose_block<T>(n, d, k);
+    return baseline::choose_routines<T>(n, d, k);
 }
 
 template <typename T>
-Limits<T> choose_limits(Isa isa) {
+Roofline<T> choose_roofline(Isa isa) {
 #if defined(LAB_DISPATCHES)
-    if (isa == Isa::avx512) return avx512::limits<T>();
-    if (isa == Isa::avx2) return avx2::limits<T>();
+    if (isa == Isa::avx512) return avx512::roofline<T>();
+    if (isa == Isa::avx2) return avx2::roofline<T>();
 #else
     (void)isa;
 #endif
-    return baseline::limits<T>();
+    return baseline::roofline<T>();
 }
 
 }  // namespace lab

@@ -236,8 +236,7 @@ static std::unique_ptr<Rows> transpose(const Array<T>& X, Index n_clusters, int 
     std::unique_ptr<Rows> made;
     {
         lab::Unlocked unlocked;
-        made = std::make_unique<RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use,
-                                           lab::signal_came);
+        made = std::make_unique<RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use);
     }
     warn_of_fewer(made->n_threads(), n_threads);
     return made;
@@ -317,7 +316,7 @@ static void bind(py::module_& module) {
         sizeof(T) == 8 ? "multiply_add_float64" : "multiply_add_float32",
         [](Index rounds, double factor) {
             lab::Unlocked unlocked;
-            return lab::choose_limits<T>(lab::chosen_isa()).multiply_add(rounds, T(factor));
+            return lab::choose_roofline<T>(lab::chosen_isa()).multiply_add(rounds, T(factor));
         },
         py::arg("rounds"), py::arg("factor"),
         "Run independent multiply-adds; return how many floating-point operations that were.");
@@ -328,7 +327,7 @@ static void bind(py::module_& module) {
             const Index n = values.size();
             require(reinterpret_cast<std::uintptr_t>(begin) % 64 == 0, "values must be aligned");
             lab::Unlocked unlocked;
-            return lab::choose_limits<T>(lab::chosen_isa()).read_all(begin, n);
+            return lab::choose_roofline<T>(lab::chosen_isa()).read_all(begin, n);
         },
         py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
 }

@@ -77,7 +77,7 @@ Layout sample_layout(const Given<T>& given, const Row& row, Index n, Index d) {
 // that a row's cell follows from its values alone. Returns the rows in the order of their cells.
 template <typename T>
 std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, Index d, const Layout& layout,
-                                      Patience& patience) {
+                                      Interrupt& interrupt) {
     const int n_bits = std::clamp(int(std::ceil(std::log2(double(n) / kBlock))) + 1, 1, 20);
     std::vector<double> side(d);
     std::vector<std::vector<int>> bits(d);  // of each feature: the bits of the cell that it gives
@@ -101,7 +101,7 @@ std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, Index d, co
     // Some rows at a time: they stay in the cache from one feature to the next.
     for (Index i0 = 0; i0 < n; i0 += 16 * kBlock) {
         const Index end = std::min(i0 + 16 * kBlock, n);
-        if (patience.over()) throw Interrupted();
+        if (interrupt.came()) throw Interrupted();
         for (Index f = 0; f < d; ++f) {
             if (given[f].empty()) continue;
             const double last = double(given[f].size() - 1);
@@ -123,14 +123,14 @@ std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, Index d, co
 // already, or cells do not bring them much closer together.
 template <typename T>
 std::vector<std::uint32_t> choose_order(const Given<T>& rows, Index n, Index d, Index k,
-                                        Patience& patience) {
+                                        Interrupt& interrupt) {
     if (k < 4 || d > 64 || n < kOrderedRows || n > Index(0xffffffff)) return {};
     const Layout given = sample_layout(rows, [](Index i) { return i; }, n, d);
     // Cells of n / 32 equal parts would leave this share, were the rows uniform.
     const double uniform = std::pow(double(n) / kBlock, -2.0 / double(d));
     if (!(given.within > 2 * std::min(uniform, kClose))) return {};
-    patience.begin(16.0 * kBlock * double(d));
-    std::vector<std::uint32_t> order = cell_order(rows, n, d, given, patience);
+    interrupt.begin(16.0 * kBlock * double(d));
+    std::vector<std::uint32_t> order = cell_order(rows, n, d, given, interrupt);
     const auto row = [&](Index i) { return Index(order[i]); };
     if (sample_layout(rows, row, n, d).within > kCloser * given.within) order.clear();
     return order;

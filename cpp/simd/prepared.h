@@ -29,27 +29,25 @@ template <typename T>
 class Prepared {
 public:
     // Rows are taken relative to the middle, (d,), which may be null: as they are.
-    Prepared(const T* rows, const T* middle, Index n, Index d, Index k, int n_threads, Use use,
-             bool (*signal_came)())
+    Prepared(const T* rows, const T* middle, Index n, Index d, Index k, int n_threads, Use use)
         : isa_(chosen_isa()),
-          block_(choose_block<T>(isa_, n, d, k)),
+          routines_(choose_routines<T>(isa_, n, d, k)),
           n_clusters_(k),
           use_(use),
           middle_(d, T(0)),
-          patience_(signal_came),
           team_(std::make_unique<Team>(n_threads)) {
         if (middle) std::copy_n(middle, d, middle_.begin());
         const Given<T> given{rows, middle_.data(), d};
         work_.n = n;
         work_.d = d;
-        work_.width = block_.width;
-        work_.patience = &patience_;
-        const Index n_tiles = (n + block_.width - 1) / block_.width;
-        work_.tiles.resize(n_tiles * block_.width * d);
-        work_.nearest.resize(n_tiles * block_.width);
+        work_.width = routines_.width;
+        work_.interrupt = &interrupt_;
+        const Index n_tiles = (n + routines_.width - 1) / routines_.width;
+        work_.tiles.resize(n_tiles * routines_.width * d);
+        work_.labels.resize(n_tiles * routines_.width);
         work_.reach.resize(n_tiles);
         const Index n_families = cut(n_tiles);
-        if (has_balls()) work_.order = choose_order(given, n, d, k, patience_);
+        if (has_balls()) work_.order = choose_order(given, n, d, k, interrupt_);
         if (use == Use::fit) {
             work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
         }
@@ -87,23 +85,23 @@ public:
             work_.filtering = false;  // nobody knows whose the balls are, either
         }
         const bool kept = sums && labels == written_ && hold(labels);
-        work_.labels = kept ? labels : nullptr;
+        work_.labels_out = kept ? labels : nullptr;
         written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
-        work_.centers.set(centers, k, work_.d, block_.panel);
+        work_.centers.set(centers, k, work_.d, routines_.panel);
         begin_filtering();
         // Pairs that the last pass met, and what else each of them costs.
-        const double work = met_ * double(work_.n) * double(k) * double(work_.d + 3);
-        const bool alone = team_->size() > 1 && pace_.alone(work);
+        const double multiply_adds = met_ * double(work_.n) * double(k) * double(work_.d + 3);
+        const bool alone = team_->size() > 1 && team_or_alone_.alone(multiply_adds);
         const auto task = [&](Chunk& chunk) {
             begin(chunk);
             chunk.changed = 0;
-            block_.assign(work_, chunk);
-            if (patience_.over()) return;  // rows may be left without a cluster
+            routines_.assign(work_, chunk);
+            if (interrupt_.came()) return;  // rows may be left without a cluster
             if (!kept) overwrite(chunk, labels);
         };
         each_chunk(task, alone);
         written_ = labels;
-        pace_.end();
+        team_or_alone_.end();
         end_filtering();
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
         read_sums();
@@ -116,7 +114,7 @@ public:
     void update(const std::int32_t* labels, Index k, double* sums, std::int64_t* counts) const {
         Chunk all;
         all.begin(k, work_.split);
-        block_.add_rows(work_, all, labels);
+        routines_.add_rows(work_, all, labels);
         std::vector<double> own(work_.d);
         for (Index j = 0; j < k; ++j) {
             if (all.counts[j] == 0) continue;
@@ -131,9 +129,9 @@ public:
     std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
                               Index n_candidates) {
         std::lock_guard<std::mutex> lock(mutex_);
-        const auto team = [this](const auto& task) { this->each_chunk(task); };
-        Seeding<T, decltype(team)> seeding({rows, middle_.data(), work_.d}, work_, chunks_, block_,
-                                           n_candidates, team);
+        const auto each = [this](const auto& task) { this->each_chunk(task); };
+        Seeding<T, decltype(each)> seeding({rows, middle_.data(), work_.d}, work_, chunks_,
+                                           routines_, n_candidates, each);
         std::vector<Index> chosen{first};
         seeding.keep(first);
         for (Index r = 0; r < n_rounds; ++r) {
@@ -194,7 +192,7 @@ private:
         Index n_squares = 0;
         if (keeps_sums()) range.begin(d);
         for (Index t = chunk.first_tile; t < chunk.last_tile; ++t) {
-            if (t % (kKids * kKids) == 0 && patience_.over()) return;
+            if (t % (kKids * kKids) == 0 && interrupt_.came()) return;
             T* tile = work_.tiles.data() + t * width * d;
             double longest = 0;
             for (Index l = 0; l < width; ++l) {
@@ -215,7 +213,7 @@ private:
                 chunk.squares.add(squares, n_squares);
                 n_squares = 0;
             }
-            if (keeps_sums()) block_.measure_range(work_, t, range);
+            if (keeps_sums()) routines_.measure_range(work_, t, range);
         }
         if (has_balls()) fit_balls(chunk);
     }
@@ -224,8 +222,8 @@ private:
     void begin(Chunk& chunk) {
         if (chunk.begun) return;
         if (keeps_sums()) chunk.begin(n_clusters_, work_.split);
-        std::int32_t* nearest = work_.nearest.data();
-        std::fill(nearest + chunk.first_tile * work_.width, nearest + chunk.last_tile * work_.width,
+        std::int32_t* labels = work_.labels.data();
+        std::fill(labels + chunk.first_tile * work_.width, labels + chunk.last_tile * work_.width,
                   -1);
         chunk.begun = true;
     }
@@ -234,14 +232,15 @@ private:
         const Index width = work_.width, n_tiles = chunk.last_tile - chunk.first_tile;
         const Index first = chunk.first_family * kKids * kKids;  // the slot of its first tile
         for (Index i = 0; i < n_tiles; ++i) {
-            block_.fit_ball(work_, chunk.first_tile + i, std::min(width, chunk.n_rows - i * width),
-                            work_.tiles_in, first + i);
+            routines_.fit_ball(work_, chunk.first_tile + i,
+                               std::min(width, chunk.n_rows - i * width), work_.tiles_in,
+                               first + i);
         }
         const auto fit_parents = [&](const Balls<T>& of, Index slot, Index n, const double* reach,
                                      Balls<T>& balls) {
             for (Index i = 0; i < n; i += kKids) {
                 const Index parent = (slot + i) / kKids, count = std::min(kKids, n - i);
-                block_.fit_parent(of, parent, count, work_.d, balls, parent);
+                routines_.fit_parent(of, parent, count, work_.d, balls, parent);
                 balls.reach[parent] = *std::max_element(reach + i, reach + i + count);
             }
         };
@@ -261,7 +260,7 @@ private:
             if (!chunk.begun) return false;
             const Index first = chunk.first_tile * work_.width, step = (chunk.n_rows + 3) / 4;
             for (Index i = first; i < first + chunk.n_rows; i += step) {
-                if (labels[work_.given_as(i)] != work_.nearest[i]) return false;
+                if (labels[work_.given_as(i)] != work_.labels[i]) return false;
             }
         }
         return true;
@@ -272,8 +271,8 @@ private:
         chunk.changed = 0;
         for (Index i = first; i < first + chunk.n_rows; ++i) {
             std::int32_t& label = labels[work_.given_as(i)];
-            chunk.changed += label != work_.nearest[i];
-            label = work_.nearest[i];
+            chunk.changed += label != work_.labels[i];
+            label = work_.labels[i];
         }
     }
 
@@ -287,7 +286,7 @@ private:
         work_.filtering = false;  // until all is there: memory may run out
         if (possible && rest_ > 0) --rest_;
         if (!now) return;
-        block_.spread(work_.centers, work_.d, work_.spread);
+        routines_.spread(work_.centers, work_.d, work_.spread);
         if (!before) {
             for (const Chunk& chunk : chunks_) work_.forget_owners(chunk, chunk.first_family);
         }
@@ -352,26 +351,26 @@ private:
 
     template <typename Task>
     void each_chunk(const Task& task, bool alone = false) {
-        // No more than a family of tiles lies between two looks.
-        const double rows_per_look = double(kKids * kKids * work_.width);
-        patience_.begin(rows_per_look * double(n_clusters_) * double(work_.d));
+        // No more than a family of tiles lies between two checks for a signal.
+        const double rows_per_check = double(kKids * kKids * work_.width);
+        interrupt_.begin(rows_per_check * double(n_clusters_) * double(work_.d));
         const auto one = [&](int c) {
-            if (!patience_.over()) task(chunks_[c]);
+            if (!interrupt_.came()) task(chunks_[c]);
         };
         team_->run(int(chunks_.size()), one, alone);
-        if (patience_.over()) throw Interrupted();
+        if (interrupt_.came()) throw Interrupted();
     }
 
     static constexpr Index kAhead = 32;  // rows that are fetched before they are needed
     static constexpr Index kKids = Balls<T>::kids;
 
     const Isa isa_;
-    const Block<T> block_;
+    const Routines<T> routines_;
     Index n_clusters_;
     const Use use_;
     std::vector<T> middle_;
-    Patience patience_;
-    Pace pace_;
+    Interrupt interrupt_;
+    TeamOrAlone team_or_alone_;
     int rest_ = 0, pause_ = 0;
     double met_ = 1;
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels

@@ -23,17 +23,16 @@ constexpr std::int64_t kLeastSteps = std::int64_t(1) << 44;
 
 // Draws count on the rows as they were given, whatever order they were put in. Up to kManyRows,
 // their distances are kept in that order, too; beyond, a look at all of them finds what is needed.
-// Team is what calls a task for each chunk: team(task).
-template <typename T, typename Team>
+template <typename T, typename EachChunk>
 class Seeding {
 public:
     Seeding(const Given<T>& given, const Work<T>& work, const std::vector<Chunk>& chunks,
-            const Block<T>& block, Index n_candidates, Team team)
+            const Routines<T>& block, Index n_candidates, EachChunk each_chunk)
         : given_(given),
           work_(work),
           chunks_(chunks),
-          block_(block),
-          team_(team),
+          routines_(block),
+          each_chunk_(each_chunk),
           stride_(n_candidates),
           ordered_(!work.order.empty()),
           copies_(ordered_ && work.n <= kManyRows),
@@ -45,7 +44,7 @@ public:
           candidates_(n_candidates, work.d) {
         const Index padded = (work.n + work.width - 1) / work.width * work.width;
         const Index n_groups = Index(work.groups_in.reach.size());
-        nearest_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
+        distances_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
         if (!streams()) return;
         ordered_sums_.resize(chunks.size(), -1);
         parts_.resize(chunks.size() * sums_.size());
@@ -60,7 +59,7 @@ public:
     void keep(Index row) {
         copy(row, 0);
         add_up([&](const Chunk& chunk) {
-            return block_.keep_candidate(work_, chunk, candidates_, nearest_);
+            return routines_.keep_candidate(work_, chunk, candidates_, distances_);
         });
         refine();
     }
@@ -78,9 +77,9 @@ public:
             rows[c] = row_passing(places[c], draws[c] * double(total_));
             copy(rows[c], c);
         }
-        team_([&](Chunk& chunk) {
-            block_.try_candidates(work_, chunk, candidates_, n_candidates, nearest_,
-                                  &trials_[index(chunk) * stride_]);
+        each_chunk_([&](Chunk& chunk) {
+            routines_.try_candidates(work_, chunk, candidates_, n_candidates, distances_,
+                                     &trials_[index(chunk) * stride_]);
         });
         Index best = 0;
         std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
@@ -114,7 +113,7 @@ private:
     // Sum up what each chunk returns, and sums of stretches where those are others.
     template <typename Sum>
     void add_up(const Sum& sum_of, bool anew = false) {
-        team_([&](Chunk& chunk) {
+        each_chunk_([&](Chunk& chunk) {
             const std::int64_t sum = sum_of(chunk);
             std::int64_t& before = (streams() ? ordered_sums_ : sums_)[index(chunk)];
             // Most chunks of ordered rows are too far away for a new center to change them.
@@ -122,7 +121,7 @@ private:
             before = sum;
         });
         if (copies_) {
-            team_([&](Chunk& chunk) { sum_copies(chunk); });
+            each_chunk_([&](Chunk& chunk) { sum_copies(chunk); });
         } else if (streams()) {
             std::fill(sums_.begin(), sums_.end(), 0);
             for (std::size_t i = 0; i < parts_.size(); ++i) sums_[i % sums_.size()] += parts_[i];
@@ -141,18 +140,18 @@ private:
             done_ = largest == 0;
             lay(Grid(n * largest));
         }
-        if (total_ < kLeastSteps) lay(Grid((double(total_) + n) * nearest_.grid.step));
+        if (total_ < kLeastSteps) lay(Grid((double(total_) + n) * distances_.grid.step));
     }
 
     void lay(const Grid& grid) {
-        if (!(grid.step < nearest_.grid.step)) return;
-        nearest_.grid = grid;
-        add_up([&](const Chunk& chunk) { return block_.sum_again(chunk, nearest_); }, true);
+        if (!(grid.step < distances_.grid.step)) return;
+        distances_.grid = grid;
+        add_up([&](const Chunk& chunk) { return routines_.sum_again(chunk, distances_); }, true);
     }
 
     double find_largest() {
-        team_([&](const Chunk& chunk) {
-            const double* distances = nearest_.squares.data() + first_row(chunk);
+        each_chunk_([&](const Chunk& chunk) {
+            const double* distances = distances_.squares.data() + first_row(chunk);
             double most[8] = {};  // side by side: eight times as fast as one
             Index i = 0;
             for (; i + 8 <= chunk.n_rows; i += 8) {
@@ -165,8 +164,8 @@ private:
     }
 
     void sum_copies(const Chunk& chunk) {
-        const double* distances = nearest_.as_given.data() + first_row(chunk);
-        const Grid grid = nearest_.grid;
+        const double* distances = distances_.as_given.data() + first_row(chunk);
+        const Grid grid = distances_.grid;
         std::int64_t sum = 0;
         for (Index i = 0; i < chunk.n_rows; ++i) sum += grid.steps(distances[i]);
         sums_[index(chunk)] = sum;
@@ -175,10 +174,10 @@ private:
     // What this chunk of ordered rows adds to each stretch.
     void sum_by_stretch(const Chunk& chunk) {
         std::int64_t sums[kMostStretches] = {};
-        const Grid grid = nearest_.grid;
+        const Grid grid = distances_.grid;
         const Index first = first_row(chunk);
         for (Index i = first; i < first + chunk.n_rows; ++i) {
-            sums[stretch_of_[work_.order[i] / kCut]] += grid.steps(nearest_.squares[i]);
+            sums[stretch_of_[work_.order[i] / kCut]] += grid.steps(distances_.squares[i]);
         }
         std::copy_n(sums, sums_.size(), parts_.begin() + Index(index(chunk) * sums_.size()));
     }
@@ -192,7 +191,7 @@ private:
             running += sums_[s];
             if (double(running) > target) break;
         }
-        const auto& distances = copies_ ? nearest_.as_given : nearest_.squares;
+        const auto& distances = copies_ ? distances_.as_given : distances_.squares;
         place.distances = distances.data() + Index(place.stretch) * stretch_;
         return place;
     }
@@ -214,13 +213,13 @@ private:
         for (std::size_t i = 0; i < found_of_cut.size(); ++i) {
             found_of_cut[i] = found_of[stretch_of_[i]];
         }
-        team_([&](Chunk& chunk) {
+        each_chunk_([&](Chunk& chunk) {
             const std::uint32_t* order = work_.order.data();
             const std::uint8_t* found = found_of_cut.data();
             const Index first = first_row(chunk);
             for (Index i = first; i < first + chunk.n_rows; ++i) {
                 const std::uint8_t c = found[order[i] / kCut];
-                if (c != 0) found_[c - 1][order[i] - firsts[c - 1]] = nearest_.squares[i];
+                if (c != 0) found_[c - 1][order[i] - firsts[c - 1]] = distances_.squares[i];
             }
         });
     }
@@ -230,7 +229,7 @@ private:
         const Index n_rows = std::min(stretch_, work_.n - first);
         std::int64_t running = place.before;
         for (Index i = 0; i < n_rows; ++i) {
-            running += nearest_.grid.steps(place.distances[i]);
+            running += distances_.grid.steps(place.distances[i]);
             if (double(running) > target) return first + i;
         }
         return first + n_rows - 1;  // for draws that are not below 1
@@ -239,8 +238,8 @@ private:
     const Given<T> given_;  // the caller's rows, in their own order
     const Work<T>& work_;
     const std::vector<Chunk>& chunks_;
-    const Block<T>& block_;
-    Team team_;
+    const Routines<T>& routines_;
+    EachChunk each_chunk_;  // calls a task for each chunk
     const Index stride_;
     const bool ordered_, copies_;
     const Index stretch_;  // rows of a stretch: of a chunk, or fewer where all are looked through
@@ -250,7 +249,7 @@ private:
     std::vector<double> largest_;     // distance of each chunk
     std::vector<std::int64_t> trials_;
     Candidates<T> candidates_;
-    Nearest<T> nearest_;
+    Distances<T> distances_;
     std::vector<std::uint16_t> stretch_of_;   // of each kCut rows as they were given
     std::vector<std::int64_t> ordered_sums_;  // of each chunk of ordered rows
     std::vector<std::int64_t> parts_;         // (n_chunks, n_stretches)

@@ -69,7 +69,7 @@ public:
             ticket_.store(turn << 32, std::memory_order_release);
         }
         if (sleeping_.load() > 0) wake_.notify_all();
-        work(turn, true);
+        take_pieces(turn, true);
         for (int spins = 0; done_.load(std::memory_order_acquire) != n; ++spins) {
             spins < kSpins ? LAB_PAUSE() : std::this_thread::yield();
         }
@@ -89,7 +89,7 @@ private:
 
     // A ticket is the turn, then how many pieces were taken from the back and from the front. It
     // changes as a whole, so that a late thread cannot take a piece of another turn.
-    void work(std::uint64_t turn, bool from_front) {
+    void take_pieces(std::uint64_t turn, bool from_front) {
         for (;;) {
             std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
             const int n = n_, front = int(ticket & 0xffff), back = int(ticket >> 16 & 0xffff);
@@ -131,7 +131,7 @@ private:
             }
             if (last_.load()) return;
             seen = ticket_.load(std::memory_order_acquire) >> 32;
-            work(seen, false);
+            take_pieces(seen, false);
         }
     }
 

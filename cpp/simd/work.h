@@ -23,7 +23,7 @@ namespace lab {
 constexpr Index kWidest = 128;         // rows of a tile at most
 constexpr Index kMostPaired = 24;      // centers that a group's balls are tested against, in pairs
 constexpr double kWorthwhile = 0.6;    // of all pairs looked at: more, and balls are not worth it
-constexpr Index kTilesPerLook = 16;    // between two looks whether a signal came
+constexpr Index kTilesPerCheck = 16;   // between two checks whether a signal came
 constexpr Index kMostCandidates = 32;  // of one round of the seeding
 constexpr Index kMostChunks = 64;
 constexpr Index kCut =
@@ -86,15 +86,15 @@ struct Balls {
     Aligned<T> square;          // (n_parents, kids): squared radius
     std::vector<double> reach;  // (n_parents · kids,): the longest row in it; tiles: see Work
     // What passes leave behind: no memory is touched before forget.
-    Aligned<std::int32_t> near;   // (n_parents · kids,): a center that was near last time
-    Aligned<std::int32_t> owner;  // (n_parents · kids,): the cluster of all rows; −1: unknown
+    Aligned<std::int32_t> likely;  // (n_parents · kids,): the nearest center of last time
+    Aligned<std::int32_t> owner;   // (n_parents · kids,): the cluster of all rows; −1: unknown
 
     void resize(Index n_parents, Index d) {
         middle.resize(n_parents * d * kids);
         square.resize(n_parents * kids);
         std::fill_n(middle.data(), n_parents * d * kids, T(0));
         std::fill_n(square.data(), n_parents * kids, T(0));
-        near.resize(n_parents * kids);
+        likely.resize(n_parents * kids);
         owner.resize(n_parents * kids);
     }
     void resize_with_reach(Index n_parents, Index d) {
@@ -103,7 +103,7 @@ struct Balls {
     }
     void forget(Index first, Index last) {
         if (first >= last) return;
-        std::fill(near.data() + first, near.data() + last, 0);
+        std::fill(likely.data() + first, likely.data() + last, 0);
         std::fill(owner.data() + first, owner.data() + last, -1);
     }
     T* middle_of(Index b, Index d) { return middle.data() + b / kids * kids * d + b % kids; }
@@ -140,16 +140,16 @@ struct Work {
     Aligned<T> tiles;                  // (n_tiles, d, width); rows beyond n are zero
     std::vector<std::uint32_t> order;  // (n,): which row lies where; empty: as they were given
     std::vector<double> reach;         // (n_tiles,): the longest row of each tile, ‖x‖
-    Aligned<std::int32_t> nearest;     // (n_tiles · width): labels of the last pass
+    Aligned<std::int32_t> labels;      // (n_tiles · width): labels of the last pass
     // A family has up to `kids` groups and a group as many tiles, each in its own slot: the group
     // of family p and place i is p · kids + i. Families never cross chunks.
     Balls<T> tiles_in, groups_in, families;
     Centers<T> centers;
-    SpreadCenters<T> spread;         // where balls are tested
-    Split split;                     // of the values, for sums
-    std::int32_t* labels = nullptr;  // (n,): the caller's, where changes alone are written
-    bool filtering = false;          // balls are tested before rows
-    Patience* patience = nullptr;
+    SpreadCenters<T> spread;             // where balls are tested
+    Split split;                         // of the values, for sums
+    std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
+    bool filtering = false;              // balls are tested before rows
+    Interrupt* interrupt = nullptr;
 
     // The features of a row lie `width` apart from here on.
     const T* row_at(Index row) const {
@@ -189,8 +189,8 @@ struct Work {
     }
 
     void write_label(Index row, std::int32_t label) {
-        nearest[row] = label;
-        if (labels) labels[given_as(row)] = label;
+        labels[row] = label;
+        if (labels_out) labels_out[given_as(row)] = label;
     }
 
     // From a family of the chunk on, nobody knows whose the balls are.
@@ -229,7 +229,7 @@ using FitParent = void (*)(const Balls<T>& of, Index parent, Index count, Index 
 
 // What the seeding keeps: squared distances to the nearest center so far.
 template <typename T>
-struct Nearest {
+struct Distances {
     // Of balls, in their slots.
     struct Slots {
         Aligned<std::int64_t> sums;  // of their rows' distances, in steps of the grid
@@ -261,16 +261,16 @@ struct Nearest {
 template <typename T>
 using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk,
                                const Candidates<T>& candidates, Index count,
-                               const Nearest<T>& nearest, std::int64_t* totals);
+                               const Distances<T>& distances, std::int64_t* totals);
 template <typename T>
 using KeepCandidate = std::int64_t (*)(const Work<T>& work, const Chunk& chunk,
-                                       const Candidates<T>& candidates, Nearest<T>& nearest);
+                                       const Candidates<T>& candidates, Distances<T>& distances);
 template <typename T>
-using SumAgain = std::int64_t (*)(const Chunk& chunk, Nearest<T>& nearest);
+using SumAgain = std::int64_t (*)(const Chunk& chunk, Distances<T>& distances);
 
 // The routines of one instruction set, with the tile width and panel they were made for.
 template <typename T>
-struct Block {
+struct Routines {
     AssignTiles<T> assign;
     Spread<T> spread;
     MeasureRange<T> measure_range;
@@ -283,9 +283,9 @@ struct Block {
     Index width, panel;
 };
 
-// Measuring routines of one instruction set: what the kernel is held against.
+// What one instruction set can do at most, measured: the kernel is compared with it.
 template <typename T>
-struct Limits {
+struct Roofline {
     double (*multiply_add)(Index rounds, T factor);
     double (*read_all)(const T* values, Index n);
 };

@@ -113,11 +113,11 @@ LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, Index first, const Best
     Moves<T> moves(work, chunk);
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
         const Index row = first + v * lanes;
-        const auto near = all.second[v] - all.best[v] <= tolerance - Values{};
-        if (whole && !any<T>(near, all.index[v], work.nearest.data() + row)) continue;
+        const auto near_tie = all.second[v] - all.best[v] <= tolerance - Values{};
+        if (whole && !any<T>(near_tie, all.index[v], work.labels.data() + row)) continue;
         for (int l = 0; l < lanes && row + l < end; ++l) {
-            settle(work, chunk, row + l, std::int32_t(lane(all.index[v], l)), lane(near, l) != 0,
-                   moves);
+            settle(work, chunk, row + l, std::int32_t(lane(all.index[v], l)),
+                   lane(near_tie, l) != 0, moves);
         }
     }
     moves.flush();
@@ -212,7 +212,7 @@ Index assign_filtered(Work<T>& work, Chunk& chunk) {
         }
         t = std::min(t, chunk.last_tile);
         const double rows = double((t - chunk.first_tile) * width);
-        if (chunk.met > kWorthwhile * rows * double(k) || work.patience->over()) {
+        if (chunk.met > kWorthwhile * rows * double(k) || work.interrupt->came()) {
             work.forget_owners(chunk, p + 1);  // their rows change hands without balls
             return t;
         }
@@ -231,7 +231,7 @@ void assign_tiles(Work<T>& work, Chunk& chunk) {
     typename Lanes<T>::Wide scores{};
     chunk.inertia = 0;
     for (Index first = tile * width; first < end; first += step) {
-        if (first % (kTilesPerLook * step) == 0 && work.patience->over()) return;
+        if (first % (kTilesPerCheck * step) == 0 && work.interrupt->came()) return;
         const T* x = work.tiles.data() + first / width * width * work.d + first % width;
         Best<T, vectors> all;
         score_all<T, vectors, width, panel>(x, work.centers, work.d, all);

@@ -82,13 +82,13 @@ Index test_ball(const Work<T>& work, Balls<T>& balls, Index b, double reach, std
     if (j < centers.padded) score_point<T, 1>(centers, work.d, middle, j, scores);
     const Index k = work.centers.n_clusters;
     const T beyond = margin(work, reach);
-    const Index near = balls.near[b] < k ? balls.near[b] : 0;
-    Index n = survivors(centers, k, scores, balls.square[b], beyond, near, found);
-    Index best = near;
+    const Index likely = balls.likely[b] < k ? balls.likely[b] : 0;
+    Index n = survivors(centers, k, scores, balls.square[b], beyond, likely, found);
+    Index best = likely;
     for (Index i = 0; i < n; ++i) best = scores[found[i]] < scores[best] ? found[i] : best;
-    if (best != near) {
+    if (best != likely) {
         n = survivors(centers, k, scores, balls.square[b], beyond, best, found);
-        balls.near[b] = std::int32_t(best);
+        balls.likely[b] = std::int32_t(best);
     }
     return n;
 }

@@ -10,10 +10,10 @@ namespace lab {
 namespace LAB_ISA {
 
 // Squared distances of a tile's rows, from `x` on, to `group` candidates; the smaller ones of that
-// and `nearest` are added to `totals` in steps, lane by lane. `take` sees them, too.
+// and `so_far` are added to `totals` in steps, lane by lane. `take` sees them, too.
 template <typename T, int vectors, int width, int group, typename Take>
 LAB_INLINE void meet_rows(const T* x, const double* const* candidates, Index d,
-                          const double* nearest, const Grid& grid, Lanes<double>::Integers* totals,
+                          const double* so_far, const Grid& grid, Lanes<double>::Integers* totals,
                           const Take& take) {
     using Doubles = Lanes<double>::Values;
     constexpr int lanes = Lanes<double>::lanes;
@@ -27,7 +27,7 @@ LAB_INLINE void meet_rows(const T* x, const double* const* candidates, Index d,
         }
     }
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-        const auto before = *reinterpret_cast<const Doubles*>(nearest + v * lanes);
+        const auto before = *reinterpret_cast<const Doubles*>(so_far + v * lanes);
         LAB_UNROLL for (int c = 0; c < group; ++c) {
             const Doubles smaller = sums[c][v] < before ? sums[c][v] : before;
             totals[c] += steps_in(smaller, grid);
@@ -47,8 +47,9 @@ LAB_INLINE std::int64_t sum_of(const Vector& steps) {
 // to its center: a bit for each. The sums of the others, which stay, are added to `kept`. Here
 // lanes are balls.
 template <typename T>
-LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
-                                    Index parent, Index count, Index d, const T* candidate,
+LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls,
+                                    const typename Distances<T>::Slots& slots, Index parent,
+                                    Index count, Index d, const T* candidate,
                                     typename Lanes<T>::WideIntegers* kept) {
     using Values = typename Lanes<T>::Values;
     using WideIntegers = typename Lanes<T>::WideIntegers;
@@ -86,7 +87,7 @@ struct Round {
 
     // Test the listed candidates against the balls of a parent; return the bits of those that are
     // near to any.
-    LAB_MEMBER std::uint32_t test(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
+    LAB_MEMBER std::uint32_t test(const Balls<T>& balls, const typename Distances<T>::Slots& slots,
                                   Index parent, Index count, const std::int32_t* list, Index n,
                                   std::uint32_t* near) {
         std::uint32_t any = 0;
@@ -134,10 +135,10 @@ inline Index near_to(std::uint32_t i, const std::int32_t* list, Index n, const s
 // The sums of nearest distances of one chunk with each of the candidates added to its centers.
 template <typename T, int vectors, int width>
 void try_candidates(const Work<T>& work, const Chunk& chunk, const Candidates<T>& candidates,
-                    Index count, const Nearest<T>& nearest, std::int64_t* totals) {
+                    Index count, const Distances<T>& distances, std::int64_t* totals) {
     constexpr Index kids = Balls<T>::kids;
     const Index d = work.d;
-    Round<T> round{candidates, d, nearest.grid};
+    Round<T> round{candidates, d, distances.grid};
     std::int32_t all[kMostCandidates], of_group[kMostCandidates], of_tile[kMostCandidates];
     std::uint32_t near[kMostCandidates], near_tiles[kMostCandidates];
     for (Index c = 0; c < count; ++c) all[c] = std::int32_t(c);
@@ -145,19 +146,19 @@ void try_candidates(const Work<T>& work, const Chunk& chunk, const Candidates<T>
     for (Index t = chunk.first_tile; t < chunk.last_tile; t += kids * kids, ++family) {
         const Index n_groups = std::min(kids, (chunk.last_tile - t + kids - 1) / kids);
         std::uint32_t groups =
-            round.test(work.groups_in, nearest.groups, family, n_groups, all, count, near);
+            round.test(work.groups_in, distances.groups, family, n_groups, all, count, near);
         for (; groups != 0; groups &= groups - 1) {
             const Index i = LAB_LOWEST_BIT(groups), first = t + i * kids;
             const Index n = near_to(std::uint32_t(i), all, count, near, of_group);
             const Index n_tiles = std::min(kids, chunk.last_tile - first);
-            std::uint32_t tiles = round.test(work.tiles_in, nearest.tiles, family * kids + i,
+            std::uint32_t tiles = round.test(work.tiles_in, distances.tiles, family * kids + i,
                                              n_tiles, of_group, n, near_tiles);
             for (; tiles != 0; tiles &= tiles - 1) {
                 const Index tile = LAB_LOWEST_BIT(tiles);
                 const Index m = near_to(std::uint32_t(tile), of_group, n, near_tiles, of_tile);
                 const Index row = (first + tile) * width;
-                round.template meet_tile<vectors, width>(work.tiles.data() + row * d,
-                                                         nearest.squares.data() + row, of_tile, m);
+                round.template meet_tile<vectors, width>(
+                    work.tiles.data() + row * d, distances.squares.data() + row, of_tile, m);
             }
         }
     }
@@ -167,7 +168,7 @@ void try_candidates(const Work<T>& work, const Chunk& chunk, const Candidates<T>
 // No row of the ball changes for a candidate beyond its radius and its farthest row's distance. The
 // last term is more than squares may lose that underflow.
 template <typename T>
-LAB_INLINE void set_limit(const Balls<T>& balls, typename Nearest<T>::Slots& slots, Index slot,
+LAB_INLINE void set_limit(const Balls<T>& balls, typename Distances<T>::Slots& slots, Index slot,
                           double farthest, Index d) {
     const double limit = std::sqrt(double(balls.square[slot])) + farthest;
     const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
@@ -177,7 +178,7 @@ LAB_INLINE void set_limit(const Balls<T>& balls, typename Nearest<T>::Slots& slo
 
 // That distance again, or a little more: nothing but the limit is kept of it.
 template <typename T>
-LAB_INLINE double farthest_in(const Balls<T>& balls, const typename Nearest<T>::Slots& slots,
+LAB_INLINE double farthest_in(const Balls<T>& balls, const typename Distances<T>::Slots& slots,
                               Index slot) {
     return std::sqrt(double(slots.limits[slot])) - std::sqrt(double(balls.square[slot]));
 }
@@ -185,11 +186,11 @@ LAB_INLINE double farthest_in(const Balls<T>& balls, const typename Nearest<T>::
 // Add a candidate to the centers of one tile's rows for good.
 template <typename T, int vectors, int width>
 LAB_INLINE void keep_in_tile(const Work<T>& work, Index tile, Index slot, const double* candidate,
-                             Nearest<T>& nearest) {
+                             Distances<T>& distances) {
     using Doubles = Lanes<double>::Values;
     constexpr int lanes = Lanes<double>::lanes;
     const Index d = work.d, row = tile * width;
-    double* rows = nearest.squares.data() + row;
+    double* rows = distances.squares.data() + row;
     Lanes<double>::Integers sum = {};
     Doubles most = {};
     for (Index l = 0; l < width; l += vectors * lanes) {
@@ -198,28 +199,28 @@ LAB_INLINE void keep_in_tile(const Work<T>& work, Index tile, Index slot, const 
             most = most > smaller ? most : smaller;
         };
         meet_rows<T, vectors, width, 1>(work.tiles.data() + row * d + l, &candidate, d, rows + l,
-                                        nearest.grid, &sum, keep);
+                                        distances.grid, &sum, keep);
     }
     double largest = 0;
     for (int l = 0; l < lanes; ++l) largest = std::max(largest, double(lane(most, l)));
-    nearest.tiles.sums[slot] = sum_of(sum);
+    distances.tiles.sums[slot] = sum_of(sum);
     largest += double(d) * std::numeric_limits<double>::denorm_min();  // for squares that underflow
-    set_limit<T>(work.tiles_in, nearest.tiles, slot, std::sqrt(largest), d);
-    if (nearest.as_given.empty()) return;
+    set_limit<T>(work.tiles_in, distances.tiles, slot, std::sqrt(largest), d);
+    if (distances.as_given.empty()) return;
     for (Index l = 0; l < width && row + l < work.n; ++l) {
-        nearest.as_given[work.order[row + l]] = rows[l];
+        distances.as_given[work.order[row + l]] = rows[l];
     }
 }
 
 // The same for a chunk; return its sum of nearest distances.
 template <typename T, int vectors, int width>
 std::int64_t keep_candidate(const Work<T>& work, const Chunk& chunk, const Candidates<T>& kept_one,
-                            Nearest<T>& nearest) {
+                            Distances<T>& distances) {
     using Steps = typename Lanes<T>::WideIntegers;
     constexpr Index kids = Balls<T>::kids;
     const T* candidate = kept_one.values(0);
-    auto& groups = nearest.groups;
-    auto& tiles = nearest.tiles;
+    auto& groups = distances.groups;
+    auto& tiles = distances.tiles;
     std::int64_t total = 0;
     Index family = chunk.first_family;
     for (Index t = chunk.first_tile; t < chunk.last_tile; t += kids * kids, ++family) {
@@ -237,7 +238,7 @@ std::int64_t keep_candidate(const Work<T>& work, const Chunk& chunk, const Candi
             for (; bits != 0; bits &= bits - 1) {
                 const Index tile = LAB_LOWEST_BIT(bits);
                 keep_in_tile<T, vectors, width>(work, first + tile, g * kids + tile,
-                                                kept_one.doubles(0), nearest);
+                                                kept_one.doubles(0), distances);
             }
             double farthest = 0;
             groups.sums[g] = 0;
@@ -254,27 +255,27 @@ std::int64_t keep_candidate(const Work<T>& work, const Chunk& chunk, const Candi
 
 // Add a chunk's distances up again, in steps of another grid; return their sum.
 template <typename T, int width>
-std::int64_t sum_again(const Chunk& chunk, Nearest<T>& nearest) {
+std::int64_t sum_again(const Chunk& chunk, Distances<T>& distances) {
     using Doubles = Lanes<double>::Values;
     constexpr Index kids = Balls<T>::kids;
     constexpr int lanes = Lanes<double>::lanes;
-    const Grid grid = nearest.grid;
+    const Grid grid = distances.grid;
     std::int64_t total = 0;
     Index g = chunk.first_family * kids;  // of families, only the last one has fewer groups
     for (Index t = chunk.first_tile; t < chunk.last_tile; t += kids, ++g) {
-        nearest.groups.sums[g] = 0;
+        distances.groups.sums[g] = 0;
         const Index n_tiles = std::min(kids, chunk.last_tile - t);
         for (Index i = 0; i < n_tiles; ++i) {
-            const double* rows = nearest.squares.data() + (t + i) * width;
+            const double* rows = distances.squares.data() + (t + i) * width;
             Lanes<double>::Integers sum = {};
             for (Index l = 0; l < width; l += lanes) {
                 sum += steps_in(*reinterpret_cast<const Doubles*>(rows + l), grid);
             }
             const std::int64_t steps = sum_of(sum);
-            nearest.tiles.sums[g * kids + i] = steps;
-            nearest.groups.sums[g] += steps;
+            distances.tiles.sums[g * kids + i] = steps;
+            distances.groups.sums[g] += steps;
         }
-        total += nearest.groups.sums[g];
+        total += distances.groups.sums[g];
     }
     return total;
 }

@@ -165,13 +165,13 @@ void move_tile(const Work<T>& work, Chunk& chunk, Index tile, std::int32_t befor
 
 // Take a row whose label is new, or may be a near-tie, to its cluster.
 template <typename T>
-LAB_INLINE void settle(Work<T>& work, Chunk& chunk, Index row, std::int32_t label, bool near,
+LAB_INLINE void settle(Work<T>& work, Chunk& chunk, Index row, std::int32_t label, bool near_tie,
                        Moves<T>& moves) {
-    if (near) {
+    if (near_tie) {
         label = work.rescore(row);
         ++chunk.rescored;
     }
-    const std::int32_t before = work.nearest[row];
+    const std::int32_t before = work.labels[row];
     if (label == before) return;
     work.write_label(row, label);
     ++chunk.changed;
@@ -183,9 +183,9 @@ template <typename T>
 void settle_tile(Work<T>& work, Chunk& chunk, Index tile, std::int32_t label) {
     const Index first = tile * work.width;
     const Index end = std::min(first + work.width, chunk.first_tile * work.width + chunk.n_rows);
-    const std::int32_t before = work.nearest[first];
+    const std::int32_t before = work.labels[first];
     bool together = before != label && !chunk.limbs.empty();
-    for (Index row = first; row < end; ++row) together &= work.nearest[row] == before;
+    for (Index row = first; row < end; ++row) together &= work.labels[row] == before;
     if (!together) {
         Moves<T> moves(work, chunk);
         for (Index row = first; row < end; ++row) settle(work, chunk, row, label, false, moves);

@@ -12,7 +12,7 @@ namespace lab {
 namespace LAB_ISA {
 
 template <typename T, int vectors, int width, int panel>
-Block<T> make_block() {
+Routines<T> make_routines() {
     return {assign_tiles<T, vectors, width, panel>,
             spread_centers<T>,
             measure_range<T>,
@@ -29,22 +29,22 @@ Block<T> make_block() {
 // Tiles of as many rows as a block holds in registers tell the most centers apart, and narrow
 // vectors make small tiles. Each has a ball, so that many rows get tiles of the widest vectors.
 template <typename T, int vectors, int panel>
-Block<T> make_block(Index n) {
-    if (n > kManyRows) return make_block<T, vectors, vectors * Balls<T>::kids, panel>();
-    return make_block<T, vectors, vectors * Lanes<T>::lanes, panel>();
+Routines<T> make_routines(Index n) {
+    if (n > kManyRows) return make_routines<T, vectors, vectors * Balls<T>::kids, panel>();
+    return make_routines<T, vectors, vectors * Lanes<T>::lanes, panel>();
 }
 
 // How many vectors of rows and how many centers a block holds in registers. Few features leave
 // little to do per score, so that more rows at a time hide the latency of the comparisons.
 template <typename T>
-Block<T> choose_block(Index n, Index d, Index k) {
+Routines<T> choose_routines(Index n, Index d, Index k) {
     const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
-    if (d <= 4) return make_block<T, 4, 2>(n);
-    if (fives) return make_block<T, 2, 5>(n);
+    if (d <= 4) return make_routines<T, 4, 2>(n);
+    if (fives) return make_routines<T, 2, 5>(n);
     if (LAB_BYTES == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
-        return make_block<T, 2, 8>(n);
+        return make_routines<T, 2, 8>(n);
     }
-    return make_block<T, 2, 4>(n);
+    return make_routines<T, 2, 4>(n);
 }
 
 // The processor's limits, measured with the same vectors: `rounds` of twelve independent
@@ -80,7 +80,7 @@ double read_all(const T* values, Index n) {
 }
 
 template <typename T>
-constexpr Limits<T> limits() {
+constexpr Roofline<T> roofline() {
     return {multiply_add<T>, read_all<T>};
 }
 

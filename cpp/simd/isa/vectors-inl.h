@@ -90,7 +90,7 @@ LAB_INLINE auto widen_mask(const typename Lanes<T>::Integers& mask) {
 
 // Whether a lane is a near-tie or differs from the label that is stored for it.
 template <typename T>
-LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
+LAB_INLINE bool any(const typename Lanes<T>::Integers& near_tie,
                     const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
     using Integers = typename Lanes<T>::Integers;
 #if LAB_BYTES > 0
@@ -98,14 +98,14 @@ LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
     using Flags = typename Lanes<T>::Flags;
     const Integers before =
         __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
-    const Flags flags = __builtin_convertvector(near | (index != before), Flags);
+    const Flags flags = __builtin_convertvector(near_tie | (index != before), Flags);
     std::uint64_t words[(sizeof(Flags) + 7) / 8] = {};
     std::memcpy(words, &flags, sizeof(Flags));
     std::uint64_t found = 0;
     for (const std::uint64_t word : words) found |= word;
     return found != 0;
 #else
-    return near || index != Integers(*stored);
+    return near_tie || index != Integers(*stored);
 #endif
 }
 
