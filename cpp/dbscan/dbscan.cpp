@@ -11,23 +11,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <memory>
-#include <new>
-#include <stdexcept>
 #include <vector>
 
+#include "common/arrays.h"
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "dbscan/index.h"
 
 namespace py = pybind11;
+using lab::Array;
 using lab::ColumnIndex;
 using lab::Index;
 using lab::Interrupt;
 using lab::Interrupted;
 using lab::Place;
+using lab::require;
 using lab::Window;
 
 // How many rows of a window are neighbours of the row at p.
@@ -111,14 +111,7 @@ static void grow(const ColumnIndex& index,
 }
 
 // ---------------------------------------------------------------------------------------
-// The binding. No array is ever converted: a silently copied output would lose the results.
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-static void require(bool fits, const char* rule) {
-    if (!fits) throw std::invalid_argument(rule);
-}
+// The binding.
 
 static std::unique_ptr<ColumnIndex> prepare(const Array<double>& X, double eps) {
     require(X.ndim() == 2 && X.shape(0) > 0 && X.shape(1) > 0, "prepare needs X (n, d)");
@@ -153,19 +146,13 @@ static void grow_arrays(const ColumnIndex& index, const Array<bool>& core,
     grow(index, core_in, labels_out, interrupt);
 }
 
+static constexpr char kOutOfMemory[] =
+    "dbscan ran out of memory: it keeps a copy of X and up to 65 bytes for each row; give it fewer "
+    "rows";
+
 PYBIND11_MODULE(_cpp_dbscan, module, py::mod_gil_not_used()) {
     module.doc() = "DBSCAN: neighbours counted in columns of rows, GIL released.";
-    py::register_local_exception_translator([](std::exception_ptr error) {
-        try {
-            std::rethrow_exception(error);
-        } catch (const Interrupted&) {
-            // What the signal's handler raised is set already.
-        } catch (const std::bad_alloc&) {
-            PyErr_SetString(PyExc_MemoryError,
-                            "dbscan ran out of memory: it keeps a copy of X and up to 65 bytes "
-                            "for each row; give it fewer rows");
-        }
-    });
+    py::register_local_exception_translator(lab::translate<kOutOfMemory>);
     py::class_<ColumnIndex>(module, "Index", "Rows in the order of columns as wide as eps.");
     module.def("prepare", &prepare, py::arg("X").noconvert(), py::arg("eps"),
                "Return an index of the rows of X.");

@@ -8,152 +8,31 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <cstdint>
-#include <exception>
 #include <limits>
 #include <memory>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <vector>
 
+#include "common/arrays.h"
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
-#include "simd/prepared.h"
+#include "simd/inertia.h"
+#include "simd/rows.h"
 
 namespace py = pybind11;
+using lab::Array;
 using lab::Index;
-
-// ---------------------------------------------------------------------------------------
-// The binding. No array is ever converted: a silently copied output would lose the results.
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
+using lab::require;
+using lab::Rows;
 
 // A row of X that all others are taken relative to, or nothing.
 template <typename T>
 using Middle = std::optional<Array<T>>;
-
-static void require(bool fits, const char* rule) {
-    if (!fits) throw std::invalid_argument(rule);
-}
-
-// The values of an array of T in the usual layout. Every iteration hands over four arrays:
-// pybind11's own array_t would ask NumPy to convert each of them, 0.15 µs for nothing.
-template <typename T>
-static const T* read(const py::array& array, const char* rule) {
-    constexpr char kind = std::is_floating_point<T>::value ? 'f' : 'i';
-    constexpr int usual = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-    const py::dtype dtype = array.dtype();
-    const bool fits = dtype.kind() == kind && dtype.itemsize() == sizeof(T) &&
-                      dtype.byteorder() == '=' && (array.flags() & usual) == usual;
-    if (!fits) throw py::type_error(rule);
-    return static_cast<const T*>(array.data());
-}
-
-template <typename T>
-static T* write(py::array& array, const char* rule) {
-    read<T>(array, rule);
-    return static_cast<T*>(array.mutable_data());
-}
-
-// Rows of either dtype: Python sees one class, so that no call tries the wrong one first.
-class Rows {
-public:
-    virtual ~Rows() = default;
-    virtual double pass(const py::array& centers, py::array& labels, py::array* sums,
-                        py::array* counts) = 0;
-    virtual void update(const py::array& labels, py::array& sums, py::array& counts) const = 0;
-    virtual py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) = 0;
-    virtual const char* isa() const = 0;
-    virtual int n_threads() const = 0;
-    virtual Index changed() const = 0;
-    virtual Index rescored() const = 0;
-    virtual double met() const = 0;
-};
-
-template <typename T>
-static constexpr const char* kCenters =
-    sizeof(T) == 8 ? "centers must be a C-contiguous float64 array"
-                   : "centers must be a C-contiguous float32 array";
-template <typename T>
-static constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguous float64 array"
-                                                       : "X must be a C-contiguous float32 array";
-static constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
-static constexpr const char* kSums = "sums must be a C-contiguous float64 array";
-static constexpr const char* kCounts = "counts must be a C-contiguous int64 array";
-static constexpr const char* kDraws = "draws must be a C-contiguous float64 array";
-
-template <typename T>
-class RowsOf final : public Rows {
-public:
-    template <typename... Given>
-    explicit RowsOf(Given... given) : rows_(given...) {}
-
-    double pass(const py::array& centers, py::array& labels, py::array* sums,
-                py::array* counts) override {
-        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(0) > 0 &&
-                    centers.shape(1) == rows_.d() && labels.shape(0) == rows_.n(),
-                "assign needs rows (n, d), centers (k, d) and labels (n,)");
-        require(
-            sums == nullptr ||
-                (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&
-                 sums->shape(1) == rows_.d() && counts->shape(0) == centers.shape(0)),
-            "assign_update needs sums (k, d) and counts (k,)");
-        const T* centers_in = read<T>(centers, kCenters<T>);
-        const Index k = centers.shape(0);
-        std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
-        double* sums_inout = sums ? write<double>(*sums, kSums) : nullptr;
-        std::int64_t* counts_inout = counts ? write<std::int64_t>(*counts, kCounts) : nullptr;
-        lab::Unlocked unlocked;
-        return rows_.pass(centers_in, k, labels_out, sums_inout, counts_inout);
-    }
-
-    void update(const py::array& labels, py::array& sums, py::array& counts) const override {
-        require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
-                    labels.shape(0) == rows_.n() && sums.shape(1) == rows_.d() &&
-                    sums.shape(0) == counts.shape(0),
-                "update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)");
-        const std::int32_t* labels_in = read<std::int32_t>(labels, kLabels);
-        double* sums_inout = write<double>(sums, kSums);
-        std::int64_t* counts_inout = write<std::int64_t>(counts, kCounts);
-        const Index k = sums.shape(0);
-        lab::Unlocked unlocked;
-        lab::require_clusters(labels_in, rows_.n(), k);
-        rows_.update(labels_in, k, sums_inout, counts_inout);
-    }
-
-    py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) override {
-        require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= lab::kMostCandidates,
-                "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
-        require(X.ndim() == 2 && X.shape(0) == rows_.n() && X.shape(1) == rows_.d(),
-                "greedy needs the X that was prepared");
-        require(first >= 0 && first < rows_.n(), "first must be a row of X");
-        require(rows_.has_balls(), "greedy needs rows that were prepared with balls");
-        const T* given = read<T>(X, kSamples<T>);
-        const double* draws_in = read<double>(draws, kDraws);
-        std::vector<Index> chosen;
-        {
-            lab::Unlocked unlocked;
-            chosen = rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
-        }
-        return py::array_t<Index>(Index(chosen.size()), chosen.data());
-    }
-
-    const char* isa() const override { return rows_.isa(); }
-    int n_threads() const override { return rows_.n_threads(); }
-    Index changed() const override { return rows_.changed(); }
-    Index rescored() const override { return rows_.rescored(); }
-    double met() const override { return rows_.met(); }
-
-private:
-    lab::Prepared<T> rows_;
-};
 
 template <typename T>
 static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
@@ -162,36 +41,20 @@ static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
     return middle->data();
 }
 
-// From differences in double: the squares of a row are added feature by feature, none fused with
-// an addition, and the rows exactly, so that neither their order nor the processor matters.
 template <typename T>
-static double direct_inertia(const Array<T>& X, const Array<T>& centers,
-                             const Array<std::int32_t>& labels, const Middle<T>& middle) {
+static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
+                      const Middle<T>& middle) {
     require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
                 X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
             "inertia needs X (n, d), centers (k, d) and labels (n,)");
     const std::vector<T> zero(X.shape(1), T(0));
-    const lab::Given<T> x{X.data(), middle ? values_of(middle, X) : zero.data(), X.shape(1)};
-    const T* center = centers.data();
-    const std::int32_t* label = labels.data();
-    const Index n = X.shape(0), d = X.shape(1), k = centers.shape(0);
+    const lab::Given<T> rows{X.data(), middle ? values_of(middle, X) : zero.data(), X.shape(1)};
+    const T* centers_in = centers.data();
+    const std::int32_t* labels_in = labels.data();
+    const Index n = X.shape(0), k = centers.shape(0);
     lab::Unlocked unlocked;
-    lab::require_clusters(label, n, k, lab::kRowsOfCenters);
-    lab::ExactSum total;
-    double distances[lab::ExactSum::kTogether];
-    for (Index first = 0; first < n; first += lab::ExactSum::kTogether) {
-        const Index end = std::min(first + lab::ExactSum::kTogether, n);
-        for (Index i = first; i < end; ++i) {
-            double distance = 0;
-            for (Index f = 0; f < d; ++f) {
-                const double diff = double(x.at(i, f)) - double(center[label[i] * d + f]);
-                distance += lab::rounded(diff * diff);
-            }
-            distances[i - first] = distance;
-        }
-        total.add(distances, end - first);
-    }
-    return total.value();
+    lab::require_clusters(labels_in, n, k, lab::kRowsOfCenters);
+    return lab::direct_inertia(rows, centers_in, labels_in, n);
 }
 
 // As kmeans_lab/_helpers.py does for the other kernels.
@@ -236,7 +99,7 @@ static std::unique_ptr<Rows> transpose(const Array<T>& X, Index n_clusters, int 
     std::unique_ptr<Rows> made;
     {
         lab::Unlocked unlocked;
-        made = std::make_unique<RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use);
+        made = std::make_unique<lab::RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use);
     }
     warn_of_fewer(made->n_threads(), n_threads);
     return made;
@@ -303,9 +166,8 @@ static void bind(py::module_& module) {
         },
         py::arg("rows").noconvert(), py::arg("centers"), py::arg("labels"),
         "The same for an array that has not been prepared.");
-    module.def("inertia", &direct_inertia<T>, py::arg("X").noconvert(),
-               py::arg("centers").noconvert(), py::arg("labels").noconvert(),
-               py::arg("middle").noconvert() = py::none(),
+    module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
+               py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
                "Return the sum of squared distances of X − middle to the chosen centers, by "
                "differences.");
     module.def("greedy", &greedy<T>, py::arg("X").noconvert(), py::arg("first"),
@@ -332,19 +194,14 @@ static void bind(py::module_& module) {
         py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
 }
 
+static constexpr char kOutOfMemory[] =
+    "kernel 'cpp-simd' ran out of memory: it keeps a copy of X, and sums of n_clusters rows for "
+    "each "
+    "of up to 64 chunks; give it less";
+
 PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";
-    py::register_local_exception_translator([](std::exception_ptr error) {
-        try {
-            std::rethrow_exception(error);
-        } catch (const lab::Interrupted&) {
-            // What the signal's handler raised is set already.
-        } catch (const std::bad_alloc&) {
-            PyErr_SetString(PyExc_MemoryError,
-                            "kernel 'cpp-simd' ran out of memory: it keeps a copy of X, and sums "
-                            "of n_clusters rows for each of up to 64 chunks; give it less");
-        }
-    });
+    py::register_local_exception_translator(lab::translate<kOutOfMemory>);
     bind_prepared(module);
     bind<double>(module);
     bind<float>(module);
