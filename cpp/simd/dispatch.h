@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -15,7 +16,7 @@
 
 #include "common/compiler.h"
 #include "common/types.h"
-#include "simd/work.h"
+#include "simd/routines.h"
 
 #define LAB_ISA baseline
 #define LAB_BYTES LAB_BASELINE_BYTES

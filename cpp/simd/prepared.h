@@ -13,7 +13,9 @@
 #include "common/interrupt.h"
 #include "common/types.h"
 #include "simd/dispatch.h"
+#include "simd/layout.h"
 #include "simd/order.h"
+#include "simd/running_sums.h"
 #include "simd/seeding.h"
 #include "simd/team.h"
 #include "simd/team_or_alone.h"
@@ -46,7 +48,8 @@ public:
         work_.tiles.resize(n_tiles * routines_.width * d);
         work_.labels.resize(n_tiles * routines_.width);
         work_.reach.resize(n_tiles);
-        const Index n_families = cut(n_tiles);
+        chunks_ = cut_into_chunks(work_, n_tiles, k);
+        const Index n_families = chunks_.empty() ? 0 : work_.last_family(chunks_.back());
         if (has_balls()) work_.order = choose_order(given, n, d, k, interrupt_);
         if (use == Use::fit) {
             work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
@@ -56,7 +59,11 @@ public:
             work_.tiles_in.resize(n_families * kKids, d);
         }
         std::vector<Range<T>> ranges(chunks_.size());
-        each_chunk([&](Chunk& chunk) { fill(chunk, given, ranges[&chunk - chunks_.data()]); });
+        each_chunk([&](Chunk& chunk) {
+            Range<T>* range = keeps_sums() ? &ranges[&chunk - chunks_.data()] : nullptr;
+            if (!fill_tiles(work_, routines_, given, chunk, range) || !has_balls()) return;
+            fit_balls(work_, routines_, chunk, use_ == Use::fit);
+        });
         ExactSum squares;
         for (const Chunk& chunk : chunks_) squares.add(chunk.squares);
         squares_ = squares.value();
@@ -104,11 +111,9 @@ public:
         team_or_alone_.end();
         end_filtering();
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
-        read_sums();
-        const double inertia = inertia_from_sums(centers);
-        for (Index i = 0; sums && i < k * work_.d; ++i) sums[i] += sums_[i];
-        for (Index j = 0; sums && j < k; ++j) counts[j] += counts_[j];
-        return std::max(inertia, 0.0);
+        sums_.read(chunks_, work_.split, k, work_.d);
+        if (sums) sums_.add_to(sums, counts);
+        return std::max(sums_.inertia(squares_, centers, work_.d), 0.0);
     }
 
     void update(const std::int32_t* labels, Index k, double* sums, std::int64_t* counts) const {
@@ -161,62 +166,7 @@ public:
     double met() const { return met_; }
 
 private:
-    // Chunks depend on the shape only. Enough for many threads to share, few enough for their sums
-    // to stay small.
-    // Tiles are twice as wide where features are few: 2048 rows fill a family of 8 × 8 tiles there.
-    // Returns the number of families.
-    Index cut(Index n_tiles) {
-        const Index slots =
-            std::clamp(Index(1 << 21) / (n_clusters_ * work_.d), Index(4), kMostChunks);
-        const Index unit = work_.d <= 4 ? 2 * kCut : kCut;
-        const Index rows = std::max(Index(1), (work_.n / slots + unit - 1) / unit) * unit;
-        const Index tiles = rows / work_.width;
-        Index n_families = 0;
-        for (Index first = 0; first < n_tiles; first += tiles) {
-            Chunk chunk;
-            chunk.first_tile = first;
-            chunk.last_tile = std::min(first + tiles, n_tiles);
-            chunk.first_family = n_families;
-            chunk.n_rows = std::min(chunk.last_tile * work_.width, work_.n) - first * work_.width;
-            n_families += (chunk.last_tile - first + kKids * kKids - 1) / (kKids * kKids);
-            chunks_.push_back(std::move(chunk));
-        }
-        return n_families;
-    }
-
     bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
-
-    void fill(Chunk& chunk, const Given<T>& given, Range<T>& range) {
-        const Index width = work_.width, d = work_.d;
-        double squares[ExactSum::kTogether];
-        Index n_squares = 0;
-        if (keeps_sums()) range.begin(d);
-        for (Index t = chunk.first_tile; t < chunk.last_tile; ++t) {
-            if (t % (kKids * kKids) == 0 && interrupt_.came()) return;
-            T* tile = work_.tiles.data() + t * width * d;
-            double longest = 0;
-            for (Index l = 0; l < width; ++l) {
-                const Index i = t * width + l;
-                const Index place = i < work_.n ? work_.given_as(i) : -1;
-                LAB_PREFETCH(given.rows + work_.given_as(std::min(i + kAhead, work_.n - 1)) * d);
-                double square = 0;
-                for (Index f = 0; f < d; ++f) {
-                    const T value = place < 0 ? T(0) : given.at(place, f);
-                    tile[f * width + l] = value;
-                    square += rounded(double(value) * double(value));
-                }
-                longest = std::max(longest, square);
-                squares[n_squares++] = square;
-            }
-            work_.reach[t] = std::sqrt(longest);
-            if (n_squares + width > ExactSum::kTogether || t + 1 == chunk.last_tile) {
-                chunk.squares.add(squares, n_squares);
-                n_squares = 0;
-            }
-            if (keeps_sums()) routines_.measure_range(work_, t, range);
-        }
-        if (has_balls()) fit_balls(chunk);
-    }
 
     // Not before the first pass: until then, the seeding needs the memory.
     void begin(Chunk& chunk) {
@@ -226,31 +176,6 @@ private:
         std::fill(labels + chunk.first_tile * work_.width, labels + chunk.last_tile * work_.width,
                   -1);
         chunk.begun = true;
-    }
-
-    void fit_balls(Chunk& chunk) {
-        const Index width = work_.width, n_tiles = chunk.last_tile - chunk.first_tile;
-        const Index first = chunk.first_family * kKids * kKids;  // the slot of its first tile
-        for (Index i = 0; i < n_tiles; ++i) {
-            routines_.fit_ball(work_, chunk.first_tile + i,
-                               std::min(width, chunk.n_rows - i * width), work_.tiles_in,
-                               first + i);
-        }
-        const auto fit_parents = [&](const Balls<T>& of, Index slot, Index n, const double* reach,
-                                     Balls<T>& balls) {
-            for (Index i = 0; i < n; i += kKids) {
-                const Index parent = (slot + i) / kKids, count = std::min(kKids, n - i);
-                routines_.fit_parent(of, parent, count, work_.d, balls, parent);
-                balls.reach[parent] = *std::max_element(reach + i, reach + i + count);
-            }
-        };
-        const Index n_groups = (n_tiles + kKids - 1) / kKids;
-        const Index group = first / kKids;  // the slot of its first group
-        fit_parents(work_.tiles_in, first, n_tiles, &work_.reach[chunk.first_tile],
-                    work_.groups_in);
-        if (use_ != Use::fit) return;
-        fit_parents(work_.groups_in, group, n_groups, &work_.groups_in.reach[group],
-                    work_.families);
     }
 
     // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
@@ -303,46 +228,6 @@ private:
         rest_ = pause_;
     }
 
-    // Sums and counts of all chunks, of the clusters whose rows have changed.
-    void read_sums() {
-        const Index k = n_clusters_, d = work_.d, size = work_.split.size();
-        sums_.resize(k * d);
-        counts_.resize(k);
-        std::vector<std::int64_t> limbs(size);
-        for (Index j = 0; j < k; ++j) {
-            bool touched = false;
-            for (Chunk& chunk : chunks_) {
-                touched = touched || chunk.touched[j] != 0;
-                chunk.touched[j] = 0;
-            }
-            if (!touched) continue;
-            std::fill(limbs.begin(), limbs.end(), 0);
-            counts_[j] = 0;
-            for (const Chunk& chunk : chunks_) {
-                const std::int64_t* own = chunk.limbs.data() + j * size;
-                for (Index i = 0; i < size; ++i) limbs[i] += own[i];
-                counts_[j] += chunk.counts[j];
-            }
-            work_.split.round(limbs.data(), d, sums_.data() + j * d);
-        }
-    }
-
-    // Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum). It follows from the sums alone, since no
-    // product is fused with an addition.
-    double inertia_from_sums(const T* centers) const {
-        const Index k = n_clusters_, d = work_.d;
-        double inertia = squares_;
-        for (Index j = 0; j < k; ++j) {
-            double change = 0;
-            for (Index f = 0; f < d; ++f) {
-                const double c = double(centers[j * d + f]);
-                change += rounded(c * (rounded(double(counts_[j]) * c) - 2 * sums_[j * d + f]));
-            }
-            inertia += change;
-        }
-        return inertia;
-    }
-
     double inertia_from_scores() const {
         double inertia = squares_;
         for (const Chunk& chunk : chunks_) inertia += chunk.inertia;
@@ -361,7 +246,6 @@ private:
         if (interrupt_.came()) throw Interrupted();
     }
 
-    static constexpr Index kAhead = 32;  // rows that are fetched before they are needed
     static constexpr Index kKids = Balls<T>::kids;
 
     const Isa isa_;
@@ -376,9 +260,8 @@ private:
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     Work<T> work_;
     std::vector<Chunk> chunks_;
-    double squares_ = 0;        // Σ‖x‖²
-    std::vector<double> sums_;  // of all chunks, as they were last read
-    std::vector<std::int64_t> counts_;
+    double squares_ = 0;  // Σ‖x‖²
+    RunningSums sums_;
     std::unique_ptr<Team> team_;
     std::mutex mutex_;
 };

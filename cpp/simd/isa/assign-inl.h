@@ -1,5 +1,11 @@
-// Assignment, included once per instruction set. Lanes are rows, not centers: no horizontal
-// reduction, no remainder in k, and ties go to the lowest index for free.
+// Assignment. Included once per instruction set, after moves-inl.h and balls-inl.h.
+//
+// Lanes are rows, not centers: no horizontal reduction, no remainder in k, and ties go to the
+// lowest index for free.
+
+#ifndef LAB_ISA
+#error "assign-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {

@@ -1,10 +1,15 @@
-// Which centers may be nearest to some row of a ball; included once per instruction set. The idea
-// is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric reasoning", KDD
-// 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls instead of a k-d
-// tree. No bound is carried from pass to pass, so that centers may move as they like.
+// Which centers may be nearest to some row of a ball. Included once per instruction set, after
+// vectors-inl.h.
 //
-// A center b is out when the whole ball lies on another one's side of the plane between them:
+// The idea is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric
+// reasoning", KDD 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls
+// instead of a k-d tree. No bound is carried from pass to pass, so that centers may move as they
+// like. A center b is out when the whole ball lies on another one's side of the plane between them:
 // score(b) − score(a) > 2 · radius · ‖a − b‖, with the score ‖c‖² − 2m·c of the ball's middle m.
+
+#ifndef LAB_ISA
+#error "balls-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {

@@ -1,10 +1,16 @@
-// Squared distances to the nearest of the centers chosen so far, for the seeding; included once per
-// instruction set. By direct differences: a row's distance to itself is zero. Tiles that a
-// candidate is too far from keep their sums.
+// Candidates of the seeding: each row's squared distance to the nearest of the centers chosen so
+// far and of one more. Included once per instruction set, after vectors-inl.h.
+//
+// By direct differences: a row's distance to itself is zero. Tiles that a candidate is too far from
+// keep their sums.
 //
 // A distance has the same bits wherever it is computed: in double, each square rounded by itself,
 // features in their order. What is added up are whole numbers: how many steps of a Grid each
 // distance is, so that a sum does not depend on what is added first.
+
+#ifndef LAB_ISA
+#error "candidates-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {

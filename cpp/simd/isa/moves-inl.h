@@ -1,5 +1,9 @@
-// Rows that change cluster, and the exact sums that they leave and join; included once per
-// instruction set.
+// Rows that change cluster, and the exact sums that they leave and join. Included once per
+// instruction set, after vectors-inl.h.
+
+#ifndef LAB_ISA
+#error "moves-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {

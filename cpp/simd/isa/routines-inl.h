@@ -1,11 +1,17 @@
-// All routines of one instruction set: LAB_ISA names the namespace, LAB_BYTES the vector's width.
+// All routines of one instruction set: LAB_ISA names the namespace, LAB_BYTES is the width of its
+// vectors, 0 where there are none. dispatch.h defines both before it includes this file.
 
-// clang-format off: each of them uses those above it
+#if !defined(LAB_ISA) || !defined(LAB_BYTES)
+#error "routines-inl.h is for dispatch.h to include, once per instruction set"
+#endif
+
+// clang-format off: each of them uses some of those above it
 #include "simd/isa/vectors-inl.h"
 #include "simd/isa/moves-inl.h"
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
 #include "simd/isa/candidates-inl.h"
+#include "simd/isa/roofline-inl.h"
 // clang-format on
 
 namespace lab {
@@ -45,43 +51,6 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
         return make_routines<T, 2, 8>(n);
     }
     return make_routines<T, 2, 4>(n);
-}
-
-// The processor's limits, measured with the same vectors: `rounds` of twelve independent
-// multiply-adds (enough to hide their latency), and one pass over an array.
-template <typename T>
-double multiply_add(Index rounds, T factor) {
-    using Values = typename Lanes<T>::Values;
-    Values sums[12];
-    LAB_UNROLL for (int i = 0; i < 12; ++i) sums[i] = T(i) - Values{};
-    for (Index r = 0; r < rounds; ++r) {
-        LAB_UNROLL for (int i = 0; i < 12; ++i) {
-            sums[i] = sums[i] * (factor - Values{}) + (factor - Values{});
-        }
-    }
-    T sink = 0;
-    for (int i = 0; i < 12; ++i) sink += lane(sums[i], 0);
-    return sink != sink ? -1 : 24.0 * double(rounds) * Lanes<T>::lanes;
-}
-
-template <typename T>
-double read_all(const T* values, Index n) {
-    using Values = typename Lanes<T>::Values;
-    constexpr int lanes = Lanes<T>::lanes;
-    Values sums[8] = {};
-    for (Index i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
-        LAB_UNROLL for (int v = 0; v < 8; ++v) {
-            sums[v] += *reinterpret_cast<const Values*>(values + i + v * lanes);
-        }
-    }
-    double sink = 0;
-    for (int v = 0; v < 8; ++v) sink += double(lane(sums[v], 0));
-    return sink;
-}
-
-template <typename T>
-constexpr Roofline<T> roofline() {
-    return {multiply_add<T>, read_all<T>};
 }
 
 }  // namespace LAB_ISA

@@ -1,4 +1,9 @@
-// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. Included once per level.
+// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. The first of what routines-inl.h
+// includes once per instruction set.
+
+#ifndef LAB_ISA
+#error "vectors-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {
