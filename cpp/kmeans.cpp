@@ -4,24 +4,18 @@
 // order and with the same names, so that the files can be compared line by line. Distances
 // are computed in double for both dtypes; float32 is a storage format here.
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
 #include <cstdint>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
+#include "common/arrays.h"
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
 
-namespace py = pybind11;
 using lab::Index;
 
-// Overwrites labels with each row's nearest center (lowest index on a tie);
-// returns the sum of squared distances to the chosen centers.
+// Overwrite labels with each row's nearest center, the first of equals; return the inertia.
 template <typename T>
 double assign(const T* rows,         // IN  (n_samples, n_features)
               const T* centers,      // IN  (n_clusters, n_features)
@@ -49,7 +43,7 @@ double assign(const T* rows,         // IN  (n_samples, n_features)
     return inertia;
 }
 
-// Adds each row to the sum of its cluster and one to its count.
+// Add each row to its cluster's sum, and one to its count.
 template <typename T>
 void update(const T* rows,               // IN    (n_samples, n_features)
             const std::int32_t* labels,  // IN    (n_samples,), each in [0, n_clusters)
@@ -66,15 +60,11 @@ void update(const T* rows,               // IN    (n_samples, n_features)
 }
 
 // ---------------------------------------------------------------------------------------
-// The binding: C-contiguous arrays of the exact dtype, or TypeError. Every argument is
-// noconvert, because pybind11 would otherwise fill a converted copy of an output.
+// The binding: C-contiguous arrays of the exact dtype, or TypeError.
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-static void require(bool fits, const std::string& rule) {
-    if (!fits) throw std::invalid_argument(rule);
-}
+namespace py = pybind11;
+using lab::Array;
+using lab::require;
 
 template <typename T>
 double assign_arrays(const Array<T>& rows, const Array<T>& centers, Array<std::int32_t>& labels) {

@@ -11,7 +11,10 @@
 #include <vector>
 
 #include "common/types.h"
+#include "simd/distances.h"
+#include "simd/grid.h"
 #include "simd/order.h"
+#include "simd/routines.h"
 #include "simd/work.h"
 
 namespace lab {
@@ -27,11 +30,11 @@ template <typename T, typename EachChunk>
 class Seeding {
 public:
     Seeding(const Given<T>& given, const Work<T>& work, const std::vector<Chunk>& chunks,
-            const Routines<T>& block, Index n_candidates, EachChunk each_chunk)
+            const Routines<T>& routines, Index n_candidates, EachChunk each_chunk)
         : given_(given),
           work_(work),
           chunks_(chunks),
-          routines_(block),
+          routines_(routines),
           each_chunk_(each_chunk),
           stride_(n_candidates),
           ordered_(!work.order.empty()),

@@ -143,8 +143,8 @@ private:
     std::atomic<int> n_{0}, sleeping_{0};
     std::atomic<bool> last_{false}, failed_{false};
     std::exception_ptr error_;  // of the piece that failed first; the caller's when all are done
-    alignas(64) std::atomic<std::uint64_t> ticket_{
-        0};  // lines of their own: both are written often
+    // Cache lines of their own: both are written often.
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};
     alignas(64) std::atomic<int> done_{0};
     std::vector<std::thread> threads_;  // the last member: they use the others at once
 };

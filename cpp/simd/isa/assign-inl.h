@@ -234,7 +234,8 @@ void assign_tiles(Work<T>& work, Chunk& chunk) {
     constexpr int lanes = Lanes<T>::lanes;
     constexpr Index step = vectors * lanes;
     const Index end = chunk.first_tile * width + chunk.n_rows;
-    typename Lanes<T>::Wide scores{};
+    using Wide = typename Lanes<T>::Wide;
+    Wide scores{};
     chunk.inertia = 0;
     for (Index first = tile * width; first < end; first += step) {
         if (first % (kTilesPerCheck * step) == 0 && work.interrupt->came()) return;
@@ -244,7 +245,7 @@ void assign_tiles(Work<T>& work, Chunk& chunk) {
         chunk.met += double(step * work.centers.n_clusters);
         settle_rows<T, vectors, width>(work, chunk, first, all);
         if (first + step <= end) {
-            LAB_UNROLL for (int v = 0; v < vectors; ++v) scores += widen<T>(all.best[v]);
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) scores += convert<Wide>(all.best[v]);
         } else {
             for (Index l = 0; l < end - first; ++l) {
                 chunk.inertia += double(lane(all.best[l / lanes], int(l % lanes)));

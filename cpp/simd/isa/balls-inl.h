@@ -148,24 +148,33 @@ inline Index list_bits(std::uint32_t bits, const std::int32_t* ids, std::int32_t
     return n;
 }
 
+// Put a middle at the mean of the first `count` of `width` points, which lie feature by feature,
+// and add each point's squared distance to it.
+template <typename T>
+LAB_INLINE void fit_middle(const T* points, Index d, Index width, Index count, T* middle,
+                           double* distances) {
+    for (Index f = 0; f < d; ++f) {
+        const T* x = points + f * width;
+        double sum = 0;
+        for (Index i = 0; i < count; ++i) sum += double(x[i]);
+        T& mean = middle[f * Balls<T>::kids];
+        mean = T(sum / double(count));
+        const double from = double(mean);
+        for (Index i = 0; i < width; ++i) {
+            const double diff = double(x[i]) - from;
+            distances[i] += diff * diff;
+        }
+    }
+}
+
 // The ball around the mean of a tile's first `count` rows. Rounded upwards; never so small that its
 // square underflows.
 template <typename T>
 void fit_ball(const Work<T>& work, Index tile, Index count, Balls<T>& balls, Index b) {
-    const Index d = work.d, width = work.width, kids = Balls<T>::kids;
-    T* middle = balls.middle_of(b, d);
+    const Index d = work.d, width = work.width;
     double farthest = 0, distances[kWidest] = {};
-    for (Index f = 0; f < d; ++f) {
-        const T* x = work.tiles.data() + (tile * d + f) * width;
-        double sum = 0;
-        for (Index l = 0; l < count; ++l) sum += double(x[l]);
-        middle[f * kids] = T(sum / double(count));
-        const double from = double(middle[f * kids]);
-        for (Index l = 0; l < width; ++l) {
-            const double diff = double(x[l]) - from;
-            distances[l] += diff * diff;
-        }
-    }
+    fit_middle(work.tiles.data() + tile * d * width, d, width, count, balls.middle_of(b, d),
+               distances);
     for (Index l = 0; l < count; ++l) farthest = std::max(farthest, distances[l]);
     balls.square[b] = rounded_up<T>(farthest, d);
 }
@@ -174,18 +183,9 @@ void fit_ball(const Work<T>& work, Index tile, Index count, Balls<T>& balls, Ind
 template <typename T>
 void fit_parent(const Balls<T>& of, Index parent, Index count, Index d, Balls<T>& balls, Index b) {
     constexpr Index kids = Balls<T>::kids;
-    T* middle = balls.middle_of(b, d);
     double radius = 0, distances[kids] = {};
-    for (Index f = 0; f < d; ++f) {
-        const T* m = of.middle.data() + (parent * d + f) * kids;
-        double sum = 0;
-        for (Index i = 0; i < count; ++i) sum += double(m[i]);
-        middle[f * kids] = T(sum / double(count));
-        for (Index i = 0; i < kids; ++i) {
-            const double diff = double(m[i]) - double(middle[f * kids]);
-            distances[i] += diff * diff;
-        }
-    }
+    fit_middle(of.middle.data() + parent * d * kids, d, kids, count, balls.middle_of(b, d),
+               distances);
     for (Index i = 0; i < count; ++i) {
         const double own = std::sqrt(double(of.square[parent * kids + i]));
         radius = std::max(radius, std::sqrt(distances[i]) + own);

@@ -73,7 +73,7 @@ LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls,
         const Index slot = parent * kids + i;
         const Values limit = *reinterpret_cast<const Values*>(slots.limits.data() + slot);
         const auto far = (sum >= limit) & (limit <= std::numeric_limits<T>::max());
-        *kept += widen_mask<T>(far)
+        *kept += convert<WideIntegers>(far)
                      ? *reinterpret_cast<const WideIntegers*>(slots.sums.data() + slot)
                      : WideIntegers{};
         bits |= Found<T>(opposite(far)).bits() << i;  // near where a value is not a number

@@ -48,12 +48,13 @@ LAB_INLINE auto lane(const Vector& vector, int l) {
 #endif
 }
 
-template <typename T>
-LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values) {
+// The lanes of a vector, or of a mask, as numbers of another type.
+template <typename To, typename From>
+LAB_INLINE To convert(const From& lanes) {
 #if LAB_BYTES > 0
-    return __builtin_convertvector(values, typename Lanes<T>::Wide);
+    return __builtin_convertvector(lanes, To);
 #else
-    return values;
+    return To(lanes);
 #endif
 }
 
@@ -61,11 +62,7 @@ LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values
 template <typename T>
 LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
     const auto& few = *reinterpret_cast<const typename Lanes<T>::Few*>(values);
-#if LAB_BYTES > 0
-    return __builtin_convertvector(few, Lanes<double>::Values);
-#else
-    return few;
-#endif
+    return convert<Lanes<double>::Values>(few);
 }
 
 // Doubles squared, and rounded before they are added to anything: see `rounded` of one value.
@@ -81,16 +78,6 @@ LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values,
     Lanes<double>::Integers bits;
     std::memcpy(&bits, &shifted, sizeof(bits));
     return bits - grid.offset;
-}
-
-// The lanes of a mask, beside each other as those of doubles are.
-template <typename T>
-LAB_INLINE auto widen_mask(const typename Lanes<T>::Integers& mask) {
-#if LAB_BYTES > 0
-    return __builtin_convertvector(mask, typename Lanes<T>::WideIntegers);
-#else
-    return mask;
-#endif
 }
 
 // Whether a lane is a near-tie or differs from the label that is stored for it.
