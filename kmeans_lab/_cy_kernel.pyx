@@ -16,13 +16,15 @@ ctypedef fused real:
 
 
 cdef double _assign(
-    const real[:, ::1] rows,     # IN
-    const real[:, ::1] centers,  # IN
-    int32_t[::1] labels,         # OUT
+    const real[:, ::1] rows,     # IN  (n_samples, n_features)
+    const real[:, ::1] centers,  # IN  (n_clusters, n_features)
+    int32_t[::1] labels,         # OUT (n_samples,)
 ) noexcept nogil:
+    """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
     cdef Py_ssize_t i, j, f
     cdef int32_t nearest
-    cdef double best, distance, diff, inertia = 0.0
+    cdef double best, distance, diff, inertia
+    inertia = 0.0
     for i in range(rows.shape[0]):
         best = INFINITY
         nearest = 0
@@ -40,11 +42,12 @@ cdef double _assign(
 
 
 cdef void _update(
-    const real[:, ::1] rows,     # IN
-    const int32_t[::1] labels,   # IN, each in [0, n_clusters)
-    double[:, ::1] sums,         # INOUT, added to
-    int64_t[::1] counts,         # INOUT, added to
+    const real[:, ::1] rows,    # IN    (n_samples, n_features)
+    const int32_t[::1] labels,  # IN    (n_samples,), each in [0, n_clusters)
+    double[:, ::1] sums,        # INOUT (n_clusters, n_features), added to
+    int64_t[::1] counts,        # INOUT (n_clusters,), added to
 ) noexcept nogil:
+    """Add each row to its cluster's sum, and one to its count."""
     cdef Py_ssize_t i, j, f
     for i in range(rows.shape[0]):
         j = labels[i]
@@ -52,6 +55,9 @@ cdef void _update(
             sums[j, f] += rows[i, f]
         counts[j] += 1
 
+
+# ---------------------------------------------------------------------------------------
+# What is called: arguments are checked first.
 
 # A label below zero has the sign bit, and so has last - label beyond the last.
 cdef bint _in_range(const int32_t[::1] labels, Py_ssize_t n_clusters) noexcept nogil:
