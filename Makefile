@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+CPP    := $(shell find cpp -name '*.cpp' -o -name '*.h')
 # What an editable installation compiles or records; the Python files are used where they lie.
-BUILT_FROM := pyproject.toml setup.py $(shell find cpp kmeans_lab -name '*.cpp' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxi')
+BUILT_FROM := pyproject.toml setup.py $(CPP) $(shell find kmeans_lab -name '*.pyx' -o -name '*.pxi')
 
 .PHONY: bench report serve studies smoke test test-all hostile nightly lint peers sanitize fuzz wheel clean
 .DEFAULT_GOAL := bench
@@ -56,7 +57,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH=$(CURDIR)/$(BIN):$$PATH cython-lint kmeans_lab
-	$(BIN)/clang-format --dry-run --Werror cpp/*.cpp cpp/*.h
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 PEERS  := .venv-peers
 

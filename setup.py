@@ -32,6 +32,7 @@ if march:
     optimise.append(f"/arch:{march}" if sys.platform == "win32" else f"-march={march}")
 unix = sys.platform != "win32"
 threads = ["-pthread"] if unix else []
+cpp_headers = glob("cpp/**/*.h", recursive=True)
 # gcc remarks that wide vectors are passed differently between instruction sets; none is passed.
 quiet = ["-Wno-psabi"] if unix else []
 built = {}  # seconds that each source took, translation to C included
@@ -57,6 +58,7 @@ def tiled(level, name, *options, instructions=""):
         f"kmeans_lab.tuned.cython_{name}",
         [f"kmeans_lab/tuned/cython_{name}.pyx"],
         depends=glob("kmeans_lab/tuned/*.pxi"),
+        include_dirs=["cpp"],
         define_macros=[
             told([*options, *(["(loops:", *wide[:-1], wide[-1] + ")"] if wide else [])]),
             ("KMEANS_LAB_LEVEL", str(level)),
@@ -157,8 +159,9 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "kmeans_lab.tuned.simd",
-            ["cpp/simd.cpp"],
-            depends=glob("cpp/*.h"),
+            ["cpp/simd/module.cpp"],
+            depends=cpp_headers,
+            include_dirs=["cpp"],
             cxx_std=17,
             define_macros=[told(optimise)],
             extra_compile_args=[*optimise, *threads, *quiet],
@@ -167,15 +170,17 @@ setup(
         Pybind11Extension(
             "kmeans_lab._cpp_kernel",
             ["cpp/kmeans.cpp"],
-            depends=["cpp/gil.h", "cpp/labels.h"],
+            depends=cpp_headers,
+            include_dirs=["cpp"],
             cxx_std=17,
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
         ),
         Pybind11Extension(
             "kmeans_lab._cpp_dbscan",
-            ["cpp/dbscan.cpp"],
-            depends=["cpp/dbscan_index.h", "cpp/gil.h", "cpp/simd_patience.h"],
+            ["cpp/dbscan/dbscan.cpp"],
+            depends=cpp_headers,
+            include_dirs=["cpp"],
             cxx_std=17,
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
@@ -183,6 +188,7 @@ setup(
         Extension(
             "kmeans_lab._cy_kernel",
             ["kmeans_lab/_cy_kernel.pyx"],
+            include_dirs=["cpp"],
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
         ),

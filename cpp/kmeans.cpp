@@ -4,34 +4,30 @@
 // order and with the same names, so that the files can be compared line by line. Distances
 // are computed in double for both dtypes; float32 is a storage format here.
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
 #include <cstdint>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
-#include "compiler.h"
-#include "gil.h"
-#include "labels.h"
+#include "common/arrays.h"
+#include "common/compiler.h"
+#include "common/gil.h"
+#include "common/labels.h"
+#include "common/types.h"
 
-namespace py = pybind11;
+using lab::Index;
 
-// Overwrites labels with each row's nearest center (lowest index on a tie);
-// returns the sum of squared distances to the chosen centers.
+// Overwrite labels with each row's nearest center, the first of equals; return the inertia.
 template <typename T>
 double assign(const T* rows,         // IN  (n_samples, n_features)
               const T* centers,      // IN  (n_clusters, n_features)
               std::int32_t* labels,  // OUT (n_samples,)
-              py::ssize_t n_samples, py::ssize_t n_features, py::ssize_t n_clusters) {
+              Index n_samples, Index n_features, Index n_clusters) {
     double inertia = 0.0;
-    for (py::ssize_t i = 0; i < n_samples; ++i) {
+    for (Index i = 0; i < n_samples; ++i) {
         double best = std::numeric_limits<double>::infinity();
         std::int32_t nearest = 0;
-        for (py::ssize_t j = 0; j < n_clusters; ++j) {
+        for (Index j = 0; j < n_clusters; ++j) {
             double distance = 0.0;
-            for (py::ssize_t f = 0; f < n_features; ++f) {
+            for (Index f = 0; f < n_features; ++f) {
                 const double diff = static_cast<double>(rows[i * n_features + f]) -
                                     static_cast<double>(centers[j * n_features + f]);
                 distance += diff * diff;
@@ -47,16 +43,16 @@ double assign(const T* rows,         // IN  (n_samples, n_features)
     return inertia;
 }
 
-// Adds each row to the sum of its cluster and one to its count.
+// Add each row to its cluster's sum, and one to its count.
 template <typename T>
 void update(const T* rows,               // IN    (n_samples, n_features)
             const std::int32_t* labels,  // IN    (n_samples,), each in [0, n_clusters)
             double* sums,                // INOUT (n_clusters, n_features), added to
             std::int64_t* counts,        // INOUT (n_clusters,), added to
-            py::ssize_t n_samples, py::ssize_t n_features) {
-    for (py::ssize_t i = 0; i < n_samples; ++i) {
-        const py::ssize_t j = labels[i];
-        for (py::ssize_t f = 0; f < n_features; ++f) {
+            Index n_samples, Index n_features) {
+    for (Index i = 0; i < n_samples; ++i) {
+        const Index j = labels[i];
+        for (Index f = 0; f < n_features; ++f) {
             sums[j * n_features + f] += static_cast<double>(rows[i * n_features + f]);
         }
         counts[j] += 1;
@@ -64,15 +60,11 @@ void update(const T* rows,               // IN    (n_samples, n_features)
 }
 
 // ---------------------------------------------------------------------------------------
-// The binding: C-contiguous arrays of the exact dtype, or TypeError. Every argument is
-// noconvert, because pybind11 would otherwise fill a converted copy of an output.
+// The binding: C-contiguous arrays of the exact dtype, or TypeError.
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-static void require(bool fits, const std::string& rule) {
-    if (!fits) throw std::invalid_argument(rule);
-}
+namespace py = pybind11;
+using lab::Array;
+using lab::require;
 
 template <typename T>
 double assign_arrays(const Array<T>& rows, const Array<T>& centers, Array<std::int32_t>& labels) {
@@ -118,5 +110,5 @@ PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
     module.doc() = "The C++ reference kernel: nested loops, GIL released.";
     bind<double>(module);
     bind<float>(module);
-    module.attr("BUILD") = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
+    module.attr("BUILD") = LAB_BUILD;
 }

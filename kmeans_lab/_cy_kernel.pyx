@@ -10,34 +10,21 @@ are computed in double for both dtypes; float32 is a storage format here.
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-cdef extern from *:
-    """
-    #if defined(__clang__)
-    #define KMEANS_LAB_COMPILER "clang " __clang_version__
-    #elif defined(__GNUC__)
-    #define KMEANS_LAB_COMPILER "gcc " __VERSION__
-    #else
-    #define KMEANS_LAB_COMPILER "msvc"
-    #endif
-    static const char *kmeans_lab_build = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
-    """
-    const char *kmeans_lab_build
-
-BUILD = kmeans_lab_build.decode("ascii")
-
 ctypedef fused real:
     float
     double
 
 
 cdef double _assign(
-    const real[:, ::1] rows,     # IN
-    const real[:, ::1] centers,  # IN
-    int32_t[::1] labels,         # OUT
+    const real[:, ::1] rows,     # IN  (n_samples, n_features)
+    const real[:, ::1] centers,  # IN  (n_clusters, n_features)
+    int32_t[::1] labels,         # OUT (n_samples,)
 ) noexcept nogil:
+    """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
     cdef Py_ssize_t i, j, f
     cdef int32_t nearest
-    cdef double best, distance, diff, inertia = 0.0
+    cdef double best, distance, diff, inertia
+    inertia = 0.0
     for i in range(rows.shape[0]):
         best = INFINITY
         nearest = 0
@@ -55,11 +42,12 @@ cdef double _assign(
 
 
 cdef void _update(
-    const real[:, ::1] rows,     # IN
-    const int32_t[::1] labels,   # IN, each in [0, n_clusters)
-    double[:, ::1] sums,         # INOUT, added to
-    int64_t[::1] counts,         # INOUT, added to
+    const real[:, ::1] rows,    # IN    (n_samples, n_features)
+    const int32_t[::1] labels,  # IN    (n_samples,), each in [0, n_clusters)
+    double[:, ::1] sums,        # INOUT (n_clusters, n_features), added to
+    int64_t[::1] counts,        # INOUT (n_clusters,), added to
 ) noexcept nogil:
+    """Add each row to its cluster's sum, and one to its count."""
     cdef Py_ssize_t i, j, f
     for i in range(rows.shape[0]):
         j = labels[i]
@@ -67,6 +55,9 @@ cdef void _update(
             sums[j, f] += rows[i, f]
         counts[j] += 1
 
+
+# ---------------------------------------------------------------------------------------
+# What is called: arguments are checked first.
 
 # A label below zero has the sign bit, and so has last - label beyond the last.
 cdef bint _in_range(const int32_t[::1] labels, Py_ssize_t n_clusters) noexcept nogil:
@@ -122,3 +113,9 @@ def update(rows, labels, sums, counts):
         _checked_update[double](rows, labels, sums, counts)
     else:
         _checked_update[float](rows, labels, sums, counts)
+
+
+cdef extern from "common/compiler.h":
+    const char *LAB_BUILD
+
+BUILD = LAB_BUILD.decode("ascii")

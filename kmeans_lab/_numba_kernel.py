@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 
 @jit()
-def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
-    """Overwrite labels with each row's nearest center; return the inertia."""
+def assign(
+    rows: Rows,  # IN  (n_samples, n_features)
+    centers: Rows,  # IN  (n_clusters, n_features)
+    labels: Labels,  # OUT (n_samples,)
+) -> float:
+    """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
     if rows.shape[1] != centers.shape[1] or rows.shape[0] != labels.shape[0]:
         raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
     inertia = 0.0
@@ -42,8 +46,13 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
 
 
 @jit()
-def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
-    """Add each row to its cluster's sum and count."""
+def update(
+    rows: Rows,  # IN    (n_samples, n_features)
+    labels: Labels,  # IN    (n_samples,), each in [0, n_clusters)
+    sums: Sums,  # INOUT (n_clusters, n_features), added to
+    counts: Counts,  # INOUT (n_clusters,), added to
+) -> None:
+    """Add each row to its cluster's sum, and one to its count."""
     if (
         rows.shape[0] != labels.shape[0]
         or rows.shape[1] != sums.shape[1]

@@ -2,32 +2,39 @@
 
 Every other kernel must agree with this one. Rows and centers become lists first, because
 reading a NumPy array one element at a time would triple the time and measure NumPy's scalar
-objects instead of the interpreter.
+objects instead of the interpreter. From there on, the same nested loops as ``_numba_kernel.py``,
+``_cy_kernel.pyx`` and ``cpp/kmeans.cpp``, in the same order and with the same names, so that the
+files can be compared line by line.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
 
 
-def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
-    """Overwrite labels with each row's nearest center; return the inertia."""
-    points = rows.tolist()
-    means = centers.tolist()
-    n_features = rows.shape[1]
+def assign(
+    rows: Rows,  # IN  (n_samples, n_features)
+    centers: Rows,  # IN  (n_clusters, n_features)
+    labels: Labels,  # OUT (n_samples,)
+) -> float:
+    """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
+    n_samples, n_features = rows.shape
+    n_clusters = len(centers)
+    rows, centers = rows.tolist(), centers.tolist()
     inertia = 0.0
-    for i in range(len(points)):
-        point = points[i]
-        best = float("inf")
+    for i in range(n_samples):
+        row = rows[i]
+        best = inf
         nearest = 0
-        for j in range(len(means)):
-            mean = means[j]
+        for j in range(n_clusters):
+            center = centers[j]
             distance = 0.0
             for f in range(n_features):
-                diff = point[f] - mean[f]
+                diff = row[f] - center[f]
                 distance += diff * diff
             if distance < best:
                 best = distance
@@ -37,23 +44,26 @@ def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
     return inertia
 
 
-def update(rows: Rows, labels: Labels, sums: Sums, counts: Counts) -> None:
-    """Add each row to its cluster's sum and count."""
-    nearest = labels.tolist()
-    if nearest and not 0 <= min(nearest) <= max(nearest) < len(counts):
+def update(
+    rows: Rows,  # IN    (n_samples, n_features)
+    labels: Labels,  # IN    (n_samples,), each in [0, n_clusters)
+    sums: Sums,  # INOUT (n_clusters, n_features), added to
+    counts: Counts,  # INOUT (n_clusters,), added to
+) -> None:
+    """Add each row to its cluster's sum, and one to its count."""
+    n_samples, n_features = rows.shape
+    sums_inout, counts_inout = sums, counts
+    rows, labels, sums, counts = rows.tolist(), labels.tolist(), sums.tolist(), counts.tolist()
+    if n_samples > 0 and not 0 <= min(labels) <= max(labels) < len(counts):
         raise ValueError(
             "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
             "assign writes such labels"
         )
-    points = rows.tolist()
-    totals = sums.tolist()
-    sizes = counts.tolist()
-    n_features = rows.shape[1]
-    for i, j in enumerate(nearest):
-        point = points[i]
-        total = totals[j]
+    for i in range(n_samples):
+        row = rows[i]
+        j = labels[i]
         for f in range(n_features):
-            total[f] += point[f]
-        sizes[j] += 1
-    sums[:] = totals
-    counts[:] = sizes
+            sums[j][f] += row[f]
+        counts[j] += 1
+    sums_inout[:] = sums
+    counts_inout[:] = counts

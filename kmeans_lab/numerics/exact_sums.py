@@ -6,7 +6,7 @@ rows, from blocks or from the processor. The parts' sums are rounded once, toget
 and Oishi, "Accurate floating-point summation", SIAM Journal on Scientific Computing 31, 2008;
 Demmel and Nguyen, "Fast reproducible floating-point summation", ARITH 2013.
 
-The flagship does the same with integers (``cpp/simd_sums.h``), and both round exactly the same sum.
+The flagship does the same with integers (``cpp/simd/sums.h``), and both round exactly the same sum.
 """
 
 from math import fsum, inf

@@ -10,46 +10,16 @@ from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-cdef extern from *:
-    """
-    #if defined(__clang__)
-    #define KMEANS_LAB_COMPILER "clang " __clang_version__
-    #elif defined(__GNUC__)
-    #define KMEANS_LAB_COMPILER "gcc " __VERSION__
-    #else
-    #define KMEANS_LAB_COMPILER "msvc"
-    #endif
-    static const char *kmeans_lab_build = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
-
-    #if defined(_MSC_VER)
-    #include <intrin.h>
-    #define lab_add(at, value) _InterlockedExchangeAdd64(at, value)
-    #define lab_store(at, value) _InterlockedExchange64(at, value)
-    #define lab_load(at) (*(volatile __int64 *) (at))
-    #else
-    #define lab_add(at, value) __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST)
-    #define lab_store(at, value) __atomic_store_n(at, value, __ATOMIC_SEQ_CST)
-    #define lab_load(at) __atomic_load_n(at, __ATOMIC_RELAXED)
-    #endif
-    #if defined(__GNUC__) && defined(__x86_64__)
-    #define lab_pause() __builtin_ia32_pause()
-    #define lab_level() (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ? 0 : \
-        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && \
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") ? 2 : 1)
-    #else
-    #define lab_pause()
-    #define lab_level() 0
-    #endif
-    """
-    const char *kmeans_lab_build
+cdef extern from "common/compiler.h":
+    const char *LAB_BUILD
     int KMEANS_LAB_LEVEL
-    int64_t lab_add(int64_t *at, int64_t value) noexcept nogil
-    void lab_store(int64_t *at, int64_t value) noexcept nogil
-    int64_t lab_load(int64_t *at) noexcept nogil
-    void lab_pause() noexcept nogil
-    int lab_level()
+    int64_t lab_add "LAB_ADD"(int64_t *at, int64_t value) noexcept nogil
+    void lab_store "LAB_STORE"(int64_t *at, int64_t value) noexcept nogil
+    int64_t lab_load "LAB_LOAD"(int64_t *at) noexcept nogil
+    void lab_pause "LAB_PAUSE"() noexcept nogil
+    int lab_level "LAB_LEVEL"()
 
-BUILD = kmeans_lab_build.decode("ascii")
+BUILD = LAB_BUILD.decode("ascii")
 LEVEL = lab_level()  # of the processor: 0 baseline, 1 avx2, 2 avx512
 
 ctypedef fused real:

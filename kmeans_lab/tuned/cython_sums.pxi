@@ -15,16 +15,8 @@ cdef extern from *:
     }
     /* A product that the compiler cannot fuse with an addition. */
     static inline double lab_rounded(double value) {
-    #if defined(__GNUC__) && defined(__x86_64__)
-        __asm__("" : "+x"(value));
+        LAB_HIDE(value);
         return value;
-    #elif defined(__GNUC__) && defined(__aarch64__)
-        __asm__("" : "+w"(value));
-        return value;
-    #else
-        volatile double held = value;
-        return held;
-    #endif
     }
     /* Take four features of a row, `step` apart, to a running sum and, where there is one, out of
        another, limb by limb. A macro, so that it is compiled for whoever uses it; vectors are

@@ -48,8 +48,8 @@ def build(folder):
     """Compile the flagship without vectors; return the module's path."""
     macros = [("LAB_PORTABLE", None), ("KMEANS_LAB_FLAGS", '"portable"')]
     extension = Pybind11Extension(
-        "simd", ["cpp/simd.cpp"], cxx_std=17, define_macros=macros,
-        extra_compile_args=["-O1"], extra_link_args=["-pthread"],
+        "simd", ["cpp/simd/module.cpp"], cxx_std=17, define_macros=macros,
+        include_dirs=["cpp"], extra_compile_args=["-O1"], extra_link_args=["-pthread"],
     )  # fmt: skip
     command = build_ext(Distribution({"ext_modules": [extension]}))
     command.build_lib = command.build_temp = str(folder)

@@ -12,7 +12,7 @@
 #include <chrono>
 #include <thread>
 
-#include "throwing.h"
+#include "common/throwing.h"
 
 namespace lab {
 

@@ -2,9 +2,10 @@
 
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+
+#include "common/types.h"
 
 namespace lab {
 
@@ -19,11 +20,11 @@ constexpr const char* kRowsOfCenters =
 // Refuse labels out of range before one of them is written to. One sign bit tells of all rows: a
 // label below zero has it, and so has last - label beyond the last; the compiler takes several
 // labels at a time.
-inline void require_clusters(const std::int32_t* labels, std::ptrdiff_t n,
-                             std::ptrdiff_t n_clusters, const char* rule = kRowsOfSums) {
+inline void require_clusters(const std::int32_t* labels, Index n, Index n_clusters,
+                             const char* rule = kRowsOfSums) {
     const std::uint32_t last = std::uint32_t(n_clusters) - 1;
     std::uint32_t bits = 0;
-    for (std::ptrdiff_t i = 0; i < n; ++i) {
+    for (Index i = 0; i < n; ++i) {
         const std::uint32_t label = std::uint32_t(labels[i]);
         bits |= label | (last - label);
     }

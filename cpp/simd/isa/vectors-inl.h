@@ -1,11 +1,16 @@
-// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. Included once per level.
+// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. The first of what routines-inl.h
+// includes once per instruction set.
+
+#ifndef LAB_ISA
+#error "vectors-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {
 
-template <typename T, typename Integer>
+template <typename T, typename Int>
 struct Vectors {
-    typedef Integer Index;
+    typedef Int Integer;
 #if LAB_BYTES > 0
     typedef T Values __attribute__((vector_size(LAB_BYTES)));
     typedef Integer Integers __attribute__((vector_size(LAB_BYTES)));
@@ -43,12 +48,13 @@ LAB_INLINE auto lane(const Vector& vector, int l) {
 #endif
 }
 
-template <typename T>
-LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values) {
+// The lanes of a vector, or of a mask, as numbers of another type.
+template <typename To, typename From>
+LAB_INLINE To convert(const From& lanes) {
 #if LAB_BYTES > 0
-    return __builtin_convertvector(values, typename Lanes<T>::Wide);
+    return __builtin_convertvector(lanes, To);
 #else
-    return values;
+    return To(lanes);
 #endif
 }
 
@@ -56,28 +62,14 @@ LAB_INLINE typename Lanes<T>::Wide widen(const typename Lanes<T>::Values& values
 template <typename T>
 LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
     const auto& few = *reinterpret_cast<const typename Lanes<T>::Few*>(values);
-#if LAB_BYTES > 0
-    return __builtin_convertvector(few, Lanes<double>::Values);
-#else
-    return few;
-#endif
+    return convert<Lanes<double>::Values>(few);
 }
 
 // Doubles squared, and rounded before they are added to anything: see `rounded` of one value.
 LAB_INLINE Lanes<double>::Values rounded_square(const Lanes<double>::Values& values) {
-#if LAB_BYTES > 0
     Lanes<double>::Values square = values * values;
-#if defined(__x86_64__)
-    __asm__("" : "+v"(square));
-#elif defined(__aarch64__)
-    __asm__("" : "+w"(square));
-#else
-    __asm__("" : "+m"(square));
-#endif
+    LAB_HIDE(square);
     return square;
-#else
-    return rounded(values * values);
-#endif
 }
 
 // How many steps of a grid doubles are, rounded: Grid::steps of each lane.
@@ -88,19 +80,9 @@ LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values,
     return bits - grid.offset;
 }
 
-// The lanes of a mask, beside each other as those of doubles are.
-template <typename T>
-LAB_INLINE auto widen_mask(const typename Lanes<T>::Integers& mask) {
-#if LAB_BYTES > 0
-    return __builtin_convertvector(mask, typename Lanes<T>::WideIntegers);
-#else
-    return mask;
-#endif
-}
-
 // Whether a lane is a near-tie or differs from the label that is stored for it.
 template <typename T>
-LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
+LAB_INLINE bool any(const typename Lanes<T>::Integers& near_tie,
                     const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
     using Integers = typename Lanes<T>::Integers;
 #if LAB_BYTES > 0
@@ -108,14 +90,14 @@ LAB_INLINE bool any(const typename Lanes<T>::Integers& near,
     using Flags = typename Lanes<T>::Flags;
     const Integers before =
         __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
-    const Flags flags = __builtin_convertvector(near | (index != before), Flags);
+    const Flags flags = __builtin_convertvector(near_tie | (index != before), Flags);
     std::uint64_t words[(sizeof(Flags) + 7) / 8] = {};
     std::memcpy(words, &flags, sizeof(Flags));
     std::uint64_t found = 0;
     for (const std::uint64_t word : words) found |= word;
     return found != 0;
 #else
-    return near || index != Integers(*stored);
+    return near_tie || index != Integers(*stored);
 #endif
 }
 
@@ -155,8 +137,8 @@ struct Found {
     }
 
     // Write the lanes that hold, from `first` on; return how many.
-    LAB_MEMBER long list(long first, std::int32_t* to) const {
-        long n = 0;
+    LAB_MEMBER Index list(Index first, std::int32_t* to) const {
+        Index n = 0;
         for (int w = 0; w < int(sizeof(words) / 8); ++w) {
             if (words[w] == 0) continue;
             for (int l = 0; l < 8 && l < lanes; ++l) {  // no branch: one place more or less

@@ -14,35 +14,35 @@
 #include <utility>
 #include <vector>
 
-#include "simd_patience.h"
+#include "common/interrupt.h"
+#include "common/types.h"
 
 namespace lab {
 
-using Size = std::ptrdiff_t;
 using Place = std::int32_t;  // a row's place in the order of columns
 
 struct Window {
     Place begin, end;
 };
 
-class Index {
+class ColumnIndex {
 public:
-    Index(const double* X,  // IN (n, d)
-          Size n, Size d, double eps, Patience& patience)
+    ColumnIndex(const double* X,  // IN (n, d)
+                Index n, Index d, double eps, Interrupt& interrupt)
         : n(n), d(d), reach_(eps * eps) {
-        const std::vector<Size> widest = widest_features(X);
+        const std::vector<Index> widest = widest_features(X);
         along_ = widest[0];
         std::vector<Key> keys(n);
         for (Place i = 0; i < n; ++i) keys[i] = {kFirst, X[i * d + along_], i};
         for (std::size_t k = 1; k < widest.size(); ++k)
-            cut(X + widest[k], k == 1 ? 32 : 0, keys, patience);
-        sort(keys, patience);
-        lay_out(X, keys, patience);
+            cut(X + widest[k], k == 1 ? 32 : 0, keys, interrupt);
+        sort(keys, interrupt);
+        lay_out(X, keys, interrupt);
     }
 
     // The row that lies at a place, and a feature of all rows, place by place.
     Place row(Place p) const { return rows_[p]; }
-    const double* feature(Size f) const { return &values_[f * n]; }
+    const double* feature(Index f) const { return &values_[f * n]; }
 
     bool within(double squared_distance) const { return squared_distance <= reach_; }
 
@@ -66,12 +66,12 @@ public:
         }
     }
 
-    const Size n, d;
+    const Index n, d;
 
 private:
     using Name = std::uint64_t;  // of a column: its parts of two features, each from 1
     static constexpr Name kFirst = (Name(1) << 32) + 1;
-    static constexpr Place kAsk = 4096;  // comparisons, or rows, between two questions for Ctrl-C
+    static constexpr Place kAsk = 4096;  // comparisons, or rows, between two checks for Ctrl-C
 
     struct Key {
         Name column;
@@ -93,31 +93,31 @@ private:
     bool beyond(double x, double y) const { return !within((x - y) * (x - y)); }
 
     // At most three features, those of the largest variance among some rows: any three would do.
-    std::vector<Size> widest_features(const double* X) const {
-        const Size step = n / kAsk + 1, n_seen = (n - 1) / step + 1;
+    std::vector<Index> widest_features(const double* X) const {
+        const Index step = n / kAsk + 1, n_seen = (n - 1) / step + 1;
         std::vector<double> mean(d), variance(d);
-        for (Size i = 0; i < n; i += step)
-            for (Size f = 0; f < d; ++f) mean[f] += X[i * d + f] / double(n_seen);
-        for (Size i = 0; i < n; i += step)
-            for (Size f = 0; f < d; ++f) {
+        for (Index i = 0; i < n; i += step)
+            for (Index f = 0; f < d; ++f) mean[f] += X[i * d + f] / double(n_seen);
+        for (Index i = 0; i < n; i += step)
+            for (Index f = 0; f < d; ++f) {
                 const double off = X[i * d + f] - mean[f];
                 variance[f] += off * off;
             }
-        std::vector<Size> features(d);
+        std::vector<Index> features(d);
         std::iota(features.begin(), features.end(), 0);
         std::stable_sort(features.begin(), features.end(),
-                         [&](Size f, Size g) { return variance[f] > variance[g]; });
-        features.resize(std::min<Size>(d, 3));
+                         [&](Index f, Index g) { return variance[f] > variance[g]; });
+        features.resize(std::min<Index>(d, 3));
         return features;
     }
 
     // Adds to each row's column the number of its part of a feature. A part begins with the first
     // value farther than eps from where the part before begins: values within eps lie in the same
     // part or in adjoining ones, and nothing is divided by eps that would round or overflow.
-    void cut(const double* feature, int shift, std::vector<Key>& keys, Patience& patience) const {
+    void cut(const double* feature, int shift, std::vector<Key>& keys, Interrupt& interrupt) const {
         std::vector<std::pair<double, Place>> values(n);
         for (Place i = 0; i < n; ++i) values[i] = {feature[i * d], i};
-        sort(values, patience);
+        sort(values, interrupt);
         double start = values[0].first;
         Name part = 0;
         for (const auto& [value, i] : values) {
@@ -130,32 +130,32 @@ private:
     }
 
     template <typename Item>
-    static void sort(std::vector<Item>& items, Patience& patience) {
-        Size compared = 0;
+    static void sort(std::vector<Item>& items, Interrupt& interrupt) {
+        Index compared = 0;
         std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-            if (++compared % kAsk == 0 && patience.over()) throw Interrupted();
+            if (++compared % kAsk == 0 && interrupt.came()) throw Interrupted();
             return a < b;
         });
     }
 
-    void lay_out(const double* X, const std::vector<Key>& keys, Patience& patience) {
+    void lay_out(const double* X, const std::vector<Key>& keys, Interrupt& interrupt) {
         const auto opens = [&](Place p) { return p == 0 || keys[p].column != keys[p - 1].column; };
-        Size n_columns = 0;
+        Index n_columns = 0;
         for (Place p = 0; p < n; ++p) n_columns += opens(p);
         columns_.reserve(n_columns + 1);  // as many as rows, where rows lie far apart
         values_.resize(n * d);
         rows_.resize(n);
         column_.resize(n);
         for (Place p = 0; p < n; ++p) {
-            if (p % kAsk == 0 && patience.over()) throw Interrupted();
+            if (p % kAsk == 0 && interrupt.came()) throw Interrupted();
             if (opens(p)) columns_.push_back({keys[p].column, p, {}});
             rows_[p] = keys[p].row;
             column_[p] = Place(columns_.size()) - 1;
-            for (Size f = 0; f < d; ++f) values_[f * n + p] = X[keys[p].row * d + f];
+            for (Index f = 0; f < d; ++f) values_[f * n + p] = X[keys[p].row * d + f];
         }
         columns_.push_back({~Name(0), Place(n), {}});
         std::array<Place, 3> found{};
-        for (Size c = 0; c < n_columns; ++c) {
+        for (Index c = 0; c < n_columns; ++c) {
             for (int side = 0; side < 3; ++side) {
                 const Name first = columns_[c].name + (Name(side) << 32) - kFirst;
                 while (columns_[found[side]].name < first) ++found[side];
@@ -165,7 +165,7 @@ private:
     }
 
     const double reach_;  // eps, squared
-    Size along_;          // the feature that orders the rows of a column
+    Index along_;         // the feature that orders the rows of a column
     std::vector<double> values_;
     std::vector<Place> rows_, column_;
     std::vector<Column> columns_;  // in the order of their names; the last one has no rows

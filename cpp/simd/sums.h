@@ -18,34 +18,28 @@
 #include <limits>
 #include <vector>
 
+#include "common/compiler.h"
+#include "common/types.h"
+
 namespace lab {
 
-// The value as it is, out of the compiler's sight: a product that went through here is not fused
-// with an addition, in whatever routine for whatever processor this is inlined.
+// The value as it is: a product that went through here is not fused with an addition.
 inline double rounded(double value) {
-#if defined(__GNUC__) && defined(__x86_64__)
-    __asm__("" : "+x"(value));
+    LAB_HIDE(value);
     return value;
-#elif defined(__GNUC__) && defined(__aarch64__)
-    __asm__("" : "+w"(value));
-    return value;
-#else
-    volatile double stored = value;
-    return stored;
-#endif
 }
 
 constexpr double kRoundsToUnit = 6755399441055744.0;  // 1.5 · 2^52; times a unit: see split
 
 // Σ limbs[q · stride] · 2^(lowest + bits · (count − 1 − q)), rounded once to double, ties to even.
-inline double round_limbs(const std::int64_t* limbs, long stride, long count, int bits,
+inline double round_limbs(const std::int64_t* limbs, Index stride, Index count, int bits,
                           int lowest) {
     // Carried: each limb but the first in [0, 2^bits).
     std::vector<std::int64_t> carried(count);
     const std::int64_t mask = (std::int64_t(1) << bits) - 1;
     const auto carry = [&](int sign) {
         std::int64_t over = 0;
-        for (long q = count - 1; q >= 0; --q) {
+        for (Index q = count - 1; q >= 0; --q) {
             const std::int64_t limb = sign * limbs[q * stride] + over;
             carried[q] = q > 0 ? limb & mask : limb;
             over = limb >> bits;
@@ -59,7 +53,7 @@ inline double round_limbs(const std::int64_t* limbs, long stride, long count, in
     std::uint64_t top = 0;
     int scale = lowest + bits * int(count - 1);
     bool lost = false;
-    for (long q = 0; q < count; ++q) {
+    for (Index q = 0; q < count; ++q) {
         std::uint64_t limb = std::uint64_t(carried[q]);
         int width = q > 0 ? bits : 63;
         if (q > 0) scale -= bits;
@@ -108,17 +102,17 @@ public:
 
     // Up to kTogether values side by side: parts of them that doubles add without rounding, the
     // highest first, until nothing is left.
-    void add(double* values, long n) {
+    void add(double* values, Index n) {
         double most = largest(values, n);
         if (!(most < 0x1p960)) {  // what splits it would overflow; or not a number
-            for (long i = 0; i < n; ++i) add(values[i]);
+            for (Index i = 0; i < n; ++i) add(values[i]);
             return;
         }
         while (most > 0) {
             const double unit = std::ldexp(1.0, std::max(std::ilogb(most) - 41, -1074));
             const double magic = kRoundsToUnit * unit;
             double sums[kSide] = {};
-            long i = 0;
+            Index i = 0;
             for (; i + kSide <= n; i += kSide) {
                 for (int l = 0; l < kSide; ++l) {
                     const double part = (values[i + l] + magic) - magic;
@@ -150,17 +144,17 @@ public:
         return round_limbs(limbs, 1, kBins, kBits, -1074);
     }
 
-    static constexpr long kTogether = 1024;
+    static constexpr Index kTogether = 1024;
 
 private:
     static constexpr int kBits = 32, kSide = 8;
     static constexpr int kBins = 2046 / kBits + 4;  // room for a sum beyond the largest double
     static constexpr std::uint64_t kMask = (std::uint64_t(1) << kBits) - 1;
-    static constexpr long kMostAdded = 1L << 29;
+    static constexpr Index kMostAdded = Index(1) << 29;
 
-    static double largest(const double* values, long n) {
+    static double largest(const double* values, Index n) {
         double most[kSide] = {};
-        long i = 0;
+        Index i = 0;
         for (; i + kSide <= n; i += kSide) {
             for (int l = 0; l < kSide; ++l) {
                 const double size = std::fabs(values[i + l]);
@@ -186,16 +180,16 @@ private:
 
     std::int64_t bins_[kBins] = {};
     double beyond_ = 0;  // the sum of what is infinite or not a number
-    long added_ = 0;
+    Index added_ = 0;
 };
 
 // How large and how small the magnitudes of each column are, lane by lane; zeros do not count.
 template <typename T>
 struct Range {
-    static constexpr long lanes = 64 / sizeof(T);  // of the widest vector
-    std::vector<T> most, least;                    // (n_features, lanes)
+    static constexpr Index lanes = 64 / sizeof(T);  // of the widest vector
+    std::vector<T> most, least;                     // (n_features, lanes)
 
-    void begin(long d) {
+    void begin(Index d) {
         most.assign(d * lanes, T(0));
         least.assign(d * lanes, std::numeric_limits<T>::infinity());
     }
@@ -211,22 +205,22 @@ struct Range {
 // one in a unit of 2^-bits of the one before, and the last unit divides every value of the column.
 struct Split {
     int bits = 40;              // of a limb: with few enough for all rows no sum overflows
-    long count = 1;             // limbs of a value
-    long stride = 0;            // from a limb of one cluster's sum to its next
+    Index count = 1;            // limbs of a value
+    Index stride = 0;           // from a limb of one cluster's sum to its next
     std::vector<double> magic;  // (count, stride): 1.5 · 2^52 units; see split
     std::vector<int> lowest;    // (n_features,): exponent of the last unit
     std::vector<double> unit;   // (n_features,): the last unit, where one or two limbs are enough
 
     template <typename T>
-    void choose(const Range<T>& range, long n, long d) {
-        constexpr long lanes = Range<T>::lanes;
+    void choose(const Range<T>& range, Index n, Index d) {
+        constexpr Index lanes = Range<T>::lanes;
         int rows = 1;
         while (n >> rows != 0) ++rows;
         bits = std::min(40, 62 - rows);
         count = 1;
         stride = d < 8 ? d : (d + 7) / 8 * 8;
         std::vector<int> top(d);
-        for (long f = 0; f < d; ++f) {
+        for (Index f = 0; f < d; ++f) {
             const T* most = range.most.data() + f * lanes;
             const T* least = range.least.data() + f * lanes;
             const T largest = *std::max_element(most, most + lanes);
@@ -237,25 +231,25 @@ struct Split {
             std::frexp(smallest, &below);
             top[f] = above - (bits - 2);
             const int last = below - std::numeric_limits<T>::digits;  // of the lowest digit
-            count = std::max(count, 1 + long(std::max(0, top[f] - last) + bits - 1) / bits);
+            count = std::max(count, 1 + Index(std::max(0, top[f] - last) + bits - 1) / bits);
         }
         lowest.resize(d);
         magic.assign(count * stride, kRoundsToUnit);
-        for (long f = 0; f < d; ++f) {
-            for (long q = 0; q < count; ++q) {
+        for (Index f = 0; f < d; ++f) {
+            for (Index q = 0; q < count; ++q) {
                 magic[q * stride + f] = std::ldexp(kRoundsToUnit, top[f] - int(q) * bits);
             }
             lowest[f] = top[f] - int(count - 1) * bits;
         }
         unit.resize(d);
-        for (long f = 0; f < d; ++f) unit[f] = std::ldexp(1.0, lowest[f]);
+        for (Index f = 0; f < d; ++f) unit[f] = std::ldexp(1.0, lowest[f]);
     }
 
     // The sum of one cluster, rounded to doubles.
-    void round(const std::int64_t* limbs, long d, double* to) const {
+    void round(const std::int64_t* limbs, Index d, double* to) const {
         constexpr std::int64_t whole = std::int64_t(1) << 53;  // up to here integers are doubles
         const double up = double(std::int64_t(1) << bits);
-        for (long f = 0; f < d; ++f) {
+        for (Index f = 0; f < d; ++f) {
             const std::int64_t high = limbs[f], low = count == 2 ? limbs[stride + f] : 0;
             if (count == 1) {
                 to[f] = double(high) * unit[f];
@@ -267,7 +261,7 @@ struct Split {
         }
     }
 
-    long size() const { return count * stride; }  // of one cluster's limbs
+    Index size() const { return count * stride; }  // of one cluster's limbs
 };
 
 // The nearest multiple of a unit, as an integer of units; `value` keeps what is left of it.

@@ -11,34 +11,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <memory>
-#include <new>
-#include <stdexcept>
 #include <vector>
 
-#include "compiler.h"
-#include "dbscan_index.h"
-#include "gil.h"
+#include "common/arrays.h"
+#include "common/compiler.h"
+#include "common/gil.h"
+#include "dbscan/index.h"
 
 namespace py = pybind11;
+using lab::Array;
+using lab::ColumnIndex;
 using lab::Index;
+using lab::Interrupt;
 using lab::Interrupted;
-using lab::Patience;
 using lab::Place;
-using lab::Size;
+using lab::require;
 using lab::Window;
 
 // How many rows of a window are neighbours of the row at p.
-static Size count_near(const Index& index, Place p, Window window) {
+static Index count_near(const ColumnIndex& index, Place p, Window window) {
     constexpr Place kBlock = 128;  // distances at a time, in the fastest cache; 512 are as good
     double distances[kBlock];
-    Size found = 0;
+    Index found = 0;
     for (Place begin = window.begin; begin < window.end; begin += kBlock) {
         const Place size = std::min(kBlock, window.end - begin);
         std::fill_n(distances, size, 0.0);
-        for (Size f = 0; f < index.d; ++f) {
+        for (Index f = 0; f < index.d; ++f) {
             const double* values = index.feature(f) + begin;
             const double value = index.feature(f)[p];
             for (Place k = 0; k < size; ++k)
@@ -49,9 +49,9 @@ static Size count_near(const Index& index, Place p, Window window) {
     return found;
 }
 
-static bool are_near(const Index& index, Place p, Place q) {
+static bool are_near(const ColumnIndex& index, Place p, Place q) {
     double distance = 0.0;
-    for (Size f = 0; f < index.d; ++f) {
+    for (Index f = 0; f < index.d; ++f) {
         const double* values = index.feature(f);
         distance += (values[p] - values[q]) * (values[p] - values[q]);
     }
@@ -59,13 +59,13 @@ static bool are_near(const Index& index, Place p, Place q) {
 }
 
 // Overwrites counts with each row's number of neighbours, itself included.
-static void count(const Index& index,
+static void count(const ColumnIndex& index,
                   std::int64_t* counts,  // OUT (n_samples,)
-                  Patience& patience) {
-    patience.begin(double(index.n * index.d));
+                  Interrupt& interrupt) {
+    interrupt.begin(double(index.n * index.d));
     for (Place p = 0; p < index.n; ++p) {
-        if (patience.over()) throw Interrupted();
-        Size found = 0;
+        if (interrupt.came()) throw Interrupted();
+        Index found = 0;
         index.around(p, [&](Window window) { found += count_near(index, p, window); });
         counts[index.row(p)] = found;
     }
@@ -73,11 +73,11 @@ static void count(const Index& index,
 
 // Overwrites labels: clusters of core rows, numbered in the order of their first core row; a row
 // that is not core goes to the first cluster that reaches it, or is -1.
-static void grow(const Index& index,
+static void grow(const ColumnIndex& index,
                  const bool* core,      // IN  (n_samples,)
                  std::int32_t* labels,  // OUT (n_samples,)
-                 Patience& patience) {
-    patience.begin(double(index.n * index.d));
+                 Interrupt& interrupt) {
+    interrupt.begin(double(index.n * index.d));
     std::vector<Place> places(index.n), reached;
     for (Place p = 0; p < index.n; ++p) places[index.row(p)] = p;
     // One byte for each row, in the order of places: memchr finds those that are left at once.
@@ -89,11 +89,11 @@ static void grow(const Index& index,
         labels[index.row(p)] = cluster;
         if (core[index.row(p)]) reached.push_back(p);
     };
-    for (Size first = 0; first < index.n; ++first) {
+    for (Index first = 0; first < index.n; ++first) {
         if (!core[first] || labels[first] >= 0) continue;
         take(places[first]);
         while (!reached.empty()) {
-            if (patience.over()) throw Interrupted();
+            if (interrupt.came()) throw Interrupted();
             const Place p = reached.back();
             reached.pop_back();
             index.around(p, [&](Window window) {
@@ -111,61 +111,49 @@ static void grow(const Index& index,
 }
 
 // ---------------------------------------------------------------------------------------
-// The binding. No array is ever converted: a silently copied output would lose the results.
+// The binding.
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-static void require(bool fits, const char* rule) {
-    if (!fits) throw std::invalid_argument(rule);
-}
-
-static std::unique_ptr<Index> prepare(const Array<double>& X, double eps) {
+static std::unique_ptr<ColumnIndex> prepare(const Array<double>& X, double eps) {
     require(X.ndim() == 2 && X.shape(0) > 0 && X.shape(1) > 0, "prepare needs X (n, d)");
     require(X.shape(0) < std::numeric_limits<Place>::max(), "prepare takes up to 2^31 - 2 rows");
     const double* rows = X.data();
-    const Size n = X.shape(0), d = X.shape(1);
+    const Index n = X.shape(0), d = X.shape(1);
     lab::Unlocked unlocked;
     const auto is_finite = [](double value) { return std::isfinite(value); };
     require(std::all_of(rows, rows + n * d, is_finite), "prepare needs finite values");
-    Patience patience(lab::signal_came);
-    patience.begin(1 << 16);
-    return std::make_unique<Index>(rows, n, d, eps, patience);
+    Interrupt interrupt;
+    interrupt.begin(1 << 16);
+    return std::make_unique<ColumnIndex>(rows, n, d, eps, interrupt);
 }
 
-static void count_array(const Index& index, Array<std::int64_t>& counts) {
+static void count_array(const ColumnIndex& index, Array<std::int64_t>& counts) {
     require(counts.ndim() == 1 && counts.shape(0) == index.n, "count needs counts (n,)");
     std::int64_t* counts_out = counts.mutable_data();
     lab::Unlocked unlocked;
-    Patience patience(lab::signal_came);
-    count(index, counts_out, patience);
+    Interrupt interrupt;
+    count(index, counts_out, interrupt);
 }
 
-static void grow_arrays(const Index& index, const Array<bool>& core, Array<std::int32_t>& labels) {
+static void grow_arrays(const ColumnIndex& index, const Array<bool>& core,
+                        Array<std::int32_t>& labels) {
     require(core.ndim() == 1 && labels.ndim() == 1 && core.shape(0) == index.n &&
                 labels.shape(0) == index.n,
             "grow needs core (n,) and labels (n,)");
     const bool* core_in = core.data();
     std::int32_t* labels_out = labels.mutable_data();
     lab::Unlocked unlocked;
-    Patience patience(lab::signal_came);
-    grow(index, core_in, labels_out, patience);
+    Interrupt interrupt;
+    grow(index, core_in, labels_out, interrupt);
 }
+
+static constexpr char kOutOfMemory[] =
+    "dbscan ran out of memory: it keeps a copy of X and up to 65 bytes for each row; give it fewer "
+    "rows";
 
 PYBIND11_MODULE(_cpp_dbscan, module, py::mod_gil_not_used()) {
     module.doc() = "DBSCAN: neighbours counted in columns of rows, GIL released.";
-    py::register_local_exception_translator([](std::exception_ptr error) {
-        try {
-            std::rethrow_exception(error);
-        } catch (const Interrupted&) {
-            // What the signal's handler raised is set already.
-        } catch (const std::bad_alloc&) {
-            PyErr_SetString(PyExc_MemoryError,
-                            "dbscan ran out of memory: it keeps a copy of X and up to 65 bytes "
-                            "for each row; give it fewer rows");
-        }
-    });
-    py::class_<Index>(module, "Index", "Rows in the order of columns as wide as eps.");
+    py::register_local_exception_translator(lab::translate<kOutOfMemory>);
+    py::class_<ColumnIndex>(module, "Index", "Rows in the order of columns as wide as eps.");
     module.def("prepare", &prepare, py::arg("X").noconvert(), py::arg("eps"),
                "Return an index of the rows of X.");
     module.def("count", &count_array, py::arg("index"), py::arg("counts").noconvert(),
@@ -173,5 +161,5 @@ PYBIND11_MODULE(_cpp_dbscan, module, py::mod_gil_not_used()) {
     module.def("grow", &grow_arrays, py::arg("index"), py::arg("core").noconvert(),
                py::arg("labels").noconvert(),
                "Overwrite labels with clusters, in the order of their first core row; -1: noise.");
-    module.attr("BUILD") = KMEANS_LAB_COMPILER " " KMEANS_LAB_FLAGS;
+    module.attr("BUILD") = LAB_BUILD;
 }

@@ -16,7 +16,8 @@
 #include <unistd.h>
 #endif
 
-#include "throwing.h"
+#include "common/compiler.h"
+#include "common/throwing.h"
 
 namespace lab {
 
@@ -68,9 +69,9 @@ public:
             ticket_.store(turn << 32, std::memory_order_release);
         }
         if (sleeping_.load() > 0) wake_.notify_all();
-        work(turn, true);
+        take_pieces(turn, true);
         for (int spins = 0; done_.load(std::memory_order_acquire) != n; ++spins) {
-            spins < kSpins ? pause() : std::this_thread::yield();
+            spins < kSpins ? LAB_PAUSE() : std::this_thread::yield();
         }
         if (failed_.load()) std::rethrow_exception(std::exchange(error_, nullptr));
     }
@@ -78,7 +79,7 @@ public:
 private:
     static constexpr int kSpins = 2000;  // some 50 µs: longer than the driver's own work
 
-    static long process() {
+    static int process() {
 #if defined(_WIN32)
         return 0;
 #else
@@ -86,15 +87,9 @@ private:
 #endif
     }
 
-    static void pause() {
-#if defined(__x86_64__) && defined(__GNUC__)
-        __builtin_ia32_pause();
-#endif
-    }
-
     // A ticket is the turn, then how many pieces were taken from the back and from the front. It
     // changes as a whole, so that a late thread cannot take a piece of another turn.
-    void work(std::uint64_t turn, bool from_front) {
+    void take_pieces(std::uint64_t turn, bool from_front) {
         for (;;) {
             std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
             const int n = n_, front = int(ticket & 0xffff), back = int(ticket >> 16 & 0xffff);
@@ -127,7 +122,7 @@ private:
             const auto news = [&] {
                 return last_.load() || ticket_.load(std::memory_order_acquire) >> 32 != seen;
             };
-            for (int spins = 0; spins < kSpins && !news(); ++spins) pause();
+            for (int spins = 0; spins < kSpins && !news(); ++spins) LAB_PAUSE();
             if (!news()) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 sleeping_.fetch_add(1);
@@ -136,20 +131,20 @@ private:
             }
             if (last_.load()) return;
             seen = ticket_.load(std::memory_order_acquire) >> 32;
-            work(seen, false);
+            take_pieces(seen, false);
         }
     }
 
     const int size_;
-    const long owner_;
+    const int owner_;
     std::mutex mutex_;
     std::condition_variable wake_;
     const std::function<void(int)>* task_ = nullptr;
     std::atomic<int> n_{0}, sleeping_{0};
     std::atomic<bool> last_{false}, failed_{false};
     std::exception_ptr error_;  // of the piece that failed first; the caller's when all are done
-    alignas(64) std::atomic<std::uint64_t> ticket_{
-        0};  // lines of their own: both are written often
+    // Cache lines of their own: both are written often.
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};
     alignas(64) std::atomic<int> done_{0};
     std::vector<std::thread> threads_;  // the last member: they use the others at once
 };

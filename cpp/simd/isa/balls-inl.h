@@ -1,10 +1,15 @@
-// Which centers may be nearest to some row of a ball; included once per instruction set. The idea
-// is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric reasoning", KDD
-// 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls instead of a k-d
-// tree. No bound is carried from pass to pass, so that centers may move as they like.
+// Which centers may be nearest to some row of a ball. Included once per instruction set, after
+// vectors-inl.h.
 //
-// A center b is out when the whole ball lies on another one's side of the plane between them:
+// The idea is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric
+// reasoning", KDD 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls
+// instead of a k-d tree. No bound is carried from pass to pass, so that centers may move as they
+// like. A center b is out when the whole ball lies on another one's side of the plane between them:
 // score(b) − score(a) > 2 · radius · ‖a − b‖, with the score ‖c‖² − 2m·c of the ball's middle m.
+
+#ifndef LAB_ISA
+#error "balls-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
 
 namespace lab {
 namespace LAB_ISA {
@@ -18,14 +23,14 @@ T margin(const Work<T>& work, double reach) {
 }
 
 template <typename T>
-T rounded_up(double square, long d) {
+T rounded_up(double square, Index d) {
     const double up = 1 + double(2 * d + 16) * double(std::numeric_limits<T>::epsilon());
     return T(std::max(square * up, 64 * double(std::numeric_limits<T>::min())));
 }
 
 // Scores of `vectors` times `lanes` centers for one point. Here lanes are centers.
 template <typename T, int vectors>
-LAB_INLINE void score_point(const SpreadCenters<T>& centers, long d, const T* middle, long first,
+LAB_INLINE void score_point(const SpreadCenters<T>& centers, Index d, const T* middle, Index first,
                             T* scores) {
     using Values = typename Lanes<T>::Values;
     constexpr int lanes = Lanes<T>::lanes;
@@ -33,7 +38,7 @@ LAB_INLINE void score_point(const SpreadCenters<T>& centers, long d, const T* mi
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
         sums[v] = *reinterpret_cast<const Values*>(centers.squares.data() + first + v * lanes);
     }
-    for (long f = 0; f < d; ++f) {
+    for (Index f = 0; f < d; ++f) {
         const Values x = middle[f * Balls<T>::kids] - Values{};
         const T* across = centers.across.data() + f * centers.padded + first;
         LAB_UNROLL for (int v = 0; v < vectors; ++v) {
@@ -47,14 +52,14 @@ LAB_INLINE void score_point(const SpreadCenters<T>& centers, long d, const T* mi
 
 // The centers that a rules out are left away; the others listed in order.
 template <typename T>
-LAB_INLINE long survivors(const SpreadCenters<T>& centers, long k, const T* scores, T square,
-                          T margin, long a, std::int32_t* found) {
+LAB_INLINE Index survivors(const SpreadCenters<T>& centers, Index k, const T* scores, T square,
+                           T margin, Index a, std::int32_t* found) {
     using Values = typename Lanes<T>::Values;
     constexpr int lanes = Lanes<T>::lanes;
     const T base = scores[a] + margin;
     const T* apart = centers.apart.data() + a * centers.padded;
-    long n = 0;
-    for (long j = 0; j < centers.padded; j += lanes) {
+    Index n = 0;
+    for (Index j = 0; j < centers.padded; j += lanes) {
         const Values above = *reinterpret_cast<const Values*>(scores + j) - base;
         const Values limit = *reinterpret_cast<const Values*>(apart + j) * square;
         const auto out = (above > Values{}) & (above * above > limit);
@@ -67,12 +72,12 @@ LAB_INLINE long survivors(const SpreadCenters<T>& centers, long k, const T* scor
 // One ball, with rows no longer than reach, against all centers; the center that was near last time
 // is tried first, and then the nearest of those that it left.
 template <typename T>
-long test_ball(const Work<T>& work, Balls<T>& balls, long b, double reach, std::int32_t* found) {
+Index test_ball(const Work<T>& work, Balls<T>& balls, Index b, double reach, std::int32_t* found) {
     constexpr int lanes = Lanes<T>::lanes;
     alignas(64) T scores[kMostFiltered + 64];
     const SpreadCenters<T>& centers = work.spread;
     const T* middle = balls.middle_of(b, work.d);
-    long j = 0;
+    Index j = 0;
     for (; j + 4 * lanes <= centers.padded; j += 4 * lanes) {
         score_point<T, 4>(centers, work.d, middle, j, scores);
     }
@@ -80,15 +85,15 @@ long test_ball(const Work<T>& work, Balls<T>& balls, long b, double reach, std::
         score_point<T, 2>(centers, work.d, middle, j, scores);
     }
     if (j < centers.padded) score_point<T, 1>(centers, work.d, middle, j, scores);
-    const long k = work.centers.n_clusters;
+    const Index k = work.centers.n_clusters;
     const T beyond = margin(work, reach);
-    const long near = balls.near[b] < k ? balls.near[b] : 0;
-    long n = survivors(centers, k, scores, balls.square[b], beyond, near, found);
-    long best = near;
-    for (long i = 0; i < n; ++i) best = scores[found[i]] < scores[best] ? found[i] : best;
-    if (best != near) {
+    const Index likely = balls.likely[b] < k ? balls.likely[b] : 0;
+    Index n = survivors(centers, k, scores, balls.square[b], beyond, likely, found);
+    Index best = likely;
+    for (Index i = 0; i < n; ++i) best = scores[found[i]] < scores[best] ? found[i] : best;
+    if (best != likely) {
         n = survivors(centers, k, scores, balls.square[b], beyond, best, found);
-        balls.near[b] = std::int32_t(best);
+        balls.likely[b] = std::int32_t(best);
     }
     return n;
 }
@@ -96,38 +101,38 @@ long test_ball(const Work<T>& work, Balls<T>& balls, long b, double reach, std::
 // All balls of one parent against the centers that are left for it, each pair of them. Here lanes
 // are balls. Writes a bit for each of the n ≤ kMostPaired centers that stays.
 template <typename T>
-void test_kids(const Work<T>& work, const Balls<T>& balls, long parent, const std::int32_t* ids,
-               long n, T margin, std::uint32_t* left) {
+void test_kids(const Work<T>& work, const Balls<T>& balls, Index parent, const std::int32_t* ids,
+               Index n, T margin, std::uint32_t* left) {
     using Values = typename Lanes<T>::Values;
     using Integers = typename Lanes<T>::Integers;
-    using Index = typename Lanes<T>::Index;
+    using Integer = typename Lanes<T>::Integer;
     constexpr int lanes = Lanes<T>::lanes;
-    constexpr long kids = Balls<T>::kids;
-    const long d = work.d;
+    constexpr Index kids = Balls<T>::kids;
+    const Index d = work.d;
     const T* centers = work.centers.listed.data();
-    for (long i = 0; i < kids; i += lanes) {
+    for (Index i = 0; i < kids; i += lanes) {
         const T* middle = balls.middle.data() + parent * kids * d + i;
         const Values square =
             *reinterpret_cast<const Values*>(balls.square.data() + parent * kids + i);
         Values scores[kMostPaired];
-        for (long c = 0; c < n; ++c) {
+        for (Index c = 0; c < n; ++c) {
             Values sum = work.centers.squares[ids[c]] - Values{};
             const T* center = centers + ids[c] * d;
-            for (long f = 0; f < d; ++f) {
+            for (Index f = 0; f < d; ++f) {
                 sum += *reinterpret_cast<const Values*>(middle + f * kids) * center[f];
             }
             scores[c] = sum;
         }
         Integers out = Integers{};
-        for (long a = 0; a + 1 < n; ++a) {
+        for (Index a = 0; a + 1 < n; ++a) {
             const T* apart = work.spread.apart.data() + ids[a] * work.spread.padded;
-            const Integers bit_a = Integers{} + (Index(1) << a);
-            for (long b = a + 1; b < n; ++b) {
+            const Integers bit_a = Integers{} + (Integer(1) << a);
+            for (Index b = a + 1; b < n; ++b) {
                 const Values above = scores[b] - scores[a];
                 const Values size = (above > Values{} ? above : -above) - margin;
                 const Integers apart_enough =
                     (size > Values{}) & (size * size > square * apart[ids[b]]);
-                const Integers bit_b = Integers{} + (Index(1) << b);
+                const Integers bit_b = Integers{} + (Integer(1) << b);
                 out |= apart_enough ? (above > Values{} ? bit_b : bit_a) : Integers{};
             }
         }
@@ -137,51 +142,51 @@ void test_kids(const Work<T>& work, const Balls<T>& balls, long parent, const st
 }
 
 // The centers whose bits are set.
-inline long list_bits(std::uint32_t bits, const std::int32_t* ids, std::int32_t* found) {
-    long n = 0;
+inline Index list_bits(std::uint32_t bits, const std::int32_t* ids, std::int32_t* found) {
+    Index n = 0;
     for (; bits != 0; bits &= bits - 1) found[n++] = ids[LAB_LOWEST_BIT(bits)];
     return n;
+}
+
+// Put a middle at the mean of the first `count` of `width` points, which lie feature by feature,
+// and add each point's squared distance to it.
+template <typename T>
+LAB_INLINE void fit_middle(const T* points, Index d, Index width, Index count, T* middle,
+                           double* distances) {
+    for (Index f = 0; f < d; ++f) {
+        const T* x = points + f * width;
+        double sum = 0;
+        for (Index i = 0; i < count; ++i) sum += double(x[i]);
+        T& mean = middle[f * Balls<T>::kids];
+        mean = T(sum / double(count));
+        const double from = double(mean);
+        for (Index i = 0; i < width; ++i) {
+            const double diff = double(x[i]) - from;
+            distances[i] += diff * diff;
+        }
+    }
 }
 
 // The ball around the mean of a tile's first `count` rows. Rounded upwards; never so small that its
 // square underflows.
 template <typename T>
-void fit_ball(const Work<T>& work, long tile, long count, Balls<T>& balls, long b) {
-    const long d = work.d, width = work.width, kids = Balls<T>::kids;
-    T* middle = balls.middle_of(b, d);
+void fit_ball(const Work<T>& work, Index tile, Index count, Balls<T>& balls, Index b) {
+    const Index d = work.d, width = work.width;
     double farthest = 0, distances[kWidest] = {};
-    for (long f = 0; f < d; ++f) {
-        const T* x = work.tiles.data() + (tile * d + f) * width;
-        double sum = 0;
-        for (long l = 0; l < count; ++l) sum += double(x[l]);
-        middle[f * kids] = T(sum / double(count));
-        const double from = double(middle[f * kids]);
-        for (long l = 0; l < width; ++l) {
-            const double diff = double(x[l]) - from;
-            distances[l] += diff * diff;
-        }
-    }
-    for (long l = 0; l < count; ++l) farthest = std::max(farthest, distances[l]);
+    fit_middle(work.tiles.data() + tile * d * width, d, width, count, balls.middle_of(b, d),
+               distances);
+    for (Index l = 0; l < count; ++l) farthest = std::max(farthest, distances[l]);
     balls.square[b] = rounded_up<T>(farthest, d);
 }
 
 // The ball around the first `count` balls of a parent.
 template <typename T>
-void fit_parent(const Balls<T>& of, long parent, long count, long d, Balls<T>& balls, long b) {
-    constexpr long kids = Balls<T>::kids;
-    T* middle = balls.middle_of(b, d);
+void fit_parent(const Balls<T>& of, Index parent, Index count, Index d, Balls<T>& balls, Index b) {
+    constexpr Index kids = Balls<T>::kids;
     double radius = 0, distances[kids] = {};
-    for (long f = 0; f < d; ++f) {
-        const T* m = of.middle.data() + (parent * d + f) * kids;
-        double sum = 0;
-        for (long i = 0; i < count; ++i) sum += double(m[i]);
-        middle[f * kids] = T(sum / double(count));
-        for (long i = 0; i < kids; ++i) {
-            const double diff = double(m[i]) - double(middle[f * kids]);
-            distances[i] += diff * diff;
-        }
-    }
-    for (long i = 0; i < count; ++i) {
+    fit_middle(of.middle.data() + parent * d * kids, d, kids, count, balls.middle_of(b, d),
+               distances);
+    for (Index i = 0; i < count; ++i) {
         const double own = std::sqrt(double(of.square[parent * kids + i]));
         radius = std::max(radius, std::sqrt(distances[i]) + own);
     }
@@ -190,32 +195,32 @@ void fit_parent(const Balls<T>& of, long parent, long count, long d, Balls<T>& b
 
 // All centers, laid out for the balls.
 template <typename T>
-void spread_centers(const Centers<T>& centers, long d, SpreadCenters<T>& to) {
+void spread_centers(const Centers<T>& centers, Index d, SpreadCenters<T>& to) {
     constexpr int lanes = Lanes<T>::lanes;
-    const long k = centers.n_clusters, padded = (k + lanes - 1) / lanes * lanes;
+    const Index k = centers.n_clusters, padded = (k + lanes - 1) / lanes * lanes;
     to.padded = padded;
     to.across.resize(d * padded);
     to.squares.resize(padded);
     to.apart.resize(k * padded);
-    for (long j = 0; j < padded; ++j) {
+    for (Index j = 0; j < padded; ++j) {
         to.squares[j] = j < k ? centers.squares[j] : std::numeric_limits<T>::infinity();
-        for (long f = 0; f < d; ++f) {
+        for (Index f = 0; f < d; ++f) {
             to.across[f * padded + j] = j < k ? centers.listed[j * d + f] : T(0);
         }
     }
     const T up = T(1) + T(2 * d + 16) * std::numeric_limits<T>::epsilon();
     const T least = T(64) * std::numeric_limits<T>::min();
-    for (long a = 0; a < k; ++a) {
+    for (Index a = 0; a < k; ++a) {
         T* apart = to.apart.data() + a * padded;
         std::fill_n(apart, padded, T(0));
-        for (long f = 0; f < d; ++f) {
+        for (Index f = 0; f < d; ++f) {
             const T* across = to.across.data() + f * padded;
             const T from = across[a];
-            for (long j = 0; j < padded; ++j) {
+            for (Index j = 0; j < padded; ++j) {
                 apart[j] += (across[j] - from) * (across[j] - from);
             }
         }
-        for (long j = 0; j < padded; ++j) apart[j] = std::max(apart[j] * up, least);
+        for (Index j = 0; j < padded; ++j) apart[j] = std::max(apart[j] * up, least);
     }
 }
 

@@ -11,13 +11,13 @@ namespace lab {
 // two processors happen to be: with the nearer ones, a pass of 6 µs gains a third from a second
 // thread, with the farther ones it loses a third. Only the clock tells. Results do not depend on
 // it.
-class Pace {
+class TeamOrAlone {
 public:
-    // Decide about a pass of so much work (multiply-adds, more or less), and start the clock.
-    bool alone(double work) {
-        timed_ = work < kShort;
+    // Decide about a pass of so many multiply-adds, more or less, and start the clock.
+    bool alone(double multiply_adds) {
+        timed_ = multiply_adds < kShort;
         if (!timed_) return false;
-        work_ = work;
+        multiply_adds_ = multiply_adds;
         ++passes_;
         const int turn = passes_ % kTrial;
         alone_ = turn == 0 || (turn != 1 && cost_[1] < cost_[0]);
@@ -29,7 +29,7 @@ public:
         if (!timed_) return;
         const std::chrono::duration<double> spent = Clock::now() - start_;
         double& cost = cost_[alone_];
-        const double now = spent.count() / work_;
+        const double now = spent.count() / multiply_adds_;
         cost = cost > 0 ? std::min(now, cost * kForget) : now;  // one slow pass means nothing
     }
 
@@ -41,7 +41,7 @@ private:
 
     bool timed_ = false, alone_ = false;
     int passes_ = 0;
-    double work_ = 1, cost_[2] = {0, 0};  // seconds by work: shared, alone
+    double multiply_adds_ = 1, cost_[2] = {0, 0};  // seconds by multiply-add: shared, alone
     Clock::time_point start_;
 };
 

@@ -1,4 +1,4 @@
-// What the seeding computes with: sums that no order changes, and rows in double.
+// Sums of distances that no order changes: whole steps of a grid.
 
 #pragma once
 
@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 namespace lab {
 
@@ -33,24 +32,6 @@ struct Grid {
         std::memcpy(&bits, &shifted, sizeof(bits));
         return bits - offset;
     }
-};
-
-// Rows that may become centers, as balls meet them and in double.
-template <typename T>
-class Candidates {
-public:
-    Candidates(long n, long d) : d_(d), values_(n * d), doubles_(n * d) {}
-    void set(long c, long f, T value) {
-        values_[c * d_ + f] = value;
-        doubles_[c * d_ + f] = double(value);
-    }
-    const T* values(long c) const { return values_.data() + c * d_; }
-    const double* doubles(long c) const { return doubles_.data() + c * d_; }
-
-private:
-    const long d_;
-    std::vector<T> values_;
-    std::vector<double> doubles_;
 };
 
 }  // namespace lab

@@ -10,29 +10,32 @@
 #include <limits>
 #include <vector>
 
-#include "simd_order.h"
-#include "simd_work.h"
+#include "common/types.h"
+#include "simd/distances.h"
+#include "simd/grid.h"
+#include "simd/order.h"
+#include "simd/routines.h"
+#include "simd/work.h"
 
 namespace lab {
 
-constexpr long kMostStretches = 1024;
+constexpr Index kMostStretches = 1024;
 
 // A sum of fewer steps deserves a finer grid.
 constexpr std::int64_t kLeastSteps = std::int64_t(1) << 44;
 
 // Draws count on the rows as they were given, whatever order they were put in. Up to kManyRows,
 // their distances are kept in that order, too; beyond, a look at all of them finds what is needed.
-// Team is what calls a task for each chunk: team(task).
-template <typename T, typename Team>
+template <typename T, typename EachChunk>
 class Seeding {
 public:
     Seeding(const Given<T>& given, const Work<T>& work, const std::vector<Chunk>& chunks,
-            const Block<T>& block, long n_candidates, Team team)
+            const Routines<T>& routines, Index n_candidates, EachChunk each_chunk)
         : given_(given),
           work_(work),
           chunks_(chunks),
-          block_(block),
-          team_(team),
+          routines_(routines),
+          each_chunk_(each_chunk),
           stride_(n_candidates),
           ordered_(!work.order.empty()),
           copies_(ordered_ && work.n <= kManyRows),
@@ -42,48 +45,48 @@ public:
           largest_(chunks.size()),
           trials_(chunks.size() * n_candidates),
           candidates_(n_candidates, work.d) {
-        const long padded = (work.n + work.width - 1) / work.width * work.width;
-        const long n_groups = long(work.groups_in.reach.size());
-        nearest_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
+        const Index padded = (work.n + work.width - 1) / work.width * work.width;
+        const Index n_groups = Index(work.groups_in.reach.size());
+        distances_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
         if (!streams()) return;
         ordered_sums_.resize(chunks.size(), -1);
         parts_.resize(chunks.size() * sums_.size());
         found_.resize(n_candidates);
         stretch_of_.resize((work.n + kCut - 1) / kCut);
         for (std::size_t i = 0; i < stretch_of_.size(); ++i) {
-            stretch_of_[i] = std::uint16_t(long(i) * kCut / stretch_);
+            stretch_of_[i] = std::uint16_t(Index(i) * kCut / stretch_);
         }
     }
 
     // Make a row a center.
-    void keep(long row) {
+    void keep(Index row) {
         copy(row, 0);
         add_up([&](const Chunk& chunk) {
-            return block_.keep_candidate(work_, chunk, candidates_, nearest_);
+            return routines_.keep_candidate(work_, chunk, candidates_, distances_);
         });
         refine();
     }
 
     // Of the rows at which the running sum passes each draw, the one that lowers the sum most; the
     // first of equals.
-    long best_of(const double* draws, long n_candidates) {
-        if (total_ == 0) return long(draws[0] * double(work_.n));  // every row is a center
+    Index best_of(const double* draws, Index n_candidates) {
+        if (total_ == 0) return Index(draws[0] * double(work_.n));  // every row is a center
         std::vector<Passing> places(n_candidates);
-        for (long c = 0; c < n_candidates; ++c)
+        for (Index c = 0; c < n_candidates; ++c)
             places[c] = stretch_passing(draws[c] * double(total_));
         if (streams()) find(places);
-        std::vector<long> rows(n_candidates);
-        for (long c = 0; c < n_candidates; ++c) {
+        std::vector<Index> rows(n_candidates);
+        for (Index c = 0; c < n_candidates; ++c) {
             rows[c] = row_passing(places[c], draws[c] * double(total_));
             copy(rows[c], c);
         }
-        team_([&](Chunk& chunk) {
-            block_.try_candidates(work_, chunk, candidates_, n_candidates, nearest_,
-                                  &trials_[index(chunk) * stride_]);
+        each_chunk_([&](Chunk& chunk) {
+            routines_.try_candidates(work_, chunk, candidates_, n_candidates, distances_,
+                                     &trials_[index(chunk) * stride_]);
         });
-        long best = 0;
+        Index best = 0;
         std::int64_t lowest = std::numeric_limits<std::int64_t>::max();
-        for (long c = 0; c < n_candidates; ++c) {
+        for (Index c = 0; c < n_candidates; ++c) {
             std::int64_t sum = 0;
             for (std::size_t i = 0; i < chunks_.size(); ++i) sum += trials_[i * stride_ + c];
             if (sum < lowest) {
@@ -104,16 +107,16 @@ private:
 
     bool streams() const { return ordered_ && !copies_; }
     std::size_t index(const Chunk& chunk) const { return &chunk - chunks_.data(); }
-    long first_row(const Chunk& chunk) const { return chunk.first_tile * work_.width; }
+    Index first_row(const Chunk& chunk) const { return chunk.first_tile * work_.width; }
 
-    void copy(long row, long c) {
-        for (long f = 0; f < work_.d; ++f) candidates_.set(c, f, given_.at(row, f));
+    void copy(Index row, Index c) {
+        for (Index f = 0; f < work_.d; ++f) candidates_.set(c, f, given_.at(row, f));
     }
 
     // Sum up what each chunk returns, and sums of stretches where those are others.
     template <typename Sum>
     void add_up(const Sum& sum_of, bool anew = false) {
-        team_([&](Chunk& chunk) {
+        each_chunk_([&](Chunk& chunk) {
             const std::int64_t sum = sum_of(chunk);
             std::int64_t& before = (streams() ? ordered_sums_ : sums_)[index(chunk)];
             // Most chunks of ordered rows are too far away for a new center to change them.
@@ -121,7 +124,7 @@ private:
             before = sum;
         });
         if (copies_) {
-            team_([&](Chunk& chunk) { sum_copies(chunk); });
+            each_chunk_([&](Chunk& chunk) { sum_copies(chunk); });
         } else if (streams()) {
             std::fill(sums_.begin(), sums_.end(), 0);
             for (std::size_t i = 0; i < parts_.size(); ++i) sums_[i % sums_.size()] += parts_[i];
@@ -140,20 +143,20 @@ private:
             done_ = largest == 0;
             lay(Grid(n * largest));
         }
-        if (total_ < kLeastSteps) lay(Grid((double(total_) + n) * nearest_.grid.step));
+        if (total_ < kLeastSteps) lay(Grid((double(total_) + n) * distances_.grid.step));
     }
 
     void lay(const Grid& grid) {
-        if (!(grid.step < nearest_.grid.step)) return;
-        nearest_.grid = grid;
-        add_up([&](const Chunk& chunk) { return block_.sum_again(chunk, nearest_); }, true);
+        if (!(grid.step < distances_.grid.step)) return;
+        distances_.grid = grid;
+        add_up([&](const Chunk& chunk) { return routines_.sum_again(chunk, distances_); }, true);
     }
 
     double find_largest() {
-        team_([&](const Chunk& chunk) {
-            const double* distances = nearest_.squares.data() + first_row(chunk);
+        each_chunk_([&](const Chunk& chunk) {
+            const double* distances = distances_.squares.data() + first_row(chunk);
             double most[8] = {};  // side by side: eight times as fast as one
-            long i = 0;
+            Index i = 0;
             for (; i + 8 <= chunk.n_rows; i += 8) {
                 for (int l = 0; l < 8; ++l) most[l] = std::max(most[l], distances[i + l]);
             }
@@ -164,22 +167,22 @@ private:
     }
 
     void sum_copies(const Chunk& chunk) {
-        const double* distances = nearest_.as_given.data() + first_row(chunk);
-        const Grid grid = nearest_.grid;
+        const double* distances = distances_.as_given.data() + first_row(chunk);
+        const Grid grid = distances_.grid;
         std::int64_t sum = 0;
-        for (long i = 0; i < chunk.n_rows; ++i) sum += grid.steps(distances[i]);
+        for (Index i = 0; i < chunk.n_rows; ++i) sum += grid.steps(distances[i]);
         sums_[index(chunk)] = sum;
     }
 
     // What this chunk of ordered rows adds to each stretch.
     void sum_by_stretch(const Chunk& chunk) {
         std::int64_t sums[kMostStretches] = {};
-        const Grid grid = nearest_.grid;
-        const long first = first_row(chunk);
-        for (long i = first; i < first + chunk.n_rows; ++i) {
-            sums[stretch_of_[work_.order[i] / kCut]] += grid.steps(nearest_.squares[i]);
+        const Grid grid = distances_.grid;
+        const Index first = first_row(chunk);
+        for (Index i = first; i < first + chunk.n_rows; ++i) {
+            sums[stretch_of_[work_.order[i] / kCut]] += grid.steps(distances_.squares[i]);
         }
-        std::copy_n(sums, sums_.size(), parts_.begin() + long(index(chunk) * sums_.size()));
+        std::copy_n(sums, sums_.size(), parts_.begin() + Index(index(chunk) * sums_.size()));
     }
 
     Passing stretch_passing(double target) const {
@@ -191,20 +194,20 @@ private:
             running += sums_[s];
             if (double(running) > target) break;
         }
-        const auto& distances = copies_ ? nearest_.as_given : nearest_.squares;
-        place.distances = distances.data() + long(place.stretch) * stretch_;
+        const auto& distances = copies_ ? distances_.as_given : distances_.squares;
+        place.distances = distances.data() + Index(place.stretch) * stretch_;
         return place;
     }
 
     // Look through all rows for those of a few stretches.
     void find(std::vector<Passing>& places) {
         std::vector<std::uint8_t> found_of(sums_.size(), 0);  // 0: not wanted
-        std::vector<long> firsts(places.size());
+        std::vector<Index> firsts(places.size());
         for (std::size_t c = 0; c < places.size(); ++c) {
             std::uint8_t& found = found_of[places[c].stretch];
             if (found == 0) {
                 found = std::uint8_t(c + 1);
-                firsts[c] = long(places[c].stretch) * stretch_;
+                firsts[c] = Index(places[c].stretch) * stretch_;
                 found_[c].resize(stretch_);
             }
             places[c].distances = found_[found - 1].data();
@@ -213,23 +216,23 @@ private:
         for (std::size_t i = 0; i < found_of_cut.size(); ++i) {
             found_of_cut[i] = found_of[stretch_of_[i]];
         }
-        team_([&](Chunk& chunk) {
+        each_chunk_([&](Chunk& chunk) {
             const std::uint32_t* order = work_.order.data();
             const std::uint8_t* found = found_of_cut.data();
-            const long first = first_row(chunk);
-            for (long i = first; i < first + chunk.n_rows; ++i) {
+            const Index first = first_row(chunk);
+            for (Index i = first; i < first + chunk.n_rows; ++i) {
                 const std::uint8_t c = found[order[i] / kCut];
-                if (c != 0) found_[c - 1][order[i] - firsts[c - 1]] = nearest_.squares[i];
+                if (c != 0) found_[c - 1][order[i] - firsts[c - 1]] = distances_.squares[i];
             }
         });
     }
 
-    long row_passing(const Passing& place, double target) const {
-        const long first = long(place.stretch) * stretch_;
-        const long n_rows = std::min(stretch_, work_.n - first);
+    Index row_passing(const Passing& place, double target) const {
+        const Index first = Index(place.stretch) * stretch_;
+        const Index n_rows = std::min(stretch_, work_.n - first);
         std::int64_t running = place.before;
-        for (long i = 0; i < n_rows; ++i) {
-            running += nearest_.grid.steps(place.distances[i]);
+        for (Index i = 0; i < n_rows; ++i) {
+            running += distances_.grid.steps(place.distances[i]);
             if (double(running) > target) return first + i;
         }
         return first + n_rows - 1;  // for draws that are not below 1
@@ -238,18 +241,18 @@ private:
     const Given<T> given_;  // the caller's rows, in their own order
     const Work<T>& work_;
     const std::vector<Chunk>& chunks_;
-    const Block<T>& block_;
-    Team team_;
-    const long stride_;
+    const Routines<T>& routines_;
+    EachChunk each_chunk_;  // calls a task for each chunk
+    const Index stride_;
     const bool ordered_, copies_;
-    const long stretch_;  // rows of a stretch: of a chunk, or fewer where all are looked through
+    const Index stretch_;  // rows of a stretch: of a chunk, or fewer where all are looked through
     std::int64_t total_ = 0;
     bool done_ = false;               // every row is a center, and stays one
     std::vector<std::int64_t> sums_;  // of each stretch
     std::vector<double> largest_;     // distance of each chunk
     std::vector<std::int64_t> trials_;
     Candidates<T> candidates_;
-    Nearest<T> nearest_;
+    Distances<T> distances_;
     std::vector<std::uint16_t> stretch_of_;   // of each kCut rows as they were given
     std::vector<std::int64_t> ordered_sums_;  // of each chunk of ordered rows
     std::vector<std::int64_t> parts_;         // (n_chunks, n_stretches)

@@ -1,0 +1,92 @@
+// The routines of every instruction set that this compiler can build, and which one to use.
+//
+// The headers of the routines are included once per level, with the compiler's target set around
+// them; the processor is asked at run time. Other compilers build the baseline alone.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "common/compiler.h"
+#include "common/types.h"
+#include "simd/routines.h"
+
+#define LAB_ISA baseline
+#define LAB_BYTES LAB_BASELINE_BYTES
+#include "simd/isa/routines-inl.h"
+
+#if defined(LAB_DISPATCHES)
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define LAB_ISA avx2
+#define LAB_BYTES 32
+#include "simd/isa/routines-inl.h"
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#define LAB_ISA avx512
+#define LAB_BYTES 64
+#include "simd/isa/routines-inl.h"
+#pragma GCC pop_options
+#endif
+
+namespace lab {
+
+enum class Isa { baseline, avx2, avx512 };
+inline constexpr const char* const kIsaNames[] = {"baseline", "avx2", "avx512"};
+
+inline Isa best_isa() {
+#if defined(LAB_DISPATCHES)
+    return Isa(LAB_LEVEL());
+#else
+    return Isa::baseline;
+#endif
+}
+
+// The best one of this machine, or the one that KMEANS_LAB_ISA names.
+inline Isa chosen_isa() {
+    const char* forced = std::getenv("KMEANS_LAB_ISA");
+    const Isa best = best_isa();
+    if (forced == nullptr || *forced == '\0') return best;
+    for (int i = 0; i < 3; ++i) {
+        if (std::strcmp(forced, kIsaNames[i]) != 0) continue;
+        if (Isa(i) <= best) return Isa(i);
+        throw std::invalid_argument(std::string("KMEANS_LAB_ISA=") + forced +
+                                    " is not supported here; the most that this machine and build "
+                                    "run is " +
+                                    kIsaNames[int(best)] + ": unset the variable or name that");
+    }
+    throw std::invalid_argument(std::string("KMEANS_LAB_ISA=") + forced +
+                                " is not known; choose one of baseline, avx2, avx512");
+}
+
+template <typename T>
+Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::choose_routines<T>(n, d, k);
+    if (isa == Isa::avx2) return avx2::choose_routines<T>(n, d, k);
+#else
+    (void)isa;
+#endif
+    return baseline::choose_routines<T>(n, d, k);
+}
+
+template <typename T>
+Roofline<T> choose_roofline(Isa isa) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::roofline<T>();
+    if (isa == Isa::avx2) return avx2::roofline<T>();
+#else
+    (void)isa;
+#endif
+    return baseline::roofline<T>();
+}
+
+}  // namespace lab

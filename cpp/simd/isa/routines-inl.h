@@ -1,0 +1,60 @@
+// All routines of one instruction set: LAB_ISA names the namespace, LAB_BYTES is the width of its
+// vectors, 0 where there are none. dispatch.h defines both before it includes this file.
+
+#if !defined(LAB_ISA) || !defined(LAB_BYTES)
+#error "routines-inl.h is for dispatch.h to include, once per instruction set"
+#endif
+
+// clang-format off: each of them uses some of those above it
+#include "simd/isa/vectors-inl.h"
+#include "simd/isa/moves-inl.h"
+#include "simd/isa/balls-inl.h"
+#include "simd/isa/assign-inl.h"
+#include "simd/isa/candidates-inl.h"
+#include "simd/isa/roofline-inl.h"
+// clang-format on
+
+namespace lab {
+namespace LAB_ISA {
+
+template <typename T, int vectors, int width, int panel>
+Routines<T> make_routines() {
+    return {assign_tiles<T, vectors, width, panel>,
+            spread_centers<T>,
+            measure_range<T>,
+            add_rows<T>,
+            fit_ball<T>,
+            fit_parent<T>,
+            try_candidates<T, vectors, width>,
+            keep_candidate<T, vectors, width>,
+            sum_again<T, width>,
+            width,
+            panel};
+}
+
+// Tiles of as many rows as a block holds in registers tell the most centers apart, and narrow
+// vectors make small tiles. Each has a ball, so that many rows get tiles of the widest vectors.
+template <typename T, int vectors, int panel>
+Routines<T> make_routines(Index n) {
+    if (n > kManyRows) return make_routines<T, vectors, vectors * Balls<T>::kids, panel>();
+    return make_routines<T, vectors, vectors * Lanes<T>::lanes, panel>();
+}
+
+// How many vectors of rows and how many centers a block holds in registers. Few features leave
+// little to do per score, so that more rows at a time hide the latency of the comparisons.
+template <typename T>
+Routines<T> choose_routines(Index n, Index d, Index k) {
+    const bool fives = (k + 4) / 5 * 5 < (k + 3) / 4 * 4 || k % 5 == 0;
+    if (d <= 4) return make_routines<T, 4, 2>(n);
+    if (fives) return make_routines<T, 2, 5>(n);
+    if (LAB_BYTES == 64 && d > 16 && (k + 7) / 8 * 8 == (k + 3) / 4 * 4) {
+        return make_routines<T, 2, 8>(n);
+    }
+    return make_routines<T, 2, 4>(n);
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab
+
+#undef LAB_ISA
+#undef LAB_BYTES

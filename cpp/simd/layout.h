@@ -1,0 +1,103 @@
+// Lays the caller's rows out: in tiles, the tiles in chunks, balls around them.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "common/compiler.h"
+#include "common/types.h"
+#include "simd/order.h"
+#include "simd/routines.h"
+#include "simd/sums.h"
+#include "simd/work.h"
+
+namespace lab {
+
+// Chunks depend on the shape only. Enough for many threads to share, few enough for their sums to
+// stay small. Tiles are twice as wide where features are few: 2048 rows fill a family of 8 × 8
+// tiles there.
+template <typename T>
+std::vector<Chunk> cut_into_chunks(const Work<T>& work, Index n_tiles, Index n_clusters) {
+    const Index slots = std::clamp(Index(1 << 21) / (n_clusters * work.d), Index(4), kMostChunks);
+    const Index unit = work.d <= 4 ? 2 * kCut : kCut;
+    const Index rows = std::max(Index(1), (work.n / slots + unit - 1) / unit) * unit;
+    const Index tiles = rows / work.width;
+    std::vector<Chunk> chunks;
+    for (Index first = 0; first < n_tiles; first += tiles) {
+        Chunk chunk;
+        chunk.first_tile = first;
+        chunk.last_tile = std::min(first + tiles, n_tiles);
+        chunk.first_family = chunks.empty() ? 0 : work.last_family(chunks.back());
+        chunk.n_rows = std::min(chunk.last_tile * work.width, work.n) - first * work.width;
+        chunks.push_back(std::move(chunk));
+    }
+    return chunks;
+}
+
+// Fill the tiles of a chunk with rows, and measure them; the range of columns where it is wanted.
+// False where a signal came.
+template <typename T>
+bool fill_tiles(Work<T>& work, const Routines<T>& routines, const Given<T>& given, Chunk& chunk,
+                Range<T>* range) {
+    constexpr Index kAhead = 32;  // rows that are fetched before they are needed
+    const Index width = work.width, d = work.d, kids = Balls<T>::kids;
+    double squares[ExactSum::kTogether];
+    Index n_squares = 0;
+    if (range) range->begin(d);
+    for (Index t = chunk.first_tile; t < chunk.last_tile; ++t) {
+        if (t % (kids * kids) == 0 && work.interrupt->came()) return false;
+        T* tile = work.tiles.data() + t * width * d;
+        double longest = 0;
+        for (Index l = 0; l < width; ++l) {
+            const Index i = t * width + l;
+            const Index place = i < work.n ? work.given_as(i) : -1;
+            LAB_PREFETCH(given.rows + work.given_as(std::min(i + kAhead, work.n - 1)) * d);
+            double square = 0;
+            for (Index f = 0; f < d; ++f) {
+                const T value = place < 0 ? T(0) : given.at(place, f);
+                tile[f * width + l] = value;
+                square += rounded(double(value) * double(value));
+            }
+            longest = std::max(longest, square);
+            squares[n_squares++] = square;
+        }
+        work.reach[t] = std::sqrt(longest);
+        if (n_squares + width > ExactSum::kTogether || t + 1 == chunk.last_tile) {
+            chunk.squares.add(squares, n_squares);
+            n_squares = 0;
+        }
+        if (range) routines.measure_range(work, t, *range);
+    }
+    return true;
+}
+
+// Put balls around the tiles of a chunk and around groups of them; families of groups, too, where
+// a fit tests those.
+template <typename T>
+void fit_balls(Work<T>& work, const Routines<T>& routines, const Chunk& chunk, bool families) {
+    constexpr Index kids = Balls<T>::kids;
+    const Index width = work.width, n_tiles = chunk.last_tile - chunk.first_tile;
+    const Index first = chunk.first_family * kids * kids;  // the slot of its first tile
+    for (Index i = 0; i < n_tiles; ++i) {
+        routines.fit_ball(work, chunk.first_tile + i, std::min(width, chunk.n_rows - i * width),
+                          work.tiles_in, first + i);
+    }
+    const auto fit_parents = [&](const Balls<T>& of, Index slot, Index n, const double* reach,
+                                 Balls<T>& balls) {
+        for (Index i = 0; i < n; i += kids) {
+            const Index parent = (slot + i) / kids, count = std::min(kids, n - i);
+            routines.fit_parent(of, parent, count, work.d, balls, parent);
+            balls.reach[parent] = *std::max_element(reach + i, reach + i + count);
+        }
+    };
+    const Index n_groups = (n_tiles + kids - 1) / kids;
+    const Index group = first / kids;  // the slot of its first group
+    fit_parents(work.tiles_in, first, n_tiles, &work.reach[chunk.first_tile], work.groups_in);
+    if (!families) return;
+    fit_parents(work.groups_in, group, n_groups, &work.groups_in.reach[group], work.families);
+}
+
+}  // namespace lab

@@ -1,0 +1,212 @@
+// The flagship: exact k-means as fast as the processor's multiply-add units allow.
+//
+// Rows are transposed once into tiles; one build holds the block routine for several instruction
+// sets and picks one when a fit is prepared; a team of threads shares chunks. Sums are exact, so
+// that results depend on neither the order of the rows, the threads nor the instructions.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "common/arrays.h"
+#include "common/compiler.h"
+#include "common/gil.h"
+#include "common/labels.h"
+#include "common/types.h"
+#include "simd/inertia.h"
+#include "simd/rows.h"
+
+namespace py = pybind11;
+using lab::Array;
+using lab::Index;
+using lab::require;
+using lab::Rows;
+
+// A row of X that all others are taken relative to, or nothing.
+template <typename T>
+using Middle = std::optional<Array<T>>;
+
+template <typename T>
+static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
+    if (!middle) return nullptr;
+    require(middle->ndim() == 1 && middle->shape(0) == X.shape(1), "middle must have shape (d,)");
+    return middle->data();
+}
+
+template <typename T>
+static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
+                      const Middle<T>& middle) {
+    require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
+                X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
+            "inertia needs X (n, d), centers (k, d) and labels (n,)");
+    const std::vector<T> zero(X.shape(1), T(0));
+    const lab::Given<T> rows{X.data(), middle ? values_of(middle, X) : zero.data(), X.shape(1)};
+    const T* centers_in = centers.data();
+    const std::int32_t* labels_in = labels.data();
+    const Index n = X.shape(0), k = centers.shape(0);
+    lab::Unlocked unlocked;
+    lab::require_clusters(labels_in, n, k, lab::kRowsOfCenters);
+    return lab::direct_inertia(rows, centers_in, labels_in, n);
+}
+
+// As kmeans_lab/_helpers.py does for the other kernels.
+static void warn_of_fewer(int started, int wanted) {
+    if (started == wanted) return;
+    const int raised = PyErr_WarnFormat(
+        PyExc_RuntimeWarning, 1,
+        "the system has started %d of %d helper threads, so that fewer share the work; ask for "
+        "fewer n_threads, or raise its limits on threads and memory (ulimit -u, ulimit -v)",
+        started - 1, wanted - 1);
+    if (raised != 0) throw py::error_already_set();
+}
+
+// A whole number of any size between 1 and most, or one sentence.
+static Index count(const char* name, const py::object& given, Index most) {
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
+    if (!number) throw py::error_already_set();
+    int beyond = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &beyond);
+    if (beyond != 0 || value < 1 || value > most) {
+        throw std::invalid_argument(std::string(name) + "=" + std::string(py::str(number)) +
+                                    " must be from 1 to " + std::to_string(most));
+    }
+    return Index(value);
+}
+
+static Index clusters(const py::object& given) {
+    return count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
+}
+
+// More threads than any processor has would only exhaust the system.
+static int threads(const py::object& given) { return int(count("n_threads", given, 4096)); }
+
+template <typename T>
+static std::unique_ptr<Rows> transpose(const Array<T>& X, Index n_clusters, int n_threads,
+                                       const Middle<T>& middle, lab::Use use) {
+    require(X.ndim() == 2, "prepare needs X with 2 dimensions");
+    require(X.shape(1) > 0, "X must have at least one feature");
+    const T* rows = X.data();
+    const T* middle_in = values_of(middle, X);
+    const Index n = X.shape(0), d = X.shape(1);
+    std::unique_ptr<Rows> made;
+    {
+        lab::Unlocked unlocked;
+        made = std::make_unique<lab::RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use);
+    }
+    warn_of_fewer(made->n_threads(), n_threads);
+    return made;
+}
+
+template <typename T>
+static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<double>& draws,
+                                 const py::object& n_threads, const Middle<T>& middle) {
+    require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
+    const auto rows =
+        transpose(X, draws.shape(0) + 1, threads(n_threads), middle, lab::Use::seeding);
+    return rows->greedy(X, first, draws);
+}
+
+// What works on rows that were prepared, whatever their dtype.
+static void bind_prepared(py::module_& module) {
+    py::class_<Rows>(module, "Tiles", "Rows transposed into tiles, with their running sums.")
+        .def_property_readonly("isa", &Rows::isa, "The instruction set that computes.")
+        .def_property_readonly("changed", &Rows::changed, "Labels that the last pass changed.")
+        .def_property_readonly("met", &Rows::met,
+                               "Share of all pairs of row and center that the last pass met.")
+        .def_property_readonly("rescored", &Rows::rescored,
+                               "Near-ties decided by direct differences so far.")
+        .def("greedy", &Rows::greedy, py::arg("X"), py::arg("first"), py::arg("draws"),
+             "Return the rows of X, which was prepared, that greedy k-means++ chooses.");
+    module.def(
+        "assign",
+        [](Rows& rows, const py::array& centers, py::array& labels) {
+            return rows.pass(centers, labels, nullptr, nullptr);
+        },
+        py::arg("rows"), py::arg("centers"), py::arg("labels"),
+        "Overwrite labels with each row's nearest center; return the inertia.");
+    module.def(
+        "assign_update",
+        [](Rows& rows, const py::array& centers, py::array& labels, py::array& sums,
+           py::array& counts) { return rows.pass(centers, labels, &sums, &counts); },
+        py::arg("rows"), py::arg("centers"), py::arg("labels"), py::arg("sums"), py::arg("counts"),
+        "Both steps in one pass; return the inertia.");
+    module.def("update", &Rows::update, py::arg("rows"), py::arg("labels"), py::arg("sums"),
+               py::arg("counts"), "Add each row to its cluster's sum and count.");
+}
+
+// What takes X itself, and the measuring routines.
+template <typename T>
+static void bind(py::module_& module) {
+    module.def(
+        "prepare",
+        [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
+           const Middle<T>& middle, bool balls) {
+            return transpose(X, clusters(n_clusters), threads(n_threads), middle,
+                             balls ? lab::Use::fit : lab::Use::without_balls);
+        },
+        py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),
+        py::arg("middle").noconvert() = py::none(), py::arg("balls") = true,
+        "Transpose X − middle into tiles, neighbours together; start a team of threads. Without "
+        "balls, every row meets every center.");
+    module.def(
+        "assign",
+        [](const Array<T>& X, const py::array& centers, py::array& labels) {
+            require(centers.ndim() == 2 && centers.shape(0) > 0,
+                    "assign needs rows (n, d), centers (k, d) and labels (n,)");
+            const auto rows = transpose(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
+            return rows->pass(centers, labels, nullptr, nullptr);
+        },
+        py::arg("rows").noconvert(), py::arg("centers"), py::arg("labels"),
+        "The same for an array that has not been prepared.");
+    module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
+               py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
+               "Return the sum of squared distances of X − middle to the chosen centers, by "
+               "differences.");
+    module.def("greedy", &greedy<T>, py::arg("X").noconvert(), py::arg("first"),
+               py::arg("draws").noconvert(), py::arg("n_threads"),
+               py::arg("middle").noconvert() = py::none(),
+               "Return the rows that greedy k-means++ chooses with these draws from [0, 1).");
+    module.def(
+        sizeof(T) == 8 ? "multiply_add_float64" : "multiply_add_float32",
+        [](Index rounds, double factor) {
+            lab::Unlocked unlocked;
+            return lab::choose_roofline<T>(lab::chosen_isa()).multiply_add(rounds, T(factor));
+        },
+        py::arg("rounds"), py::arg("factor"),
+        "Run independent multiply-adds; return how many floating-point operations that were.");
+    module.def(
+        "read_all",
+        [](const Array<T>& values) {
+            const T* begin = values.data();
+            const Index n = values.size();
+            require(reinterpret_cast<std::uintptr_t>(begin) % 64 == 0, "values must be aligned");
+            lab::Unlocked unlocked;
+            return lab::choose_roofline<T>(lab::chosen_isa()).read_all(begin, n);
+        },
+        py::arg("values").noconvert(), "Read an array once, as fast as vectors can.");
+}
+
+static constexpr char kOutOfMemory[] =
+    "kernel 'cpp-simd' ran out of memory: it keeps a copy of X, and sums of n_clusters rows for "
+    "each "
+    "of up to 64 chunks; give it less";
+
+PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
+    module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";
+    py::register_local_exception_translator(lab::translate<kOutOfMemory>);
+    bind_prepared(module);
+    bind<double>(module);
+    bind<float>(module);
+    module.def(
+        "isa", [] { return lab::kIsaNames[int(lab::chosen_isa())]; },
+        "Return the instruction set that the next fit will use.");
+    module.attr("BUILD") = LAB_BUILD;
+}

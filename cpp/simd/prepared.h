@@ -1,0 +1,269 @@
+// What prepare returns: rows in tiles, running sums in chunks, a team of threads.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "common/interrupt.h"
+#include "common/types.h"
+#include "simd/dispatch.h"
+#include "simd/layout.h"
+#include "simd/order.h"
+#include "simd/running_sums.h"
+#include "simd/seeding.h"
+#include "simd/team.h"
+#include "simd/team_or_alone.h"
+#include "simd/work.h"
+
+namespace lab {
+
+// A fit comes back with other centers. A single look at the rows needs neither balls nor sums;
+// without balls every row meets every center.
+enum class Use { fit, without_balls, seeding, once };
+
+template <typename T>
+class Prepared {
+public:
+    // Rows are taken relative to the middle, (d,), which may be null: as they are.
+    Prepared(const T* rows, const T* middle, Index n, Index d, Index k, int n_threads, Use use)
+        : isa_(chosen_isa()),
+          routines_(choose_routines<T>(isa_, n, d, k)),
+          n_clusters_(k),
+          use_(use),
+          middle_(d, T(0)),
+          team_(std::make_unique<Team>(n_threads)) {
+        if (middle) std::copy_n(middle, d, middle_.begin());
+        const Given<T> given{rows, middle_.data(), d};
+        work_.n = n;
+        work_.d = d;
+        work_.width = routines_.width;
+        work_.interrupt = &interrupt_;
+        const Index n_tiles = (n + routines_.width - 1) / routines_.width;
+        work_.tiles.resize(n_tiles * routines_.width * d);
+        work_.labels.resize(n_tiles * routines_.width);
+        work_.reach.resize(n_tiles);
+        chunks_ = cut_into_chunks(work_, n_tiles, k);
+        const Index n_families = chunks_.empty() ? 0 : work_.last_family(chunks_.back());
+        if (has_balls()) work_.order = choose_order(given, n, d, k, interrupt_);
+        if (use == Use::fit) {
+            work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
+        }
+        if (has_balls()) {
+            work_.groups_in.resize_with_reach(n_families, d);
+            work_.tiles_in.resize(n_families * kKids, d);
+        }
+        std::vector<Range<T>> ranges(chunks_.size());
+        each_chunk([&](Chunk& chunk) {
+            Range<T>* range = keeps_sums() ? &ranges[&chunk - chunks_.data()] : nullptr;
+            if (!fill_tiles(work_, routines_, given, chunk, range) || !has_balls()) return;
+            fit_balls(work_, routines_, chunk, use_ == Use::fit);
+        });
+        ExactSum squares;
+        for (const Chunk& chunk : chunks_) squares.add(chunk.squares);
+        squares_ = squares.value();
+        if (!keeps_sums() || n == 0) return;
+        for (const Range<T>& range : ranges) ranges[0].join(range);
+        work_.split.choose(ranges[0], n, d);
+    }
+
+    Prepared(const Prepared&) = delete;
+    Prepared& operator=(const Prepared&) = delete;
+
+    ~Prepared() {
+        // In a forked child there are no threads to end, and their locks may be held for ever.
+        if (team_->forked()) static_cast<void>(team_.release());
+    }
+
+    // Overwrite labels, add to sums and counts where they are given, return the inertia. With sums,
+    // the contract promises that labels hold the previous ones: if it was the last pass that wrote
+    // them, only those that change need be written.
+    double pass(const T* centers, Index k, std::int32_t* labels, double* sums,
+                std::int64_t* counts) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (k != n_clusters_) {
+            n_clusters_ = k;
+            for (Chunk& chunk : chunks_) chunk.begun = false;
+            work_.filtering = false;  // nobody knows whose the balls are, either
+        }
+        const bool kept = sums && labels == written_ && hold(labels);
+        work_.labels_out = kept ? labels : nullptr;
+        written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
+        work_.centers.set(centers, k, work_.d, routines_.panel);
+        begin_filtering();
+        // Pairs that the last pass met, and what else each of them costs.
+        const double multiply_adds = met_ * double(work_.n) * double(k) * double(work_.d + 3);
+        const bool alone = team_->size() > 1 && team_or_alone_.alone(multiply_adds);
+        const auto task = [&](Chunk& chunk) {
+            begin(chunk);
+            chunk.changed = 0;
+            routines_.assign(work_, chunk);
+            if (interrupt_.came()) return;  // rows may be left without a cluster
+            if (!kept) overwrite(chunk, labels);
+        };
+        each_chunk(task, alone);
+        written_ = labels;
+        team_or_alone_.end();
+        end_filtering();
+        if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
+        sums_.read(chunks_, work_.split, k, work_.d);
+        if (sums) sums_.add_to(sums, counts);
+        return std::max(sums_.inertia(squares_, centers, work_.d), 0.0);
+    }
+
+    void update(const std::int32_t* labels, Index k, double* sums, std::int64_t* counts) const {
+        Chunk all;
+        all.begin(k, work_.split);
+        routines_.add_rows(work_, all, labels);
+        std::vector<double> own(work_.d);
+        for (Index j = 0; j < k; ++j) {
+            if (all.counts[j] == 0) continue;
+            work_.split.round(all.limbs.data() + j * work_.split.size(), work_.d, own.data());
+            for (Index f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
+            counts[j] += all.counts[j];
+        }
+    }
+
+    // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
+    // passes its draw; the one that lowers the sum most is kept, the first of equals.
+    std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
+                              Index n_candidates) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const auto each = [this](const auto& task) { this->each_chunk(task); };
+        Seeding<T, decltype(each)> seeding({rows, middle_.data(), work_.d}, work_, chunks_,
+                                           routines_, n_candidates, each);
+        std::vector<Index> chosen{first};
+        seeding.keep(first);
+        for (Index r = 0; r < n_rounds; ++r) {
+            chosen.push_back(seeding.best_of(draws + r * n_candidates, n_candidates));
+            seeding.keep(chosen.back());
+        }
+        return chosen;
+    }
+
+    bool has_balls() const { return use_ == Use::fit || use_ == Use::seeding; }
+    Index n() const { return work_.n; }
+    Index d() const { return work_.d; }
+    const char* isa() const { return kIsaNames[int(isa_)]; }
+    int n_threads() const { return team_->size(); }
+    Index rescored() const {
+        Index sum = 0;
+        for (const Chunk& chunk : chunks_) sum += chunk.rescored;
+        return sum;
+    }
+    // Labels that the last pass changed.
+    Index changed() const {
+        Index sum = 0;
+        for (const Chunk& chunk : chunks_) sum += chunk.changed;
+        return sum;
+    }
+    // Of the last pass: the share of all pairs of a row and a center that were looked at.
+    double met() const { return met_; }
+
+private:
+    bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
+
+    // Not before the first pass: until then, the seeding needs the memory.
+    void begin(Chunk& chunk) {
+        if (chunk.begun) return;
+        if (keeps_sums()) chunk.begin(n_clusters_, work_.split);
+        std::int32_t* labels = work_.labels.data();
+        std::fill(labels + chunk.first_tile * work_.width, labels + chunk.last_tile * work_.width,
+                  -1);
+        chunk.begun = true;
+    }
+
+    // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
+    // few labels of each chunk tell a caller that hands over other arrays.
+    bool hold(const std::int32_t* labels) const {
+        for (const Chunk& chunk : chunks_) {
+            if (!chunk.begun) return false;
+            const Index first = chunk.first_tile * work_.width, step = (chunk.n_rows + 3) / 4;
+            for (Index i = first; i < first + chunk.n_rows; i += step) {
+                if (labels[work_.given_as(i)] != work_.labels[i]) return false;
+            }
+        }
+        return true;
+    }
+
+    void overwrite(Chunk& chunk, std::int32_t* labels) const {
+        const Index first = chunk.first_tile * work_.width;
+        chunk.changed = 0;
+        for (Index i = first; i < first + chunk.n_rows; ++i) {
+            std::int32_t& label = labels[work_.given_as(i)];
+            chunk.changed += label != work_.labels[i];
+            label = work_.labels[i];
+        }
+    }
+
+    // Testing balls pays where it spares most of the rows; where it did not, it rests for ever
+    // longer. Whether it is tried decides about time alone: labels are the same either way.
+    void begin_filtering() {
+        const Index k = n_clusters_;
+        const bool possible =
+            use_ == Use::fit && k >= 4 && k <= kMostFiltered && work_.d <= 64 && work_.n >= 8 * k;
+        const bool before = work_.filtering, now = possible && rest_ == 0;
+        work_.filtering = false;  // until all is there: memory may run out
+        if (possible && rest_ > 0) --rest_;
+        if (!now) return;
+        routines_.spread(work_.centers, work_.d, work_.spread);
+        if (!before) {
+            for (const Chunk& chunk : chunks_) work_.forget_owners(chunk, chunk.first_family);
+        }
+        work_.filtering = true;
+    }
+
+    void end_filtering() {
+        met_ = 1;
+        if (!work_.filtering) return;
+        double met = 0;
+        for (const Chunk& chunk : chunks_) met += chunk.met;
+        met_ = met / (double(work_.n) * double(n_clusters_));
+        pause_ = met_ > kWorthwhile ? std::min(2 * pause_ + 1, 63) : 0;
+        rest_ = pause_;
+    }
+
+    double inertia_from_scores() const {
+        double inertia = squares_;
+        for (const Chunk& chunk : chunks_) inertia += chunk.inertia;
+        return inertia;
+    }
+
+    template <typename Task>
+    void each_chunk(const Task& task, bool alone = false) {
+        // No more than a family of tiles lies between two checks for a signal.
+        const double rows_per_check = double(kKids * kKids * work_.width);
+        interrupt_.begin(rows_per_check * double(n_clusters_) * double(work_.d));
+        const auto one = [&](int c) {
+            if (!interrupt_.came()) task(chunks_[c]);
+        };
+        team_->run(int(chunks_.size()), one, alone);
+        if (interrupt_.came()) throw Interrupted();
+    }
+
+    static constexpr Index kKids = Balls<T>::kids;
+
+    const Isa isa_;
+    const Routines<T> routines_;
+    Index n_clusters_;
+    const Use use_;
+    std::vector<T> middle_;
+    Interrupt interrupt_;
+    TeamOrAlone team_or_alone_;
+    int rest_ = 0, pause_ = 0;
+    double met_ = 1;
+    const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
+    Work<T> work_;
+    std::vector<Chunk> chunks_;
+    double squares_ = 0;  // Σ‖x‖²
+    RunningSums sums_;
+    std::unique_ptr<Team> team_;
+    std::mutex mutex_;
+};
+
+}  // namespace lab

@@ -1,0 +1,72 @@
+// The routines that are compiled once per instruction set, as the rest of the kernel calls them.
+
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+#include "simd/balls.h"
+#include "simd/centers.h"
+#include "simd/distances.h"
+#include "simd/sums.h"
+#include "simd/work.h"
+
+namespace lab {
+
+// Assign the tiles of a chunk; the routine that is compiled once per instruction set.
+template <typename T>
+using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
+
+// Lay the centers out for the balls.
+template <typename T>
+using Spread = void (*)(const Centers<T>& centers, Index d, SpreadCenters<T>& to);
+
+// Widen the range of each column by the values of a tile.
+template <typename T>
+using MeasureRange = void (*)(const Work<T>& work, Index tile, Range<T>& range);
+
+// Add all rows to the sums of a chunk, by labels of the rows as they were given.
+template <typename T>
+using AddRows = void (*)(const Work<T>& work, Chunk& chunk, const std::int32_t* labels);
+
+// Put a ball around the first rows of a tile, or around the first balls of a parent.
+template <typename T>
+using FitBall = void (*)(const Work<T>& work, Index tile, Index count, Balls<T>& balls, Index b);
+template <typename T>
+using FitParent = void (*)(const Balls<T>& of, Index parent, Index count, Index d, Balls<T>& balls,
+                           Index b);
+
+// Measure up to kMostCandidates candidates for the seeding, and keep the first. Sums are in steps.
+template <typename T>
+using TryCandidates = void (*)(const Work<T>& work, const Chunk& chunk,
+                               const Candidates<T>& candidates, Index count,
+                               const Distances<T>& distances, std::int64_t* totals);
+template <typename T>
+using KeepCandidate = std::int64_t (*)(const Work<T>& work, const Chunk& chunk,
+                                       const Candidates<T>& candidates, Distances<T>& distances);
+template <typename T>
+using SumAgain = std::int64_t (*)(const Chunk& chunk, Distances<T>& distances);
+
+// The routines of one instruction set, with the tile width and panel they were made for.
+template <typename T>
+struct Routines {
+    AssignTiles<T> assign;
+    Spread<T> spread;
+    MeasureRange<T> measure_range;
+    AddRows<T> add_rows;
+    FitBall<T> fit_ball;
+    FitParent<T> fit_parent;
+    TryCandidates<T> try_candidates;
+    KeepCandidate<T> keep_candidate;
+    SumAgain<T> sum_again;
+    Index width, panel;
+};
+
+// What one instruction set can do at most, measured: the kernel is compared with it.
+template <typename T>
+struct Roofline {
+    double (*multiply_add)(Index rounds, T factor);
+    double (*read_all)(const T* values, Index n);
+};
+
+}  // namespace lab

@@ -1,0 +1,109 @@
+// Prepared rows of either dtype as Python sees them: their arrays are checked here.
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/arrays.h"
+#include "common/gil.h"
+#include "common/labels.h"
+#include "common/types.h"
+#include "simd/prepared.h"
+
+namespace lab {
+
+// Python sees one class, so that no call tries the wrong one first.
+class Rows {
+public:
+    virtual ~Rows() = default;
+    virtual double pass(const py::array& centers, py::array& labels, py::array* sums,
+                        py::array* counts) = 0;
+    virtual void update(const py::array& labels, py::array& sums, py::array& counts) const = 0;
+    virtual py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) = 0;
+    virtual const char* isa() const = 0;
+    virtual int n_threads() const = 0;
+    virtual Index changed() const = 0;
+    virtual Index rescored() const = 0;
+    virtual double met() const = 0;
+};
+
+template <typename T>
+inline constexpr const char* kCenters =
+    sizeof(T) == 8 ? "centers must be a C-contiguous float64 array"
+                   : "centers must be a C-contiguous float32 array";
+template <typename T>
+inline constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguous float64 array"
+                                                       : "X must be a C-contiguous float32 array";
+inline constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
+inline constexpr const char* kSums = "sums must be a C-contiguous float64 array";
+inline constexpr const char* kCounts = "counts must be a C-contiguous int64 array";
+inline constexpr const char* kDraws = "draws must be a C-contiguous float64 array";
+
+template <typename T>
+class RowsOf final : public Rows {
+public:
+    template <typename... Given>
+    explicit RowsOf(Given... given) : rows_(given...) {}
+
+    double pass(const py::array& centers, py::array& labels, py::array* sums,
+                py::array* counts) override {
+        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(0) > 0 &&
+                    centers.shape(1) == rows_.d() && labels.shape(0) == rows_.n(),
+                "assign needs rows (n, d), centers (k, d) and labels (n,)");
+        require(
+            sums == nullptr ||
+                (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&
+                 sums->shape(1) == rows_.d() && counts->shape(0) == centers.shape(0)),
+            "assign_update needs sums (k, d) and counts (k,)");
+        const T* centers_in = read<T>(centers, kCenters<T>);
+        const Index k = centers.shape(0);
+        std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
+        double* sums_inout = sums ? write<double>(*sums, kSums) : nullptr;
+        std::int64_t* counts_inout = counts ? write<std::int64_t>(*counts, kCounts) : nullptr;
+        Unlocked unlocked;
+        return rows_.pass(centers_in, k, labels_out, sums_inout, counts_inout);
+    }
+
+    void update(const py::array& labels, py::array& sums, py::array& counts) const override {
+        require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
+                    labels.shape(0) == rows_.n() && sums.shape(1) == rows_.d() &&
+                    sums.shape(0) == counts.shape(0),
+                "update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)");
+        const std::int32_t* labels_in = read<std::int32_t>(labels, kLabels);
+        double* sums_inout = write<double>(sums, kSums);
+        std::int64_t* counts_inout = write<std::int64_t>(counts, kCounts);
+        const Index k = sums.shape(0);
+        Unlocked unlocked;
+        require_clusters(labels_in, rows_.n(), k);
+        rows_.update(labels_in, k, sums_inout, counts_inout);
+    }
+
+    py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) override {
+        require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= kMostCandidates,
+                "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
+        require(X.ndim() == 2 && X.shape(0) == rows_.n() && X.shape(1) == rows_.d(),
+                "greedy needs the X that was prepared");
+        require(first >= 0 && first < rows_.n(), "first must be a row of X");
+        require(rows_.has_balls(), "greedy needs rows that were prepared with balls");
+        const T* given = read<T>(X, kSamples<T>);
+        const double* draws_in = read<double>(draws, kDraws);
+        std::vector<Index> chosen;
+        {
+            Unlocked unlocked;
+            chosen = rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
+        }
+        return py::array_t<Index>(Index(chosen.size()), chosen.data());
+    }
+
+    const char* isa() const override { return rows_.isa(); }
+    int n_threads() const override { return rows_.n_threads(); }
+    Index changed() const override { return rows_.changed(); }
+    Index rescored() const override { return rows_.rescored(); }
+    double met() const override { return rows_.met(); }
+
+private:
+    Prepared<T> rows_;
+};
+
+}  // namespace lab

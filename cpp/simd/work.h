@@ -1,0 +1,130 @@
+// What the flagship kernel keeps between calls, and the rare paths that need no vectors.
+//
+// Rows lie in tiles: `width` rows transposed, so that one feature of all of them is contiguous.
+// Neighbouring tiles form groups, groups form families, families belong to chunks; a chunk is
+// summed by one thread, and sums are exact: the order in which chunks are added changes nothing.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "common/aligned.h"
+#include "common/interrupt.h"
+#include "common/types.h"
+#include "simd/balls.h"
+#include "simd/centers.h"
+#include "simd/sums.h"
+
+namespace lab {
+
+constexpr Index kWidest = 128;        // rows of a tile at most
+constexpr Index kMostPaired = 24;     // centers that a group's balls are tested against, in pairs
+constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
+constexpr Index kTilesPerCheck = 16;  // between two checks whether a signal came
+constexpr Index kMostChunks = 64;
+constexpr Index kCut = 1024;  // chunks begin at multiples, the same for every instruction set
+constexpr Index kMostFiltered = 1024;  // clusters, with which balls are tested before rows
+constexpr Index kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
+
+// Running sums of one chunk. A row that changes cluster leaves one and joins another, exactly.
+struct Chunk {
+    Index first_tile = 0, last_tile = 0;
+    Index first_family = 0;
+    Index n_rows = 0;
+    ExactSum squares;    // Σ‖x‖² over the chunk
+    bool begun = false;  // its rows have labels, or −1: none
+    Index changed = 0;   // labels, in the last pass
+    Index rescored = 0;  // near-ties decided by direct differences
+    double inertia = 0;  // of the last pass, where all centers were met and no sums kept
+    double met = 0;      // rows times centers that they were scored against, last pass
+    std::vector<std::int64_t> limbs;    // (n_clusters, limbs, stride): see Split; empty: not kept
+    std::vector<std::int64_t> counts;   // (n_clusters,)
+    std::vector<std::uint8_t> touched;  // (n_clusters,): its sums have changed since they were read
+
+    void begin(Index n_clusters, const Split& split) {
+        limbs.assign(n_clusters * split.size(), 0);
+        counts.assign(n_clusters, 0);
+        touched.assign(n_clusters, 1);
+    }
+};
+
+template <typename T>
+struct Work {
+    Index n = 0, d = 0, width = 0;
+    Aligned<T> tiles;                  // (n_tiles, d, width); rows beyond n are zero
+    std::vector<std::uint32_t> order;  // (n,): which row lies where; empty: as they were given
+    std::vector<double> reach;         // (n_tiles,): the longest row of each tile, ‖x‖
+    Aligned<std::int32_t> labels;      // (n_tiles · width): labels of the last pass
+    // A family has up to `kids` groups and a group as many tiles, each in its own slot: the group
+    // of family p and place i is p · kids + i. Families never cross chunks.
+    Balls<T> tiles_in, groups_in, families;
+    Centers<T> centers;
+    SpreadCenters<T> spread;             // where balls are tested
+    Split split;                         // of the values, for sums
+    std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
+    bool filtering = false;              // balls are tested before rows
+    Interrupt* interrupt = nullptr;
+
+    // The features of a row lie `width` apart from here on.
+    const T* row_at(Index row) const {
+        return tiles.data() + row / width * width * d + row % width;
+    }
+    Index given_as(Index row) const { return order.empty() ? row : Index(order[row]); }
+
+    // Top-two gaps up to this are decided by direct differences: twice the rounding of
+    // ‖c‖² − 2x·c in T (d + 1 fused or unfused steps, and ‖c‖² itself), plus twice that of the
+    // direct sum in double, so that a gap beyond it gives the label that direct sums would give.
+    // The last term covers steps that underflow.
+    double tolerance(double x) const {
+        const double c = centers.longest, steps = 2.0 * double(d + 4);
+        const double u = double(std::numeric_limits<T>::epsilon()) / 2;
+        const double u64 = std::numeric_limits<double>::epsilon() / 2;
+        const double tiny = double(std::numeric_limits<T>::min());
+        return steps * (u * c * (c + 2 * x) + u64 * (x + c) * (x + c) + tiny);
+    }
+
+    // The reference kernel's arithmetic, so that ties fall as they do there.
+    std::int32_t rescore(Index row) const {
+        const T* x = row_at(row);
+        double best = std::numeric_limits<double>::infinity();
+        std::int32_t label = 0;
+        for (Index j = 0; j < centers.n_clusters; ++j) {
+            double distance = 0;
+            for (Index f = 0; f < d; ++f) {
+                const double diff = double(x[f * width]) - double(centers.given[j * d + f]);
+                distance += rounded(diff * diff);
+            }
+            if (distance < best) {
+                best = distance;
+                label = std::int32_t(j);
+            }
+        }
+        return label;
+    }
+
+    void write_label(Index row, std::int32_t label) {
+        labels[row] = label;
+        if (labels_out) labels_out[given_as(row)] = label;
+    }
+
+    // Behind those of the chunk, as last_tile is.
+    Index last_family(const Chunk& chunk) const {
+        constexpr Index tiles = Balls<T>::kids * Balls<T>::kids;  // of a family
+        return chunk.first_family + (chunk.last_tile - chunk.first_tile + tiles - 1) / tiles;
+    }
+
+    // From a family of the chunk on, nobody knows whose the balls are.
+    void forget_owners(const Chunk& chunk, Index family) {
+        constexpr Index kids = Balls<T>::kids;
+        const Index end = last_family(chunk);
+        families.forget(family, end);
+        groups_in.forget(family * kids, end * kids);
+        tiles_in.forget(family * kids * kids, end * kids * kids);
+    }
+};
+
+}  // namespace lab
