@@ -94,7 +94,9 @@ def middle_and_variance(X: Array) -> tuple[Array, float]:
         variance[f] = column_sums((column * column)[:, None]).item() / n_samples
     if len(doubtful):
         middle = _middle(mean, variance, X.dtype)
-    _spare_small_values(X, middle, mean, np.sqrt(farthest))
+    # Squares below the least that has all its digits say no more than that they are.
+    far = np.sqrt(np.maximum(farthest, np.finfo(np.float64).tiny))
+    middle[_lossy(X, middle, np.abs(mean) - far, np.abs(mean) + far)] = 0
     return middle, (rounded if certain else _rounded(variance.sum())) / X.shape[1]
 
 
@@ -111,28 +113,33 @@ def _middle(
     return np.asarray((np.where(np.abs(steps) < _NEAR, 0, steps) * grid).astype(dtype))
 
 
-def _spare_small_values(
-    X: Array, middle: Array, mean: NDArray[np.float64], farthest: NDArray[np.float64]
-) -> None:
-    """Make the middle zero where x − middle + middle is not x for some value of the column.
+def columns_that_lose(X: Array, middle: Array) -> NDArray[np.intp]:
+    """Return the columns in which x − middle + middle is not x for some value."""
+    if not middle.any():
+        return np.empty(0, dtype=np.intp)
+    low, high = X.min(axis=0), X.max(axis=0)
+    return _lossy(X, middle, np.where(middle > 0, low, -high), np.maximum(-low, high))
+
+
+def _lossy(X: Array, middle: Array, least: NDArray[Any], largest: NDArray[Any]) -> NDArray[np.intp]:
+    """Return these columns, where values times the sign of the middle lie between two bounds.
 
     A difference between values within a factor of two of each other is exact (Sterbenz, 1974): only
-    columns with others are looked at again.
+    columns with others are looked at.
     """
     size = np.abs(middle)
-    near, far = np.abs(mean) - farthest, np.abs(mean) + farthest
-    exact = (near > 0.51 * size) & (far < 1.99 * size)
+    exact = (least > 0.51 * size) & (largest < 1.99 * size)
     doubtful = np.flatnonzero((middle != 0) & ~exact)
     if len(doubtful) == 0:
-        return
-    changed = np.zeros(len(doubtful), dtype=bool)
+        return doubtful
+    lossy = np.zeros(len(doubtful), dtype=bool)
     block = max(1, _BLOCK_VALUES // len(doubtful))
     for first in range(0, len(X), block):
         values = X[first : first + block, doubtful]
         back = values - middle[doubtful]
         back += middle[doubtful]
-        changed |= (back != values).any(axis=0)
-    middle[doubtful[changed]] = 0
+        lossy |= (back != values).any(axis=0)
+    return doubtful[lossy]
 
 
 def _rounded(variance: float) -> float:

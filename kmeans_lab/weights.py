@@ -19,10 +19,6 @@ from kmeans_lab.partial import direct_inertia
 Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once
-#: Weights below this share of the largest are looked at together with the values they multiply.
-_LIGHT = 2.0**-400
-#: Products of at least this size keep all their digits when they are added up and divided.
-_LEAST = 2.0**-1022
 
 
 def relative(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -71,25 +67,11 @@ class Weighting:
         n_samples, n_features = rows.shape
         columns = np.empty((n_features + 1, n_samples))
         block = max(1, _BLOCK_VALUES // n_features)
-        light = bool(((self.values > 0) & (self.values < _LIGHT)).any())
         for first in range(0, n_samples, block):
             part = slice(first, first + block)
             np.multiply(rows[part].T, self.values[part], out=columns[:-1, part])
-            if light:
-                self._refuse_lost_digits(rows[part].T, columns[:-1, part], first)
         columns[-1] = self.values
         self._sums = RunningSums(columns, n_clusters)
-
-    def _refuse_lost_digits(self, rows: Array, products: Array, first: int) -> None:
-        """Raise ``ValueError`` where a weight times a value underflows."""
-        weights = self.values[first : first + rows.shape[1]]
-        lost = (np.abs(products) < _LEAST) & (rows != 0) & (weights > 0)
-        if lost.any():
-            f, i = (int(at[0]) for at in np.nonzero(lost))
-            raise ValueError(
-                f"sample_weight[{first + i}] is {weights[i]:.3g} of about the largest one, and "
-                f"times {rows[f, i]:.3g} in feature {f} it underflows; weigh the row 0, or more"
-            )
 
     def add_up(self, labels: Labels, sums: Array, mass: Array) -> None:
         """Overwrite the sums (n_clusters, n_features) and the mass (n_clusters,) of clusters."""
