@@ -146,8 +146,7 @@ def greedy(
     they follow from X and ``rng`` alone, whatever the processor and the kernel. With weights, which
     the flagship knows nothing of, NumPy computes.
     """
-    first = _first_row(len(X), rng, weights)
-    draws = rng.random((n_clusters - 1, 2 + int(np.log(n_clusters))))
+    first, draws = greedy_draws(len(X), n_clusters, rng, weights)
     if weights is not None:
         return X[greedy_rows(X, first, draws, weights)]
     given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
@@ -157,6 +156,14 @@ def greedy(
         return X[greedy_rows(X, first, draws)]
     flagship: Any = load_kernel("cpp-simd")
     return X[flagship.greedy(given, first, draws, 1, middle)]
+
+
+def greedy_draws(
+    n_samples: int, n_clusters: int, rng: np.random.Generator, weights: Weights = None
+) -> tuple[int, NDArray[np.float64]]:
+    """Draw all that greedy k-means++ draws: its first row, and the ``draws`` of its rounds."""
+    first = _first_row(n_samples, rng, weights)
+    return first, rng.random((n_clusters - 1, 2 + int(np.log(n_clusters))))
 
 
 def greedy_rows(

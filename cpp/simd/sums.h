@@ -29,6 +29,7 @@ inline double rounded(double value) {
     return value;
 }
 
+constexpr int kSmallest = -1074;                      // the exponent of the smallest double
 constexpr double kRoundsToUnit = 6755399441055744.0;  // 1.5 · 2^52; times a unit: see split
 
 // Σ limbs[q · stride] · 2^(lowest + bits · (count − 1 − q)), rounded once to double, ties to even.
@@ -141,7 +142,7 @@ public:
         if (beyond_ != 0) return beyond_;  // not a number, too
         std::int64_t limbs[kBins];
         std::reverse_copy(bins_, bins_ + kBins, limbs);
-        return round_limbs(limbs, 1, kBins, kBits, -1074);
+        return round_limbs(limbs, 1, kBins, kBits, kSmallest);
     }
 
     static constexpr Index kTogether = 1024;
@@ -235,7 +236,10 @@ struct Split {
         }
         lowest.resize(d);
         magic.assign(count * stride, kRoundsToUnit);
+        // Columns share the number of limbs, and the last unit of none is less than any double.
+        const int least = kSmallest + bits * int(count - 1);
         for (Index f = 0; f < d; ++f) {
+            top[f] = std::max(top[f], least);
             for (Index q = 0; q < count; ++q) {
                 magic[q * stride + f] = std::ldexp(kRoundsToUnit, top[f] - int(q) * bits);
             }

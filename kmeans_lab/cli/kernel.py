@@ -34,15 +34,19 @@ def check(arguments: argparse.Namespace) -> None:
     for answer in examine(name):
         answers.append(answer)
         if not arguments.json:
-            emit(f"{'wrong' if answer.wrong else 'right'}  {answer.question}\n")
+            verdict = "wrong" if answer.wrong else "right"
+            emit(f"{verdict if answer.asked else 'not asked'}  {answer.question}\n")
             if answer.wrong:
                 emit(f"       {answer.wrong}\n")
-    wrong = sum(bool(answer.wrong) for answer in answers)
+    asked = [answer for answer in answers if answer.asked]
+    wrong = sum(bool(answer.wrong) for answer in asked)
     if arguments.json:
         found = [{"question": it.question, "wrong": it.wrong} for it in answers]
         emit(json.dumps({"kernel": name, "answers": found}, indent=2) + "\n")
     if wrong:
-        raise Uncertified(f"{name} is wrong in {wrong} of {len(answers)} points")
+        left = len(answers) - len(asked)
+        rest = f"; {left} more were not asked" if left else ""
+        raise Uncertified(f"{name} is wrong in {wrong} of {len(asked)} points{rest}")
 
 
 def add_explain_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from kmeans_lab import checks
-from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.centering import columns_that_lose, middle_and_variance
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.estimators.base import BaseKMeans
@@ -204,6 +204,8 @@ class MiniBatchKMeans(BaseKMeans):
             self.n_steps_ = 0
         elif given is not None and not np.array_equal(given, self._means.centers):
             self._means.centers = given
+        if not first:
+            self._means.spare_small_values(X)
         with self._undisturbed():
             self._take(X, weights)
         self.n_steps_ += 1
@@ -246,6 +248,7 @@ class MiniBatchKMeans(BaseKMeans):
         self._rng = np.random.default_rng(state.randint(2**32, size=4, dtype=np.uint32))
         trial = self._some_rows(len(X), weights)
         middle, _ = middle_and_variance(X[trial])
+        middle[columns_that_lose(X, middle)] = 0
         shares, exponent = (None, 0) if weights is None else relative(weights[trial])
         least = np.inf
         for repetition in range(1, self._n_init + 1):

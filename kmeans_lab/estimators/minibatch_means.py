@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.centering import Centered, Samples, columns_that_lose
 from kmeans_lab.crews.base import Job
 from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Labels, read_only
@@ -41,6 +41,7 @@ class RunningMeans:
         Where they begin. They count as no row: a center's first rows decide where it goes.
     middle : ndarray of shape (n_features,)
         Somewhere in the data: what is added up is relative to it, and loses no digits to an offset.
+        ``spare_small_values`` looks whether rows lose any to it.
     """
 
     def __init__(self, kernel: str, centers: Array, middle: Array) -> None:
@@ -66,6 +67,16 @@ class RunningMeans:
         """Move the centers; each counts as the mean of as many rows as before."""
         self._near = np.ascontiguousarray(centers - self._middle, dtype=self._near.dtype)
         self._sums = self._near * self._mass[:, None]
+
+    def spare_small_values(self, X: Array) -> None:
+        """Do without a middle in columns of which some value of X would lose digits to it."""
+        columns = columns_that_lose(X, self._middle)
+        if len(columns) == 0:
+            return
+        middle = self._middle[columns]
+        self._near[:, columns] += middle
+        self._sums[:, columns] += self._mass[:, None] * middle
+        self._middle[columns] = 0
 
     def take(self, X: Array, weights: Weights = None) -> float:
         """Assign a batch and move the centers.

@@ -17,13 +17,25 @@ from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.registry import load_kernel
 
 _KEPT = 2  # prepared rows that the child keeps: no question needs more at once
+_TELLS = ("changed", "greedy")  # what prepared rows may have
 
 
 class Prepared:
-    """What ``prepare`` returned, in the child; X lies here, too."""
+    """What ``prepare`` returned, in the child; X lies here, too.
 
-    def __init__(self, number: int, X: Any) -> None:
-        self.number, self.X = number, X
+    ``tells`` names what else it has: "changed", "greedy".
+    """
+
+    def __init__(self, child: KernelChild, number: int, X: Any, tells: tuple[Any, ...]) -> None:
+        self._child, self.number, self.X, self.tells = child, number, X, tells
+
+    def changed(self) -> Any:
+        """Return how many labels the last pass changed, as the rows there say."""
+        return self._child.ask(_told, self.number, "changed")
+
+    def greedy(self, first: int, draws: Any) -> Any:
+        """Return the rows that greedy k-means++ chooses there."""
+        return self._child.ask(_told, self.number, "greedy", first, draws)
 
 
 class RemoteKernel:
@@ -45,8 +57,9 @@ class RemoteKernel:
 
     def _prepare(self, X: Any, *options: Any) -> Prepared:
         number = next(self._numbers)
-        self.child.ask(_prepare, self.child.name, number, (X, X.flags.writeable), options)
-        return Prepared(number, X)
+        sent = _sent(X)
+        tells = self.child.ask(_prepare, self.child.name, number, sent, options)
+        return Prepared(self.child, number, X, self.child.checked(tuple, tells))
 
     def _call(self, verb: str, *arguments: Any) -> Any:
         sent = [
@@ -92,13 +105,21 @@ def _received(array: Any, writeable: bool) -> Any:
     return view
 
 
-def _prepare(name: str, number: int, sent: tuple[Any, bool], options: tuple[Any, ...]) -> None:
+def _prepare(name: str, number: int, sent: tuple[Any, bool], options: tuple[Any, ...]) -> list[str]:
     own_code_alone(name)
     X = _received(*sent)
     kernel: Any = load_kernel(name)
     _prepared[number] = kernel.prepare(X, *options), X
     while len(_prepared) > _KEPT:
         _prepared.popitem(last=False)
+    return [it for it in _TELLS if hasattr(_prepared[number][0], it)]
+
+
+def _told(number: int, what: str, *arguments: Any) -> Any:
+    rows, X = _prepared[number]
+    if what == "changed":
+        return int(rows.changed)
+    return [int(row) for row in rows.greedy(X, *arguments)]
 
 
 def _call(name: str, verb: str, sent: list[tuple[str, Any]]) -> tuple[Any, list[Any]]:

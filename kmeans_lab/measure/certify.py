@@ -2,8 +2,9 @@
 
 Two checks belong together. ``certify_fit`` watches one whole fit, outside any clock: at every
 iteration each label is judged against a direct computation of the distances, each center against
-the mean of its rows, the inertia against a direct sum; the input's bytes are compared and the
-kernel is caught if another one's code computes. Fits are bit-identical from run to run, so every
+the mean of its rows, the inertia against a direct sum; changed labels are counted, and the rows
+that k-means++ begins with are chosen once more; the input's bytes are compared and the kernel is
+caught if another one's code computes. Fits are bit-identical from run to run, so every
 *timed* round is then compared with the certified result bit for bit: ``Certificate.recheck``.
 
 A differing label counts as a tie only where the two distances differ by less than the rounding
@@ -13,6 +14,7 @@ that NaN fails them.
 
 import hashlib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -30,6 +32,8 @@ from kmeans_lab.measure.judging import beyond, check_inertia, check_labels, dire
 from kmeans_lab.measure.provenance import find_foreign_code
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.seeding import greedy_draws, greedy_rows
+from kmeans_lab.stopping import LabelsChanged, Step, make_rule
 from kmeans_lab.weights import relative
 
 Array = NDArray[np.floating[Any]]
@@ -149,11 +153,20 @@ def certify_fit(
     weights = checks.weights(settings.get("sample_weight"), X)
     weighting = (None, 0) if weights is None else relative(weights)
     judge = _Judge(X, settings.get("empty", "relocate"), *weighting)
+    judge.rng = _rng_of(settings)
     result = fit(X, n_clusters, callback=judge, **settings)
     if n_iter is not None:
         require(result.n_iter == n_iter, f"{result.n_iter} iterations in place of {n_iter}")
     judge.check_end(result)
+    judge.check_stop(result, settings)
     return Certificate(result, judge.ties, judge.inputs)
+
+
+def _rng_of(settings: dict[str, Any]) -> np.random.Generator | None:
+    """Return a generator that draws once more what a k-means++ start draws, where that is known."""
+    init, state = settings.get("init", "k-means++"), settings.get("random_state")
+    known = isinstance(init, str) and init == "k-means++" and state is not None
+    return checks.generator(deepcopy(state)) if known else None
 
 
 def certify_assign(X: Array, centers: Array, labels: Labels, inertia: float) -> int:
@@ -200,7 +213,10 @@ class _Judge:
     exponent: int = 0  # of that
     ties: int = 0
     repetitions: int = 0
+    rng: np.random.Generator | None = None  # draws the starts once more
     expected: tuple[Array, Array] | None = None  # means relative to the middle, and tolerances
+    before: Labels | None = None  # of the iteration before
+    changed: int = -1
     inputs: str = field(init=False)
     middle: Array = field(init=False)
 
@@ -214,8 +230,10 @@ class _Judge:
         try:
             if step.n_iter == 1:  # a repetition starts anew
                 self.repetitions += 1
-                self.expected = None
+                self.expected = self.before = None
+                self._check_start(step.centers)
             self._judge(step.centers, step.labels, step.inertia, expanded=self.weights is None)
+            self._check_changed(step.changed, step.labels)
             self._expect_next(step.centers, step.labels)
         except CertificateError as error:
             raise CertificateError(f"iteration {step.n_iter}: {error}") from None
@@ -229,6 +247,42 @@ class _Judge:
             self._judge(result.centers, result.labels, result.inertia)
         except CertificateError as error:
             raise CertificateError(f"result: {error}") from None
+
+    def check_stop(self, result: KMeansResult, settings: dict[str, Any]) -> None:
+        """Judge whether so few labels changed as a fit that has stopped for that reason says."""
+        rule = make_rule(settings.get("stop", "shift"), settings.get("tol"))
+        if self.repetitions > 1 or not isinstance(rule, LabelsChanged):
+            return
+        none = np.empty(0)
+        fired = rule.fired(Step(none, none, 0.0, self.changed, len(self.X)))
+        require(
+            result.converged == fired,
+            f"result: it says converged={result.converged} by stop='labels' and the last iteration "
+            f"changed {self.changed} labels",
+        )
+
+    def _check_start(self, centers: Array) -> None:
+        """Judge the start of a repetition by k-means++."""
+        if self.rng is None:
+            return
+        weights = self.weights
+        if weights is not None and (weights == weights[0]).all():
+            weights = None  # as the driver draws
+        n_clusters, rows = len(centers), Centered(self.X, self.middle)
+        drawn = greedy_draws(len(self.X), n_clusters, self.rng, weights)
+        chosen = greedy_rows(rows if self.middle.any() else self.X, *drawn, weights)
+        for j in np.flatnonzero((centers != self.X[chosen]).any(axis=1))[:1]:
+            raise CertificateError(
+                f"the start is not the one that k-means++ draws: center {j} is not row {chosen[j]}"
+            )
+        if self.empty == "random":  # what the loop draws, later repetitions do not
+            self.rng = None
+
+    def _check_changed(self, changed: int, labels: Labels) -> None:
+        """Judge the number of labels that an iteration has changed."""
+        found = len(labels) if self.before is None else _differing(labels, self.before)
+        self.before, self.changed = labels.copy(), found
+        require(changed == found, f"{changed} labels are said to have changed, and {found} did")
 
     def _judge(
         self, centers: Array, labels: Labels, inertia: float, *, expanded: bool = False

@@ -18,6 +18,7 @@ from kmeans_lab.measure.certify import CertificateError, certify_assign, certify
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
+from kmeans_lab.seeding import greedy_draws, greedy_rows
 
 Array = NDArray[np.floating[Any]]
 
@@ -203,6 +204,47 @@ def _steps_follow(name: str, kernel: Any) -> None:
                 raise Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
 
 
+def _changes_are_counted(name: str, kernel: Any) -> None:
+    """As the driver asks: after each pass, where prepared rows say how many labels it changed."""
+    for n in (230, 4_500):
+        rows = read_only(_whole(7, (n, 4), "float64"))
+        given, labels, before = prepared(kernel, rows, 9), np.full(n, -1, np.int32), [-1] * n
+        if "changed" not in getattr(given, "tells", ()):
+            return
+        for step, seed in enumerate((0, 1, 1, 2)):
+            centers = read_only(_whole(seed, (9, 4), "float64"))
+            sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
+            if hasattr(kernel, "assign_update"):
+                kernel.assign_update(given, centers, labels, sums, counts)
+            else:
+                kernel.assign(given, centers, labels)
+                kernel.update(given, labels, sums, counts)
+            now = _exact(rows, centers)[0]
+            changed, before = sum(a != b for a, b in zip(now, before, strict=True)), now
+            if (found := given.changed()) != changed:
+                raise Wrong(
+                    f"step {step + 1} of a fit, {n} rows: its prepared rows say that {found} "
+                    f"labels changed, and {changed} did; the stop rule 'labels' relies on it"
+                )
+
+
+def _starts_are_drawn(name: str, kernel: Any) -> None:
+    """Whole numbers have ties, which the first candidate wins; others are rounded."""
+    rng = np.random.default_rng(10)
+    for dtype in find_spec(name).dtypes:
+        for rows in (_whole(11, (300, 3), dtype), rng.normal(size=(501, 5)).astype(dtype)):
+            given = prepared(kernel, read_only(rows), 12)
+            if "greedy" not in getattr(given, "tells", ()):
+                return
+            first, draws = greedy_draws(len(rows), 12, rng)
+            found, expected = given.greedy(first, draws), greedy_rows(rows, first, draws)
+            if found != expected:
+                raise Wrong(
+                    f"{len(rows)} rows, {dtype}: greedy of its prepared rows chose {found} and "
+                    f"k-means++ chooses {expected} (kmeans_lab.seeding.greedy_rows)"
+                )
+
+
 def many_rows(name: str, kernel: Any) -> None:
     """Ask both steps about more rows than any tile or chunk has."""
     for n, d, k in MANY:
@@ -297,6 +339,8 @@ QUESTIONS: dict[str, Callable[[str, Any], None]] = {
     "parts add up to the whole": _parts_add_up,
     "inputs stay as they are": _inputs_stay,
     "assign_update does both": _steps_follow,
+    "changed counts labels": _changes_are_counted,
+    "greedy chooses as k-means++": _starts_are_drawn,
     "rounded numbers stay within rounding": _rounding_is_judged,
     "it repeats itself, bit for bit": _it_repeats_itself,
     "its own code computes": _it_computes_itself,

@@ -25,10 +25,13 @@ class Answer:
         What was asked.
     wrong : str
         What is wrong, in a sentence; empty where nothing is.
+    asked : bool
+        Whether it was asked at all; where it was not, ``wrong`` says why.
     """
 
     question: str
     wrong: str
+    asked: bool = True
 
 
 def examine(name: str) -> Iterator[Answer]:
@@ -49,11 +52,11 @@ def examine(name: str) -> Iterator[Answer]:
         if "no function" in first.wrong:
             return
         for question, ask in QUESTIONS.items():
-            answer = Answer(question, exam.ask(ask))
+            answer = exam.ask(question, ask)
             right = right and not answer.wrong
             yield answer
         if right:  # it would take many a wrong one minutes
-            yield Answer("it is right on many rows, too", exam.ask(many_rows, MANY_PATIENCE))
+            yield exam.ask("it is right on many rows, too", many_rows, MANY_PATIENCE)
     finally:
         exam.end()
 
@@ -81,10 +84,18 @@ class _Exam:
         none = f"there is no function {' and no function '.join(missing)}"
         return Answer(question, none if missing else "")
 
-    def ask(self, question: Callable[[str, Any], None], patience: float | None = None) -> str:
-        """Return what is wrong with the kernel's answer to a question."""
+    def ask(
+        self, name: str, question: Callable[[str, Any], None], patience: float | None = None
+    ) -> Answer:
+        """Ask a question, unless the kernel has ended or stopped its processes before."""
         if self.late:
-            return f"it was not asked: before, {self.late}"
+            return Answer(name, f"it was not asked: {self.late}", asked=False)
+        return Answer(name, self._wrong_in(name, question, patience))
+
+    def _wrong_in(
+        self, name: str, question: Callable[[str, Any], None], patience: float | None
+    ) -> str:
+        """Return what is wrong with the kernel's answer to a question."""
         try:
             if self.child is None or self.child.over:
                 self._start()
@@ -97,7 +108,7 @@ class _Exam:
             return f"it raised {error}"
         except Ended as end:
             if end.late or self.ended:
-                self.late = str(end)
+                self.late = f"at {name!r} {end}" + " as once before" * self.ended
             self.ended = True
             return str(end)
         except Exception as error:  # it returned what cannot be added or compared

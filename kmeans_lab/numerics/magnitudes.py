@@ -9,6 +9,11 @@ from kmeans_lab.kernel import Rows
 _FEW = 64
 #: Weights that differ by more have no common unit in float64.
 _MOST_UNEQUAL = 1e308
+#: Weights below this share of the largest are looked at together with the values of their rows.
+_LIGHT = 2.0**-10
+#: The least product of a weight and a value that has all its digits.
+_LEAST = float(np.finfo(np.float64).tiny)
+_BLOCK_VALUES = 65_536  # products held at once
 
 
 def refuse_overflow(largest: float, like: Rows) -> None:
@@ -50,18 +55,38 @@ def refuse_vanishing(weights: NDArray[np.float64], rows: Rows) -> None:
 
     Sums and inertia are in units of the largest weight, so that none overflows.
     """
-    light = np.where(weights > 0, weights, np.inf)
-    i, largest = int(light.argmin()), float(weights.max())
-    share = float(light[i]) / largest
-    if share >= np.finfo(np.float64).eps:  # times any squared distance that is let in
+    some = np.where(weights > 0, weights, np.inf)
+    i, largest = int(some.argmin()), float(weights.max())
+    share = float(some[i]) / largest
+    if share >= _LIGHT:
         return
-    width = min(spread(rows, 1.0) or 1.0, 1.0)
+    width = min(spread(rows, 1.0) or 1.0, 1.0) if share < np.finfo(np.float64).eps else 1.0
     if share * width**2 < 1 / _MOST_UNEQUAL:
         raise ValueError(
-            f"sample_weight[{i}] is {light[i]:.3g} beside a largest one of {largest:.3g}, and "
+            f"sample_weight[{i}] is {some[i]:.3g} beside a largest one of {largest:.3g}, and "
             f"underflows in a squared distance times it; for this X, weights may differ by a "
             f"factor of up to {_MOST_UNEQUAL * width**2:.3g}: weigh the row 0, or more"
         )
+    _refuse_lost_products(weights, rows, largest)
+
+
+def _refuse_lost_products(weights: NDArray[np.float64], rows: Rows, largest: float) -> None:
+    """Raise ``ValueError`` where a light weight times a value, which sums are made of, vanishes."""
+    shares = weights / largest
+    light = np.flatnonzero((shares > 0) & (shares < _LIGHT))
+    step = max(1, _BLOCK_VALUES // rows.shape[1])
+    for first in range(0, len(light), step):
+        some = light[first : first + step]
+        values = rows[some]
+        lost = (np.abs(values) * shares[some, None] < _LEAST) & (values != 0)
+        if lost.any():
+            row, f = np.argwhere(lost)[0].tolist()
+            raise ValueError(
+                f"sample_weight[{some[row]}] is {weights[some[row]]:.3g} beside a largest one of "
+                f"{largest:.3g}, and underflows times {values[row, f]:.3g}, the value of its row "
+                f"in feature {f}; their product must be at least {_LEAST:.3g} of the largest "
+                "weight: weigh the row 0, or more, or scale the feature up"
+            )
 
 
 def least_of(dtype: np.dtype[np.floating]) -> float:

@@ -8,7 +8,7 @@ import pytest
 from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
 from kmeans_lab.measure import conformance, exam
-from tests.support.planted import BY_NUMPY
+from tests.support.planted import BY_NUMPY, ROWS
 
 pytestmark = pytest.mark.hostile
 
@@ -32,7 +32,6 @@ LATER = (
     "calls = 0\ndef assign(*arrays):\n    global calls\n    calls += 1\n"
     "    if calls > 9:\n        import os; os._exit(0)\n    return good_assign(*arrays)\n"
 )
-
 # What is added to a right kernel; the status; what is said.
 FAULTS = {
     "SystemExit(0)": (IN_ASSIGN.format("raise SystemExit(0)"), 1, "it raised SystemExit: 0"),
@@ -52,6 +51,12 @@ FAULTS = {
     "wrong above 100 000 rows": (wrong_above(100_000), 1, "row 100000 got label"),
     "a closed pipe": (IN_ASSIGN.format("import os; os.closerange(3, 99)"), 1, "its process"),
     "a number that is none": (IN_ASSIGN.format("return 1j"), 1, "must return a float"),
+    "changed that lies": (ROWS.format("changed = 0"), 1, "prepared rows say that 0 labels changed"),
+    "greedy that lies": (
+        ROWS.format("greedy = lambda self, X, first, draws: [0] * (len(draws) + 1)"),
+        1,
+        "greedy of its prepared rows chose [0, 0,",
+    ),
     "another kernel's code": (
         "def assign(*arrays):\n    from kmeans_lab import _cpp_kernel\n"
         "    return _cpp_kernel.assign(*arrays)\n",
@@ -90,6 +95,7 @@ def check(capsys, source):
 SOME = (
     *("SystemExit(0)", "os._exit(0)", "exit on the second import", "wrong above 2 200 rows"),
     *("another kernel's code, imported", "another kernel's code, unwatched"),
+    *("changed that lies", "greedy that lies"),
 )
 FAULTS_IN_TURN = [
     pytest.param(fault, marks=[] if fault in SOME else [pytest.mark.slow]) for fault in FAULTS
@@ -116,10 +122,14 @@ def test_a_right_kernel_is_right(capsys):
 
 def test_a_kernel_that_hangs_is_asked_no_more(capsys, monkeypatch):
     monkeypatch.setattr(exam, "PATIENCE", 2.0)
-    status, out, _ = check(capsys, IN_ASSIGN.format("import time; time.sleep(99)"))
+    status, out, err = check(capsys, IN_ASSIGN.format("import time; time.sleep(99)"))
     assert status == 1
-    assert "it took longer than 2 s" in out
-    assert "it was not asked: before, it took longer than 2 s" in out
+    first = "every row gets its nearest center"
+    assert f"wrong  {first}\n       it took longer than 2 s" in out
+    assert "not asked  ties go to the lowest index\n" in out
+    assert f"it was not asked: at '{first}' it took longer than 2 s" in out
+    left = len(conformance.QUESTIONS) - 1
+    assert err == f"kmeans-lab: mine is wrong in 1 of 2 points; {left} more were not asked\n"
 
 
 @pytest.mark.slow  # tests/isolation/test_plugins.py has the same of a plug-in

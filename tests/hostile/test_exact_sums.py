@@ -36,6 +36,11 @@ def tiny(rng, n, d):
     return rng.normal(size=(n, d)) * 1e-153
 
 
+def denormal(rng, n, d):
+    """Columns that are next to nothing, or nothing but denormal numbers, beside others."""
+    return rng.normal(size=(n, d)) * np.resize([1e-302, 1.0, 1e-310, 1e140, 1e-305], d)
+
+
 def plain(rng, n, d):
     return rng.normal(size=(n, d))
 
@@ -48,13 +53,15 @@ def one_sign(rng, n, d):
     return rng.uniform(0.9, 1.0, size=(n, d))
 
 
-KINDS = {kind.__name__: kind for kind in (ranges, cancelling, tiny, plain, whole, one_sign)}
+KINDS = {
+    kind.__name__: kind for kind in (ranges, cancelling, tiny, denormal, plain, whole, one_sign)
+}
 
 
 @cache
 def rows_of(kind, n, d, dtype):
     X = KINDS[kind](np.random.default_rng(n + d), n, d)
-    if dtype == "float32" and kind in ("ranges", "tiny"):
+    if dtype == "float32" and kind in ("ranges", "tiny", "denormal"):
         X = np.sign(X) * np.abs(X) ** (1 / 8)
     X = X.astype(dtype)
     X.setflags(write=False)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab.measure import certify
 from kmeans_lab.measure.certify import (
     CertificateError,
     certify_assign,
@@ -18,7 +19,7 @@ from kmeans_lab.measure.certify import (
 )
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KernelSpec, state_of
-from tests.support.planted import GOOD
+from tests.support.planted import GOOD, ROWS
 
 BAD = {
     "stale labels": (
@@ -143,6 +144,58 @@ def test_a_planted_fault_is_rejected_with_its_sentence(
     plant(source, tmp_path, monkeypatch)
     with pytest.raises(CertificateError, match=sentence):
         certify_small("planted")
+
+
+#: What prepared rows say falsely, the settings where it matters, and the sentence.
+FALSE = {
+    "changed": (
+        "changed = 0",
+        {"init": "first", "stop": "labels"},
+        "iteration 1: 0 labels are said to have changed, and 300 did",
+    ),
+    "greedy": (
+        "greedy = lambda self, X, first, draws: [first] * (len(draws) + 1)",
+        {"random_state": 3},
+        "iteration 1: the start is not the one that k-means.. draws: center 1 is not row",
+    ),
+    "greedy, of several starts": (
+        "greedy = lambda self, X, first, draws: [first] * (len(draws) + 1)",
+        {"random_state": np.random.default_rng(3), "n_init": 2},
+        "iteration 1: the start is not the one that k-means.. draws: center 1 is not row",
+    ),
+}
+
+
+@pytest.mark.parametrize("told", FALSE)
+def test_what_prepared_rows_say_is_judged(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, settings, sentence = FALSE[told]
+    plant(ROWS.format(source), tmp_path, monkeypatch)
+    workload = PRESETS["smoke-wide"].load()
+    with pytest.raises(CertificateError, match=sentence):
+        certify_fit(workload.X, workload.preset.n_clusters, {"max_iter": 2} | settings, "planted")
+
+
+@pytest.mark.parametrize("empty", ["relocate", "random"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_starts_that_are_drawn_are_valid(empty: str, weighted: bool) -> None:
+    X = np.random.default_rng(0).normal(100, 1, size=(400, 3))
+    weights = np.linspace(0, 2, 400) if weighted else np.full(400, 3.0)
+    settings = {"empty": empty, "sample_weight": weights, "n_init": 3, "max_iter": 4}
+    for name in ("cpp", "cpp-simd"):
+        if state_of(name)[0] != "unavailable":
+            certify_fit(X, 7, {"random_state": 5, "stop": "labels", **settings}, name)
+
+
+def test_a_fit_that_has_not_settled_is_not_stopped_by_labels() -> None:
+    X = np.random.default_rng(1).normal(size=(300, 2))
+    settings = {"init": "first", "stop": "labels", "tol": 0, "max_iter": 3}
+    judge = certify._Judge(X, "relocate")
+    result = kmeans(X, 6, kernel="cpp", callback=judge, **settings)
+    judge.check_stop(result, settings)
+    with pytest.raises(CertificateError, match=r"it says converged=True .* changed \d+ labels"):
+        judge.check_stop(replace(result, converged=True, stop="labels"), settings)
 
 
 @pytest.mark.parametrize("name", KERNELS)

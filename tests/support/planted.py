@@ -3,6 +3,23 @@
 ``GOOD`` is nested loops in Python without an import; ``BY_NUMPY`` is for thousands of rows.
 """
 
+#: Appended to a right kernel: prepared rows, of which ``.format`` says what they tell.
+ROWS = """
+class Rows:
+    def __init__(self, X):
+        self.X = X
+    {}
+
+def prepare(X, n_clusters, n_threads):
+    return Rows(X)
+
+def assign(rows, *arrays):
+    return good_assign(getattr(rows, "X", rows), *arrays)
+
+def update(rows, *arrays):
+    good_update(getattr(rows, "X", rows), *arrays)
+"""
+
 GOOD = """
 def assign(rows, centers, labels):
     inertia = 0.0
