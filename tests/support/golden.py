@@ -19,7 +19,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
 
 FILE = Path(__file__).with_name("golden.json")
-CHANGELOG = FILE.parent.parent / "CHANGELOG.md"
+CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 
 #: Pairs of values in all passes at most: what a test can afford for each kernel, mode and level.
 _MOST = 3e8
