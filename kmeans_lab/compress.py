@@ -15,7 +15,7 @@ from kmeans_lab.arrays import read
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import choose_kernel, load_kernel
-from kmeans_lab.representation import Shown
+from kmeans_lab.result import Shown
 from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import first_ready, load_kernel
 
-Array = NDArray[np.floating[Any]]
 InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
 
 Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0

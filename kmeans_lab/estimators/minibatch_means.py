@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from kmeans_lab.centering import Centered, Samples, columns_that_lose
 from kmeans_lab.crews.base import Job
 from kmeans_lab.crews.serial import SerialCrew
-from kmeans_lab.kernel import Labels, read_only
+from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.seeding import squared_distances
 from kmeans_lab.weights import Weighting, absolute
 
-Array = NDArray[np.floating[Any]]
 Weights = NDArray[np.float64] | None
 
 #: Rows per cluster between two looks for starved centers: enough to tell starved from small. With

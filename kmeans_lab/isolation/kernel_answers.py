@@ -5,18 +5,14 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kmeans_lab import registry
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.child_side import say
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.provenance import find_foreign_code
 from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
-
-Array = NDArray[np.floating[Any]]
 
 _RESULT = (
     *("centers", "labels", "inertia", "n_iter", "converged", "stop"),

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab import registry
 from kmeans_lab.isolation import kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import CertificateError, fingerprint
 from kmeans_lab.registry import (
     KERNELS,
@@ -29,8 +29,6 @@ from kmeans_lab.registry import (
     place_of,
 )
 from kmeans_lab.result import PHASES, Iteration, KMeansResult
-
-Array = NDArray[np.floating[Any]]
 
 #: Processes that start at once where several kernels are described.
 AT_ONCE = 4

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.kernel import read_only
+from kmeans_lab.kernel import Array, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_fit, certify_update
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
-
-Array = NDArray[np.floating[Any]]
 
 #: A preset that is cut into two chunks.
 _TWO_CHUNKS = "blobs-5000-3-4"

@@ -10,12 +10,9 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kmeans_lab.kernel import Kernel, read_only
+from kmeans_lab.kernel import Array, Kernel, read_only
 from kmeans_lab.registry import KERNELS, KernelSpec
-
-Array = NDArray[np.floating[Any]]
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
 _RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values())) - {

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.cli.bench import quiet_pools
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.roofline import bandwidth, peak
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import state_of
 from kmeans_lab.seeding import INITS
-
-Array = NDArray[np.floating[Any]]
 
 _MARGIN = 0.03  # of the picture, on each side
 _RADIUS = 14.0  # of the ring, as in the standard preset
