@@ -7,6 +7,7 @@ from typing import Any
 
 from kmeans_lab import registry
 from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation import availability
 from kmeans_lab.isolation.child_side import say
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
@@ -29,16 +30,16 @@ def describe(place: str, spec: KernelSpec | None) -> dict[str, Any]:
     if place not in KERNELS and place in installed():
         installed()[place].tried = True  # here, now
     name = registry.known_as(place)
-    trouble = registry.trouble_of(name)
+    trouble = availability.trouble_of(name)
     seconds = perf_counter() - begin
-    state, why = registry.described(trouble)
+    state, why = availability.described(trouble)
     incomplete = isinstance(trouble, registry.Incomplete)
     kernel: Any = registry.load_module(name) if incomplete or trouble is None else None
     return {
         "name": name,
         "state": state,
         "why": why,
-        "reason": registry.reason_for(name, trouble),
+        "reason": availability.reason_for(name, trouble),
         "incomplete": incomplete,
         "spec": asdict(find_spec(name)),
         "build": _text(getattr(kernel, "BUILD", None)),

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab import registry
-from kmeans_lab.isolation import kernel_answers
+from kmeans_lab.isolation import availability, kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import CertificateError, fingerprint
@@ -203,7 +202,7 @@ def _broken(name: str, why: str) -> dict[str, Any]:
         "name": name,
         "state": "broken",
         "why": why,
-        "reason": registry.reason_for(name, NotAKernel(why)),
+        "reason": availability.reason_for(name, NotAKernel(why)),
         "incomplete": False,
         "spec": asdict(spec),
         "build": None,

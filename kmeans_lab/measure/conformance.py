@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.kernel import Array, read_only
+from kmeans_lab.kernel import Array, Fused, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_fit, certify_update
 from kmeans_lab.presets import find_preset
@@ -185,7 +185,7 @@ def _inputs_stay(name: str, kernel: Any) -> None:
 
 def _steps_follow(name: str, kernel: Any) -> None:
     """As the driver calls it: prepared once, previous labels on entry, centers that move."""
-    if not hasattr(kernel, "assign_update"):
+    if not isinstance(kernel, Fused):
         return
     for n in (230, 4_500):
         rows = read_only(_whole(7, (n, 4), "float64"))

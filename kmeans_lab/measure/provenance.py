@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.kernel import Array, Kernel, read_only
+from kmeans_lab.kernel import Array, Kernel, Prepares, read_only
 from kmeans_lab.registry import KERNELS, KernelSpec
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
@@ -24,8 +24,7 @@ def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:
     """Run both steps on a few rows; return the first module that had no business there."""
     seen: list[str] = []
     rows, centers = read_only(X), read_only(X[:8].copy())
-    prepare = getattr(kernel, "prepare", None)
-    given = rows if prepare is None else prepare(rows, len(centers), 1)
+    given = kernel.prepare(rows, len(centers), 1) if isinstance(kernel, Prepares) else rows
     labels = np.zeros(len(X), dtype=np.int32)
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), dtype=np.int64)
 
