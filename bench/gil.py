@@ -17,9 +17,10 @@ from time import perf_counter
 
 from kmeans_lab import kmeans
 from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import KERNELS, find_spec, state_of
+from kmeans_lab.registry import KERNELS, find_spec
 
 TURNS = 7
 
@@ -109,7 +110,7 @@ def main():
     print(f"{arguments.preset}, one thread, switch interval {sys.getswitchinterval() * 1e3:g} ms")
     print(f"{'kernel':<14}{'counter keeps':>24}{'fit takes':>28}")
     for name in KERNELS:
-        if state_of(name)[0] != "ready" or name == "numpy-broadcast":
+        if state_of(name)[0] != "ready" or find_spec(name).broadcasts:
             continue
         if find_spec(name).threading == "gil":
             continue  # it holds the lock by design

@@ -19,7 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from kmeans_lab import load_kernel
+from kmeans_lab import PROVIDERS, load_kernel
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.cli.terminal import spell_out
 from kmeans_lab.crews.cores import available_cores
@@ -51,7 +51,7 @@ def measure_pass(name: str, n_threads: int) -> Pass:
     workload = find_preset(name).load()
     middle, _ = middle_and_variance(workload.X)
     X, centers = workload.X - middle, workload.centers - middle
-    kernel: Any = load_kernel("cpp-simd")
+    kernel: Any = load_kernel(PROVIDERS["limits"])
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), np.int64)
     spent = []
     for balls in (False, True):

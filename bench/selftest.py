@@ -18,9 +18,9 @@ from kmeans_lab.measure.certify import Certificate
 from kmeans_lab.measure.rounds import PairedRun, Progress
 from kmeans_lab.measure.statistics import is_resolved, ratio
 from kmeans_lab.presets import find_preset
-from kmeans_lab.registry import KERNELS
+from kmeans_lab.registry import FLAGSHIP, KERNELS
 
-KERNEL_NAMES = ("cpp", "numba", "cython", "cython-tiled", "cpp-simd")
+KERNEL_NAMES = ("cpp", "numba", "cython", "cython-tiled", FLAGSHIP)
 SLOWDOWN, SECONDS = 0.03, 55.0
 
 

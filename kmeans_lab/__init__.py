@@ -10,9 +10,10 @@ from typing import Any
 from kmeans_lab.driver import kmeans
 from kmeans_lab.registry import KERNELS, KernelUnavailable, load_kernel
 from kmeans_lab.result import KMeansResult
+from kmeans_lab.spec import KernelSpec
 
 # Without the estimators, so that a star import needs no scikit-learn.
-__all__ = ["KERNELS", "KMeansResult", "KernelUnavailable", "kmeans", "load_kernel"]
+__all__ = ["KERNELS", "KMeansResult", "KernelSpec", "KernelUnavailable", "kmeans", "load_kernel"]
 
 _ESTIMATORS = {
     "KMeans": "kmeans_lab.estimators.kmeans",

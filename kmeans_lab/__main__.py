@@ -43,6 +43,7 @@ from kmeans_lab.empty import POLICIES
 from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
 from kmeans_lab.io.outputs import plan_result, result_files
+from kmeans_lab.isolation.availability import reason_of, state_of
 from kmeans_lab.registry import (
     KERNELS,
     KernelUnavailable,
@@ -50,8 +51,6 @@ from kmeans_lab.registry import (
     installed,
     load_kernel,
     outdone,
-    reason_of,
-    state_of,
 )
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS

@@ -18,9 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.exact_sums import column_sums
-
-Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 _MANY_VALUES = 1 << 24  # differences taken in one call

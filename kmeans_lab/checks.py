@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from kmeans_lab.arrays import read
 from kmeans_lab.io.frames import column_name
 from kmeans_lab.io.values import EXACT, place, rounded, strangers
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 
-Array = NDArray[np.floating[Any]]
 F = TypeVar("F", bound=Callable[..., Any])
 
 

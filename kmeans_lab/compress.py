@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Kernel
-from kmeans_lab.registry import choose_kernel, load_kernel
-from kmeans_lab.representation import Shown
+from kmeans_lab.registry import load_kernel
+from kmeans_lab.result import Shown
 from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.kernel import Counts, Labels
 from kmeans_lab.registry import REBUILD, KernelUnavailable
-from kmeans_lab.representation import Shown
-from kmeans_lab.result import Stopwatch
+from kmeans_lab.result import Shown, Stopwatch
 
 #: Name → module of the kernels that come with the package.
 KERNELS = {"python": "kmeans_lab.numerics.neighbours", "cpp": "kmeans_lab._cpp_dbscan"}

@@ -19,8 +19,9 @@ from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.crews.base import Crew, Job, Pass
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
+from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, read_only
-from kmeans_lab.registry import KernelSpec, choose_kernel, find_spec, load_kernel
+from kmeans_lab.registry import KernelSpec, find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.stopping import Step, StopRule, make_rule

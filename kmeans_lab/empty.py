@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.exact_sums import column_sums, row_squares
-
-Array = NDArray[np.floating[Any]]
 
 POLICIES = ("relocate", "random", "keep", "error")
 

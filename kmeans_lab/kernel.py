@@ -1,4 +1,4 @@
-"""The contract of a kernel, stated once.
+"""The contract of a kernel: all that the rest of the package may ask of one, stated once.
 
 A kernel is a *module* with two functions (PEP 544 lets a module satisfy a Protocol; there is
 no base class). Kernels decide how the two steps of Lloyd's algorithm are computed; the driver
@@ -19,44 +19,24 @@ The caller owns every array. Sums are added up in float64, whatever the dtype of
 *add*: ``update(A); update(B)`` equals ``update(A ∪ B)``, so blocks, threads and processes all use
 the same two functions. ``assign`` doubles as predict.
 
-Three more functions are optional, and only where a published benchmark shows that they pay:
+``Kernel`` is required. All other Protocols are optional, one for each thing that a kernel, or what
+its ``prepare`` returns, may have besides: only where a published benchmark shows that it pays.
 
-``prepare(X, n_clusters, n_threads) -> rows``
-    Called once per chunk and fit. What it returns is handed to the other functions in place of
-    the chunk: a transposed copy, row norms, bounds, a thread team.
-``assign_update(rows, centers, labels, sums, counts) -> float``
-    Both steps in one pass; ``labels`` holds the previous labels on entry (−1: none).
-``inertia(X, centers, labels) -> float``
-    The sum of squared distances to the chosen centers, from differences in float64, which ends
-    every fit; X is no prepared copy. A million rows of two features: 1.1 ms instead of NumPy's 8.7.
-
-The driver moves the origin into the data. Where a kernel's row in the registry says ``centers``,
-``prepare`` and ``inertia`` are given X as it is and, where that is not zero, its ``middle``
-(n_features,) as a last argument, and subtract it in the dtype of X; for others the driver does.
-
-What ``prepare`` returns may have four attributes:
-
-``changed``
-    How many labels the last pass changed: a rule that counts them needs no copy of the labels.
-``rescored``
-    How many near-ties were decided by direct differences since the rows were prepared.
-``greedy(X, first, draws) -> indices``
-    The rows that greedy k-means++ chooses, as ``kmeans_lab.seeding.greedy_rows`` does: a start
-    that finds the rows prepared saves a fifth of the time of a small fit.
-``close()``
-    Called when the fit ends, however it does: ends threads, and waits until they have left.
+The driver moves the origin into the data. Where ``KernelSpec.centers`` says so, ``prepare`` and
+``inertia`` are given X as it is and, where that is not zero, its ``middle`` (n_features,) as a last
+argument, and subtract it in the dtype of X; for other kernels the driver subtracts it.
 """
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array: TypeAlias = NDArray[np.floating[Any]]
 Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int32]
 Sums: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.int64]
-Array: TypeAlias = NDArray[np.floating[Any]]
 
 
 class Kernel(Protocol):
@@ -73,6 +53,132 @@ class Kernel(Protocol):
 
         A label outside 0 … n_clusters−1 raises ValueError, and nothing has been added.
         """
+
+
+# What a kernel module may have besides.
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """Takes rows in a form of its own: a transposed copy, row norms, bounds, a thread team."""
+
+    def prepare(self, X: Any, n_clusters: int, n_threads: int, /, *middle: Any) -> Any:
+        """Return what the other functions are given in place of X; once per chunk and fit.
+
+        With ``KernelSpec.balls`` it also takes ``balls=False``: these rows are seen once, and
+        what only pays over several passes is left out.
+        """
+
+
+@runtime_checkable
+class Fused(Protocol):
+    """Both steps in one pass."""
+
+    def assign_update(
+        self, rows: Any, centers: Any, labels: Labels, sums: Sums, counts: Counts, /
+    ) -> float:
+        """Assign and update; ``labels`` holds the previous labels on entry (−1: none)."""
+
+
+@runtime_checkable
+class TellsInertia(Protocol):
+    """The inertia that ends a fit: a million rows of two features in 1.1 ms, NumPy in 8.7."""
+
+    def inertia(self, X: Any, centers: Any, labels: Labels, /, *middle: Any) -> float:
+        """Sum squared distances to the chosen centers, from differences; X is not prepared."""
+
+
+@runtime_checkable
+class CompiledAhead(Protocol):
+    """Compiled when the package was built."""
+
+    BUILD: str  # compiler and flags
+
+
+@runtime_checkable
+class PicksInstructions(Protocol):
+    """Chooses among code for several instruction sets."""
+
+    def isa(self) -> str:
+        """Return the choice for the next fit; ValueError where KMEANS_LAB_ISA cannot be had."""
+
+
+@runtime_checkable
+class KeepsBinaries(Protocol):
+    """Its compiled code is not the file of its module."""
+
+    def binary(self) -> str:
+        """Return the file that holds the code of the instruction set chosen."""
+
+
+@runtime_checkable
+class Seeds(Protocol):
+    """Greedy k-means++ for every kernel: ``"seeding"`` in ``KernelSpec.provides``."""
+
+    def greedy(
+        self, X: Any, first: int, draws: Any, n_threads: int, middle: Any = None, /
+    ) -> NDArray[np.int64]:
+        """Return the rows that ``kmeans_lab.seeding.greedy_rows`` chooses."""
+
+
+@runtime_checkable
+class MeasuresLimits(Protocol):
+    """Loops that reach the machine's limits: ``"limits"`` in ``KernelSpec.provides``."""
+
+    def multiply_add_float64(self, rounds: int, factor: float, /) -> float:
+        """Do nothing but multiply-adds; return how many operations these were."""
+
+    def multiply_add_float32(self, rounds: int, factor: float, /) -> float:
+        """Do the same in float32."""
+
+    def read_all(self, values: Any, /) -> float:
+        """Read an array once, as fast as it can be; return the sum."""
+
+
+# What the rows that ``prepare`` returned may have.
+
+
+@runtime_checkable
+class CountsChanged(Protocol):
+    """A stop rule that counts changed labels then needs no copy of them."""
+
+    @property
+    def changed(self) -> int:
+        """How many labels the last pass changed."""
+
+
+@runtime_checkable
+class CountsRescored(Protocol):
+    """Decides near-ties anew."""
+
+    @property
+    def rescored(self) -> int:
+        """How many rows direct differences have decided since the rows were prepared."""
+
+
+@runtime_checkable
+class CountsMet(Protocol):
+    """Leaves out centers that cannot be the nearest."""
+
+    @property
+    def met(self) -> float:
+        """The share of all pairs of row and center that the last pass looked at."""
+
+
+@runtime_checkable
+class SeedsRows(Protocol):
+    """A start that finds the rows prepared saves a fifth of the time of a small fit."""
+
+    def greedy(self, X: Any, first: int, draws: Any, /) -> NDArray[np.int64]:
+        """Return the rows that ``kmeans_lab.seeding.greedy_rows`` chooses."""
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """Holds threads."""
+
+    def close(self) -> None:
+        """End them, and wait until they have left. Called when a fit ends, however it does."""
 
 
 def read_only(array: Array) -> Array:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.representation import Shown
+from kmeans_lab.kernel import Array
+from kmeans_lab.result import Shown
 from kmeans_lab.seeding import d2, random_rows
-
-Array = NDArray[np.floating[Any]]
 
 #: The seed of every start that no published study fixes.
 START_SEED = 7

@@ -7,12 +7,10 @@ it, and a kernel that is there but fails to import raises its own error, untouch
 """
 
 import sys
-import warnings
-from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.plugins import NotAKernel, Plugin, importing, with_module
@@ -20,8 +18,6 @@ from kmeans_lab.kernel import Kernel
 from kmeans_lab.spec import KernelSpec
 
 __all__ = ["KERNELS", "KernelSpec", "KernelUnavailable", "NotAKernel", "load_kernel"]
-
-State = Literal["ready", "unavailable", "broken"]
 
 # The functions that a kernel must have: any, one with threads of its own, one that centers rows.
 _PLAIN = ("assign", "update")
@@ -51,6 +47,7 @@ KERNELS: dict[str, KernelSpec] = {
         requires=("numpy",),
         remedy="pip install numpy",
         whole=True,
+        broadcasts=True,
     ),
     "numpy": KernelSpec(
         module="kmeans_lab._numpy_kernel",
@@ -59,6 +56,7 @@ KERNELS: dict[str, KernelSpec] = {
         remedy="pip install numpy",
         arithmetic="expanded",
         blas=True,
+        auto=4,  # where none of the tuned ones can run
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
@@ -90,8 +88,9 @@ KERNELS: dict[str, KernelSpec] = {
         remedy="pip install numba",
         threading="own",
         arithmetic="expanded",
-        sources=("kmeans_lab/tuned/numba*.py",),
+        sources=("kmeans_lab/tuned/numba*.py", "kmeans_lab/tuned/rows.py"),
         compiles_on_first_call=True,
+        auto=3,
     ),
     "cython-tiled": KernelSpec(
         module="kmeans_lab.tuned.cython",
@@ -104,7 +103,9 @@ KERNELS: dict[str, KernelSpec] = {
             "kmeans_lab/tuned/cython.py",
             "kmeans_lab/tuned/cython*.pyx",
             "kmeans_lab/tuned/cython*.pxi",
+            "kmeans_lab/tuned/rows.py",
         ),
+        auto=2,
     ),
     "cpp-simd": KernelSpec(
         module="kmeans_lab.tuned.simd",
@@ -115,8 +116,19 @@ KERNELS: dict[str, KernelSpec] = {
         arithmetic="expanded",
         sources=("cpp/simd/module.cpp", "cpp/simd/**/*.h"),
         centers=True,
+        balls=True,
+        provides=("seeding", "limits"),
+        auto=1,
     ),
 }
+
+#: What ``kernel="auto"`` tries, the fastest first. The tuned kernels agree to the last bit, so that
+#: which of them can run, and in which mode, changes no result.
+AUTO = sorted((name for name, it in KERNELS.items() if it.auto), key=lambda it: KERNELS[it].auto)
+#: The fastest: what studies and the benchmark beside other libraries compare with.
+FLAGSHIP = AUTO[0]
+#: The kernels that do something for all of them, by what they do.
+PROVIDERS = {part: name for name in reversed(KERNELS) for part in KERNELS[name].provides}
 
 
 class KernelUnavailable(RuntimeError):
@@ -125,10 +137,6 @@ class KernelUnavailable(RuntimeError):
 
 class Incomplete(NotAKernel):
     """A module lacks a function that kernels must have."""
-
-
-class _Refuses(KernelUnavailable):
-    """It is installed, and does not run with what the environment asks of it."""
 
 
 _added: dict[str, KernelSpec] = {}
@@ -295,87 +303,3 @@ def load_module(name: str) -> Any:
             f"kernel {name!r} is not available: there is no module {error.name!r}"
             f"{'; ' * bool(spec.remedy)}{spec.remedy}"
         ) from error
-
-
-#: What ``kernel="auto"`` tries, the fastest first. The tuned kernels agree to the last bit, so that
-#: which of them can run, and in which mode, changes no result; NumPy is for where none of them can.
-AUTO = ("cpp-simd", "cython-tiled", "numba-tiled", "numpy")
-
-
-def choose_kernel() -> str:
-    """Return the name of the fastest kernel that can run."""
-    return first_ready(AUTO) or AUTO[-1]
-
-
-def first_ready(names: Sequence[str]) -> str | None:
-    """Return the first of these that can run; say once why one that is installed cannot."""
-    for name in names:
-        trouble = trouble_of(name)
-        if trouble is None:
-            return name
-        if type(trouble) is not KernelUnavailable:
-            _warn_once(f"{reason_of(name)}; until then another kernel computes in its place")
-    return None
-
-
-@cache
-def _warn_once(sentence: str) -> None:
-    warnings.warn(sentence, RuntimeWarning, stacklevel=2)
-
-
-def state_of(name: str) -> tuple[State, str]:
-    """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``.
-
-    Where an installed package brings it, a process of its own imports it first: that may end it.
-    """
-    return described(trouble_of(name))
-
-
-def described(trouble: Exception | None) -> tuple[State, str]:
-    """Return what ``state_of`` says of a trouble that was found."""
-    if trouble is None:
-        return "ready", ""
-    if isinstance(trouble, KernelUnavailable):
-        return "unavailable", str(trouble)
-    said = " ".join(str(trouble).split())  # a table has one line for it, and a refusal, too
-    if not isinstance(trouble, NotAKernel):
-        said = f"{type(trouble).__name__}: {said}" if said else type(trouble).__name__
-    return "broken", said
-
-
-def reason_of(name: str) -> str:
-    """Return a sentence on why a kernel cannot run here, with a remedy; empty where it can."""
-    return reason_for(name, trouble_of(name))
-
-
-def reason_for(name: str, trouble: Exception | None) -> str:
-    """Return what ``reason_of`` says of a trouble that was found."""
-    state, why = described(trouble)
-    if state != "broken":
-        return why
-    if name in KERNELS:
-        remedy = KERNELS[name].remedy
-    elif name in _added:
-        remedy = f"mend {_places[name]}"
-    else:
-        package = installed()[name].package
-        remedy = f"report it to the authors of {package}, or pip uninstall {package}"
-        if isinstance(trouble, ImportError):
-            remedy = f"install what the package {package} needs, or pip uninstall {package}"
-    return f"kernel {name!r} is broken: {why}{'; ' * bool(remedy)}{remedy}"
-
-
-def trouble_of(name: str) -> Exception | None:
-    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is."""
-    try:
-        if name not in KERNELS and name not in _added and name in installed():
-            installed()[name].outlive()
-        kernel: Any = load_kernel(name)
-    except Exception as error:
-        return error
-    try:
-        if hasattr(kernel, "isa"):
-            kernel.isa()
-    except ValueError as error:  # KMEANS_LAB_ISA is not what this machine has
-        return _Refuses(f"kernel {name!r} is not available: {error}")
-    return None

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples
+from kmeans_lab.isolation.availability import first_ready
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
-from kmeans_lab.registry import first_ready, load_kernel
+from kmeans_lab.registry import PROVIDERS, load_kernel
 
-Array = NDArray[np.floating[Any]]
 InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
 
 Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
@@ -140,11 +141,11 @@ def greedy(
     """k-means++ with 2 + ⌊ln k⌋ candidates per center; keep the one that lowers ΣD² most.
 
     The variant that scikit-learn uses, described in the conclusion of Arthur and Vassilvitskii
-    (2007). The first candidate wins a tie. Computed by the flagship kernel's distance code where
+    (2007). The first candidate wins a tie. Computed by the kernel that provides seeding where
     that can run, whatever kernel the fit uses: on the standard preset 0.7 ms instead of 23, and
-    0.5 where the flagship has ``prepared`` X for the fit already. The rows chosen are the same:
-    they follow from X and ``rng`` alone, whatever the processor and the kernel. With weights, which
-    the flagship knows nothing of, NumPy computes.
+    0.5 where it has ``prepared`` X for the fit already. The rows chosen are the same: they follow
+    from X and ``rng`` alone, whatever the processor and the kernel. With weights, which that kernel
+    knows nothing of, NumPy computes.
     """
     first, draws = greedy_draws(len(X), n_clusters, rng, weights)
     if weights is not None:
@@ -152,10 +153,10 @@ def greedy(
     given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
     if hasattr(prepared, "greedy"):
         return X[prepared.greedy(given, first, draws)]
-    if first_ready(("cpp-simd",)) is None:
+    if first_ready((PROVIDERS["seeding"],)) is None:
         return X[greedy_rows(X, first, draws)]
-    flagship: Any = load_kernel("cpp-simd")
-    return X[flagship.greedy(given, first, draws, 1, middle)]
+    provider: Any = load_kernel(PROVIDERS["seeding"])
+    return X[provider.greedy(given, first, draws, 1, middle)]
 
 
 def greedy_draws(

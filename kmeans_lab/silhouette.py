@@ -17,8 +17,8 @@ from kmeans_lab import checks
 from kmeans_lab._numpy_kernel import BLOCK_SCORES
 from kmeans_lab.arrays import read
 from kmeans_lab.crews.blas import one_blas_thread
+from kmeans_lab.kernel import Array
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 #: Rows on each side of a tile: as many distances as the kernel ``numpy`` holds scores.

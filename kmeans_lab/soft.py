@@ -11,12 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab import checks
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.magnitudes import least_of, refuse_narrow, spread
-
-Array = NDArray[np.float64]
 
 _BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 

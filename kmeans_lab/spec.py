@@ -5,8 +5,10 @@ from typing import Any, Literal, get_args
 
 Threading = Literal["gil", "nogil", "own"]
 Arithmetic = Literal["direct", "expanded"]
+Part = Literal["seeding", "limits"]
 
 _FLOATS = ("float32", "float64")
+_FLAGS = ("whole", "centers", "exact", "blas", "compiles_on_first_call", "balls", "broadcasts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,16 @@ class KernelSpec:
         Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
     compiles_on_first_call : bool
         The first call with a new dtype compiles; benchmarks warm it up first.
+    balls : bool
+        Its ``prepare`` takes ``balls=False``, for rows that are seen once.
+    broadcasts : bool
+        It holds n_samples · n_clusters · n_features values at once.
+    provides : tuple of {"seeding", "limits"}
+        What its module does for all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``. The first
+        of the table that provides it is asked.
+    auto : int
+        Its turn where ``kernel="auto"`` looks for one that can run: 1 comes first, 0 never. Counts
+        in the table alone.
 
     Raises
     ------
@@ -68,21 +80,29 @@ class KernelSpec:
     sources: tuple[str, ...] = ()
     blas: bool = False
     compiles_on_first_call: bool = False
+    balls: bool = False
+    broadcasts: bool = False
+    provides: tuple[Part, ...] = ()
+    auto: int = 0
 
     def __post_init__(self) -> None:
         """Check each field: a wrong one would be believed until numbers are wrong."""
         for name in ("module", "summary", "remedy"):
             _text(name, getattr(self, name))
-        for name in ("requires", "dtypes", "sources"):
+        for name in ("requires", "dtypes", "sources", "provides"):
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
         _choice("threading", self.threading, get_args(Threading))
         _choice("arithmetic", self.arithmetic, get_args(Arithmetic))
-        for name in ("whole", "centers", "exact", "blas", "compiles_on_first_call"):
+        for name in _FLAGS:
             if type(value := getattr(self, name)) is not bool:
                 raise ValueError(f"{name}={value!r} of a KernelSpec must be True or False")
+        if type(self.auto) is not int or self.auto < 0:
+            raise ValueError(f"auto={self.auto!r} of a KernelSpec must be an integer ≥ 0")
         _packages(self.requires)
         for dtype in self.dtypes:
             _choice("dtypes", dtype, _FLOATS)
+        for part in self.provides:
+            _choice("provides", part, get_args(Part))
         if "float64" not in self.dtypes:
             raise ValueError(
                 f"dtypes={self.dtypes!r} of a KernelSpec must have 'float64', which X becomes "

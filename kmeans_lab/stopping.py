@@ -6,14 +6,12 @@ no rule fires, ``max_iter`` ends the loop.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab import checks
-
-Array = NDArray[np.floating[Any]]
+from kmeans_lab.kernel import Array
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would take twice as long to make, each time

@@ -6,17 +6,14 @@ product of a weight and a value is rounded once, and their sum once, in whatever
 """
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
-from kmeans_lab.kernel import Labels
+from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.exact_sums import RunningSums
 from kmeans_lab.numerics.inertia import direct_inertia
-
-Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 65_536  # differences held at once
 

@@ -20,7 +20,7 @@ from kmeans_lab.crews.cores import refuse_too_many
 from kmeans_lab.io.outputs import write_file
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import Workload, find_preset
-from kmeans_lab.registry import find_spec
+from kmeans_lab.registry import FLAGSHIP, find_spec
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--peer", action="append", metavar="NAME",
         help=f"a library, or module:Class; repeatable (all of {', '.join(PEERS)})")  # fmt: skip
     add("--kernel", action="append", metavar="K",
-        help="a kernel of ours; the first is what ratios refer to (cpp-simd, cpp)")  # fmt: skip
+        help=f"a kernel of ours; the first is what ratios refer to ({FLAGSHIP}, cpp)")  # fmt: skip
     add("--dtype", choices=("float64", "float32"), help="only this one")
     add("--seeding", action="store_true", help="compare fits with seeding of their own instead")
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds a peer may take (60)")
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     options.preset = options.preset or ["standard"]
-    options.kernel = options.kernel or ["cpp-simd", "cpp"]
+    options.kernel = options.kernel or [FLAGSHIP, "cpp"]
     options.peer = list(PEERS) if options.peer is None else options.peer
     try:
         check(options)

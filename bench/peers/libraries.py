@@ -5,13 +5,14 @@ from typing import Any
 
 from bench.peers import others
 from bench.peers.base import Library, Outcome
+from kmeans_lab.registry import FLAGSHIP
 
 
 class Ours(Library):
     """One of kmeans_lab's kernels; a subclass per name is made by ``open_library``."""
 
     distribution = "kmeans-lab"
-    kernel = "cpp-simd"
+    kernel = FLAGSHIP
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.peers.process import Refused
 from kmeans_lab import kmeans
-
-Array = NDArray[np.floating[Any]]
+from kmeans_lab.kernel import Array
 
 #: How far an exact peer's inertia may be from ours, relative to it.
 WITHIN = {"float64": 1e-6, "float32": 2e-4}

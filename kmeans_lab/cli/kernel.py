@@ -15,7 +15,8 @@ from kmeans_lab.cli.bench import (
 from kmeans_lab.cli.kernel_arguments import answerable, resolve
 from kmeans_lab.cli.terminal import emit, make_table, show
 from kmeans_lab.errors import Refused
-from kmeans_lab.registry import KERNELS, find_spec, reason_of
+from kmeans_lab.isolation.availability import reason_of
+from kmeans_lab.registry import KERNELS, PROVIDERS, find_spec
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +71,8 @@ def explain(arguments: argparse.Namespace) -> None:
         raise Refused(f"--threads {arguments.threads} must be at least 1")
     counts_of(str(arguments.threads))  # refuses too many
     name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
-    if reason := reason_of("cpp-simd"):
-        raise Refused(f"the machine's limits are measured with the code of cpp-simd: {reason}")
+    if reason := reason_of(code := PROVIDERS["limits"]):
+        raise Refused(f"the machine's limits are measured with the code of {code}: {reason}")
     workload = load(presets[arguments.preset])
     takes = find_spec(name).dtypes
     if workload.X.dtype.name not in takes:

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from kmeans_lab.errors import Refused
 from kmeans_lab.isolation import plugins
+from kmeans_lab.isolation.availability import reason_of
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild, survey
 from kmeans_lab.isolation.plugins import NotAKernel, ending_nothing, is_place
@@ -20,7 +21,6 @@ from kmeans_lab.registry import (
     known,
     known_as,
     place_of,
-    reason_of,
 )
 
 

@@ -10,12 +10,13 @@ from kmeans_lab.cli.kernel_arguments import refuse_unless_ready
 from kmeans_lab.cli.terminal import emit, make_table, show
 from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.io.outputs import plan_folder
+from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies import STUDIES, run_study
 from kmeans_lab.studies.notebook import Notebook
 
 _NEEDS = ("matplotlib", "sklearn", "PIL")
 #: What these time is these kernels; the others take whatever runs.
-_TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder"), ("cpp", "cpp-simd"))
+_TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder"), ("cpp", FLAGSHIP))
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
 

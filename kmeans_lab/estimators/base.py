@@ -26,12 +26,12 @@ from sklearn.utils.validation import (
 from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.io.frames import repeated_column
+from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
-from kmeans_lab.registry import choose_kernel, load_kernel
+from kmeans_lab.registry import load_kernel
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
-
-Array = NDArray[np.floating[Any]]
 
 
 class BaseKMeans(

@@ -8,11 +8,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.driver import Run
+from kmeans_lab.kernel import Array
 from kmeans_lab.stopping import Step
 from kmeans_lab.weights import absolute
 
@@ -26,7 +24,6 @@ except ImportError:  # a scikit-learn without callbacks: an estimator without se
 
 __all__ = ["Callbacks", "FitTasks", "Fitted", "fitted"]
 
-Array = NDArray[np.floating[Any]]
 #: What makes an estimator a fitted one: its attributes by name.
 Fitted = dict[str, Any]
 

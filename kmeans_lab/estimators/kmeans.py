@@ -23,13 +23,12 @@ from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.driver import kmeans
 from kmeans_lab.estimators.base import BaseKMeans
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
-from kmeans_lab.kernel import read_only
-from kmeans_lab.registry import choose_kernel, find_spec
+from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.kernel import Array, read_only
+from kmeans_lab.registry import find_spec
 from kmeans_lab.result import Iteration
 from kmeans_lab.stopping import Step
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
-
-Array = NDArray[np.floating[Any]]
 
 _SMALL = 200_000  # n·k·d: with less, starting a thread takes longer than it helps
 

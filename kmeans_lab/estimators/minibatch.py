@@ -28,11 +28,11 @@ from kmeans_lab.estimators.minibatch_batches import (
     start_size,
 )
 from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS, RunningMeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.registry import find_spec
 from kmeans_lab.seeding import INITS
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
-Array = NDArray[np.floating[Any]]
 Weights = NDArray[np.float64] | None
 
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from kmeans_lab.centering import Centered, Samples, columns_that_lose
 from kmeans_lab.crews.base import Job
 from kmeans_lab.crews.serial import SerialCrew
-from kmeans_lab.kernel import Labels, read_only
+from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.seeding import squared_distances
 from kmeans_lab.weights import Weighting, absolute
 
-Array = NDArray[np.floating[Any]]
 Weights = NDArray[np.float64] | None
 
 #: Rows per cluster between two looks for starved centers: enough to tell starved from small. With
@@ -218,7 +217,7 @@ def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _for_batches(name: str) -> Any:
     """Return a kernel as it is best used for rows that are seen once."""
     kernel: Any = load_kernel(name)
-    if name != "cpp-simd":
+    if not find_spec(name).balls:
         return kernel
     # To find neighbours takes as long as all else: 72 µs instead of 36 for 1024 × 16, k = 64.
     return SimpleNamespace(

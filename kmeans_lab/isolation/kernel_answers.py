@@ -5,18 +5,15 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kmeans_lab import registry
 from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation import availability
 from kmeans_lab.isolation.child_side import say
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.provenance import find_foreign_code
 from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
-
-Array = NDArray[np.floating[Any]]
 
 _RESULT = (
     *("centers", "labels", "inertia", "n_iter", "converged", "stop"),
@@ -33,16 +30,16 @@ def describe(place: str, spec: KernelSpec | None) -> dict[str, Any]:
     if place not in KERNELS and place in installed():
         installed()[place].tried = True  # here, now
     name = registry.known_as(place)
-    trouble = registry.trouble_of(name)
+    trouble = availability.trouble_of(name)
     seconds = perf_counter() - begin
-    state, why = registry.described(trouble)
+    state, why = availability.described(trouble)
     incomplete = isinstance(trouble, registry.Incomplete)
     kernel: Any = registry.load_module(name) if incomplete or trouble is None else None
     return {
         "name": name,
         "state": state,
         "why": why,
-        "reason": registry.reason_for(name, trouble),
+        "reason": availability.reason_for(name, trouble),
         "incomplete": incomplete,
         "spec": asdict(find_spec(name)),
         "build": _text(getattr(kernel, "BUILD", None)),

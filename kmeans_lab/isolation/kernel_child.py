@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kmeans_lab import registry
-from kmeans_lab.isolation import kernel_answers
+from kmeans_lab.isolation import availability, kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import CertificateError, fingerprint
 from kmeans_lab.registry import (
     KERNELS,
@@ -29,8 +28,6 @@ from kmeans_lab.registry import (
     place_of,
 )
 from kmeans_lab.result import PHASES, Iteration, KMeansResult
-
-Array = NDArray[np.floating[Any]]
 
 #: Processes that start at once where several kernels are described.
 AT_ONCE = 4
@@ -205,7 +202,7 @@ def _broken(name: str, why: str) -> dict[str, Any]:
         "name": name,
         "state": "broken",
         "why": why,
-        "reason": registry.reason_for(name, NotAKernel(why)),
+        "reason": availability.reason_for(name, NotAKernel(why)),
         "incomplete": False,
         "spec": asdict(spec),
         "build": None,

@@ -176,8 +176,7 @@ def with_module(spec: object, module: str, source: str) -> KernelSpec:
     """Return a SPEC that was found, with the name of the module that it belongs to."""
     if not isinstance(spec, KernelSpec):
         raise NotAKernel(
-            f"SPEC of {source} is of type {type(spec).__name__} and must be a "
-            "kmeans_lab.registry.KernelSpec"
+            f"SPEC of {source} is of type {type(spec).__name__} and must be a kmeans_lab.KernelSpec"
         )
     return replace(spec, module=module)
 

@@ -12,7 +12,7 @@ import kmeans_lab
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import ChildError
 from kmeans_lab.isolation.kernel_child import KernelChild
-from kmeans_lab.kernel import read_only
+from kmeans_lab.kernel import Prepares, read_only
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel
@@ -56,7 +56,7 @@ def seconds_of(kernel: str, X: Any, centers: Any) -> float:
 
 def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
     """Return what the kernel's own ``prepare`` makes of X, or X."""
-    return kernel.prepare(X, n_clusters, n_threads) if hasattr(kernel, "prepare") else X
+    return kernel.prepare(X, n_clusters, n_threads) if isinstance(kernel, Prepares) else X
 
 
 def start_costs(

@@ -26,7 +26,7 @@ from kmeans_lab import checks
 from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import fill_empty
-from kmeans_lab.kernel import Labels
+from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.measure.judging import CertificateError as CertificateError
 from kmeans_lab.measure.judging import beyond, check_inertia, check_labels, direct_sums, require
 from kmeans_lab.measure.provenance import find_foreign_code
@@ -35,8 +35,6 @@ from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
 from kmeans_lab.stopping import LabelsChanged, Step, make_rule
 from kmeans_lab.weights import relative
-
-Array = NDArray[np.floating[Any]]
 
 _SMALL_ROWS = 256  # enough to see whose code runs
 

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.kernel import read_only
+from kmeans_lab.kernel import Array, Fused, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_fit, certify_update
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
-
-Array = NDArray[np.floating[Any]]
 
 #: A preset that is cut into two chunks.
 _TWO_CHUNKS = "blobs-5000-3-4"
@@ -187,7 +185,7 @@ def _inputs_stay(name: str, kernel: Any) -> None:
 
 def _steps_follow(name: str, kernel: Any) -> None:
     """As the driver calls it: prepared once, previous labels on entry, centers that move."""
-    if not hasattr(kernel, "assign_update"):
+    if not isinstance(kernel, Fused):
         return
     for n in (230, 4_500):
         rows = read_only(_whole(7, (n, 4), "float64"))

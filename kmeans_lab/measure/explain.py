@@ -15,7 +15,7 @@ import numpy as np
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.isolation.children import PATIENCE, Raised
 from kmeans_lab.isolation.kernel_answers import own_code_alone
-from kmeans_lab.kernel import read_only
+from kmeans_lab.kernel import CountsMet, Fused, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_update
 from kmeans_lab.measure.counts import instructions_per_pair, lines_of_code, memory_of_a_fit
@@ -215,14 +215,14 @@ def _timed_steps(name: str, rows: Any, centers: Any, n_threads: int) -> dict[str
         "assign": lambda: kernel.assign(given, centers, again),
         "update": lambda: kernel.update(given, labels, sums, counts),
     }
-    if hasattr(kernel, "assign_update"):
+    if isinstance(kernel, Fused):
         calls["assign_update"] = lambda: kernel.assign_update(given, centers, again, sums, counts)
     seconds = {}
     for step, call in calls.items():
         once = timed(call, 1)[0]
         seconds[step] = median(timed(call, int(np.clip(_BUDGET / max(once, 1e-9), 1, _CALLS))))
     assigned.append((again, kernel.assign(given, centers, again)))
-    met = float(getattr(given, "met", 1.0))
+    met = float(given.met) if isinstance(given, CountsMet) else 1.0
     return {
         "assigned": [(of, float(inertia)) for of, inertia in assigned],
         "sums": added[0],

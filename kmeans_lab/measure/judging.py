@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.kernel import Labels
+from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.double_double import Doubles, excess, sums_by_label, two_product
 from kmeans_lab.weights import absolute
-
-Array = NDArray[np.floating[Any]]
 
 _BLOCK_VALUES = 2**18
 _U = float(np.finfo(np.float64).eps) / 2

@@ -11,17 +11,19 @@ from typing import Any
 import numpy
 import threadpoolctl
 
-from kmeans_lab.registry import KERNELS, load_kernel, state_of
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.kernel import CompiledAhead, PicksInstructions
+from kmeans_lab.registry import KERNELS, load_kernel
 
 
 def builds() -> dict[str, str]:
     """Return compiler and flags of each kernel that was compiled ahead of time."""
-    return {name: it.BUILD for name, it in _ready().items() if hasattr(it, "BUILD")}
+    return {name: it.BUILD for name, it in _ready().items() if isinstance(it, CompiledAhead)}
 
 
 def instruction_sets() -> dict[str, str]:
     """Return what each kernel that picks an instruction set has picked."""
-    return {name: it.isa() for name, it in _ready().items() if hasattr(it, "isa")}
+    return {name: it.isa() for name, it in _ready().items() if isinstance(it, PicksInstructions)}
 
 
 def _ready() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kmeans_lab.kernel import KeepsBinaries, PicksInstructions
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 
 #: Floating-point arithmetic that a distance is made of, with its suffix: packed or scalar.
@@ -119,10 +120,11 @@ def of_kernel(name: str, dtype: str, n_features: int) -> MachineCode:
     kernel: Any = load_kernel(name)
     if find_spec(name).compiles_on_first_call:
         return _of_jitted(name, dtype, n_features)
-    binary = kernel.binary() if hasattr(kernel, "binary") else getattr(kernel, "__file__", "")
+    elsewhere = isinstance(kernel, KeepsBinaries)
+    binary = kernel.binary() if elsewhere else getattr(kernel, "__file__", "")
     if not str(binary).endswith((".so", ".pyd")):
         raise CannotTell("it is interpreted: what is compiled belongs to the packages it calls")
-    isa = kernel.isa() if hasattr(kernel, "isa") else ""
+    isa = kernel.isa() if isinstance(kernel, PicksInstructions) else ""
     return of_text(_disassembled(binary, isa), "objdump")
 
 

@@ -10,12 +10,9 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kmeans_lab.kernel import Kernel, read_only
+from kmeans_lab.kernel import Array, Kernel, Prepares, read_only
 from kmeans_lab.registry import KERNELS, KernelSpec
-
-Array = NDArray[np.floating[Any]]
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
 _RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values())) - {
@@ -27,8 +24,7 @@ def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:
     """Run both steps on a few rows; return the first module that had no business there."""
     seen: list[str] = []
     rows, centers = read_only(X), read_only(X[:8].copy())
-    prepare = getattr(kernel, "prepare", None)
-    given = rows if prepare is None else prepare(rows, len(centers), 1)
+    given = kernel.prepare(rows, len(centers), 1) if isinstance(kernel, Prepares) else rows
     labels = np.zeros(len(X), dtype=np.int32)
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), dtype=np.int64)
 

@@ -1,8 +1,8 @@
 """What this machine can do at most: multiply-adds per second, and bytes per second.
 
-Measured with the very vectors that the flagship uses, for one thread or several, in the same run as
-the kernel that is held against them; the best of nine, because a limit is what can be reached. The
-model is the roofline (Williams, Waterman and Patterson, CACM 52, 2009).
+Measured with the very vectors that the fastest kernel uses, for one thread or several, in the same
+run as the kernel that is held against them; the best of nine, because a limit is what can be
+reached. The model is the roofline (Williams, Waterman and Patterson, CACM 52, 2009).
 """
 
 from collections.abc import Callable
@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from kmeans_lab.registry import load_kernel, state_of
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.kernel import MeasuresLimits
+from kmeans_lab.registry import PROVIDERS, load_kernel
 
 READ_BYTES = 2**28  # far beyond every cache
 ROUNDS = 3_000_000
@@ -50,15 +52,24 @@ def timed(task: Callable[[], Any], repeats: int) -> list[float]:
 
 
 def measure_roof(n_threads: int) -> Roof:
-    """Measure all limits; ``KernelUnavailable`` where the flagship is not built."""
+    """Measure all limits; ``KernelUnavailable`` where the code that reaches them is not built."""
     peaks = {dtype: peak(dtype, n_threads) for dtype in ("float64", "float32")}
     return Roof(n_threads, peaks, bandwidth(n_threads), triad(n_threads))
 
 
 @cache
 def roof_if_known(n_threads: int) -> Roof | None:
-    """Return the limits, measured once in a process; None where the flagship cannot run."""
-    return measure_roof(n_threads) if state_of("cpp-simd")[0] == "ready" else None
+    """Return the limits, measured once in a process; None where they cannot be."""
+    return measure_roof(n_threads) if can_measure() else None
+
+
+def can_measure() -> bool:
+    """Whether the kernel whose code reaches the limits can run here."""
+    return state_of(PROVIDERS["limits"])[0] == "ready"
+
+
+def _loops() -> MeasuresLimits:
+    return cast(MeasuresLimits, load_kernel(PROVIDERS["limits"]))
 
 
 def arithmetic_alone(n_threads: int) -> float:
@@ -67,7 +78,7 @@ def arithmetic_alone(n_threads: int) -> float:
     It needs neither memory nor the other threads: what it gains from them is what the machine has
     to give.
     """
-    multiply_add: Any = load_kernel("cpp-simd").multiply_add_float64  # type: ignore[attr-defined]
+    multiply_add = _loops().multiply_add_float64
     with ThreadPoolExecutor(n_threads) as pool:
         # Threads start, and the system finds a core for each: that takes it some milliseconds.
         list(pool.map(lambda _: multiply_add(2 * ROUNDS, 0.5), range(n_threads)))
@@ -78,7 +89,8 @@ def arithmetic_alone(n_threads: int) -> float:
 
 def peak(dtype: str, n_threads: int) -> float:
     """Return multiply-add operations per second."""
-    multiply_add = getattr(load_kernel("cpp-simd"), f"multiply_add_{dtype}")
+    loops = _loops()
+    multiply_add = loops.multiply_add_float32 if dtype == "float32" else loops.multiply_add_float64
     operations = multiply_add(1000, 0.5) / 1000 * ROUNDS * n_threads
     seconds = timed(lambda: _together(lambda _: multiply_add(ROUNDS, 0.5), range(n_threads)), 9)
     return float(operations / min(seconds))
@@ -86,7 +98,7 @@ def peak(dtype: str, n_threads: int) -> float:
 
 def bandwidth(n_threads: int) -> float:
     """Return bytes read per second from memory."""
-    read_all: Any = load_kernel("cpp-simd").read_all  # type: ignore[attr-defined]
+    read_all = _loops().read_all
     parts = np.array_split(_aligned(READ_BYTES // 8).reshape(-1, 8), n_threads)  # cache lines
     return READ_BYTES / min(timed(lambda: _together(read_all, parts), 9))
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.measure import latin_squares
-from kmeans_lab.measure.roofline import arithmetic_alone
+from kmeans_lab.measure.roofline import arithmetic_alone, can_measure
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, ratio, sign_interval
 from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
 from kmeans_lab.presets import Workload, find_preset
-from kmeans_lab.registry import find_spec, state_of
+from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
 
 ROUNDS = 9
@@ -114,7 +114,7 @@ def scaling(
     """
     counts = sorted({1, *workers})
     powers = exponents(n_rounds, workload.preset.dtype, Random())
-    bare = state_of("cpp-simd")[0] == "ready"
+    bare = can_measure()
     own = find_spec(name).threading == "own" and mode == "threads"
     with TimedChild(name) as child:
         trial = _proved(child, workload, workload.settings())

@@ -14,18 +14,16 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.isolation.kernel_answers import answer_of, own_code_alone
 from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of, some_rows
 from kmeans_lab.measure.certify import Certificate, CertificateError, certify_fit
 from kmeans_lab.presets import Workload
 from kmeans_lab.result import KMeansResult
-
-Array = NDArray[np.floating[Any]]
 
 #: Pools that would compute behind a kernel's back; they read these when they are loaded.
 POOLS = (

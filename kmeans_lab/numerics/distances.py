@@ -6,16 +6,14 @@ summed as the reference kernel sums them: Σ(x − c)² in float64, in the order
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.crews.blas import one_blas_thread
-from kmeans_lab.kernel import Labels
+from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.registry import find_spec, load_kernel
 
-Array = NDArray[np.floating[Any]]
 Squares = NDArray[np.float64]
 
 _BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once

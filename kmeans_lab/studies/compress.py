@@ -19,6 +19,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.cli.compress import encoded
 from kmeans_lab.compress import compress
 from kmeans_lab.presets import photograph
+from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook
 from kmeans_lab.studies.sources import TUTORIAL
 
@@ -163,7 +164,7 @@ def _distinct_or_all(book: Notebook, pixels: Pixels) -> None:
     """Measure what it saves to cluster distinct colours, weighted, instead of pixels."""
     rows = []
     X = pixels.reshape(-1, 3).astype(np.float32)
-    for kernel, k in (("cpp-simd", 16), ("cpp-simd", 64), ("cpp", 16)):
+    for kernel, k in ((FLAGSHIP, 16), (FLAGSHIP, 64), ("cpp", 16)):
         options: dict[str, Any] = {"kernel": kernel, "random_state": 0}
         rows.append(
             {

@@ -15,8 +15,9 @@ import numpy as np
 
 from kmeans_lab import kmeans
 from kmeans_lab.dbscan import dbscan, load_kernel
+from kmeans_lab.kernel import Array
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
-from kmeans_lab.studies.sources import DEMO, Array, clouds, fireworks, noisy_blobs
+from kmeans_lab.studies.sources import DEMO, clouds, fireworks, noisy_blobs
 
 #: The demo's: name → data, eps, min_samples, and the clusters that k-means is asked for.
 SETS: dict[str, tuple[Callable[[], Any], float, int, int]] = {

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import KMeansResult, kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.presets import quick_blobs
 from kmeans_lab.silhouette import silhouette_samples, silhouette_score
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, cluster_colors, draw_clusters
-from kmeans_lab.studies.sources import TUTORIAL, Array, tutorial_blobs, tutorial_start
+from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs, tutorial_start
 
 SEED = 42  # the tutorial's
 BAD_SEED = 14  # the first whose inertia rises somewhere

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure.certify import certify_fit
 from kmeans_lab.measure.counts import lines_of_code
 from kmeans_lab.measure.machinecode import CannotTell
 from kmeans_lab.measure.roofline import peak
 from kmeans_lab.presets import PRESETS, Workload
-from kmeans_lab.registry import state_of
+from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook
 from kmeans_lab.studies.originals import demo_loop
 
@@ -34,11 +35,11 @@ RUNGS = {
     "numba": ("numba", "the plain loops again, compiled when they are first called"),
     "cython": ("cython", "compiled ahead, with types written down"),
     "cpp": ("cpp", "the same in C++: the language makes no difference"),
-    EVERY: ("cpp-simd", "sixteen rows side by side in vectors; both steps in one pass"),
+    EVERY: (FLAGSHIP, "sixteen rows side by side in vectors; both steps in one pass"),
     "cython-tiled": ("cython-tiled", "no look at centers that a ball of rows rules out"),
     "numba-tiled": ("numba-tiled", "the same from Python, compiled for this very d"),
-    "cpp-simd": ("cpp-simd", "the same by hand: balls of balls, rows put in order first"),
-    MORE: ("cpp-simd", "two threads of the machine's two"),
+    FLAGSHIP: (FLAGSHIP, "the same by hand: balls of balls, rows put in order first"),
+    MORE: (FLAGSHIP, "two threads of the machine's two"),
 }
 
 

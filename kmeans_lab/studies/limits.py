@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
-from kmeans_lab.studies.sources import TUTORIAL, Array, tutorial_start
+from kmeans_lab.studies.sources import TUTORIAL, tutorial_start
 
 Labels = NDArray[Any]
 

@@ -12,18 +12,16 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.estimators.minibatch_batches import batches
 from kmeans_lab.estimators.minibatch_means import RunningMeans
+from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.kernel import Array
 from kmeans_lab.presets import find_preset
-from kmeans_lab.registry import choose_kernel
 from kmeans_lab.seeding import d2
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook
 from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs, tutorial_plus_plus
-
-Array = NDArray[np.floating[Any]]
 
 SIZES = (1024, 50)  # rows in a batch: the default, and the tutorial's
 LARGE = ("grid-100000-20", "blobs-100000-16-64")

@@ -13,11 +13,9 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kmeans_lab.kernel import Array
 from kmeans_lab.studies.originals import pools_nearest
-
-Array = NDArray[np.floating[Any]]
 
 SIZES, CLUSTERS, WORKERS = (10_000, 100_000, 1_000_000), (10, 20, 40), (1, 2, 4, 8, 16)
 

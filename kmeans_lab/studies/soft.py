@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import KMeansResult, kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.soft import responsibilities
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, cluster_colors, draw_clusters
-from kmeans_lab.studies.sources import TUTORIAL, Array, tutorial_blobs
+from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs
 
 SEED = 42  # the tutorial's
 TRUE_WIDTH = 0.8  # of its blobs

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from kmeans_lab.kernel import Array
 
 #: What the four are called.
 DEMO, POOLS = "the demo", "the multiprocessing study"

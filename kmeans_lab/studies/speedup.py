@@ -17,6 +17,7 @@ import numpy as np
 from kmeans_lab import kmeans
 from kmeans_lab.measure.roofline import arithmetic_alone
 from kmeans_lab.presets import PRESETS, Workload
+from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies import pools
 from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook, draw_clusters
 from kmeans_lab.studies.originals import pools_nearest
@@ -30,7 +31,7 @@ OURS: dict[str, dict[str, Any]] = {
     "numpy": {"kernel": "numpy", "mode": "threads"},
     "cpp, threads": {"kernel": "cpp", "mode": "threads"},
     "cpp, processes": {"kernel": "cpp", "mode": "processes"},
-    "cpp-simd": {"kernel": "cpp-simd"},
+    FLAGSHIP: {"kernel": FLAGSHIP},
 }
 Cell = tuple[int, int]  # n_clusters, n_samples
 
@@ -227,8 +228,8 @@ def draw_seconds(book: Notebook, seconds: dict[Cell, list[float]], ours: Ours) -
         "numpy, one thread": ours[cell, "numpy", 1],
         "cpp, one thread": ours[cell, "cpp, threads", 1],
         "cpp, 2 processes": ours[cell, "cpp, processes", 2],
-        "cpp-simd, one thread": ours[cell, "cpp-simd", 1],
-        "cpp-simd, 2 threads": ours[cell, "cpp-simd", 2],
+        f"{FLAGSHIP}, one thread": ours[cell, FLAGSHIP, 1],
+        f"{FLAGSHIP}, 2 threads": ours[cell, FLAGSHIP, 2],
     }
     caption = "Seconds of the largest set: a million points, k = 40"
     with book.figure("seconds", caption, size=(7.6, 3.2)) as axis:

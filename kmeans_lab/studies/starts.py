@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab import KMeansResult, kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
 from kmeans_lab.studies.sources import DEMO, POOLS, TUTORIAL, WALK, tutorial_blobs
 from kmeans_lab.studies.starts_claims import RUNS, default_blobs, seeding, tutorial, walk_through
-from kmeans_lab.studies.trials import SAME, STARTS, TO_REST, Array, Trials, try_starts
+from kmeans_lab.studies.trials import SAME, STARTS, TO_REST, Trials, try_starts
 
 FEWER = 200  # fits of the standard preset, each of which takes as long as ten of the others
 LEGEND = {  # what the figures call them, in which colour

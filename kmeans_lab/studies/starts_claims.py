@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import KMeansResult, kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.seeding import d2
 from kmeans_lab.studies.notebook import Notebook, draw_clusters
 from kmeans_lab.studies.originals import walk_through_loop
 from kmeans_lab.studies.sources import TUTORIAL, WALK, tutorial_plus_plus, tutorial_start
-from kmeans_lab.studies.trials import SAME, STARTS, Array, Trials, between
+from kmeans_lab.studies.trials import SAME, STARTS, Trials, between
 
 RUNS = 1000
 BAD = 1.1  # times the best known inertia: two blobs share a center, and two centers a blob
@@ -25,7 +26,7 @@ def default_blobs(seed: int) -> tuple[Array, NDArray[Any]]:
     return X, truth
 
 
-def tutorial(book: Notebook, trials: Trials, X: NDArray[np.float64]) -> None:
+def tutorial(book: Notebook, trials: Trials, X: Array) -> None:
     """Try the tutorial's seed 0, and a thousand others, by its own recipe."""
     least = trials.least()[0]
 

@@ -9,12 +9,10 @@ from math import ceil, log
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab import KMeansResult, kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.studies.notebook import Notebook
-
-Array = NDArray[np.floating[Any]]
 
 #: The five ways, as ``kmeans`` calls them.
 STARTS = ("random", "random-partition", "first", "d2", "k-means++")

@@ -2,38 +2,39 @@
 """The best that Numba can do without leaving Python: lanes are rows, and LLVM vectorises.
 
 ``prepare`` transposes the rows once into tiles of ``width`` rows; the passes over them, and what
-makes them fast, are in ``numba_loops.py``. This module keeps what lies between passes, and
-lets threads share the chunks. Where balls spare too little they rest for ever more passes.
+makes them fast, are in ``numba_loops.py``. This module keeps what lies between passes; ``rows.py``
+lets threads share them. Where balls spare too little they rest for ever more passes.
 
-Threads are Python's own and not ``prange``: the portable threading layer of Numba ends the process
-when two Python threads use it at once, and OpenMP hangs after a fork. A helper waits inside
-compiled code for the next pass's chunks before it sleeps, because waking it costs 10 to 40 µs: it
-then needs the interpreter's lock, which a pass that balls make short has hardly released. Threads
-take the next free chunk; chunks have sums of their own, which are whole numbers until they are
-rounded, so that results do not depend on threads.
+A helper waits inside a pass for the next one's chunks before it sleeps: to wake it, it needs the
+interpreter's lock, which a pass that balls make short has hardly released.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 from functools import partial
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import kmeans_lab.tuned.numba_loops as loops
 import kmeans_lab.tuned.numba_sums as exact
-from kmeans_lab.crews.helpers import Helpers, run_beside
+from kmeans_lab.tuned.rows import (
+    Team,
+    TiledRows,
+    assign_tiled,
+    assign_update,
+    check_inertia,
+    checked_counts,
+    update,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmeans_lab.kernel import Counts, Labels, Rows, Sums
 
+__all__ = ["assign", "assign_update", "inertia", "prepare", "update"]
 
-#: Pairs of values in a pass that may last: from here on other threads compute it all, and the
-#: calling one waits, because Python handles Ctrl-C nowhere else.
-_LONG = 10**9
 #: Values that one call looks at where Ctrl-C comes between two calls.
 _AT_ONCE = 10**7
 
@@ -46,41 +47,45 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
     return raw[skip : skip + size].view(dtype).reshape(shape)
 
 
-class _Team(Helpers):
-    """Helpers that run a task beside the thread that asks for it."""
+class _Bell:
+    """A count in a cache line of its own."""
+
+    def __init__(self) -> None:
+        self._turn = _aligned((8,), np.int64)
+        self.now = self._turn[:1].item
+        self.wait: Callable[[int], bool] = partial(loops.wait_for_turn, self._turn)
+
+    def ring(self) -> None:
+        self._turn[0] += 1
+
+
+class _Team(Team):
+    """Helpers that stay in a pass until the next one."""
 
     def __init__(self, rows: TiledRows) -> None:
-        super().__init__(rows, rows.n_threads - 1)
-        self.turn = _aligned((8,), np.int64)
-        self.task: Any = None
+        super().__init__(rows, _Bell())
+        self.tiles: Any = rows.tiles
         self.control: Any = None
 
-    def post(self, task: Any, control: Any) -> None:
-        """Let every helper run the task, which ``control`` can end."""
-        self.task, self.control = task, control
-        self.turn[0] += 1
-        self.call()
-
-    def help(self, seen: int) -> int:
-        """Run the task of every turn that follows soon."""
-        while loops.wait_for_turn(self.turn, seen) and not self.ended:
-            seen = int(self.turn[0])
-            self.task()
-        return seen
+    def post(self, labels: Labels) -> None:
+        """Wake those that have left; the others see the chunks themselves."""
+        plan = self.tiles.plan
+        if plan.control[loops.STAYING] < self.wanted:
+            self.task, self.control = plan.help, plan.control
+            super().post(labels)
 
     def close(self) -> None:
         """End them, those that wait for the next pass at once."""
         self.ended = True
         if self.control is not None:
             self.control[loops.NEXT] = loops.ENDED
-        self.turn[0] += 1
         super().close()
 
 
 class _Plan:
     """What a pass over the tiles reads and writes; it belongs to one number of clusters."""
 
-    def __init__(self, rows: TiledRows, n_clusters: int) -> None:
+    def __init__(self, rows: _Tiles, n_clusters: int) -> None:
         n_tiles, padded, _ = rows.tiles.shape
         n_samples, n_features = rows.shape
         n_panels, n_chunks = -(-n_clusters // loops.PANEL), -(-n_tiles // rows.share)
@@ -110,7 +115,6 @@ class _Plan:
         self.apart = _aligned((n_clusters, lanes) if self.possible else (1, 1), dtype)
         self.near = np.zeros(n_tiles, np.int32)  # a center that was near last time
         self.owner = np.full(n_tiles, -1, np.int32)  # the cluster of all rows; −1: unknown
-        self.long = n_samples * n_clusters * n_features >= _LONG
         self.filtering = False
         self.rest = self.pause = 0
         self.total = np.zeros((n_clusters, n_features)), np.zeros(n_clusters, np.int64)
@@ -120,8 +124,9 @@ class _Plan:
             self.control, self.scale, rows.middle, rows.square, self.across, self.apart, self.near,
             self.owner,
         )  # fmt: skip
-        self.task = partial(rows.run, *arrays, 0)
-        self.help = partial(rows.run, *arrays, loops.SPINS)
+        self.run = partial(rows.code, *arrays, 0)
+        self.help = partial(rows.code, *arrays, loops.SPINS)
+        self.wait = partial(loops.wait_for_chunks, self.control, n_chunks)
 
     def begin(self, centers: Rows) -> None:
         """Take new centers; decide whether balls are tested, on which labels do not depend."""
@@ -142,15 +147,13 @@ class _Plan:
             self.rest = self.pause
 
 
-class TiledRows:
-    """Rows transposed into tiles, with their running sums: what ``prepare`` returns.
+class _Tiles:
+    """Rows transposed into tiles, with their running sums.
 
     ``again`` says that other centers will follow; or else neither sums nor balls are kept.
     """
 
-    _plan: _Plan
-
-    def __init__(self, X: Rows, n_clusters: int, n_threads: int, again: bool) -> None:
+    def __init__(self, X: Rows, n_clusters: int, again: bool) -> None:
         n_samples, n_features = self.shape = X.shape
         self.again = again
         many = n_features > loops.LONGEST_BLOCK
@@ -161,7 +164,7 @@ class TiledRows:
         slots = min(max(2**21 // (n_clusters * n_features), 4), 32)
         self.share = max(-(-n_samples // (slots * width)), -(-512 // width))
         real: Any = X.dtype.type
-        self.run = loops.compiled(block, many, width, real)
+        self.code = loops.compiled(block, many, width, real)
         # A group of features may reach beyond the last tile.
         long = _aligned((n_tiles * padded + loops.GROUP - 1, width), X.dtype)
         self.tiles = long[: n_tiles * padded].reshape(n_tiles, padded, width)
@@ -171,11 +174,8 @@ class TiledRows:
         self.middle = np.zeros((n_tiles if again else 1, padded), X.dtype)
         self.square = np.zeros(n_tiles if again else 1, X.dtype)
         self.grid, self.squares = self._fill(X)
-        self._met = 1.0
-        self.n_threads = n_threads
-        self._team: _Team | None = None
-        self._renew()
-        self._use(n_clusters)
+        self.met = 1.0
+        self._use(_Plan(self, n_clusters))
 
     def _fill(self, X: Rows) -> tuple[exact.Grid, float]:
         """Lay the rows out, a chunk per call where that lasts: Ctrl-C comes between two calls.
@@ -202,82 +202,74 @@ class TiledRows:
                 loops.fit_balls(tiles, len(rows), *balls, _scale(X.shape[1], X.dtype))
         return exact.lay_grid(ends, X.dtype, len(X)), exact.total(bins)
 
+    def _use(self, plan: _Plan) -> None:
+        self.plan, self.run, self.wait = plan, plan.run, plan.wait
+
     @property
     def rescored(self) -> int:
         """Near-ties decided by direct differences so far."""
         return int(self.notes[:, loops.RESCORED].sum())
 
-    @property
-    def met(self) -> float:
-        """Of all pairs of a row and a center, the share that the last pass looked at."""
-        return self._met
-
-    def step(self, centers: Rows, labels: Labels, sums: Sums | None, counts: Any) -> float:
-        """Assign, and update where sums are given; return the inertia."""
-        if self._owner != os.getpid():
-            self._renew()
-        with self._lock:
-            if len(centers) != len(self._plan.centers):
-                self._use(len(centers))
-            plan = self._plan
-            try:
-                plan.begin(centers)
-                self._run(plan)
-            except BaseException:
-                loops.stop(plan.control)  # nobody writes into rows or sums from here on
-                raise
-            self._met = 1.0
-            if plan.filtering:
-                self._met = float(self.notes[:, loops.MET].sum()) / (
-                    len(self.nearest) * len(centers)
-                )
-            plan.end(self._met)
-            labels[:] = self.nearest
-            if not self.again:
-                return max(float(self.notes[:, loops.INERTIA].sum()), 0.0)
-            grid = self.grid
-            limbs = plan.sums.reshape(*plan.counts.shape, *grid.magic.shape)
-            exact.join(limbs, plan.counts, plan.touched, *grid.rounding, *plan.total)
-            if sums is not None:
-                sums += plan.total[0]
-                counts += plan.total[1]
-            return float(exact.inertia_of(self.squares, plan.centers, *plan.total))
-
-    def _run(self, plan: _Plan) -> None:
-        done = partial(loops.wait_for_chunks, plan.control, len(self.notes))
-        if plan.long and threading.current_thread() is threading.main_thread():
-            stop = partial(loops.stop, plan.control)
-            run_beside(self, self.n_threads, plan.task, done, stop)
-            return
-        if self.n_threads == 1:
-            plan.task()
-            return
-        if self._team is None:
-            self._team = _Team(self)
-        if plan.control[loops.STAYING] < self._team.wanted:  # the others see it themselves
-            self._team.post(plan.help, plan.control)
-        plan.task()
-        self._team.wait_for(done)
-
-    def close(self) -> None:
-        """End the helpers; another pass starts others."""
-        team, self._team = self._team, None
-        if team is not None:
-            team.close()
-
-    def _use(self, n_clusters: int) -> None:
-        if hasattr(self, "_plan"):
-            self._plan.control[loops.NEXT] = loops.ENDED
+    def start(self, centers: Rows, labels: Labels) -> None:
+        """Take new centers, and labels to overwrite; free the chunks for taking."""
+        if len(centers) != len(self.plan.centers):
+            self.plan.control[loops.NEXT] = loops.ENDED
             self.nearest[:] = -1  # no row is in the new sums
-        self._plan = _Plan(self, n_clusters)
+            self._use(_Plan(self, len(centers)))
+        self._labels = labels
+        self.plan.begin(centers)
+
+    def stop(self) -> None:
+        """End the pass at hand; when this returns, no thread is in it any more."""
+        loops.stop(self.plan.control)
+
+    def finish(self) -> float:
+        """Return the inertia when all chunks are done."""
+        plan, grid = self.plan, self.grid
+        self.met = 1.0
+        if plan.filtering:
+            pairs = len(self.nearest) * len(plan.centers)
+            self.met = float(self.notes[:, loops.MET].sum()) / pairs
+        plan.end(self.met)
+        self._labels[:] = self.nearest
+        if not self.again:
+            return max(float(self.notes[:, loops.INERTIA].sum()), 0.0)
+        limbs = plan.sums.reshape(*plan.counts.shape, *grid.magic.shape)
+        exact.join(limbs, plan.counts, plan.touched, *grid.rounding, *plan.total)
+        return float(exact.inertia_of(self.squares, plan.centers, *plan.total))
+
+    def add_sums(self, sums: Sums, counts: Counts) -> None:
+        """Add what the chunks have summed."""
+        sums += self.plan.total[0]
+        counts += self.plan.total[1]
+
+    def update(self, labels: Labels, sums: Sums, counts: Counts) -> None:
+        """Add each label's sum of rows, rounded once; no sum changes where a label names none."""
+        grid, k = self.grid, len(counts)
+        limbs, sizes = _aligned((1, k, grid.magic.size), np.int64), np.zeros((1, k), np.int64)
+        touched = np.zeros((1, k), np.bool_)
+        if not loops.add_rows(self.tiles, labels, grid.magic, limbs[0], sizes[0], touched[0]):
+            raise _wrong_labels("update", "sums")
+        total = np.zeros(sums.shape), np.zeros(k, np.int64)
+        exact.join(limbs.reshape(1, k, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
+        sums += total[0]
+        counts += total[1]
+
+
+class _Rows(TiledRows):
+    tiles: _Tiles
+
+    def __init__(self, X: Rows, n_clusters: int, n_threads: int, again: bool) -> None:
+        n_clusters, n_threads = checked_counts(X, n_clusters, n_threads)
+        super().__init__(_Tiles(X, n_clusters, again), X, n_threads)
+        self.code = self.tiles.code  # where ``kmeans-lab explain`` looks for compiled functions
+
+    def _make_team(self) -> Team:
+        return _Team(self)
 
     def _renew(self) -> None:
-        """Start without helpers: a forked child has none of its parent's."""
-        self._owner = os.getpid()
-        self._lock = threading.Lock()
-        self._team = None
-        if hasattr(self, "_plan"):
-            self._plan.control[loops.STAYING] = 0
+        super()._renew()
+        self.tiles.plan.control[loops.STAYING] = 0
 
 
 def _scale(n_features: int, dtype: Any) -> Any:
@@ -297,66 +289,19 @@ def _width(row_bytes: int) -> int:
 
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
     """Transpose X into tiles; helpers start with the first pass that needs them."""
-    return _lay_out(X, n_clusters, n_threads, again=True)
-
-
-def _lay_out(X: Rows, n_clusters: int, n_threads: int, *, again: bool) -> TiledRows:
-    if X.ndim != 2 or X.dtype.name not in ("float32", "float64"):
-        raise ValueError("prepare needs X (n, d) of float32 or float64")
-    n_clusters, n_threads = index(n_clusters), index(n_threads)  # NumPy's may be narrow
-    if not (1 <= n_clusters < 2**31 and 1 <= n_threads <= 4096):  # labels are int32
-        raise ValueError(
-            f"n_clusters={n_clusters} must be from 1 to 2147483647, n_threads={n_threads} to 4096"
-        )
-    return TiledRows(X, n_clusters, n_threads, again)
+    return _Rows(X, n_clusters, n_threads, again=True)
 
 
 def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
-    if isinstance(rows, np.ndarray):
-        rows = _lay_out(rows, len(centers), 1, again=False)
-    _check(rows, centers, labels)
-    return rows.step(centers, labels, None, None)
-
-
-def assign_update(
-    rows: TiledRows, centers: Rows, labels: Labels, sums: Sums, counts: Counts
-) -> float:
-    """Both steps in one pass; return the inertia."""
-    _check(rows, centers, labels)
-    if sums.shape != centers.shape or counts.shape != centers.shape[:1]:
-        raise ValueError("assign_update needs sums (k, d) and counts (k,)")
-    return rows.step(centers, labels, sums, counts)
-
-
-def update(rows: TiledRows, labels: Labels, sums: Sums, counts: Counts) -> None:
-    """Add each cluster's sum, rounded once, and its count."""
-    if (
-        labels.shape != rows.shape[:1]
-        or sums.shape[1:] != rows.shape[1:]
-        or sums.shape[:1] != counts.shape
-    ):
-        raise ValueError("update needs rows (n, d), labels (n,), sums (k, d) and counts (k,)")
-    grid, k = rows.grid, len(counts)
-    limbs, sizes = _aligned((1, k, grid.magic.size), np.int64), np.zeros((1, k), np.int64)
-    touched = np.zeros((1, k), np.bool_)
-    if not loops.add_rows(rows.tiles, labels, grid.magic, limbs[0], sizes[0], touched[0]):
-        raise _wrong_labels("update", "sums")
-    total = np.zeros(sums.shape), np.zeros(k, np.int64)
-    exact.join(limbs.reshape(1, k, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
-    sums += total[0]
-    counts += total[1]
+    if not isinstance(rows, TiledRows):  # a single look needs neither sums nor balls
+        rows = _Rows(rows, len(centers), 1, again=False)
+    return assign_tiled(rows, centers, labels)
 
 
 def inertia(X: Rows, centers: Rows, labels: Labels) -> float:
     """Return the sum of squared distances to the chosen centers, exact until it is rounded."""
-    if (
-        X.ndim != 2
-        or centers.ndim != 2
-        or X.shape[1] != centers.shape[1]
-        or labels.shape != X.shape[:1]
-    ):
-        raise ValueError("inertia needs X (n, d), centers (k, d) and labels (n,)")
+    check_inertia(X, centers, labels)
     k = len(centers)
     if labels.size and not 0 <= labels.min() <= labels.max() < k:
         raise _wrong_labels("inertia", "centers")
@@ -373,16 +318,6 @@ def _wrong_labels(needed: str, names: str) -> ValueError:
         f"{needed} needs labels from 0 to n_clusters - 1, each of which names a row of {names}; "
         "assign writes such labels"
     )
-
-
-def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:
-    if (
-        centers.ndim != 2
-        or centers.shape[1] != rows.shape[1]
-        or centers.dtype != rows.tiles.dtype
-        or labels.shape != rows.shape[:1]
-    ):
-        raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
 
 
 # What Numba's own functions have: the sign that a kernel compiles when it is first called.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, NullCache
 
-from kmeans_lab.registry import KernelUnavailable
+from kmeans_lab.registry import KERNELS, KernelUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config
@@ -29,7 +29,7 @@ def jit(**options: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        _refuse_to_interpret("numba-tiled" if "tiled" in function.__module__ else "numba")
+        _refuse_to_interpret(function.__module__)
         dispatcher: Any = numba.njit(nogil=True, **options)(function)
         try:
             dispatcher._cache = _Cache(function)
@@ -40,9 +40,11 @@ def jit(**options: Any) -> Callable[[F], F]:
     return decorate
 
 
-def _refuse_to_interpret(kernel: str) -> None:
+def _refuse_to_interpret(module: str) -> None:
     if not _config.DISABLE_JIT:
         return
+    # The files of a kernel are named after its module: numba.py, numba_loops.py.
+    kernel = next((it for it, spec in KERNELS.items() if module.startswith(spec.module)), module)
     setting = os.environ.get("NUMBA_DISABLE_JIT", "")
     told, remedy = (
         (f"NUMBA_DISABLE_JIT={setting} tells", "unset the variable")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import CertificateError, certify_fit, certify_some, fingerprint
 from kmeans_lab.result import KMeansResult
-from kmeans_lab.web.race_data import Array
 
 _BUDGET = 2.0  # seconds
 _ROWS = 2000

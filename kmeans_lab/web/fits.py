@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.measure.timed import exponents, scaled, unscaled
 from kmeans_lab.result import PHASES, KMeansResult
-from kmeans_lab.web.race_data import Array
 
 #: Runs a fit of these rows with these settings.
 Fit = Callable[[Array, dict[str, Any]], KMeansResult]

@@ -17,6 +17,7 @@ import numpy as np
 
 from kmeans_lab.cli.bench import quiet_pools
 from kmeans_lab.driver import kmeans
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of_assign
 from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.measure.explain import FLOPS
@@ -26,7 +27,6 @@ from kmeans_lab.result import PHASES, KMeansResult
 from kmeans_lab.web.certificates import Proof, prove, refuse_other_bytes
 from kmeans_lab.web.fits import Fits
 from kmeans_lab.web.frames import Frames
-from kmeans_lab.web.race_data import Array
 from kmeans_lab.web.worker_process import pin
 
 #: A fit that is expected to take longer is watched and timed at once.

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from kmeans_lab.cli.bench import quiet_pools
+from kmeans_lab.isolation.availability import reason_of, state_of
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.measure.counts import lines_of_code, sources_of
 from kmeans_lab.measure.machinecode import CannotTell
-from kmeans_lab.measure.roofline import peak
+from kmeans_lab.measure.roofline import can_measure, peak
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import (
     KERNELS,
@@ -23,8 +24,6 @@ from kmeans_lab.registry import (
     known_as,
     load_kernel,
     place_of,
-    reason_of,
-    state_of,
 )
 
 #: Rounds of the ladder: enough for a picture that nobody waits long for.
@@ -94,7 +93,7 @@ def ladder() -> dict[str, Any]:
     with quiet_pools():
         seconds = climb(quiet, workload, LADDER_ROUNDS)
         limit = None
-        if state_of("cpp-simd")[0] == "ready":
+        if can_measure():
             pairs = workload.X.size * len(workload.centers)
             limit = 2.0 * pairs / peak("float64", 1)
         card = machine.card()

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.cli.bench import quiet_pools
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
-from kmeans_lab.measure.roofline import bandwidth, peak
+from kmeans_lab.measure.roofline import bandwidth, can_measure, peak
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import state_of
 from kmeans_lab.seeding import INITS
-
-Array = NDArray[np.floating[Any]]
 
 _MARGIN = 0.03  # of the picture, on each side
 _RADIUS = 14.0  # of the ring, as in the standard preset
@@ -124,7 +122,7 @@ def find_plane(X: Array) -> Plane:
 
 
 def _roof(dtype: str, n_threads: int) -> tuple[float, float] | None:
-    """Return operations and bytes read per second; None where the flagship cannot measure them."""
-    if state_of("cpp-simd")[0] != "ready":
+    """Return operations and bytes read per second; None where they cannot be measured."""
+    if not can_measure():
         return None
     return peak(dtype, n_threads), bandwidth(n_threads)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kmeans_lab.registry import KERNELS
 from kmeans_lab.web.worker_process import available_cores
 
 #: A field of a request, and what is wrong with it.
@@ -140,7 +141,7 @@ class Limits:
         most, why = self.pairs, ""
         if threading == "gil":
             most, why = self.pairs_python, f" with {name}, which needs hundreds of times as long"
-        elif name == "numpy-broadcast":
+        elif name in KERNELS and KERNELS[name].broadcasts:
             most, why = self.pairs_broadcast, f" with {name}, which needs ten times as long"
             if nkd > self.temporary:
                 yield (

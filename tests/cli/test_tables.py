@@ -10,7 +10,8 @@ import pytest
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import __version__
-from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel, state_of
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
 
 GONE = KernelSpec("kmeans_lab._gone_kernel", "a kernel that is not built", "type this")
 BROKEN = KernelSpec("broken_for_test", "a kernel that fails", "type that", threading="own")

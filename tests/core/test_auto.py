@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from kmeans_lab import KERNELS, kmeans, registry
-from kmeans_lab.registry import AUTO, choose_kernel, state_of
+from kmeans_lab import KERNELS, kmeans
+from kmeans_lab.isolation import availability
+from kmeans_lab.isolation.availability import choose_kernel, state_of
+from kmeans_lab.registry import AUTO
 
 X = np.random.default_rng(0).normal(size=(300, 3))
 
@@ -55,7 +57,7 @@ def test_a_broken_kernel_is_not_passed_over_in_silence(monkeypatch, tmp_path):
     spec = type(KERNELS["cpp"])(module="broken_kernel", summary="", remedy="")
     monkeypatch.setitem(KERNELS, "cpp-simd", spec)
     assert state_of("cpp-simd")[0] == "broken"
-    registry._warn_once.cache_clear()
+    availability._warn_once.cache_clear()
     with pytest.warns(RuntimeWarning, match="kernel 'cpp-simd' is broken: .* is torn") as said:
         ran = [kmeans(X, 3, init="random").kernel for _ in range(2)]
     assert (ran, len(said)) == (["cython-tiled"] * 2, 1)

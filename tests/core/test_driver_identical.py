@@ -10,7 +10,7 @@ import pytest
 
 from kmeans_lab import KERNELS, kmeans
 from kmeans_lab.crews.partial import chunk_bounds
-from kmeans_lab.registry import state_of
+from kmeans_lab.isolation.availability import state_of
 from tests.support import oracle
 from tests.support.helpers import FIVE_CHUNKS, assert_same_fit, cloud, some_rows
 

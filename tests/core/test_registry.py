@@ -12,7 +12,8 @@ import pytest
 
 import kmeans_lab
 from kmeans_lab import KERNELS, KernelUnavailable, kmeans, load_kernel
-from kmeans_lab.registry import KernelSpec, find_spec, state_of
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.registry import KernelSpec, find_spec
 from tests.support.helpers import require_ready
 
 PACKAGE = Path(kmeans_lab.__file__).parent
@@ -181,7 +182,7 @@ def test_imports_for_types_alone_are_told_from_the_others():
 def test_a_kernel_imports_what_its_row_names_and_nothing_of_the_package(name):
     # A kernel may import files of its own kind, what kernels with threads of their own share, and
     # the error that says it cannot run here.
-    own = re.match(r"kmeans_lab\._[a-z]+_", KERNELS[name].module)[0]
+    own = (KERNELS[name].module, "kmeans_lab.tuned.")
     modules, seen = {KERNELS[name].module}, {"kmeans_lab.registry", "kmeans_lab.crews.helpers"}
     while files := {module for module in modules if module.startswith(own)} - seen:
         for file in files:

@@ -23,6 +23,10 @@ WRONG = {
     "exact": [1, None],
     "blas": ["openblas", None],
     "compiles_on_first_call": [1, "jit"],
+    "balls": [1, None],
+    "broadcasts": [0, "no"],
+    "provides": ["seeding", ("greedy",), (1,), None],
+    "auto": [-1, True, 1.0, "first", None],
 }
 
 

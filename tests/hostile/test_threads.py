@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import kmeans_lab
-from kmeans_lab import kmeans, load_kernel
+from kmeans_lab import kmeans
 from kmeans_lab.crews import helpers
 from tests.support.helpers import FIVE_CHUNKS, cloud, some_rows
 
@@ -86,7 +86,7 @@ def test_a_long_pass_without_a_thread_to_leave_it_to(kernel_name, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     expected = fit(kernel_name)
-    monkeypatch.setattr(load_kernel(kernel_name), "_LONG", 1)
+    monkeypatch.setattr("kmeans_lab.tuned.rows.LONG", 1)
     monkeypatch.setattr(helpers, "start_new_thread", start)
     with pytest.warns(RuntimeWarning, match="started 0 of 2 helper threads"):
         result = fit(kernel_name, 2)
@@ -109,7 +109,7 @@ def test_what_a_helper_raises_reaches_the_caller(kernel_name, long, monkeypatch)
     expected = fit(kernel_name).labels.tobytes()
     before, real = at_rest(), helpers.Helpers._serve
     if long and WAYS[kernel_name] == "serial":
-        monkeypatch.setattr(load_kernel(kernel_name), "_LONG", 1)
+        monkeypatch.setattr("kmeans_lab.tuned.rows.LONG", 1)
     monkeypatch.setattr(helpers.Helpers, "_serve", serve)
     with pytest.raises(OutOfMemory):
         fit_until_helped(kernel_name)
@@ -128,7 +128,13 @@ class Late(Exception):
     """What a signal's handler raises."""
 
 
-HANDLING = ("crews/helpers.py", "crews/threads.py", "tuned/cython.py", "tuned/numba.py")
+HANDLING = (
+    "crews/helpers.py",
+    "crews/threads.py",
+    "tuned/cython.py",
+    "tuned/numba.py",
+    "tuned/rows.py",
+)
 #: After these instructions CPython looks whether a signal came, and calls its handler.
 LOOKS = {"RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD"}
 
@@ -185,7 +191,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_behind(kernel_name):
 
 @pytest.mark.kernels("cython-tiled", "numba-tiled")
 def test_an_interrupt_of_a_long_pass_leaves_nothing_behind(kernel_name, monkeypatch):
-    monkeypatch.setattr(load_kernel(kernel_name), "_LONG", 1)
+    monkeypatch.setattr("kmeans_lab.tuned.rows.LONG", 1)
     interrupt_everywhere(kernel_name)
 
 

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 import kmeans_lab
-from kmeans_lab import KERNELS, kmeans, load_kernel, registry
+from kmeans_lab import KERNELS, kmeans, load_kernel
 from kmeans_lab import __main__ as cli
 from kmeans_lab.compress import compress
 from kmeans_lab.dbscan import dbscan
-from kmeans_lab.registry import AUTO, state_of
+from kmeans_lab.isolation import availability
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.registry import AUTO
 from kmeans_lab.silhouette import silhouette_score
 
 X = np.random.default_rng(0).normal(size=(90, 3))
@@ -47,9 +49,9 @@ class Torn:
 
 @pytest.fixture(autouse=True)
 def not_said_yet():
-    registry._warn_once.cache_clear()
+    availability._warn_once.cache_clear()
     yield
-    registry._warn_once.cache_clear()
+    availability._warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import certify
 from kmeans_lab.measure.certify import (
     CertificateError,
@@ -18,7 +19,7 @@ from kmeans_lab.measure.certify import (
     fingerprint,
 )
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import KernelSpec, state_of
+from kmeans_lab.registry import KernelSpec
 from tests.support.planted import GOOD, ROWS
 
 BAD = {

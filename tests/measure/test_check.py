@@ -7,9 +7,10 @@ import pytest
 
 from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans, registry
+from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import conformance
 from kmeans_lab.measure.exam import examine
-from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel, state_of
+from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel
 from tests.support.planted import GOOD
 
 # The fault, and a question that it fails with what is said.
@@ -176,7 +177,7 @@ def test_what_is_wrong_stands_below_its_question_or_in_the_json(capsys, tmp_path
         ("cuda", "kernel='cuda' is not known; choose one of python"),
         ("broken.py", "broken.py cannot be imported: ZeroDivisionError: division by zero"),
         ("cpp.py", "cpp.py has the name of the kernel 'cpp'; give the file another name"),
-        ("spec.py", "SPEC of spec.py is of type int and must be a kmeans_lab.registry.KernelSpec"),
+        ("spec.py", "SPEC of spec.py is of type int and must be a kmeans_lab.KernelSpec"),
     ],
 )
 def test_what_is_no_kernel_is_refused(capsys, tmp_path, place, sentence):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kmeans_lab.registry import KERNELS, load_kernel, state_of
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.registry import KERNELS, load_kernel
 
 #: Rows enough for five chunks of the driver, so that several workers have work.
 FIVE_CHUNKS = 12_000

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans, load_kernel
+from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import state_of
 
 pytestmark = pytest.mark.skipif(state_of("cpp-simd")[0] == "unavailable", reason="not built")
 SHAPES = [(1, 1, 1), (17, 2, 3), (63, 3, 11), (64, 4, 10), (65, 5, 7), (300, 7, 100), (500, 10, 25)]

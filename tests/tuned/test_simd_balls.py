@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans, load_kernel
+from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import state_of
 from kmeans_lab.seeding import greedy_rows
 from tests.support.balls import blobs, nearest, steps
 

@@ -1,0 +1,95 @@
+"""Which kernels can run here, and a sentence with a remedy for each that cannot."""
+
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Literal
+
+from kmeans_lab import registry
+from kmeans_lab.isolation.plugins import NotAKernel
+from kmeans_lab.registry import AUTO, KERNELS, KernelUnavailable
+
+State = Literal["ready", "unavailable", "broken"]
+
+
+class _Refuses(KernelUnavailable):
+    """It is installed, and does not run with what the environment asks of it."""
+
+
+def choose_kernel() -> str:
+    """Return the name of the fastest kernel that can run."""
+    return first_ready(AUTO) or AUTO[-1]
+
+
+def first_ready(names: Sequence[str]) -> str | None:
+    """Return the first of these that can run; say once why one that is installed cannot."""
+    for name in names:
+        trouble = trouble_of(name)
+        if trouble is None:
+            return name
+        if type(trouble) is not KernelUnavailable:
+            _warn_once(f"{reason_of(name)}; until then another kernel computes in its place")
+    return None
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+
+
+def state_of(name: str) -> tuple[State, str]:
+    """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``.
+
+    Where an installed package brings it, a process of its own imports it first: that may end it.
+    """
+    return described(trouble_of(name))
+
+
+def described(trouble: Exception | None) -> tuple[State, str]:
+    """Return what ``state_of`` says of a trouble that was found."""
+    if trouble is None:
+        return "ready", ""
+    if isinstance(trouble, KernelUnavailable):
+        return "unavailable", str(trouble)
+    said = " ".join(str(trouble).split())  # a table has one line for it, and a refusal, too
+    if not isinstance(trouble, NotAKernel):
+        said = f"{type(trouble).__name__}: {said}" if said else type(trouble).__name__
+    return "broken", said
+
+
+def reason_of(name: str) -> str:
+    """Return a sentence on why a kernel cannot run here, with a remedy; empty where it can."""
+    return reason_for(name, trouble_of(name))
+
+
+def reason_for(name: str, trouble: Exception | None) -> str:
+    """Return what ``reason_of`` says of a trouble that was found."""
+    state, why = described(trouble)
+    if state != "broken":
+        return why
+    if name in KERNELS:
+        remedy = KERNELS[name].remedy
+    elif name in registry.added():
+        remedy = f"mend {registry.place_of(name)}"
+    else:
+        package = registry.installed()[name].package
+        remedy = f"report it to the authors of {package}, or pip uninstall {package}"
+        if isinstance(trouble, ImportError):
+            remedy = f"install what the package {package} needs, or pip uninstall {package}"
+    return f"kernel {name!r} is broken: {why}{'; ' * bool(remedy)}{remedy}"
+
+
+def trouble_of(name: str) -> Exception | None:
+    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is."""
+    try:
+        if name not in KERNELS and name not in registry.added() and name in registry.installed():
+            registry.installed()[name].outlive()
+        kernel: Any = registry.load_kernel(name)
+    except Exception as error:
+        return error
+    try:
+        if hasattr(kernel, "isa"):  # not isinstance, which for a Protocol takes ten times as long
+            kernel.isa()
+    except ValueError as error:  # KMEANS_LAB_ISA is not what this machine has
+        return _Refuses(f"kernel {name!r} is not available: {error}")
+    return None
