@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import kmeans_lab
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.cli.terminal import PLAIN, emit, make_table, show, spell_out
 from tests.support.helpers import cloud
 

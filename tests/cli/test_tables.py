@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import __version__
+from kmeans_lab.cli import main as cli
 from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel, state_of
 
 GONE = KernelSpec("kmeans_lab._gone_kernel", "a kernel that is not built", "type this")

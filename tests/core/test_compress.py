@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans
+from kmeans_lab.cli import main as cli
 from kmeans_lab.cli.compress import OUTPUT_SUFFIXES, encoded, read_picture
 from kmeans_lab.compress import compress
 from kmeans_lab.io.datafiles import MissingExtra, Refused

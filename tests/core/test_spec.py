@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.registry import KernelSpec, add_kernel
 
 WRONG = {

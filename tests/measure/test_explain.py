@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
+from kmeans_lab.cli import main as cli
 from kmeans_lab.cli.terminal import as_text
 from kmeans_lab.measure import counts, machinecode, tables
 from kmeans_lab.measure.calibration import start_costs
