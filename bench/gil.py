@@ -16,7 +16,7 @@ from statistics import median
 from time import perf_counter
 
 from kmeans_lab import kmeans
-from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import KERNELS, find_spec, state_of

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import make_blobs
 
 from kmeans_lab import KMeans
-from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure.statistics import ratio
 
 IMPORTS, FITS = 31, 301

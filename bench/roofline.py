@@ -21,8 +21,8 @@ from rich.table import Table
 
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.cli.terminal import spell_out
 from kmeans_lab.crews.workers import available_cores
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.roofline import bandwidth, peak, timed
 from kmeans_lab.presets import find_preset

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.cli.kernel_arguments import answerable, refuse_unless_ready
-from kmeans_lab.cli.terminal import emit, make_table, seen_by_a_person, show
-from kmeans_lab.cli.text_arguments import add_text_arguments, text_options
+from kmeans_lab.cli.inputs import add_text_arguments, answerable, refuse_unless_ready, text_options
+from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.crews.workers import MODES
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import make_table
 from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
 from kmeans_lab.io.outputs import plan_result, result_files
+from kmeans_lab.io.streams import seen_by_a_person
 from kmeans_lab.registry import KERNELS
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS

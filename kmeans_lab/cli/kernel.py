@@ -4,17 +4,12 @@ import argparse
 import json
 from typing import Any
 
-from kmeans_lab.cli.bench import (
-    Uncertified,
-    counts_of,
-    load,
-    presets_of,
-    progress_on_stderr,
-    quiet_pools,
-)
-from kmeans_lab.cli.kernel_arguments import answerable, resolve
-from kmeans_lab.cli.terminal import emit, make_table, show
+from kmeans_lab.cli.bench import Uncertified
+from kmeans_lab.cli.inputs import answerable, counts_of, load, presets_of, resolve
+from kmeans_lab.cli.terminal import emit, progress_on_stderr, show
 from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import make_table
+from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.registry import KERNELS, find_spec, reason_of
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from kmeans_lab.cli.terminal import emit, make_table, show, tell
+from kmeans_lab.cli.terminal import emit, show, tell
+from kmeans_lab.formatting import make_table
 from kmeans_lab.registry import (
     KERNELS,
     find_spec,
@@ -65,9 +66,10 @@ def list_presets(arguments: argparse.Namespace) -> None:
         rows[name] = (f"  {name}", *shape, max_iter, p.dtype.replace("float", "f"), stop)
     # A summary is wider than any column: it stands above a table of its own, of the same widths.
     widths = [max(map(len, column)) for column in zip(headers, *rows.values(), strict=True)]
-    tables = [make_table(*headers, widths=widths)]
+    style: Any = {"widths": widths, "right": ("rows", "d", "k", "max_iter")}
+    tables = [make_table(*headers, **style)]
     for summary, group in groupby(PRESETS, lambda name: PRESETS[name].summary):
-        tables.append(make_table(*headers, widths=widths, title=summary, show_header=False))
+        tables.append(make_table(*headers, **style, title=summary, show_header=False))
         for name in group:
             tables[-1].add_row(*rows[name])
     return show(*tables)

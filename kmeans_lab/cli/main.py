@@ -16,9 +16,10 @@ from kmeans_lab.cli.fit import add_fit_arguments, fit
 from kmeans_lab.cli.listing import list_kernels, list_presets
 from kmeans_lab.cli.serve import add_serve_arguments, serve
 from kmeans_lab.cli.study import add_study_arguments, study
-from kmeans_lab.cli.terminal import emit, hold_streams, refuse_closed_output, spell_out, tell
+from kmeans_lab.cli.terminal import emit, hold_streams, refuse_closed_output, tell
 from kmeans_lab.crews.workers import WorkerDiedError
 from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.registry import KernelUnavailable
 
 _Run = Callable[[argparse.Namespace], None]

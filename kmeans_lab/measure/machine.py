@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import threadpoolctl
 
+from kmeans_lab.measure.pools import pools
 from kmeans_lab.registry import KERNELS, load_kernel, state_of
 
 
@@ -40,13 +40,6 @@ def numba_target() -> str | None:
     if features is None:  # then those of this processor, whatever the name
         features = f"the features of {here}" if name not in (None, here) else ""
     return f"{name or here}{f' with {features}' if features else ''}"
-
-
-def pools() -> list[dict[str, Any]]:
-    """Return the thread pools of the libraries that are loaded, as threadpoolctl sees them."""
-    keys = ("internal_api", "version", "num_threads", "architecture")
-    found = threadpoolctl.threadpool_info()
-    return [{key: pool[key] for key in keys if pool.get(key) is not None} for pool in found]
 
 
 def cpu_model() -> str:

@@ -9,7 +9,7 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from kmeans_lab.cli.terminal import make_table
+from kmeans_lab.formatting import make_table
 from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.explain import Explanation, verdict
 from kmeans_lab.measure.profile import Profile

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.cli.bench import quiet_pools
 from kmeans_lab.measure.certify import fingerprint
+from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.measure.roofline import bandwidth, peak
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import state_of

@@ -9,7 +9,7 @@ import pytest
 
 from kmeans_lab import registry
 from kmeans_lab.cli import main as cli
-from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import counts, machinecode, tables
 from kmeans_lab.measure.calibration import start_costs
 from kmeans_lab.measure.explain import Explanation, Step, verdict

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import record, roofline, rounds, tables
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import indent
 
 from kmeans_lab import KERNELS
-from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import machine, record, tables
 
 README = Path(__file__).parents[2] / "README.md"
