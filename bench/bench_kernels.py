@@ -18,6 +18,7 @@ from bench.table import Row
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.crews.workers import read_only
+from kmeans_lab.formatting import duration
 from kmeans_lab.measure.calibration import prepared, seconds_of_assign
 from kmeans_lab.measure.certify import (
     CertificateError,
@@ -216,6 +217,6 @@ def timed(target: Callable[[], None]) -> float:
 
 def too_slow(group: str, name: str, seconds: float, rows: list[Row]) -> None:
     """Skip a kernel that nobody would wait for, and say so in the table."""
-    reason = f"skipped: would take about {seconds / 60:.0f} min"
+    reason = f"skipped: would take about {duration(seconds)}"
     rows.append(Row(group, name, certificate=reason))
     pytest.skip(reason)

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
                     one.run(watch)
                 runs.append(one)
                 if not arguments.json:
-                    show(*tables.tables(record.run_dict(one)), "")
+                    show(*tables.of_run(record.run_dict(one)), "")
                 if one.partial:
                     break
             if runs[-1].partial:

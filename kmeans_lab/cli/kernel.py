@@ -51,7 +51,7 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explain(arguments: argparse.Namespace) -> None:
     """Hold a kernel against the machine's limits, and say what makes it as fast as it is."""
-    from kmeans_lab.measure import machine, tables
+    from kmeans_lab.measure import kernel_tables, machine
     from kmeans_lab.measure.certify import CertificateError
     from kmeans_lab.measure.explain import explain as measure
 
@@ -86,7 +86,7 @@ def explain(arguments: argparse.Namespace) -> None:
     if arguments.json:
         emit(json.dumps(found.to_dict() | {"machine": card}, indent=1) + "\n")
     else:
-        show(*tables.explained(found), "", *machine.lines(card))
+        show(*kernel_tables.of_explanation(found), "", *machine.lines(card))
 
 
 def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +98,7 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def profile(arguments: argparse.Namespace) -> None:
     """Say where the time of a fit goes."""
-    from kmeans_lab.measure import machine, tables
+    from kmeans_lab.measure import kernel_tables, machine
     from kmeans_lab.measure.certify import CertificateError
     from kmeans_lab.measure.profile import profile as measure
 
@@ -115,7 +115,7 @@ def profile(arguments: argparse.Namespace) -> None:
     if arguments.json:
         emit(json.dumps(found.to_dict() | {"machine": card}, indent=1) + "\n")
     else:
-        show(*tables.profiled(found), "", *machine.lines(card))
+        show(*kernel_tables.of_profile(found), "", *machine.lines(card))
 
 
 def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +132,7 @@ def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def scaling(arguments: argparse.Namespace) -> None:
     """Say how a fit's time falls with workers, or grows with its size."""
-    from kmeans_lab.measure import machine, record, tables
+    from kmeans_lab.measure import kernel_tables, machine, record
     from kmeans_lab.measure import scaling as measure
     from kmeans_lab.measure.certify import CertificateError
 
@@ -176,7 +176,7 @@ def scaling(arguments: argparse.Namespace) -> None:
         emit(record.dumps(record.scaling_dict(found, card)))
         return
     for it in found:
-        show(*(tables.grown(it) if axes else tables.scaled(it)), "")
+        show(*(kernel_tables.of_growth(it) if axes else kernel_tables.of_scaling(it)), "")
     show(*machine.lines(card))
 
 

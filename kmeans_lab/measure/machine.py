@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy
 
+from kmeans_lab.formatting import plural
 from kmeans_lab.measure.pools import pools
 from kmeans_lab.registry import KERNELS, load_kernel, state_of
 
@@ -104,7 +105,7 @@ def lines(it: dict[str, Any] | None = None) -> list[str]:
     it = card() if it is None else it
     blas = ", ".join(
         f"{p['internal_api']} {p.get('version', '')} ({p.get('architecture', '?')}, "
-        f"{p['num_threads']} thread{'s' * (p['num_threads'] != 1)})"
+        f"{plural(p['num_threads'], 'thread')})"
         for p in it["pools"]
     )
     target = f" for {it['numba_target']}" if it.get("numba_target") else ""

@@ -17,6 +17,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from kmeans_lab.formatting import duration
 from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended
 from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.calibration import calibrate, start_costs
@@ -223,7 +224,7 @@ class PairedRun:
                 preset = self.workload.preset
                 seconds = assigning * preset.max_iter * preset.n_init
                 if seconds > self.patience:
-                    it.reject("left out", f"a fit would take about {seconds / 60:.0f} min")
+                    it.reject("left out", f"a fit would take about {duration(seconds)}")
                     continue
                 k = preset.n_clusters
                 it.trial = Trial(it.child, self.workload.X, k, self.settings)

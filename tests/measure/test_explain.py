@@ -10,7 +10,7 @@ import pytest
 from kmeans_lab import registry
 from kmeans_lab.cli import main as cli
 from kmeans_lab.formatting import as_text
-from kmeans_lab.measure import counts, machinecode, tables
+from kmeans_lab.measure import counts, kernel_tables, machinecode
 from kmeans_lab.measure.calibration import start_costs
 from kmeans_lab.measure.explain import Explanation, Step, verdict
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel, of_text
@@ -268,5 +268,5 @@ def test_the_verdict_says_what_limits_update_where_a_fit_calls_it():
 
 
 def test_a_fit_that_takes_no_memory_is_not_an_unknown_one():
-    shown = as_text(*tables.explained(replace(made_up(0.5), memory=0, reasons=NOTHING)))
-    assert "0.0 MiB beyond X" in shown
+    shown = as_text(*kernel_tables.of_explanation(replace(made_up(0.5), memory=0, reasons=NOTHING)))
+    assert "0 KiB beyond X" in shown

@@ -33,14 +33,14 @@ def benchmark() -> str:
     data = record.read(RUN)
     (run,) = data["runs"]
     card = machine.lines(data["machine"])
-    return indent(as_text(*tables.tables(run), "", *card), "    ")
+    return indent(as_text(*tables.of_run(run), "", *card), "    ")
 
 
 def benchmark_with_avx2() -> str:
     """Return the ratios of the run that was kept to AVX2, and what it was measured on."""
     data = record.read(NARROW)
     (run,) = data["runs"]
-    ratios = tables.tables(run)[0]
+    ratios = tables.of_run(run)[0]
     return indent(as_text(ratios, "", *machine.lines(data["machine"])[:4]), "    ")
 
 
