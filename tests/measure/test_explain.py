@@ -1,6 +1,7 @@
 """``kmeans-lab explain``: what is said about a kernel can be counted, or says why it cannot."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +226,16 @@ def test_without_a_checkout_lines_cannot_be_counted(monkeypatch):
     monkeypatch.setattr(counts, "_REPOSITORY", Path("/nowhere"))
     with pytest.raises(CannotTell, match="its sources are not installed; run from a checkout"):
         counts.lines_of_code("cpp")
+
+
+def test_an_installed_package_carries_the_sources_that_lie_outside_of_it(monkeypatch, tmp_path):
+    names, digest = list(counts.sources_of("cpp-simd")), counts.digest_of("cpp-simd")
+    assert len(names) > 10
+    shutil.copytree(counts._REPOSITORY / "cpp", tmp_path / "cpp")
+    monkeypatch.setattr(counts, "_REPOSITORY", Path("/nowhere"))
+    monkeypatch.setattr(counts, "_CARRIED", tmp_path)
+    assert list(counts.sources_of("cpp-simd")) == names
+    assert counts.digest_of("cpp-simd") == digest
 
 
 NOTHING = dict.fromkeys(("code", "memory", "instructions", "lines"), "not looked at")
