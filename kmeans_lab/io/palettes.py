@@ -6,11 +6,11 @@ Colours that are written are those that are read back: formats that would bring 
 import io
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kmeans_lab.compress import Compressed
 from kmeans_lab.errors import Refused
 from kmeans_lab.io.paths import known_suffix
 
@@ -31,6 +31,22 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".avif", ".heic")
 
 
+class Coloured(Protocol):
+    """An image of few colours: ``Compressed``, or whatever has the same three arrays."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Of shape (height, width, 3), or (height, width, 4) with transparency."""
+
+    @property
+    def labels(self) -> NDArray[np.integer[Any]]:
+        """The place in the palette of each pixel, −1 for those that are transparent."""
+
+    @property
+    def palette(self) -> NDArray[np.uint8]:
+        """Of shape (n_colors, 3)."""
+
+
 def lossless_suffix(path: Path) -> str:
     """Return the suffix of an image file to write; ``Refused`` where it is none of ours."""
     if path.suffix.lower() in _LOSSY:
@@ -41,7 +57,7 @@ def lossless_suffix(path: Path) -> str:
     return known_suffix(path, OUTPUT_SUFFIXES, "name it so")
 
 
-def encoded(found: Compressed, suffix: str, path: Path, profile: bytes | None = None) -> bytes:
+def encoded(found: Coloured, suffix: str, path: Path, profile: bytes | None = None) -> bytes:
     """Return the file of an image, with a palette where its format and its alpha allow one.
 
     Raises
@@ -75,7 +91,7 @@ def encoded(found: Compressed, suffix: str, path: Path, profile: bytes | None = 
     return file.getvalue()
 
 
-def _with_palette(found: Compressed) -> tuple[Any, bytes]:
+def _with_palette(found: Coloured) -> tuple[Any, bytes]:
     """Return an image of mode P, and the alpha of those entries that are not opaque.
 
     The image is None where 256 entries are too few: each is a colour with one alpha.
