@@ -8,11 +8,11 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure.certify import fingerprint
-from kmeans_lab.measure.load import load_sentence
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.web.comparison import verdict
 from kmeans_lab.web.fits import Fits
 from kmeans_lab.web.lane import Lane
+from kmeans_lab.web.load import load_sentence
 from kmeans_lab.web.race_data import find_plane
 from kmeans_lab.web.races import LaneRecord
 from kmeans_lab.web.rounds import ROUNDS, run_rounds
