@@ -87,12 +87,18 @@ def mark_loops(source):
 
 
 class Build(build_ext):
-    """Times each module, and builds the flagship without vectors where the compiler needs that."""
+    """Times each module, and builds the flagship without vectors where the compiler needs that.
+
+    What is not in place gets the C++ sources, too: pages show the source of every kernel.
+    """
 
     def run(self):
         """Build all modules, and leave beside them what they took."""
         super().run()
         package = Path("kmeans_lab" if self.inplace else f"{self.build_lib}/kmeans_lab")
+        if not self.inplace:
+            shutil.rmtree(package / "_sources", ignore_errors=True)  # of an earlier build
+            shutil.copytree("cpp", package / "_sources" / "cpp")
         seconds = {source: round(taken, 1) for source, taken in sorted(built.items())}
         (package / "_built.json").write_text(json.dumps(seconds, indent=1) + "\n", encoding="utf-8")
 

@@ -8,6 +8,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from kmeans_lab import kmeans
+from kmeans_lab.formatting import duration
 from kmeans_lab.presets import PRESETS
 
 N_ITER = 200
@@ -40,6 +41,6 @@ def test_driver(benchmark: BenchmarkFixture, notes: list[str]) -> None:
     if benchmark.disabled:
         return
     median = sorted(spent)[len(spent) // 2]
-    per_iteration = f"{median / N_ITER * 1e6:.1f} µs per iteration"
+    per_iteration = f"{duration(median / N_ITER)} per iteration"
     benchmark.extra_info["per_iteration"] = per_iteration
     notes.append(f"the driver's own cost: {per_iteration} (standard, a kernel that does nothing)")

@@ -17,15 +17,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.table import Row
 from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
+from kmeans_lab.formatting import duration
 from kmeans_lab.kernel import read_only
 from kmeans_lab.measure.calibration import prepared, seconds_of_assign
-from kmeans_lab.measure.certify import (
-    CertificateError,
-    certify_assign,
-    certify_update,
-    fingerprint,
-    in_words,
-)
+from kmeans_lab.measure.certify import certify_assign, certify_update, fingerprint, in_words
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload
 
@@ -216,6 +212,6 @@ def timed(target: Callable[[], None]) -> float:
 
 def too_slow(group: str, name: str, seconds: float, rows: list[Row]) -> None:
     """Skip a kernel that nobody would wait for, and say so in the table."""
-    reason = f"skipped: would take about {seconds / 60:.0f} min"
+    reason = f"skipped: would take about {duration(seconds)}"
     rows.append(Row(group, name, certificate=reason))
     pytest.skip(reason)

@@ -9,6 +9,7 @@ import threadpoolctl
 from bench.table import Row, print_tables
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import machine, record
+from kmeans_lab.measure.pools import busy_pools
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import KERNELS
@@ -32,9 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def one_thread(pytestconfig: pytest.Config) -> Iterator[None]:
     """Hold every thread pool at one thread; prove it before the first clock, after the last."""
     with threadpoolctl.threadpool_limits(1):
-        assert all(pool["num_threads"] == 1 for pool in machine.pools()), machine.pools()
+        assert not busy_pools()
         yield
-        assert all(pool["num_threads"] == 1 for pool in machine.pools()), machine.pools()
+        assert not busy_pools()
         pytestconfig.stash[NOTES].extend(machine.lines())
 
 

@@ -16,7 +16,8 @@ from statistics import median
 from time import perf_counter
 
 from kmeans_lab import kmeans
-from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.formatting import digits
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import PRESETS
@@ -117,7 +118,7 @@ def main():
         kept, longer = measure(name, arguments.preset, arguments.seconds)
         print(
             f"{name:<14}{median(kept):10.0%} ({kept[0]:.0%} … {kept[-1]:.0%})"
-            f"{median(longer):14.2f} × ({longer[0]:.2f} … {longer[-1]:.2f})",
+            f"{digits(median(longer)):>14} × ({digits(longer[0])} … {digits(longer[-1])})",
             flush=True,
         )
     print(*machine.lines(), sep="\n")

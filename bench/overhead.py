@@ -14,7 +14,8 @@ from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import make_blobs
 
 from kmeans_lab import KMeans
-from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.formatting import digits, milliseconds
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure.statistics import ratio
 
 IMPORTS, FITS = 31, 301
@@ -37,10 +38,9 @@ def fit_seconds(estimator, X):
 def report(what, ours, theirs):
     """Print one row."""
     times = ratio(ours, theirs)
-    milliseconds = [1e3 * median(seconds) for seconds in (ours, theirs)]
     print(
-        f"{what:<44}{times.middle:6.2f} × ({times.low:.2f} … {times.high:.2f})"
-        f"{milliseconds[0]:10.3f} against {milliseconds[1]:.3f} ms",
+        f"{what:<44}{digits(times.middle):>6} × ({digits(times.low)} … {digits(times.high)})"
+        f"{milliseconds(median(ours)):>10} against {milliseconds(median(theirs))} ms",
         flush=True,
     )
 

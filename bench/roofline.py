@@ -15,14 +15,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from kmeans_lab import PROVIDERS, load_kernel
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.cli.terminal import spell_out
 from kmeans_lab.crews.cores import available_cores
+from kmeans_lab.formatting import digits, make_table, milliseconds, plural
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.roofline import bandwidth, peak, timed
 from kmeans_lab.presets import find_preset
@@ -66,27 +65,25 @@ def measure_pass(name: str, n_threads: int) -> Pass:
 def main(names: list[str]) -> None:
     """Print the limits and the table."""
     console = Console(highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     headers = (
         "preset", "threads", "all pairs\nms", "\nGFLOP/s", "of\npeak", "of\nreads",
         "balls\nms", "pairs\nmet",
     )  # fmt: skip
-    for header in headers:
-        table.add_column(header, justify="left" if header == "preset" else "right", no_wrap=True)
+    table = make_table(*headers, right=headers[1:], whole=headers)
     for n_threads in dict.fromkeys((1, available_cores())):
         peaks = {dtype: peak(dtype, n_threads) for dtype in ("float64", "float32")}
         memory = bandwidth(n_threads)
         console.print(
-            f"{n_threads} thread{'s' * (n_threads > 1)}: float64 {peaks['float64'] / 1e9:.0f}, "
-            f"float32 {peaks['float32'] / 1e9:.0f} GFLOP/s; read {memory / 1e9:.1f} GB/s"
+            f"{plural(n_threads, 'thread')}: float64 {digits(peaks['float64'] / 1e9)}, "
+            f"float32 {digits(peaks['float32'] / 1e9)} GFLOP/s; read {digits(memory / 1e9)} GB/s"
         )
         for name in names:
             found = measure_pass(name, n_threads)
             rate = found.operations / found.every
             table.add_row(
-                name, str(n_threads), f"{found.every * 1e3:.4g}", f"{rate / 1e9:.1f}",
+                name, str(n_threads), milliseconds(found.every), digits(rate / 1e9),
                 f"{rate / peaks[found.dtype]:.0%}", f"{found.size / found.every / memory:.0%}",
-                f"{found.balls * 1e3:.4g}", f"{found.met * 100:.3g}%",
+                milliseconds(found.balls), f"{found.met * 100:.3g}%",
             )  # fmt: skip
     console.print(table)
     for line in machine.lines():

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
-from kmeans_lab.cli.terminal import spell_out
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure.certify import Certificate
 from kmeans_lab.measure.rounds import PairedRun, Progress
 from kmeans_lab.measure.statistics import is_resolved, ratio

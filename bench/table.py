@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import pytest
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kmeans_lab.formatting import faster, make_table, milliseconds
 from kmeans_lab.measure import tables
 from kmeans_lab.presets import find_preset
 
@@ -29,36 +29,19 @@ def ratio(row: Row, baseline: Row | None) -> str:
     """Say how many times faster or slower than the baseline a row is."""
     if row.seconds is None or baseline is None or baseline.seconds is None:
         return "–"
-    if row is baseline:
-        return "1"
-    times = baseline.seconds / row.seconds
-    factor, word = (times, "faster") if times >= 1 else (1 / times, "slower")
-    digits = (
-        f"{factor:.0f}" if factor >= 100 else f"{factor:.1f}" if factor >= 10 else f"{factor:.2f}"
-    )
-    return f"{digits} × {word}"
+    return "1" if row is baseline else faster(baseline.seconds / row.seconds)
 
 
-def make_table(group: str, rows: list[Row]) -> Table:
+def group_table(group: str, rows: list[Row]) -> Table:
     """Lay out one group."""
     by_name = {row.kernel: row for row in rows}
-    table = Table(
-        title=group,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("kernel", no_wrap=True)
-    table.add_column("median ms", justify="right", no_wrap=True)
-    for name in BASELINES:
-        table.add_column(f"vs {name}", justify="right", no_wrap=True)
-    table.add_column("certificate")
+    right = ("median ms", *(f"vs {name}" for name in BASELINES))
+    whole = ("kernel", *right)
+    table: Table = make_table(*whole, "certificate", right=right, whole=whole, title=group)
     for row in rows:
         table.add_row(
             row.kernel,
-            "–" if row.seconds is None else f"{row.seconds * 1e3:.4g}",
+            "–" if row.seconds is None else milliseconds(row.seconds),
             *(ratio(row, by_name.get(name)) for name in BASELINES),
             row.certificate,
             style="red" if row.certificate.startswith("INVALID") else "",
@@ -83,9 +66,9 @@ def print_tables(
     )
     with console.capture() as capture:
         for run in runs:
-            console.print(*tables.tables(run), "", sep="\n")
+            console.print(*tables.of_run(run), "", sep="\n")
         for group, members in groupby(rows, key=lambda row: row.group):
-            console.print(make_table(group, list(members)))
+            console.print(group_table(group, list(members)))
         console.print(
             f"preset {preset_name}: {preset.n_samples} × {preset.n_features} {preset.dtype}, "
             f"k = {preset.n_clusters}; same X, same starting centers, one thread for everybody; "

@@ -21,9 +21,10 @@ from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, read_only
-from kmeans_lab.registry import KernelSpec, find_spec, load_kernel
+from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
+from kmeans_lab.spec import KernelSpec
 from kmeans_lab.stopping import Step, StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 

@@ -17,6 +17,7 @@ from kmeans_lab import checks
 from kmeans_lab._numpy_kernel import BLOCK_SCORES
 from kmeans_lab.arrays import read
 from kmeans_lab.crews.blas import one_blas_thread
+from kmeans_lab.formatting import plural
 from kmeans_lab.kernel import Array
 
 Indices = NDArray[np.intp]
@@ -108,7 +109,7 @@ def _read_labels(labels: Any, n_samples: int) -> tuple[Indices, Indices]:
         raise TypeError(f"labels must be all numbers or all strings ({error})") from None
     if not 2 <= len(names) < n_samples:
         raise ValueError(
-            f"labels has {len(names)} different value{'s' * (len(names) != 1)} for n_samples="
+            f"labels has {plural(len(names), 'different value')} for n_samples="
             f"{n_samples} and must have 2 … n_samples − 1; cluster the rows otherwise"
         )
     return clusters, np.bincount(clusters)

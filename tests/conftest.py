@@ -11,7 +11,8 @@ import sys
 import pytest
 from hypothesis import settings
 
-from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.spec import KernelSpec
 from tests.support.helpers import force_isa, require_ready
 from tests.support.planted import GOOD
 

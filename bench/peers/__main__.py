@@ -15,9 +15,9 @@ from bench.peers.libraries import PEERS
 from bench.peers.referee import Array, Referee, choose_counts
 from bench.peers.rounds import Comparison
 from bench.peers.seeding import LEGEND, Seeding, print_draws
-from kmeans_lab.cli.terminal import spell_out
 from kmeans_lab.crews.cores import refuse_too_many
 from kmeans_lab.io.outputs import write_file
+from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import FLAGSHIP, find_spec

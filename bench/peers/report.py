@@ -4,12 +4,12 @@ import platform
 from statistics import median
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.peers.rounds import Comparison, Row, ratios
+from kmeans_lab.formatting import digits, duration, faster_between, make_table
 from kmeans_lab.measure import machine
 
 SCHEMA = 1
@@ -18,19 +18,9 @@ OFTEN, DISTURBED = 0.2, 0.1
 _SHORT = {"float64": "f64", "float32": "f32", "": "–"}
 
 
-def factor(value: float) -> str:
-    """Write a ratio with three significant digits."""
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
-
-
 def ours_is(found: list[float]) -> tuple[str, str]:
     """Say how much faster or slower ours is by the median of paired ratios, and the extremes."""
-    if not found:
-        return "–", "–"
-    middle, low, high = median(found), min(found), max(found)
-    if middle >= 1:
-        return f"{factor(middle)} × faster", f"{factor(low)}–{factor(high)}"
-    return f"{factor(1 / middle)} × slower", f"{factor(1 / high)}–{factor(1 / low)}"
+    return faster_between(median(found), min(found), max(found)) if found else ("–", "–")
 
 
 def baseline_of(row: Row, rows: list[Row], baseline: str) -> Row | None:
@@ -39,25 +29,18 @@ def baseline_of(row: Row, rows: list[Row], baseline: str) -> Row | None:
     return next(same, None)
 
 
-def make_table(title: str, rows: list[Row], baseline: str) -> Table:
+def comparison_table(title: str, rows: list[Row], baseline: str) -> Table:
     """Lay out one preset and thread count."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-        pad_edge=False, padding=0,
-    )  # fmt: skip
-    table.add_column("peer", no_wrap=True)
-    table.add_column("type", no_wrap=True)
-    for head in ("ms/iter", f"{baseline} is", "min–max", "iter", "cores"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("result", no_wrap=True)
+    right = ("ms/iter", f"{baseline} is", "min–max", "iter", "cores")
+    headers = ("peer", "type", *right, "result")
+    table: Table = make_table(*headers, right=right, whole=headers, title=title, padding=0)
     for row in rows:
         ours = baseline_of(row, rows, baseline)
         numbers = ["–"] * 5
         if not row.reason:
             verdict = ("1", "–") if row is ours else ours_is(ratios(row, ours))
-            seconds = median(row.per_iteration().values())
             numbers = [
-                f"{seconds * 1e3:.3g}" if seconds < 0.1 else f"{seconds * 1e3:.0f}",
+                digits(1e3 * median(row.per_iteration().values())),
                 *verdict,
                 f"{row.few}–{row.many}",
                 f"{row.cores():.1f}",
@@ -89,11 +72,11 @@ def footnotes(rows: list[Row], rounds: int) -> list[str]:
         if row.remark:
             note(row.peer, row.remark)
         if row.held_up() > OFTEN:
-            best, middle, mean = (f"{1e3 * seconds:.3g}" for seconds in row.whole_fits())
+            best, middle, mean = map(duration, row.whole_fits())
             note(
                 name,
                 f"{row.held_up():.0%} of its fits took over twice the shortest "
-                f"({row.many} iterations: best {best} ms, median {middle}, mean {mean})",
+                f"({row.many} iterations: best {best}, median {middle}, mean {mean})",
             )
         if len(row.turns) < rounds:
             note(name, f"ran in {len(row.turns)} of {rounds} rounds")
@@ -104,7 +87,7 @@ def print_comparison(
     console: Console, title: str, comparison: Comparison, baseline: str, rounds: int
 ) -> None:
     """Print a table and its footnotes."""
-    console.print(make_table(title, comparison.rows, baseline))
+    console.print(comparison_table(title, comparison.rows, baseline))
     for note in footnotes(comparison.rows, rounds):
         console.print(Text(f"  {note}"), style="dim")
     others = comparison.others

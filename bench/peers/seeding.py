@@ -13,14 +13,13 @@ from time import sleep
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from bench.peers.process import Process, Refused
-from bench.peers.report import factor, ours_is
+from bench.peers.report import ours_is
 from bench.peers.rounds import PAUSE
+from kmeans_lab.formatting import digits, make_table
 
 #: Draws in a turn, each from a seed of its own.
 REPEATS = 5
@@ -109,14 +108,9 @@ def paired(draw: Draws, ours: Draws, key: str) -> list[float]:
 
 def print_draws(console: Console, title: str, draws: list[Draws]) -> None:
     """Print the table and the reasons below it."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-        pad_edge=False, padding=0,
-    )  # fmt: skip
-    table.add_column("peer", no_wrap=True)
-    table.add_column("call", no_wrap=True)
-    for head in ("ms", "ours is", "min–max", "iter", "inertia"):
-        table.add_column(head, justify="right", no_wrap=True)
+    right = ("ms", "ours is", "min–max", "iter", "inertia")
+    headers = ("peer", "call", *right)
+    table = make_table(*headers, right=right, whole=headers, title=title, padding=0)
     ours: dict[str, Draws] = {}
     for draw in draws:
         base = ours.setdefault(draw.what, draw)
@@ -129,7 +123,7 @@ def print_draws(console: Console, title: str, draws: list[Draws]) -> None:
                 inertia = f"{median(paired(draw, base, 'inertia')):.3f}"
             milliseconds = 1e3 * median(turn["seconds"] for turn in draw.turns.values())
             count = "–" if None in passes else f"{median(passes):.0f}"
-            numbers = [factor(milliseconds), *verdict, count, inertia]
+            numbers = [digits(milliseconds), *verdict, count, inertia]
         table.add_row(Text(draw.peer), Text(draw.call), *numbers)
     console.print(table)
     for reason in dict.fromkeys(f"{draw.peer}: {draw.reason}" for draw in draws if draw.reason):

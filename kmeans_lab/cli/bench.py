@@ -2,18 +2,16 @@
 
 import argparse
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kmeans_lab.cli.kernel_arguments import resolve
-from kmeans_lab.cli.terminal import emit, make_table, seen_by_a_person, show, tell
-from kmeans_lab.crews.cores import refuse_too_many
+from kmeans_lab.cli.inputs import counts_of, load, presets_of, resolve
+from kmeans_lab.cli.terminal import emit, progress_on_stderr, show, tell
 from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import make_table
 from kmeans_lab.io.outputs import plan_output
 from kmeans_lab.io.paths import known_suffix
+from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.registry import KERNELS, installed
 
 
@@ -65,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
                     one.run(watch)
                 runs.append(one)
                 if not arguments.json:
-                    show(*tables.tables(record.run_dict(one)), "")
+                    show(*tables.of_run(record.run_dict(one)), "")
                 if one.partial:
                     break
             if runs[-1].partial:
@@ -129,94 +127,6 @@ def _kernels(arguments: argparse.Namespace) -> list[str]:
     except Refused as error:
         raise Refused(f"--baseline {arguments.baseline}: {error}; or name another") from error
     return asked or [*KERNELS, *installed()]
-
-
-def counts_of(text: str, option: str = "--threads") -> list[int]:
-    """Return the counts of a list like 1,2."""
-    try:
-        counts = [int(part) for part in text.split(",")]
-    except ValueError:
-        counts = []
-    if not counts or min(counts) < 1:
-        raise Refused(f"{option} {text} must be counts of at least 1, like 1,2")
-    try:
-        refuse_too_many(f"{option} {text}", max(counts))
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    return counts
-
-
-def presets_of(names: list[str]) -> dict[str, Any]:
-    """Return presets by name; refuse one that is not known."""
-    from kmeans_lab.presets import find_preset
-
-    try:
-        return {name: find_preset(name) for name in names}
-    except ValueError as error:
-        raise Refused(str(error)) from None
-
-
-def load(preset: Any) -> Any:
-    """Return a preset's data; ``Refused`` where a package that it needs is not there."""
-    try:
-        return preset.load()
-    except ModuleNotFoundError as error:
-        raise Refused(str(error)) from None
-
-
-@contextmanager
-def quiet_pools() -> Iterator[None]:
-    """Hold the pools of all libraries at one thread, and make sure of it."""
-    from threadpoolctl import threadpool_limits
-
-    from kmeans_lab.measure import machine
-    from kmeans_lab.measure.timed import POOLS
-
-    before = {name: os.environ.get(name) for name in POOLS}
-    os.environ.update(dict.fromkeys(POOLS, "1"))  # for those that are loaded later
-    try:
-        with threadpool_limits(1):
-            yield
-            busy = [pool for pool in machine.pools() if pool["num_threads"] != 1]
-            if busy:
-                raise RuntimeError(f"a thread pool did not stay at one thread: {busy}")
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def progress_on_stderr() -> Iterator[Any]:
-    """Yield a watcher that draws on stderr, or does nothing where nobody would see it."""
-    if not seen_by_a_person():
-        yield lambda progress: None
-        return
-    from rich import console, progress
-
-    bar = progress.Progress(
-        "{task.fields[what]} {task.fields[name]}",
-        progress.BarColumn(bar_width=20),
-        "{task.completed}/{task.total} fits, {task.fields[left]:.0f} s left",
-        console=console.Console(stderr=True),
-        transient=True,
-        auto_refresh=False,  # nothing draws while a kernel is timed
-    )
-    task = bar.add_task("", total=1, what="", name="", left=0.0)
-
-    def draw(it: Any) -> None:
-        bar.update(
-            task, completed=it.done, total=it.total, what=it.what, name=it.name, left=it.left
-        )
-        bar.refresh()
-
-    bar.start()
-    try:
-        yield draw
-    finally:
-        bar.stop()
 
 
 def _show_changes(changes: list[tuple[str, str, str, str]], as_json: bool) -> None:

@@ -4,18 +4,13 @@ import argparse
 import json
 from typing import Any
 
-from kmeans_lab.cli.bench import (
-    Uncertified,
-    counts_of,
-    load,
-    presets_of,
-    progress_on_stderr,
-    quiet_pools,
-)
-from kmeans_lab.cli.kernel_arguments import answerable, resolve
-from kmeans_lab.cli.terminal import emit, make_table, show
+from kmeans_lab.cli.bench import Uncertified
+from kmeans_lab.cli.inputs import answerable, counts_of, load, presets_of, resolve
+from kmeans_lab.cli.terminal import emit, progress_on_stderr, show
 from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import make_table
 from kmeans_lab.isolation.availability import reason_of
+from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.registry import KERNELS, PROVIDERS, find_spec
 
 
@@ -61,9 +56,9 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explain(arguments: argparse.Namespace) -> None:
     """Hold a kernel against the machine's limits, and say what makes it as fast as it is."""
-    from kmeans_lab.measure import machine, tables
-    from kmeans_lab.measure.certify import CertificateError
+    from kmeans_lab.measure import kernel_tables, machine
     from kmeans_lab.measure.explain import explain as measure
+    from kmeans_lab.measure.judging import CertificateError
 
     if not arguments.json:
         make_table()
@@ -96,7 +91,7 @@ def explain(arguments: argparse.Namespace) -> None:
     if arguments.json:
         emit(json.dumps(found.to_dict() | {"machine": card}, indent=1) + "\n")
     else:
-        show(*tables.explained(found), "", *machine.lines(card))
+        show(*kernel_tables.of_explanation(found), "", *machine.lines(card))
 
 
 def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,8 +103,8 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def profile(arguments: argparse.Namespace) -> None:
     """Say where the time of a fit goes."""
-    from kmeans_lab.measure import machine, tables
-    from kmeans_lab.measure.certify import CertificateError
+    from kmeans_lab.measure import kernel_tables, machine
+    from kmeans_lab.measure.judging import CertificateError
     from kmeans_lab.measure.profile import profile as measure
 
     if not arguments.json:
@@ -125,7 +120,7 @@ def profile(arguments: argparse.Namespace) -> None:
     if arguments.json:
         emit(json.dumps(found.to_dict() | {"machine": card}, indent=1) + "\n")
     else:
-        show(*tables.profiled(found), "", *machine.lines(card))
+        show(*kernel_tables.of_profile(found), "", *machine.lines(card))
 
 
 def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,9 +137,9 @@ def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def scaling(arguments: argparse.Namespace) -> None:
     """Say how a fit's time falls with workers, or grows with its size."""
-    from kmeans_lab.measure import machine, record, tables
+    from kmeans_lab.measure import kernel_tables, machine, record
     from kmeans_lab.measure import scaling as measure
-    from kmeans_lab.measure.certify import CertificateError
+    from kmeans_lab.measure.judging import CertificateError
 
     if not arguments.json:
         make_table()
@@ -186,7 +181,7 @@ def scaling(arguments: argparse.Namespace) -> None:
         emit(record.dumps(record.scaling_dict(found, card)))
         return
     for it in found:
-        show(*(tables.grown(it) if axes else tables.scaled(it)), "")
+        show(*(kernel_tables.of_growth(it) if axes else kernel_tables.of_scaling(it)), "")
     show(*machine.lines(card))
 
 

@@ -1,75 +1,14 @@
-"""What the commands share: tables in one style, and output that notices when nobody reads it.
+"""The terminal: output that notices when nobody reads it, and progress on stderr."""
 
-What a stream's encoding does not have is spelled with what it has: × becomes x, ≥ becomes >=.
-Tables need the extra ``cli``; nothing else here does.
-"""
-
-import codecs
 import io
 import os
-import re
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from itertools import zip_longest
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from kmeans_lab.errors import MissingExtra, Refused
-
-_NUMBERS = {"rows", "d", "k", "max_iter"}  # headers of columns that are flush right
-
-#: What is written instead of a character that an encoding does not have.
-PLAIN = {
-    "–": "-", "—": "-", "−": "-", "×": "x", "·": "*", "…": "...", "‘": "'", "’": "'", "“": '"',
-    "”": '"', "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "±": "+-", "→": "->", "√": "sqrt",
-    "∝": "~", "∪": "u", "‖": "||", "⌊": "floor(", "⌋": ")", "½": "1/2", "µ": "u", "μ": "mu",
-    "σ": "sigma", "π": "pi", "Σ": "sum", "Δ": "delta", "─": "-", "━": "-", "│": "|", "┼": "+",
-    "\u00a0": " ", "\u2009": " ", "\u202f": " ",
-}  # fmt: skip
-_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "₀₁₂₃₄₅₆₇₈₉₋₊"
-_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789-+" * 2)
-_ERRORS = "kmeans_lab.plain"  # the name of the error handler, for streams and codecs
-
-
-def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Spell the characters that an encoding does not have: an error handler of ``codecs``."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = error.object[error.start : error.end]
-    text = re.sub(f"([{_RAISED}]+)|([{_LOWERED}]+)", _on_the_line, text)
-    text = "".join(PLAIN.get(it, it) for it in text)
-    return text.encode("ascii", "backslashreplace").decode(), error.end
-
-
-def _on_the_line(found: re.Match[str]) -> str:
-    return ("^" if found[1] else "_") + found[0].translate(_ON_THE_LINE)
-
-
-codecs.register_error(_ERRORS, _spell)
-
-
-def spell_out() -> None:
-    """Let stdout and stderr spell what their encodings do not have."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ERRORS)
-
-
-def make_table(
-    *headers: str, widths: Sequence[int] = (), right: Sequence[str] = (), **options: Any
-) -> Any:
-    """Return an empty table in our style; ``MissingExtra`` when rich is not there."""
-    try:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-    except ModuleNotFoundError:
-        raise MissingExtra("tables, unlike --json, need", "rich") from None
-    options |= {"show_edge": False, "padding": (0, 1, 0, 0), "title_justify": "left"}
-    table = Table(box=SIMPLE_HEAD, **options)
-    for header, width in zip_longest(headers, widths):
-        side: Any = "right" if header in _NUMBERS or header in right else "left"
-        table.add_column(header, width=width, justify=side, style="" if table.columns else "bold")
-    return table
+from kmeans_lab.errors import Refused
+from kmeans_lab.io.streams import ERRORS, seen_by_a_person
 
 
 def show(*parts: Any) -> None:
@@ -81,14 +20,14 @@ def show(*parts: Any) -> None:
     refuse_closed_output()
     # Rendered aside in stdout's encoding: only emit knows what to do when a write fails.
     encoding = sys.stdout.encoding or "utf-8"
-    page = io.TextIOWrapper(io.BytesIO(), encoding, errors=_ERRORS)
+    page = io.TextIOWrapper(io.BytesIO(), encoding, errors=ERRORS)
     tty = sys.stdout.isatty() or None
 
     class Spelling(Console):
         """Cells are spelled before they are measured, so that columns stay aligned."""
 
         def render_str(self, text: str, **options: Any) -> Any:
-            return super().render_str(text.encode(encoding, _ERRORS).decode(encoding), **options)
+            return super().render_str(text.encode(encoding, ERRORS).decode(encoding), **options)
 
     console = Spelling(file=page, force_terminal=tty, markup=False, emoji=False, highlight=False)
     if not encoding.lower().startswith("utf"):  # for which rich draws bars between columns
@@ -97,16 +36,6 @@ def show(*parts: Any) -> None:
     console.print(*parts, sep="\n")
     page.seek(0)
     emit(page.read())
-
-
-def as_text(*parts: Any, width: int = 80) -> str:
-    """Return tables and lines as plain text."""
-    from rich.console import Console
-
-    page = io.StringIO()
-    console = Console(file=page, width=width, no_color=True, markup=False, highlight=False)
-    console.print(*parts, sep="\n")
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
 def emit(text: str) -> None:
@@ -162,9 +91,32 @@ def hold_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
-def seen_by_a_person() -> bool:
-    """Whether somebody sees what is drawn on stderr, and there is something to draw it with."""
-    from importlib.util import find_spec
+@contextmanager
+def progress_on_stderr() -> Iterator[Any]:
+    """Yield a watcher that draws on stderr, or does nothing where nobody would see it."""
+    if not seen_by_a_person():
+        yield lambda progress: None
+        return
+    from rich import console, progress
 
-    there = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
-    return there and os.environ.get("TERM") != "dumb" and bool(find_spec("rich"))
+    bar = progress.Progress(
+        "{task.fields[what]} {task.fields[name]}",
+        progress.BarColumn(bar_width=20),
+        "{task.completed}/{task.total} fits, {task.fields[left]:.0f} s left",
+        console=console.Console(stderr=True),
+        transient=True,
+        auto_refresh=False,  # nothing draws while a kernel is timed
+    )
+    task = bar.add_task("", total=1, what="", name="", left=0.0)
+
+    def draw(it: Any) -> None:
+        bar.update(
+            task, completed=it.done, total=it.total, what=it.what, name=it.name, left=it.left
+        )
+        bar.refresh()
+
+    bar.start()
+    try:
+        yield draw
+    finally:
+        bar.stop()

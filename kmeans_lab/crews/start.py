@@ -3,7 +3,7 @@
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.cores import available_cores, refuse_too_many
 from kmeans_lab.crews.serial import SerialCrew
-from kmeans_lab.registry import KernelSpec
+from kmeans_lab.spec import KernelSpec
 
 MODES = ("serial", "threads", "processes")
 

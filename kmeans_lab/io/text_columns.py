@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import plural
 from kmeans_lab.io.text_detection import Sample
 from kmeans_lab.io.text_readings import Reading, is_missing, is_names
 
@@ -83,8 +84,8 @@ def find_columns(
         cut = reading.delimiter == "," and len(names) < width
         correct = "put numbers that have a comma in them in quotes" if cut else "correct it"
         raise Refused(
-            f"{sample.path}, line {line} has {_count(len(names), 'name')} and line {first} has "
-            f"{_count(width, 'column')}, and there must be as many; {correct}, or leave the line "
+            f"{sample.path}, line {line} has {plural(len(names), 'name')} and line {first} has "
+            f"{plural(width, 'column')}, and there must be as many; {correct}, or leave the line "
             f"out with --skip-rows {line} if it is a title"
         )
     if not names and comment:
@@ -207,10 +208,6 @@ def without(columns: Columns, column: int) -> str:
 def is_all_text(row: Sequence[str]) -> bool:
     """Return whether no cell of a row holds a number."""
     return is_names(row) and not any(is_missing(it) for it in row)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _short(text: str) -> str:

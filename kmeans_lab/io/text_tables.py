@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import plural
 from kmeans_lab.io.paths import encoding_of
 from kmeans_lab.io.text_columns import Columns, find_columns, is_all_text, remedy, without
 from kmeans_lab.io.text_detection import Sample, find_reading
@@ -191,7 +192,7 @@ class _Table:
         elif self.reading.delimiter == ",":  # what is dropped may be right, and the rest wrong
             either = "correct it, with quotes around numbers that have a comma in them"
         raise Refused(
-            f"{self.path}, line {line} has {n_cells} column{'s' * (n_cells > 1)} and must have "
+            f"{self.path}, line {line} has {plural(n_cells, 'column')} and must have "
             f"{self.columns.width} like line {self.columns.first_line}; {either}"
         )
 

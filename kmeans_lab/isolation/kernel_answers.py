@@ -12,8 +12,9 @@ from kmeans_lab.isolation.child_side import say
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.provenance import find_foreign_code
-from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed, load_kernel
+from kmeans_lab.registry import KERNELS, find_spec, installed, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.spec import KernelSpec
 
 _RESULT = (
     *("centers", "labels", "inertia", "n_iter", "converged", "stop"),

@@ -18,16 +18,13 @@ import numpy as np
 
 from kmeans_lab.isolation import availability, kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
+from kmeans_lab.isolation.plugins import NotAKernel
 from kmeans_lab.kernel import Array
-from kmeans_lab.measure.certify import CertificateError, fingerprint
-from kmeans_lab.registry import (
-    KERNELS,
-    KernelSpec,
-    NotAKernel,
-    installed,
-    place_of,
-)
+from kmeans_lab.measure.certify import fingerprint
+from kmeans_lab.measure.judging import CertificateError
+from kmeans_lab.registry import KERNELS, installed, place_of
 from kmeans_lab.result import PHASES, Iteration, KMeansResult
+from kmeans_lab.spec import KernelSpec
 
 #: Processes that start at once where several kernels are described.
 AT_ONCE = 4

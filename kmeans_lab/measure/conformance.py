@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Array, Fused, read_only
 from kmeans_lab.measure.calibration import prepared
-from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_fit, certify_update
+from kmeans_lab.measure.certify import certify_assign, certify_fit, certify_update
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult

@@ -13,19 +13,26 @@ from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.registry import find_spec, load_kernel, place_of
 
 _PATIENCE = 1200.0  # seconds: valgrind slows plain Python down a hundred times
-_REPOSITORY = Path(__file__).parent.parent.parent
+_REPOSITORY = Path(__file__).parents[2]
+#: What lies outside the package in a checkout is copied here in a wheel: see setup.py.
+_CARRIED = _REPOSITORY / "kmeans_lab" / "_sources"
 
 
 def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
-    """Return the files that a kernel is written in, by the name to show; empty without a checkout.
+    """Return the files that a kernel is written in, by the name that they have in a checkout.
 
     A kernel that is not ours is looked for where its module was imported from: ``file``, or by
     default where this process imports it.
     """
     spec = find_spec(name)
     if spec.sources:
-        places = sorted(place for it in spec.sources for place in _REPOSITORY.glob(it))
-        return {place.relative_to(_REPOSITORY).as_posix(): place for place in places}
+        found = {
+            place.relative_to(root).as_posix(): place
+            for root in (_REPOSITORY, _CARRIED)
+            for it in spec.sources
+            for place in root.glob(it)
+        }
+        return dict(sorted(found.items()))
     if file is None:
         file = getattr(load_kernel(name), "__file__", None)
     module = Path(file or "")

@@ -8,8 +8,8 @@ from kmeans_lab.errors import Refused
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.isolation.remote import RemoteKernel
-from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.measure.conformance import QUESTIONS, Wrong, many_rows
+from kmeans_lab.measure.judging import CertificateError
 
 #: Seconds that a call may take, and one with very many rows.
 PATIENCE, MANY_PATIENCE = 60.0, 300.0

@@ -17,8 +17,9 @@ from kmeans_lab.isolation.children import PATIENCE, Raised
 from kmeans_lab.isolation.kernel_answers import own_code_alone
 from kmeans_lab.kernel import CountsMet, Fused, read_only
 from kmeans_lab.measure.calibration import prepared
-from kmeans_lab.measure.certify import CertificateError, certify_assign, certify_update
+from kmeans_lab.measure.certify import certify_assign, certify_update
 from kmeans_lab.measure.counts import instructions_per_pair, lines_of_code, memory_of_a_fit
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel
 from kmeans_lab.measure.roofline import Roof, measure_roof, timed
 from kmeans_lab.measure.timed import LATE, TimedChild

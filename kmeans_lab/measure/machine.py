@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import threadpoolctl
 
+from kmeans_lab.formatting import plural
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.kernel import CompiledAhead, PicksInstructions
+from kmeans_lab.measure.pools import pools
 from kmeans_lab.registry import KERNELS, load_kernel
 
 
@@ -42,13 +43,6 @@ def numba_target() -> str | None:
     if features is None:  # then those of this processor, whatever the name
         features = f"the features of {here}" if name not in (None, here) else ""
     return f"{name or here}{f' with {features}' if features else ''}"
-
-
-def pools() -> list[dict[str, Any]]:
-    """Return the thread pools of the libraries that are loaded, as threadpoolctl sees them."""
-    keys = ("internal_api", "version", "num_threads", "architecture")
-    found = threadpoolctl.threadpool_info()
-    return [{key: pool[key] for key in keys if pool.get(key) is not None} for pool in found]
 
 
 def cpu_model() -> str:
@@ -113,7 +107,7 @@ def lines(it: dict[str, Any] | None = None) -> list[str]:
     it = card() if it is None else it
     blas = ", ".join(
         f"{p['internal_api']} {p.get('version', '')} ({p.get('architecture', '?')}, "
-        f"{p['num_threads']} thread{'s' * (p['num_threads'] != 1)})"
+        f"{plural(p['num_threads'], 'thread')})"
         for p in it["pools"]
     )
     target = f" for {it['numba_target']}" if it.get("numba_target") else ""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.kernel import Array, Kernel, Prepares, read_only
-from kmeans_lab.registry import KERNELS, KernelSpec
+from kmeans_lab.registry import KERNELS
+from kmeans_lab.spec import KernelSpec
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
 _RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KERNELS.values())) - {

@@ -17,16 +17,19 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from kmeans_lab.formatting import duration
 from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended
 from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.calibration import calibrate, start_costs
-from kmeans_lab.measure.certify import Certificate, CertificateError
+from kmeans_lab.measure.certify import Certificate
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.roofline import Roof, roof_if_known
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
 from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents, settle
 from kmeans_lab.presets import Workload
-from kmeans_lab.registry import KERNELS, KernelSpec, find_spec, installed
+from kmeans_lab.registry import KERNELS, find_spec, installed
 from kmeans_lab.result import PHASES
+from kmeans_lab.spec import KernelSpec
 
 #: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
 #: join every fourth of 24, which leaves six.
@@ -223,7 +226,7 @@ class PairedRun:
                 preset = self.workload.preset
                 seconds = assigning * preset.max_iter * preset.n_init
                 if seconds > self.patience:
-                    it.reject("left out", f"a fit would take about {seconds / 60:.0f} min")
+                    it.reject("left out", f"a fit would take about {duration(seconds)}")
                     continue
                 k = preset.n_clusters
                 it.trial = Trial(it.child, self.workload.X, k, self.settings)

@@ -1,19 +1,22 @@
-"""What a run looks like on a terminal: ratios with their intervals, parts, what they rest on.
+"""The tables of a run: ratios with their intervals, parts, what comes before, what they rest on.
 
 Everything is taken from the record of a run (see ``record``), so that a table printed today and one
 made from a file say the same.
 """
 
-from dataclasses import asdict
 from math import ceil
 from statistics import median
 from typing import Any
 
-from kmeans_lab.cli.terminal import make_table
+from kmeans_lab.formatting import (
+    digits,
+    faster_between,
+    make_table,
+    milliseconds,
+    milliseconds_of_part,
+    plural,
+)
 from kmeans_lab.measure.certify import in_words as certified
-from kmeans_lab.measure.explain import Explanation, verdict
-from kmeans_lab.measure.profile import Profile
-from kmeans_lab.measure.scaling import Growth, Scaling
 from kmeans_lab.measure.statistics import Interval, corrected, is_resolved
 from kmeans_lab.result import PHASES
 
@@ -24,33 +27,18 @@ STARTS = ("import ms", "compile ms", "pays", "cached ms", "pays", "build s", "pa
 _STYLES = {"INVALID": "red", "broken": "red", "unavailable": "yellow", "left out": "dim"}
 
 
-def factor(value: float) -> str:
-    """Return a factor with three digits."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def part(seconds: float) -> str:
-    """Return seconds in ms, no finer than a microsecond."""
-    ms = seconds * 1e3
-    digits = 3 if ms < 1 else 2 if ms < 10 else 1 if ms < 100 else 0
-    return f"{ms:.{digits}f}"
-
-
 def in_words(times: Interval, floor: float) -> tuple[str, str]:
     """Say how many times faster or slower than the baseline, and between which bounds."""
     if not is_resolved(times, floor):
         return "not resolved", _around_one(times)
-    if times.middle > 1:
-        return f"{factor(times.middle)} × slower", f"{factor(times.low)}–{factor(times.high)}"
-    bounds = f"{factor(1 / times.high)}–{factor(1 / times.low)}"
-    return f"{factor(1 / times.middle)} × faster", bounds
+    return faster_between(1 / times.middle, 1 / times.high, 1 / times.low)
 
 
 def _around_one(times: Interval) -> str:
     return f"{1 / times.high:.3f}–{1 / times.low:.3f}"
 
 
-def tables(run: Record) -> list[Any]:
+def of_run(run: Record) -> list[Any]:
     """Return a run as tables and lines."""
     return [_ratios(run), "", _parts(run), "", _starts(run), "", *lines_below(run)]
 
@@ -62,17 +50,17 @@ def interval_of(it: Record) -> Interval | None:
 
 def title(run: Record) -> str:
     """Say what ran."""
-    threads = f"{run['n_threads']} thread{'s' * (run['n_threads'] > 1)}"
     shape = f"{run['n_samples']} × {run['n_features']} {run['dtype']}, k = {run['n_clusters']}"
     counts = {it["n_iter"] for it in run["contestants"]} - {None}
     iterations = "".join(f", {n} iterations" for n in counts)
+    threads = plural(run["n_threads"], "thread")
     return f"{run['preset']}: {shape}; {threads}, whole fits{iterations}"
 
 
 def _ratios(run: Record) -> Any:
     right = ("median ms", f"vs {run['baseline']}", "interval", "fits")
-    table = make_table("kernel", *right, "certificate", right=right, title=title(run))
-    _keep_whole(table.columns[:-1])
+    whole = ("kernel", *right)
+    table = make_table(*whole, "certificate", right=right, whole=whole, title=title(run))
     for it in run["contestants"]:
         table.add_row(it["name"], *_cells(run, it), style=_STYLES.get(it["state"]))
     return table
@@ -94,7 +82,8 @@ def _cells(run: Record, it: Record) -> tuple[str, ...]:
     if run["void"]:
         words = "void", ""
     certificate = certified(it["ties"])
-    return f"{median(it['seconds']) * 1e3:.4g}", *words, str(len(it["seconds"])), certificate
+    fits = str(len(it["seconds"]))
+    return milliseconds(median_seconds(it)), *words, fits, certificate
 
 
 def measured(run: Record) -> list[Record]:
@@ -102,9 +91,21 @@ def measured(run: Record) -> list[Record]:
     return [it for it in run["contestants"] if it["seconds"]]
 
 
-def milliseconds(it: Record) -> float:
-    """Return a contestant's median."""
-    return float(median(it["seconds"])) * 1e3
+def median_seconds(it: Record) -> float:
+    """Return what a contestant's fit took."""
+    return float(median(it["seconds"]))
+
+
+def median_phases(it: Record) -> dict[str, float]:
+    """Return the seconds of each of its phases."""
+    return {phase: median(it["phases"][phase]) for phase in PHASES}
+
+
+def bound_by_assign(it: Record) -> str:
+    """Return how many times as fast its fit would be if assign took no time."""
+    whole = median_seconds(it)
+    rest = whole - median(it["phases"]["assign"])
+    return f"{digits(whole / rest)} ×" if rest > 0 else "–"
 
 
 def is_twin(run: Record, it: Record) -> bool:
@@ -114,23 +115,18 @@ def is_twin(run: Record, it: Record) -> bool:
 
 def _parts(run: Record) -> Any:
     right = (*PHASES, "at most")
-    table = make_table("kernel", *right, right=right, title="parts, ms")
-    _keep_whole(table.columns)
+    headers = ("kernel", *right)
+    table = make_table(*headers, right=right, whole=headers, title="parts, ms")
     for it in run["contestants"]:
-        if not it["seconds"] or is_twin(run, it):
-            continue
-        whole = median(it["seconds"])
-        spent = {phase: median(values) for phase, values in it["phases"].items()}
-        rest = whole - spent["assign"]
-        bound = f"{factor(whole / rest)} ×" if rest > 0 else "–"
-        parts = (part(spent[phase]) for phase in PHASES)
-        table.add_row(it["name"], *parts, bound)
+        if it["seconds"] and not is_twin(run, it):
+            parts = map(milliseconds_of_part, median_phases(it).values())
+            table.add_row(it["name"], *parts, bound_by_assign(it))
     return table
 
 
 def _starts(run: Record) -> Any:
-    table = make_table("kernel", *STARTS, right=STARTS, title="before the first fit")
-    _keep_whole(table.columns)
+    headers = ("kernel", *STARTS)
+    table = make_table(*headers, right=STARTS, whole=headers, title="before the first fit")
     for it in run["contestants"]:
         if it["seconds"] and it["start"] is not None and not is_twin(run, it):
             table.add_row(it["name"], *starting(run, it))
@@ -140,12 +136,16 @@ def _starts(run: Record) -> Any:
 def starting(run: Record, it: Record) -> tuple[str, ...]:
     """Return what a kernel costs before its first fit, and after how many fits that pays."""
     start: Record = it["start"] or dict.fromkeys(("import", "compile", "load", "build"))
-    shown = ["–" if start["import"] is None else part(start["import"])]
+    shown = [_part(start["import"])]
     for cost in ("compile", "load"):
-        shown += ["–" if start[cost] is None else part(start[cost]), _pays_after(run, it, cost)]
+        shown += [_part(start[cost]), _pays_after(run, it, cost)]
     build = start["build"]
-    shown += ["–" if build is None else f"{build:.1f}", _pays_after(run, it, "build")]
+    shown += ["–" if build is None else digits(build, places=1), _pays_after(run, it, "build")]
     return tuple(shown)
+
+
+def _part(seconds: float | None) -> str:
+    return "–" if seconds is None else milliseconds_of_part(seconds)
 
 
 def _pays_after(run: Record, it: Record, cost: str) -> str:
@@ -164,11 +164,6 @@ def _pays_after(run: Record, it: Record, cost: str) -> str:
     if gain <= 0:
         return "never"
     return f"{max(0, ceil(extra / gain)):,}"
-
-
-def _keep_whole(columns: list[Any]) -> None:
-    for column in columns:
-        column.no_wrap = True
 
 
 def lines_below(run: Record) -> list[str]:
@@ -209,132 +204,3 @@ def lines_below(run: Record) -> list[str]:
     if run["partial"]:
         lines.append("PARTIAL: interrupted; what was measured until then is shown.")
     return lines
-
-
-def explained(it: Explanation) -> list[Any]:
-    """Return what was found out about a kernel as tables and lines, its verdict first."""
-    threads = f"{it.n_threads} thread{'s' * (it.n_threads > 1)}"
-    right = ("ms", "GFLOP/s", "of peak", "GB/s", "of reads")
-    headline = f"{it.kernel} on {it.preset}, {threads}"
-    table = make_table("step", *right, right=right, title=headline)
-    for name, step in it.steps.items():
-        rates = step.operations / step.seconds / 1e9, step.bytes / step.seconds / 1e9
-        table.add_row(
-            name,
-            f"{step.seconds * 1e3:.4g}",
-            factor(rates[0]),
-            f"{step.of_peak:.1%}",
-            factor(rates[1]),
-            f"{step.of_read:.1%}",
-        )
-    facts = make_table("", "", show_header=False)
-    for name, text in _facts(it).items():
-        facts.add_row(name, text)
-    flops = "3·n·k·d (direct)" if it.arithmetic == "direct" else "2·n·k·d (expanded)"
-    note = f"Operations are nominal, {flops} for assign and n·d for update; bytes are those of X."
-    return [verdict(it), "", table, "", facts, "", note]
-
-
-def _not_chosen(it: Explanation) -> str:
-    whose = "the compiler's" if it.code else "that of the packages it calls"
-    return f"{whose}: the kernel does not choose"
-
-
-def _facts(it: Explanation) -> dict[str, str]:
-    peaks, roof = it.roof.operations, it.roof
-    code = it.code and (
-        f"main loop: registers of {it.code.widest or 64} bits, {'' if it.code.fma else 'no '}fused "
-        f"multiply-add, {it.code.packed} of {it.code.packed + it.code.scalar} arithmetic "
-        f"instructions packed ({it.code.source})"
-    )
-    found = {
-        "machine code": code,
-        "memory of a fit": None if it.memory is None else f"{it.memory / 2**20:.1f} MiB beyond X",
-        "instructions": it.instructions and f"{it.instructions:.2f} per pair of row and center",
-        "lines of code": it.lines and str(it.lines),
-    }
-    parts = {"machine code": "code", "memory of a fit": "memory", "lines of code": "lines"}
-    facts = {
-        "the machine": f"{peaks['float64'] / 1e9:.0f} GFLOP/s float64, "
-        f"{peaks['float32'] / 1e9:.0f} float32; {roof.read / 1e9:.1f} GB/s read, "
-        f"{roof.triad / 1e9:.1f} GB/s a = b + c",
-        "pairs looked at": f"{it.met:.1%}",
-        "instruction set": it.isa or _not_chosen(it),
-    }
-    for name, text in found.items():
-        facts[name] = text or f"unavailable: {it.reasons[parts.get(name, name)]}"
-    return facts
-
-
-def profiled(it: Profile) -> list[Any]:
-    """Return a profile as tables and lines."""
-    headline = f"{it.kernel} on {it.preset}, {it.n_iter} iterations"
-    phases = make_table("phase", "ms", "share", right=("ms", "share"))
-    outside = it.seconds - sum(it.phases.values())
-    rows = it.phases | {"the call itself": outside, "whole fit": it.seconds}
-    for name, seconds in rows.items():
-        phases.add_row(name, f"{seconds * 1e3:.3f}", f"{seconds / it.seconds:.1%}")
-    if not it.functions:
-        return [headline, "", phases, "", f"Functions: {it.reason}."]
-    right = ("calls", "own", "whole")
-    table = make_table("function", "where", *right, right=right, title="under cProfile")
-    _keep_whole(table.columns)
-    for function in it.functions:
-        shares = f"{function.own:.1%}", f"{function.whole:.1%}"
-        table.add_row(function.name[:34], function.where, f"{function.calls:,}", *shares)
-    return [headline, "", phases, "", table]
-
-
-def scaled(it: Scaling) -> list[Any]:
-    """Return a scaling as a headline, a table and what follows from it."""
-    right = ("workers", "ms", "start-up", "speedup", "interval", "each", "of the work", "machine")
-    table = make_table(*right, right=right)
-    _keep_whole(table.columns)
-    for point in it.points:
-        serial = point.workers == 1
-        table.add_row(
-            str(point.workers),
-            f"{point.seconds * 1e3:.4g}",
-            f"{point.start_up * 1e3:.3g}",
-            "1" if serial else f"{point.speedup.middle:.2f}",
-            "" if serial else f"{point.speedup.low:.2f}–{point.speedup.high:.2f}",
-            f"{point.efficiency:.0%}",
-            "1" if serial else f"{point.work.middle:.2f}",
-            "–" if point.machine is None else f"{point.machine:.2f}",
-        )
-    lines = [
-        "Speedup: median over rounds of t_serial / t_p within a round, whole fits; start-up, in "
-        "ms, is what comes before the first iteration; each: per worker; of the work: the "
-        "iterations alone; machine: what so many threads gained meanwhile for multiply-adds "
-        "without memory. Every fit equals the serial one bit for bit."
-    ]
-    if it.serial_share is not None:
-        bound = "" if it.serial_share == 0 else f", which bounds it at {1 / it.serial_share:.1f}"
-        lines.append(
-            f"As if {it.serial_share:.0%} of the serial fit were serial (Amdahl){bound}; what a "
-            "start costs and cores that are not there count as serial, too."
-        )
-    return [f"{it.kernel} on {it.preset}, {it.mode}", "", table, "", *lines]
-
-
-def grown(it: Growth) -> list[Any]:
-    """Return a growth as a headline, a table and its exponent."""
-    right = (it.axis, "ms per iteration", "times the one before")
-    table = make_table(*right, right=right)
-    before = None
-    for size, seconds in zip(it.sizes, it.seconds, strict=True):
-        times = "" if before is None else f"{seconds / before:.2f}"
-        table.add_row(f"{size:,}", f"{seconds * 1e3:.4g}", times)
-        before = seconds
-    return [in_one_line(asdict(it)), "", table]
-
-
-def in_one_line(it: Record) -> str:
-    """Say how time grows along one axis, from its record."""
-    e, axis, sizes = it["exponent"], it["axis"], it["sizes"]
-    others = ", ".join(f"{other} = {size:,}" for other, size in it["others"].items())
-    return (
-        f"{it['kernel']}, {others}: time grows as {axis}^{e['middle']:.2f} "
-        f"({e['low']:.2f}–{e['high']:.2f}, {e['confidence']:.0%}) from {axis} = {sizes[0]:,} to "
-        f"{sizes[-1]:,}"
-    )

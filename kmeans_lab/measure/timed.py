@@ -21,18 +21,12 @@ from kmeans_lab.isolation.kernel_answers import answer_of, own_code_alone
 from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of, some_rows
-from kmeans_lab.measure.certify import Certificate, CertificateError, certify_fit
+from kmeans_lab.measure.certify import Certificate, certify_fit
+from kmeans_lab.measure.judging import CertificateError
+from kmeans_lab.measure.pools import POOLS, busy_pools
 from kmeans_lab.presets import Workload
 from kmeans_lab.result import KMeansResult
 
-#: Pools that would compute behind a kernel's back; they read these when they are loaded.
-POOLS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 #: What takes so many times as long as expected is not waited for, if that is over ``PATIENCE``.
 LATE = 20
 #: A child's clock may fall behind this process's by twice as much as that of another does, by so
@@ -51,7 +45,7 @@ class TimedChild(KernelChild):
     def describe(self, patience: float | None = None) -> dict[str, Any]:
         """Describe the kernel, and make sure that no pool has more than one thread."""
         found = super().describe(patience)
-        if busy := self.ask(_busy_pools):
+        if busy := self.ask(busy_pools):
             raise RuntimeError(f"a thread pool did not stay at one thread: {busy}")
         return found
 
@@ -208,12 +202,6 @@ def unscaled(result: KMeansResult, exponent: int) -> KMeansResult:
 # What runs in the child.
 
 _work: list[Any] = []
-
-
-def _busy_pools() -> list[dict[str, Any]]:
-    from kmeans_lab.measure.machine import pools
-
-    return [pool for pool in pools() if pool["num_threads"] != 1]
 
 
 def _take(name: str, X: Array, n_clusters: int, settings: dict[str, Any]) -> None:

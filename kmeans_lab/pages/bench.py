@@ -1,29 +1,40 @@
 """A run as one HTML page: no network, no script, opens from disk, light and dark, narrow and wide.
 
-Charts are HTML and CSS: a bar is a box of so many percent, so that they scale with the page, can be
-copied as text, and need no library. Colours are Okabe and Ito's, which colour-blind people can tell
+Charts are HTML and CSS. Colours are Okabe and Ito's, which colour-blind people can tell
 apart ("Color universal design", 2008).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from math import ceil, floor, log10
-from statistics import median
 
+from kmeans_lab.formatting import milliseconds, milliseconds_of_part
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.counts import digest_of, sources_of
 from kmeans_lab.measure.tables import (
     Record,
-    factor,
+    bound_by_assign,
     in_words,
     interval_of,
     is_twin,
     lines_below,
     measured,
-    milliseconds,
-    part,
+    median_phases,
+    median_seconds,
     title,
+)
+from kmeans_lab.pages.blocks import (
+    alarm,
+    bar,
+    lead,
+    mark,
+    notes,
+    part,
+    phases,
+    section,
+    speed_axis,
+    speeds,
+    table,
 )
 from kmeans_lab.pages.document import document, measured_on
 from kmeans_lab.pages.sections import roofline, scaling, starts
@@ -48,15 +59,26 @@ def page(data: Record, scalings: Sequence[Record] = ()) -> str:
 
 
 def _run(run: Record) -> str:
-    blocks = [f"<h2>{escape(title(run))}</h2>", f'<p class="lead">{escape(headline(run))}</p>']
-    if run["void"]:
-        blocks.append(f'<p class="alarm">VOID: {escape(run["void"])}.</p>')
-    if run["partial"]:
-        blocks.append('<p class="alarm">Partial: the run was interrupted.</p>')
-    blocks += [_ratios(run), _phases(run), _table(run), roofline(run), starts(run)]
-    notes = "".join(f"<li>{escape(line)}</li>" for line in lines_below(run))
-    blocks.append(f'<ul class="notes">{notes}</ul>')
-    return "<section>" + "\n".join(blocks) + "</section>"
+    warnings = [f"VOID: {run['void']}."] if run["void"] else []
+    warnings += ["Partial: the run was interrupted."] if run["partial"] else []
+    return section(
+        title(run),
+        lead(headline(run)),
+        *map(alarm, warnings),
+        _ratios(run),
+        phases(
+            (it["name"], median_phases(it), f"{milliseconds(median_seconds(it))} ms")
+            for it in measured(run)
+            if not is_twin(run, it)
+        ),
+        part(
+            "The numbers",
+            table(_COLUMNS, [(it["state"], _cells(run, it)) for it in run["contestants"]]),
+        ),
+        roofline(run),
+        starts(run),
+        notes(lines_below(run)),
+    )
 
 
 def headline(run: Record) -> str:
@@ -65,131 +87,64 @@ def headline(run: Record) -> str:
         return "No number of this run counts."
     best: Record | None = None
     for it in measured(run):
-        if not is_twin(run, it) and (best is None or milliseconds(it) < milliseconds(best)):
+        if not is_twin(run, it) and (best is None or median_seconds(it) < median_seconds(best)):
             best = it
     if best is None:
         return "No kernel has a certified number."
-    times = interval_of(best)
+    times, ms = interval_of(best), f"{milliseconds(median_seconds(best))} ms"
     (base,) = [it for it in run["contestants"] if it["name"] == run["baseline"]]
     if best["name"] == run["baseline"]:
-        return f"{best['name']}, the baseline, is the fastest: {milliseconds(best):.4g} ms."
+        return f"{best['name']}, the baseline, is the fastest: {ms}."
     if times is None or run["floor"] is None:
         which = run["baseline"] + (", the baseline," if not base["seconds"] else "’s second row")
         return f"{which} has no certified number: there are no ratios."
     words, bounds = in_words(times, run["floor"])
     if words == "not resolved":
         return (
-            f"{best['name']} has the shortest median, {milliseconds(best):.4g} ms, which is not "
+            f"{best['name']} has the shortest median, {ms}, which is not "
             f"resolved from that of {run['baseline']} ({bounds})."
         )
-    return (
-        f"{best['name']} is the fastest: {milliseconds(best):.4g} ms, {words} than "
-        f"{run['baseline']} ({bounds})."
-    )
+    return f"{best['name']} is the fastest: {ms}, {words} than {run['baseline']} ({bounds})."
 
 
 def _ratios(run: Record) -> str:
     """Lay ratios out on a logarithmic axis, with the baseline at 1 and its A/A band."""
-    if run["void"] or run["floor"] is None:
-        return ""
     intervals = {it["name"]: interval_of(it) for it in measured(run)}
     known = [it for it in intervals.values() if it is not None]
-    if not known:
+    if run["void"] or run["floor"] is None or not known:
         return ""
-    low = floor(log10(min([1 / run["floor"], *(1 / it.high for it in known)])) * 2) / 2
-    high = ceil(log10(max([run["floor"], *(1 / it.low for it in known)])) * 2) / 2
-
-    def at(speed: float) -> float:
-        return 100 * (log10(speed) - low) / max(high - low, 1e-9)
-
-    ticks = [10.0**e for e in range(ceil(low), floor(high) + 1)]
-    axis = "".join(f'<i style="left:{at(t):.2f}%"><b>{_tick(t)}</b></i>' for t in ticks)
-    band_left, band_right = at(1 / run["floor"]), at(run["floor"])
-    band = f'<s style="left:{band_left:.2f}%;width:{band_right - band_left:.2f}%"></s>'
+    ends = [end for it in known for end in (1 / it.high, 1 / it.low)]
+    axis = speed_axis([1 / run["floor"], run["floor"], *ends])
+    band = bar(axis, 1 / run["floor"], run["floor"], "s")
     rows = []
     for it in run["contestants"]:
         times = intervals.get(it["name"])
         if it["name"] == run["baseline"] and it["seconds"]:
-            mark, words = f'<u class="base" style="left:{at(1):.2f}%"></u>', "the baseline"
+            marks, words = mark(axis, 1, base=True), "the baseline"
         elif times is None:
-            mark, words = "", escape(it["state"])
+            marks, words = "", escape(it["state"])
         else:
-            left, right, middle = at(1 / times.high), at(1 / times.low), at(1 / times.middle)
             said, bounds = in_words(times, run["floor"])
-            words = f"{said if not is_twin(run, it) else 'the same again'} <small>{bounds}</small>"
-            mark = (
-                f'<em style="left:{left:.2f}%;width:{max(right - left, 0.3):.2f}%"></em>'
-                f'<u style="left:{middle:.2f}%"></u>'
-            )
-        rows.append(
-            f'<div class="row"><span>{escape(it["name"])}</span>'
-            f'<div class="track">{band}{mark}</div><span class="words">{words}</span></div>'
-        )
-    return (
-        f"<h3>Speed beside {escape(run['baseline'])}</h3>"
-        '<p class="how">Farther right is faster; each step is ten times. A bar is the interval, '
-        "the grey band what the baseline differs from itself.</p>"
-        f'<div class="chart ratios">{"".join(rows)}'
-        f'<div class="row axis"><span></span><div class="track">{axis}</div><span></span></div>'
-        "</div>"
-    )
+            words = f"{'the same again' if is_twin(run, it) else said} <small>{bounds}</small>"
+            marks = bar(axis, 1 / times.high, 1 / times.low) + mark(axis, 1 / times.middle)
+        rows.append((it["name"], band + marks, words))
+    more = " A bar is the interval, the grey band what the baseline differs from itself."
+    return speeds(run["baseline"], axis, rows, more)
 
 
-def _tick(value: float) -> str:
-    return f"{value:g} ×" if value >= 1 else f"1/{1 / value:g}"
-
-
-def _phases(run: Record) -> str:
-    """Stack each kernel's phases to its whole fit."""
-    keys = "".join(f'<li class="{phase}">{phase}</li>' for phase in PHASES)
-    rows = []
-    for it in measured(run):
-        if is_twin(run, it):
-            continue
-        spent = {phase: median(values) for phase, values in it["phases"].items()}
-        total = sum(spent.values())
-        bars = "".join(
-            f'<b class="{phase}" style="width:{100 * spent[phase] / total:.2f}%" '
-            f'title="{phase} {part(spent[phase])} ms"></b>'
-            for phase in PHASES
-        )
-        rows.append(
-            f'<div class="row"><span>{escape(it["name"])}</span><div class="stack">{bars}</div>'
-            f'<span class="words">{milliseconds(it):.4g} ms</span></div>'
-        )
-    return (
-        "<h3>Where the time goes</h3>"
-        f'<ul class="keys">{keys}</ul><div class="chart">{"".join(rows)}</div>'
-    )
-
-
-def _table(run: Record) -> str:
-    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    rows = []
-    for it in run["contestants"]:
-        body = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(run, it))
-        rows.append(f'<tr class="{escape(it["state"])}"><th>{escape(it["name"])}</th>{body}</tr>')
-    return (
-        "<h3>The numbers</h3>"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table></div>"
-    )
-
-
-def _cells(run: Record, it: Record) -> Iterator[str]:
+def _cells(run: Record, it: Record) -> list[str]:
     if not it["seconds"]:
-        yield from ["–"] * (len(PHASES) + 4)
-        yield f"{it['state']}: {it['why']}" if it["why"] else "not measured"
-        return
-    whole = median(it["seconds"])
-    rest = whole - median(it["phases"]["assign"])
-    yield f"{whole * 1e3:.4g}"
-    for phase in PHASES:
-        yield part(median(it["phases"][phase]))
-    yield f"{factor(whole / rest)} ×" if rest > 0 else "–"
-    yield str(len(it["seconds"]))
-    yield str(it["rescored"])
-    yield certified(it["ties"])
+        why = f"{it['state']}: {it['why']}" if it["why"] else "not measured"
+        return [it["name"], *["–"] * (len(_COLUMNS) - 2), why]
+    return [
+        it["name"],
+        milliseconds(median_seconds(it)),
+        *map(milliseconds_of_part, median_phases(it).values()),
+        bound_by_assign(it),
+        str(len(it["seconds"])),
+        str(it["rescored"]),
+        certified(it["ties"]),
+    ]
 
 
 def _sources(data: Record) -> str:
@@ -218,7 +173,7 @@ def _sources(data: Record) -> str:
                 f"<details><summary>{escape(name)} <small>{escape(shown)}</small></summary>"
                 f"<pre>{escape(path.read_text('utf-8', 'replace'))}</pre></details>"
             )
-    return f"<section><h2>The kernels</h2>{''.join(folded)}</section>" if folded else ""
+    return section("The kernels", *folded) if folded else ""
 
 
 def digest_here(name: str) -> str | None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from kmeans_lab.pages.blocks import notes, section
+
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
@@ -31,5 +33,4 @@ def document(title: str, about: str, sections: Sequence[str]) -> str:
 
 def measured_on(lines: Sequence[str]) -> str:
     """Return the section that says which machine it was."""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<section><h2>Measured on</h2><ul class="notes">{items}</ul></section>'
+    return section("Measured on", notes(lines))

@@ -1,18 +1,26 @@
-"""One race as one HTML page, in the look of the lab's other pages: no script, nothing fetched.
+"""One race as one HTML page, in the look of the lab's other pages: no script, nothing fetched."""
 
-Ratios are bars on a logarithmic axis, as in ``kmeans_lab.pages.bench``, whose style this shares.
-"""
-
+from collections.abc import Sequence
 from html import escape
-from math import ceil, floor, log10
 from time import gmtime, strftime
-from types import SimpleNamespace
 from typing import Any
 
+from kmeans_lab.formatting import faster_between, milliseconds, plural
 from kmeans_lab.measure import machine
+from kmeans_lab.pages.blocks import (
+    alarm,
+    bar,
+    lead,
+    mark,
+    notes,
+    part,
+    phases,
+    section,
+    speed_axis,
+    speeds,
+    table,
+)
 from kmeans_lab.pages.document import document, measured_on
-from kmeans_lab.result import PHASES
-from kmeans_lab.web.comparison import in_words, names_of
 
 Record = dict[str, Any]
 
@@ -36,29 +44,44 @@ _MODES = {
 
 def report_page(record: Record) -> str:
     """Return the page of a race's record, as ``GET /api/races/ID`` gives it."""
-    names = names_of([SimpleNamespace(**it) for it in record["lanes"]])
+    names = names_of([(it["kernel"], it["threads"]) for it in record["lanes"]])
     began = strftime("%Y-%m-%d %H:%M UTC", gmtime(record["started"]))
     verdict = record["verdict"]["sentence"] if record["verdict"] else "no lane came to an end"
-    blocks = [
-        f"<h2>{escape(record['title'])}</h2>",
-        f'<p class="lead">{escape(verdict)}.</p>',
-        _alarm(record),
+    fits = [(it["result"], name) for it, name in zip(record["lanes"], names, strict=True)]
+    race = section(
+        record["title"],
+        lead(f"{verdict}."),
+        _alarms(record),
         _ratios(record, names),
-        _phases(record, names),
-        _table(record, names),
-        f'<ul class="notes">{_notes(record)}</ul>',
-    ]
+        phases(
+            (name, it["phases"], f"{milliseconds(it['seconds'])} ms")
+            for it, name in fits
+            if it is not None
+        ),
+        part("The numbers", table(_COLUMNS, map(_row, record["lanes"], names))),
+        notes(_notes(record)),
+    )
     return document(
         record["title"],
         f"A race of k-means kernels, {began}",
-        [
-            f"<section>{''.join(blocks)}</section>",
-            measured_on(machine.lines(record["machine"])),
-        ],
+        [race, measured_on(machine.lines(record["machine"]))],
     )
 
 
-def _alarm(record: Record) -> str:
+def names_of(lanes: Sequence[tuple[str, int]]) -> list[str]:
+    """Return a name for each lane, from kernels and threads, that tells it from the others."""
+    kernels = [kernel for kernel, _ in lanes]
+    named = [
+        f"{kernel} on {plural(threads, 'thread')}" if kernels.count(kernel) > 1 else kernel
+        for kernel, threads in lanes
+    ]
+    return [
+        f"{kernel} in lane {i}" if named.count(name) > 1 else name
+        for i, ((kernel, _), name) in enumerate(zip(lanes, named, strict=True), 1)
+    ]
+
+
+def _alarms(record: Record) -> str:
     said = []
     if record["verdict"] and record["verdict"]["agree"] is False:
         said.append("The labels do not agree, and from the same start they must.")
@@ -66,7 +89,7 @@ def _alarm(record: Record) -> str:
         said.append(f"{record['verdict']['loaded'].capitalize()}.")
     if record["state"] != "done":
         said.append(f"The race is not whole: {record['state']}.")
-    return "".join(f'<p class="alarm">{escape(it)}</p>' for it in said)
+    return "".join(map(alarm, said))
 
 
 def _ratios(record: Record, names: list[str]) -> str:
@@ -75,102 +98,36 @@ def _ratios(record: Record, names: list[str]) -> str:
     known = [it for it in (verdict["times"] if verdict else []) if it is not None]
     if not known:
         return ""
-    low = floor(log10(min(1.0, *known)) * 2) / 2
-    high = ceil(log10(max(1.0, *known)) * 2 + 0.01) / 2
-
-    def at(times: float) -> float:
-        return 100 * (log10(times) - low) / (high - low)
-
-    rows = []
+    axis, rows = speed_axis(known), []
     for i, (name, times) in enumerate(zip(names, verdict["times"], strict=True)):
-        mark, words = "", record["lanes"][i]["state"]
+        marks, words = "", record["lanes"][i]["state"]
         if times is not None:
-            left, right = sorted((at(1.0), at(times)))
-            bar = f'<em style="left:{left:.2f}%;width:{right - left:.2f}%"></em>'
-            base = ' class="base"' if i == verdict["baseline"] else ""
-            mark = f'{bar}<u{base} style="left:{at(times):.2f}%"></u>'
-            words = _words(verdict, i)
-        rows.append(
-            f'<div class="row"><span>{escape(name)}</span><div class="track">{mark}</div>'
-            f'<span class="words">{escape(words)}</span></div>'
-        )
-    ticks = "".join(
-        f'<i style="left:{at(10.0**e):.2f}%"><b>{_tick(e)}</b></i>'
-        for e in range(ceil(low), floor(high) + 1)
-    )
-    return (
-        f"<h3>Speed beside {escape(names[verdict['baseline']])}</h3>"
-        '<p class="how">Farther right is faster; each step is ten times.</p>'
-        f'<div class="chart ratios">{"".join(rows)}<div class="row axis"><span></span>'
-        f'<div class="track">{ticks}</div><span></span></div></div>'
-    )
+            base = i == verdict["baseline"]
+            marks = bar(axis, *sorted((1.0, times))) + mark(axis, times, base=base)
+            words = "the baseline" if base else _words(verdict, i)
+        rows.append((name, marks, escape(words)))
+    return speeds(names[verdict["baseline"]], axis, rows)
 
 
 def _words(verdict: Record, i: int) -> str:
     """Say what a lane's ratio tells: a factor with its interval, if it tells anything."""
-    if i == verdict["baseline"]:
-        return "the baseline"
     if not verdict["differs"][i]:
         return "no difference found"
-    bounds = verdict["intervals"][i]
-    words = in_words(verdict["times"][i]).removesuffix(" than")
-    if bounds["rounds"] == 1:
-        return words
-    low, high = sorted(max(it, 1 / it) for it in (bounds["low"], bounds["high"]))
-    return f"{words} ({low:.3g} to {high:.3g})"
+    it = verdict["intervals"][i]
+    words, bounds = faster_between(verdict["times"][i], it["low"], it["high"])
+    return words if it["rounds"] == 1 else f"{words} ({bounds})"
 
 
-def _tick(exponent: int) -> str:
-    return f"{10**exponent:,} ×" if exponent >= 0 else f"1/{10**-exponent:,}"
-
-
-def _phases(record: Record, names: list[str]) -> str:
-    rows = []
-    for it, name in zip(record["lanes"], names, strict=True):
-        if it["result"] is None:
-            continue
-        spent = it["result"]["phases"]
-        total = sum(spent.values())
-        bars = "".join(
-            f'<b class="{phase}" style="width:{100 * spent[phase] / total:.2f}%" '
-            f'title="{phase} {1e3 * spent[phase]:.3g} ms"></b>'
-            for phase in PHASES
-        )
-        rows.append(
-            f'<div class="row"><span>{escape(name)}</span><div class="stack">{bars}</div>'
-            f'<span class="words">{1e3 * it["result"]["seconds"]:.4g} ms</span></div>'
-        )
-    if not rows:
-        return ""
-    keys = "".join(f'<li class="{phase}">{phase}</li>' for phase in PHASES)
-    return (
-        "<h3>Where the time goes</h3>"
-        f'<ul class="keys">{keys}</ul><div class="chart">{"".join(rows)}</div>'
-    )
-
-
-def _table(record: Record, names: list[str]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    rows = []
-    for it, name in zip(record["lanes"], names, strict=True):
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(it))
-        valid = it["result"] is not None and it["result"]["certificate"]["valid"]
-        look = "valid" if valid else "INVALID"
-        rows.append(f'<tr class="{look}"><th>{escape(name)}</th>{cells}</tr>')
-    return (
-        '<h3>The numbers</h3><div class="scroll"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _cells(lane: Record) -> list[str]:
+def _row(lane: Record, name: str) -> tuple[str, list[str]]:
     it = lane["result"]
     if it is None:
-        return ["–"] * (len(_COLUMNS) - 2) + [lane["sentence"] or lane["state"]]
+        nothing = ["–"] * (len(_COLUMNS) - 2)
+        return "INVALID", [name, *nothing, lane["sentence"] or lane["state"]]
     proof = it["certificate"]
-    ties = f", {proof['ties']} tie{'s' * (proof['ties'] != 1)}" if proof["ties"] else ""
-    return [
-        f"{1e3 * it['seconds']:.4g}" if proof["valid"] else "–",
+    ties = f", {plural(proof['ties'], 'tie')}" if proof["ties"] else ""
+    return "valid" if proof["valid"] else "INVALID", [
+        name,
+        milliseconds(it["seconds"]) if proof["valid"] else "–",
         str(len(it["repeats"])),
         str(it["n_iter"]),
         f"{it['inertia']:.10g}",
@@ -180,7 +137,7 @@ def _cells(lane: Record) -> list[str]:
     ]
 
 
-def _notes(record: Record) -> str:
+def _notes(record: Record) -> list[str]:
     plan, request = record["plan"], record["request"]
     said = [_MODES[record["mode"]]]
     results = [it["result"] for it in record["lanes"] if it["result"] is not None]
@@ -201,4 +158,4 @@ def _notes(record: Record) -> str:
         if plan["sharing"]:
             said.append(f"At once means shared: {plan['sharing']}.")
     said.append(f"Made by kmeans_lab {record['version']}; race {record['id']}.")
-    return "".join(f"<li>{escape(it)}</li>" for it in said)
+    return said

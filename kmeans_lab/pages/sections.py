@@ -1,16 +1,19 @@
 """Sections of the page whose charts have two axes: the machine's limits, starts, scaling."""
 
 from collections.abc import Sequence
-from html import escape
 from math import log10
 from statistics import median
 
+from kmeans_lab.formatting import digits, milliseconds, milliseconds_of_part, plural
 from kmeans_lab.measure.explain import FLOPS
-from kmeans_lab.measure.tables import STARTS, Record, in_one_line, is_twin, measured, starting
+from kmeans_lab.measure.kernel_tables import in_one_line
+from kmeans_lab.measure.tables import STARTS, Record, is_twin, measured, starting
+from kmeans_lab.pages.blocks import notes, part, section, table
 from kmeans_lab.pages.charts import Axis, Series, decades, plot
 
 #: Of a chart of fits: from one to so many.
 _MOST_FITS = 10_000
+_SCALING = ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
 
 
 def _family(kernel: str) -> str:
@@ -44,14 +47,13 @@ def roofline(run: Record) -> str:
     limits = Series("the roof", slope, "roof", dots=False)
     rates = [it.points[0][1] for it in marks]
     y = decades([*rates, *(value for _, value in slope)], "GFLOP/s of assign, nominal")
-    threads = f"{roof['n_threads']} thread{'s' * (roof['n_threads'] > 1)}"
-    return (
-        "<h3>Against the machine’s limits</h3>"
-        f'<p class="how">The roof, {threads}: {peak / 1e9:.0f} GFLOP/s of multiply-adds, '
-        f"{read / 1e9:.1f} GB/s read from memory; measured with the run. Operations are counted as "
-        "if every row met every center: above the roof is who spares most of that.</p>"
-        + plot(x, y, [limits, *marks])
+    how = (
+        f"The roof, {plural(roof['n_threads'], 'thread')}: {digits(peak / 1e9)} GFLOP/s of "
+        f"multiply-adds, {digits(read / 1e9)} GB/s read from memory; measured with the run. "
+        "Operations are counted as if every row met every center: above the roof is who spares "
+        "most of that."
     )
+    return part("Against the machine’s limits", plot(x, y, [limits, *marks]), how=how)
 
 
 def starts(run: Record) -> str:
@@ -59,13 +61,6 @@ def starts(run: Record) -> str:
     own = [it for it in _own(run) if it["start"] is not None]
     if not own or run["void"]:
         return ""
-    head = "".join(f"<th>{name}</th>" for name in ("kernel", *STARTS))
-    rows = "".join(
-        f"<tr><th>{escape(it['name'])}</th>"
-        + "".join(f"<td>{cell}</td>" for cell in starting(run, it))
-        + "</tr>"
-        for it in own
-    )
     counts = [10 ** (e / 8) for e in range(round(8 * log10(_MOST_FITS)) + 1)]
     lines = []
     for it in own:
@@ -75,14 +70,16 @@ def starts(run: Record) -> str:
         lines.append(Series(it["name"], total, _family(it["kernel"]), dots=False))
     y = decades([value for it in lines for _, value in it.points], "seconds, all fits together")
     x = Axis(1.0, float(_MOST_FITS), [10.0**e for e in range(5)], "fits in one process")
-    return (
-        "<h3>Before the first fit, and when it pays</h3>"
-        '<p class="how">A process that starts with nothing cached: importing, compiling, then so '
-        "many fits. Where two lines cross, the lower start has lost its lead.</p>"
-        f"{plot(x, y, lines)}"
-        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead><tbody>{rows}'
-        "</tbody></table>"
-        "</div>"
+    return part(
+        "Before the first fit, and when it pays",
+        plot(x, y, lines),
+        table(
+            ("kernel", *STARTS),
+            [("", (it["name"], *starting(run, it))) for it in own],
+            numbers=True,
+        ),
+        how="A process that starts with nothing cached: importing, compiling, then so many fits. "
+        "Where two lines cross, the lower start has lost its lead.",
     )
 
 
@@ -94,10 +91,9 @@ def scaling(records: Sequence[Record]) -> str:
     presets = dict.fromkeys(it["preset"] for it in found)
     blocks = [_speedups([it for it in found if it["preset"] == preset]) for preset in presets]
     growth = [it for record in records for it in record["growth"]]
-    grown = "".join(f"<li>{escape(in_one_line(it))}</li>" for it in growth)
-    if grown:
-        blocks.append(f'<h3>With size</h3><ul class="notes">{grown}</ul>')
-    return f"<section><h2>Scaling</h2>{''.join(blocks)}</section>"
+    if growth:
+        blocks.append(part("With size", notes(map(in_one_line, growth))))
+    return section("Scaling", *blocks)
 
 
 def _speedups(found: Sequence[Record]) -> str:
@@ -122,28 +118,23 @@ def _speedups(found: Sequence[Record]) -> str:
     x = Axis(0.95, most * 1.02, ticks, "workers")
     low, high = min(values) / 1.1, max(*values, most) * 1.1
     y = Axis(low, high, [t for t in (0.125, 0.25, 0.5, *ticks) if low <= t <= high], "speedup")
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
-    )
-    return (
-        f"<h3>{escape(found[0]['preset'])}: how many times as fast with more workers</h3>"
-        '<p class="how">Whole fits, with their intervals; the machine: what as many threads gain '
-        "for multiply-adds that need no memory. Workers are threads, or processes (proc.).</p>"
-        f"{plot(x, y, series)}"
-        f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    return part(
+        f"{found[0]['preset']}: how many times as fast with more workers",
+        plot(x, y, series),
+        table(_SCALING, rows, numbers=True),
+        how="Whole fits, with their intervals; the machine: what as many threads gain for "
+        "multiply-adds that need no memory. Workers are threads, or processes (proc.).",
     )
 
 
-def _speedup_row(name: str, point: Record) -> str:
+def _speedup_row(name: str, point: Record) -> tuple[str, tuple[str, ...]]:
     speedup, work, gain = point["speedup"], point["work"], point["machine"]
-    cells = (
+    return "", (
+        name,
         str(point["workers"]),
-        f"{point['seconds'] * 1e3:.4g}",
-        f"{point['start_up'] * 1e3:.3g}",
-        f"{speedup['middle']:.2f} ({speedup['low']:.2f}–{speedup['high']:.2f})",
-        f"{work['middle']:.2f}",
-        "–" if gain is None else f"{gain:.2f}",
+        milliseconds(point["seconds"]),
+        milliseconds_of_part(point["start_up"]),
+        f"{digits(speedup['middle'])} ({digits(speedup['low'])}–{digits(speedup['high'])})",
+        digits(work["middle"]),
+        "–" if gain is None else digits(gain),
     )
-    return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import kmeans
-from kmeans_lab.cli.compress import encoded
 from kmeans_lab.compress import compress
+from kmeans_lab.io.palettes import encoded
 from kmeans_lab.presets import photograph
 from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab import KERNELS, kmeans
+from kmeans_lab.formatting import digits
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.presets import PRESETS, Workload
@@ -130,7 +131,7 @@ def draw(book: Notebook, seconds: dict[str, float], n_pairs: int) -> None:
         colors = [PALETTE[1] if name in (NAIVE, NUMPY) else PALETTE[0] for name in order]
         axis.barh(order, values, color=colors, log=True)
         for place, (name, value) in enumerate(zip(order, values, strict=True)):
-            text = f" {value:,.0f}" if value >= 100 else f" {value:.2g}"
+            text = f" {digits(value, 2)}"
             axis.annotate(text, (value, place), va="center")
             if name in PUBLISHED:
                 then = 1e9 * PUBLISHED[name] / n_pairs

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kmeans_lab import KERNELS, kmeans, load_kernel
+from kmeans_lab.formatting import digits, milliseconds
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure.certify import certify_fit
 from kmeans_lab.measure.counts import lines_of_code
@@ -71,7 +72,7 @@ def run(book: Notebook) -> None:
         "Assignment and update of an iteration on the standard preset, one thread, medians of "
         f"{ROUNDS} rounds in turns. The limit is a pass that does nothing but the "
         f"{preset.X.size * len(preset.centers):,} multiply-adds at the rate that was measured in "
-        f"this run: {1e3 * limit:.3f} ms. Lines are those of the kernel, without comments."
+        f"this run: {milliseconds(limit)} ms. Lines are those of the kernel, without comments."
     )
     book.table("rungs", rows, measured=True, shown=True)
     draw(book, rows, limit)
@@ -146,11 +147,11 @@ def draw(book: Notebook, rows: list[dict[str, Any]], limit: float) -> None:
         axis.barh(names, values, color=PALETTE[0], height=0.62, log=True)
         for place, row in enumerate(rows):
             value = row["ms per iteration"]
-            digits = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-            text = f" {digits}   {row['the idea']}"
+            ms = digits(value, 2)
+            text = f" {ms}   {row['the idea']}"
             inside = value > 20
             axis.annotate(
-                text if not inside else f"{row['the idea']}   {digits} ",
+                text if not inside else f"{row['the idea']}   {ms} ",
                 (value, place),
                 va="center",
                 ha="right" if inside else "left",

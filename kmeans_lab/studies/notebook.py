@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kmeans_lab.cli.terminal import seen_by_a_person
 from kmeans_lab.io.outputs import write_file
+from kmeans_lab.io.streams import seen_by_a_person
 
 Item = TypeVar("Item")
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab import kmeans
+from kmeans_lab.formatting import digits
 from kmeans_lab.measure.roofline import arithmetic_alone
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import FLAGSHIP
@@ -236,7 +237,7 @@ def draw_seconds(book: Notebook, seconds: dict[Cell, list[float]], ours: Ours) -
         colors = [FAINT, FAINT, *[PALETTE[1]] * 2, *[PALETTE[0]] * 5]
         axis.barh(list(ways), list(ways.values()), color=colors, log=True)
         for place, value in enumerate(ways.values()):
-            text = f" {value:,.0f} s" if value > 10 else f" {value:.2g} s"
+            text = f" {digits(value, 2)} s"
             axis.annotate(text, (value, place), va="center")
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.kernel import Array
-from kmeans_lab.measure.certify import CertificateError, certify_fit, certify_some, fingerprint
+from kmeans_lab.measure.certify import certify_fit, certify_some, fingerprint
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.result import KMeansResult
 
 _BUDGET = 2.0  # seconds

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kmeans_lab.formatting import faster
 from kmeans_lab.measure.statistics import Interval, is_resolved, ratio, rounds_needed
+from kmeans_lab.pages.race import names_of
 
 #: Of each interval, and the fewest rounds that reach it.
 CONFIDENCE = 0.995
@@ -92,26 +94,8 @@ def _bounds(it: Interval) -> dict[str, Any]:
     return {"low": it.low, "high": it.high, "confidence": it.confidence, "rounds": it.n}
 
 
-def names_of(lanes: Sequence[Any]) -> list[str]:
-    """Return each lane's kernel, with what tells it from others of the same kernel."""
-    kernels = [it.kernel for it in lanes]
-    named = [
-        f"{it.kernel} on {it.threads} thread{'s' * (it.threads > 1)}"
-        if kernels.count(it.kernel) > 1
-        else it.kernel
-        for it in lanes
-    ]
-    return [
-        f"{it.kernel} in lane {i}" if named.count(name) > 1 else name
-        for i, (it, name) in enumerate(zip(lanes, named, strict=True), 1)
-    ]
-
-
-def in_words(times: float) -> str:
-    """Say how a time compares with the baseline's."""
-    times, word = (times, "faster") if times > 1 else (1 / times, "slower")
-    digits = f"{times:,.0f}" if times >= 20 else f"{times:.3g}"
-    return f"{digits} × {word} than"
+def _names(lanes: Sequence[Any]) -> list[str]:
+    return names_of([(it.kernel, it.threads) for it in lanes])
 
 
 def _ratios(
@@ -120,14 +104,14 @@ def _ratios(
     times: Sequence[float | None],
     differs: Sequence[bool | None],
 ) -> str:
-    names = names_of(lanes)
+    names = _names(lanes)
     if times[baseline] is None:
         return f"{names[baseline]}, the baseline, has no time: there are no ratios"
     others = [(times_, i) for i, times_ in enumerate(times) if times_ is not None and i != baseline]
     if not others:
         return f"{names[baseline]} has nobody to be compared with"
     others.sort(reverse=True)
-    told = [f"{names[i]} is {in_words(times_)}" for times_, i in others if differs[i]]
+    told = [f"{names[i]} is {faster(times_)} than" for times_, i in others if differs[i]]
     same = " and ".join(names[i] for _, i in others if not differs[i])
     if told:
         told = [f"{told[0]} {names[baseline]}", *map(_shorter, told[1:])]
@@ -144,7 +128,7 @@ def _agreement(lanes: Sequence[Any], labels: Sequence[Any]) -> tuple[bool | None
     known = [i for i, it in enumerate(labels) if it is not None]
     if len(known) < 2:
         return None, ""
-    names, first = names_of(lanes), known[0]
+    names, first = _names(lanes), known[0]
     for i in known[1:]:
         differ = int(np.count_nonzero(labels[i] != labels[first]))
         if differ:

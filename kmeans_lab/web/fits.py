@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.kernel import Array
-from kmeans_lab.measure.certify import CertificateError
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.timed import exponents, scaled, unscaled
 from kmeans_lab.result import PHASES, KMeansResult
 

@@ -7,7 +7,7 @@ from math import isfinite
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.measure.certify import CertificateError
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.result import Iteration
 from kmeans_lab.web.race_data import Plane
 

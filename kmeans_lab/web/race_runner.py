@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.measure.load import load_sentence
 from kmeans_lab.registry import place_of
 from kmeans_lab.web.comparison import verdict
 from kmeans_lab.web.lane import run_lane
+from kmeans_lab.web.load import load_sentence
 from kmeans_lab.web.models import LaneResult
 from kmeans_lab.web.race_data import Plane, make_scene
 from kmeans_lab.web.races import OVER, LaneRecord, Race

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kmeans_lab.formatting import memory_size
 from kmeans_lab.registry import KERNELS
 from kmeans_lab.web.worker_process import available_cores
 
@@ -117,8 +118,8 @@ class Limits:
         if free is not None and needed > 0.8 * free:
             yield (
                 "workload",
-                f"the race needs about {needed / 1e9:.1f} GB and this machine has "
-                f"{free / 1e9:.1f} GB left; use fewer rows, or measure the lanes one by one",
+                f"the race needs about {memory_size(needed)} and this machine has "
+                f"{memory_size(free)} left; use fewer rows, or measure the lanes one by one",
             )
 
     def of_a_lane(

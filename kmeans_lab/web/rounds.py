@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 
 from kmeans_lab.measure import latin_squares
-from kmeans_lab.measure.load import running
 from kmeans_lab.web.comparison import FEWEST
+from kmeans_lab.web.load import running
 from kmeans_lab.web.races import LaneRecord
 
 #: Rounds, of which slow lanes join every second or fourth: enough for an interval.

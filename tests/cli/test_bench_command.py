@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
+from kmeans_lab.cli import main as cli
 from kmeans_lab.measure import record
 from kmeans_lab.registry import KERNELS
 from tests.support.helpers import ready_kernels

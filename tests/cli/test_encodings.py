@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 import kmeans_lab
-from kmeans_lab import __main__ as cli
-from kmeans_lab.cli.terminal import PLAIN, emit, make_table, show, spell_out
+from kmeans_lab.cli import main as cli
+from kmeans_lab.cli.terminal import emit, show
+from kmeans_lab.formatting import make_table
+from kmeans_lab.io.streams import PLAIN, spell_out
 from tests.support.helpers import cloud
 
 CHECKOUT = Path(kmeans_lab.__file__).parent.parent

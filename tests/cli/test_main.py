@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans
+from kmeans_lab.cli import fit
+from kmeans_lab.cli import main as cli
 from kmeans_lab.registry import KERNELS
 from tests.support.helpers import cloud
 
@@ -82,7 +83,7 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
         seen.update(settings, shape=rows.shape, n_clusters=n_clusters)
         return kmeans(rows, n_clusters, **settings)
 
-    monkeypatch.setattr(cli, "kmeans", spy)
+    monkeypatch.setattr(fit, "kmeans", spy)
     options = "--kernel numpy --init random --n-init 2 --max-iter 9 --tol 3 --stop labels"
     options += " --empty keep --mode threads --threads 2 --seed 5 --clusters 3 --json"
     run(capsys, "fit", "X.npy", *options.split())
@@ -112,7 +113,7 @@ def test_without_options_a_fit_has_the_defaults_of_kmeans(capsys, monkeypatch):
         seen.update(settings)
         return kmeans(rows, n_clusters, kernel="numpy")
 
-    monkeypatch.setattr(cli, "kmeans", spy)
+    monkeypatch.setattr(fit, "kmeans", spy)
     run(capsys, "fit", "X.npy", "-k", 3)
     assert seen == kmeans.__kwdefaults__
 
@@ -160,7 +161,7 @@ def test_of_a_warning_with_a_traceback_the_first_line_is_shown(capsys, monkeypat
         warnings.warn("'true' cannot be parsed.\nTraceback (most recent call last):", stacklevel=1)
         return np.array([[1.0], [2.0]])
 
-    monkeypatch.setattr(cli, "read_rows", read_rows)
+    monkeypatch.setattr(fit, "read_rows", read_rows)
     assert cli.main(["fit", "X.npy", "-k", "1", "--quiet"]) == 0
     assert capsys.readouterr().err == "kmeans-lab: warning: 'true' cannot be parsed.\n"
 
@@ -219,7 +220,7 @@ def test_wrong_options_are_refused_in_one_sentence(capsys, options, why):
 @pytest.mark.parametrize("name", ["init", "stop"])
 def test_an_unknown_choice_is_refused_with_the_choices(capsys, name):
     why = refused(capsys, "fit", "X.npy", "-k", 2, f"--{name}", "x")
-    assert why == f"{name}='x' is not known; choose one of {', '.join(cli._CHOICES[name])}"
+    assert why == f"{name}='x' is not known; choose one of {', '.join(fit._CHOICES[name])}"
 
 
 def test_wrong_data_are_refused_in_one_sentence(capsys):
@@ -252,7 +253,7 @@ def test_no_command_and_an_unknown_one(capsys):
     ],
 )
 def test_what_the_machine_refuses_is_one_sentence_too(capsys, monkeypatch, error, why):
-    monkeypatch.setattr(cli, "kmeans", raising(error))
+    monkeypatch.setattr(fit, "kmeans", raising(error))
     assert refused(capsys, "fit", "X.npy", "-k", 2) == why
 
 
@@ -265,19 +266,19 @@ def raising(error):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("oops"), RuntimeError("oops")])
 def test_a_bug_keeps_its_traceback(monkeypatch, error):
-    monkeypatch.setattr(cli, "kmeans", raising(error))
+    monkeypatch.setattr(fit, "kmeans", raising(error))
     with pytest.raises(type(error), match="oops"):
         cli.main(["fit", "X.npy", "-k", "2"])
 
 
 def test_a_bug_in_our_own_printing_is_not_taken_for_bad_input(monkeypatch):
-    monkeypatch.setattr(cli, "_show_report", raising(ValueError("oops")))
+    monkeypatch.setattr(fit, "_show_report", raising(ValueError("oops")))
     with pytest.raises(ValueError, match="oops"):
         cli.main(["fit", "X.npy", "-k", "2"])
 
 
 def test_ctrl_c_is_one_line_and_130(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "kmeans", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(fit, "kmeans", raising(KeyboardInterrupt()))
     assert cli.main(["fit", "X.npy", "-k", "2", "-o", "r.npz"]) == 130
     assert capsys.readouterr() == ("", "kmeans-lab: interrupted\n")
     assert not Path("r.npz").exists()

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans
+from kmeans_lab.cli import fit
+from kmeans_lab.cli import main as cli
 from kmeans_lab.io import outputs
 from tests.support.helpers import cloud
 
@@ -86,8 +87,8 @@ def test_an_existing_output_is_refused_before_the_fit_and_replaced_by_force(
 ):
     Path(there).write_text("mine")
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "kmeans", None)  # calling it would be a TypeError
-        patch.setattr(cli, "read_rows", None)
+        patch.setattr(fit, "kmeans", None)  # calling it would be a TypeError
+        patch.setattr(fit, "read_rows", None)
         why = refused(capsys, output)
     assert why == f"{there} exists and is kept; use --force to replace it"
     assert Path(there).read_text() == "mine"
@@ -136,7 +137,7 @@ def commands(output):
 
 @pytest.mark.parametrize("index", range(5))
 def test_every_command_refuses_its_output_before_any_work(capsys, monkeypatch, index):
-    monkeypatch.setattr(cli, "read_rows", None)  # calling any of these would be a TypeError
+    monkeypatch.setattr(fit, "read_rows", None)  # calling any of these would be a TypeError
     monkeypatch.setattr("kmeans_lab.cli.compress.read_picture", None)
     monkeypatch.setattr("kmeans_lab.cli.bench.quiet_pools", None)
     monkeypatch.setattr("kmeans_lab.measure.record.read", None)
@@ -221,7 +222,7 @@ def test_what_appears_during_the_fit_is_kept(capsys, monkeypatch, late, output):
         Path(late).write_text("mine")
         return kmeans(*arguments, **settings)
 
-    monkeypatch.setattr(cli, "kmeans", slow_kmeans)
+    monkeypatch.setattr(fit, "kmeans", slow_kmeans)
     why = f"{late} appeared meanwhile and is kept; use --force to replace it"
     assert refused(capsys, output) == why
     assert Path(late).read_text() == "mine"
@@ -305,7 +306,7 @@ def test_ctrl_c_between_two_renames_comes_too_late(monkeypatch):
 @pytest.mark.parametrize("output", ["r.npz", "r.csv"])
 def test_a_full_disk_leaves_nothing(output):
     script = (
-        "import resource, sys; from kmeans_lab.__main__ import main;"
+        "import resource, sys; from kmeans_lab.cli.main import main;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, *CALL, output]

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import __version__
+from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation.availability import state_of
-from kmeans_lab.registry import KERNELS, KernelSpec, load_kernel
+from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.spec import KernelSpec
 
 GONE = KernelSpec("kmeans_lab._gone_kernel", "a kernel that is not built", "type this")
 BROKEN = KernelSpec("broken_for_test", "a kernel that fails", "type that", threading="own")

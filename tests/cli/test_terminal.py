@@ -18,9 +18,9 @@ from tests.support.helpers import cloud
 #: down to its children, which a shell's background jobs do.
 SCRIPT = """
 import signal, sys
-import kmeans_lab.__main__ as cli
+from kmeans_lab.cli import fit, main as cli
 signal.signal(signal.SIGINT, signal.default_int_handler)
-cli._PATIENCE = float(sys.argv[1])
+fit._PATIENCE = float(sys.argv[1])
 sys.exit(cli.main(sys.argv[2:]))
 """
 AT_ONCE, NEVER = "0", "1e9"

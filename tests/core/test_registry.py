@@ -13,7 +13,8 @@ import pytest
 import kmeans_lab
 from kmeans_lab import KERNELS, KernelUnavailable, kmeans, load_kernel
 from kmeans_lab.isolation.availability import state_of
-from kmeans_lab.registry import KernelSpec, find_spec
+from kmeans_lab.registry import find_spec
+from kmeans_lab.spec import KernelSpec
 from tests.support.helpers import require_ready
 
 PACKAGE = Path(kmeans_lab.__file__).parent

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS
-from kmeans_lab import __main__ as cli
-from kmeans_lab.registry import KernelSpec, add_kernel
+from kmeans_lab.cli import main as cli
+from kmeans_lab.registry import add_kernel
+from kmeans_lab.spec import KernelSpec
 
 WRONG = {
     "module": [None, 3, b"m", ["m"]],

@@ -20,7 +20,7 @@ from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.crews.partial import MAX_CHUNKS, MIN_CHUNK_ROWS, Partials, chunk_bounds
 from kmeans_lab.crews.start import choose_workers
 from kmeans_lab.numerics.inertia import direct_inertia
-from kmeans_lab.registry import KernelSpec
+from kmeans_lab.spec import KernelSpec
 from tests.support.helpers import (
     FIVE_CHUNKS,
     assert_same_fit,

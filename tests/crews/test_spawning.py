@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from kmeans_lab.crews import processes
-from kmeans_lab.crews.processes import refuse_where_workers_cannot_start
+from kmeans_lab.crews.spawning import refuse_where_workers_cannot_start
 from tests.support.helpers import assert_same_fit
 from tests.support.process_fits import HEAD, fit, is_gone
 

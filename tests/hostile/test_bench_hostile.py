@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.measure import timed
+from kmeans_lab.measure.roofline import timed
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.timed import exponents, scaled, settle, unscaled
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import KERNELS, KernelSpec
+from kmeans_lab.registry import KERNELS
+from kmeans_lab.spec import KernelSpec
 from tests.support.planted import BY_NUMPY
 
 pytestmark = pytest.mark.hostile

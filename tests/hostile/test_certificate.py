@@ -14,13 +14,8 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure import certify
-from kmeans_lab.measure.certify import (
-    CertificateError,
-    certify_assign,
-    certify_fit,
-    certify_some,
-    certify_update,
-)
+from kmeans_lab.measure.certify import certify_assign, certify_fit, certify_some, certify_update
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.numerics.double_double import excess, sums_by_label
 from kmeans_lab.result import Iteration
 

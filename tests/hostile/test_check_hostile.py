@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
+from kmeans_lab.cli import main as cli
 from kmeans_lab.measure import conformance, exam
 from tests.support.planted import BY_NUMPY, ROWS
 

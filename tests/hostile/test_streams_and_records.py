@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.errors import Refused
 from kmeans_lab.measure import machine, record
 from kmeans_lab.measure.rounds import PairedRun

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
-from kmeans_lab.io.datafiles import Refused, read_rows
+from kmeans_lab.cli import main as cli
+from kmeans_lab.errors import Refused
+from kmeans_lab.io.datafiles import read_rows
 
 RULE = "and every value must be a number"
 FINITE = "and every value must be a finite number"

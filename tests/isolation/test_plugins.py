@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmeans_lab import KERNELS, kmeans, registry
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of, state_of
 from kmeans_lab.measure import conformance

@@ -13,7 +13,7 @@ import pytest
 
 import kmeans_lab
 from kmeans_lab import KERNELS, kmeans, load_kernel
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.compress import compress
 from kmeans_lab.dbscan import dbscan
 from kmeans_lab.isolation import availability

@@ -12,7 +12,7 @@ import pytest
 from tests.support.helpers import ready_kernels
 
 pytest.importorskip("pytest_benchmark", reason="pip install 'kmeans-lab[bench]'")
-from bench.table import Row, make_table, ratio
+from bench.table import Row, group_table, ratio
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = """
@@ -199,7 +199,7 @@ def test_ratios_name_their_baseline_and_exist_only_beside_a_number() -> None:
     assert ratio(slow, fast) == "4.00 × slower"
     assert ratio(slow, slow) == "1"
     assert ratio(bad, slow) == ratio(fast, bad) == ratio(fast, None) == "–"
-    table = make_table("g", [slow, fast, bad])
+    table = group_table("g", [slow, fast, bad])
     assert [str(c.header) for c in table.columns] == [
         "kernel", "median ms", "vs python", "vs cpp", "certificate",
     ]  # fmt: skip

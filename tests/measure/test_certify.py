@@ -11,15 +11,10 @@ import pytest
 from kmeans_lab import KERNELS, kmeans, load_kernel
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import certify
-from kmeans_lab.measure.certify import (
-    CertificateError,
-    certify_assign,
-    certify_fit,
-    certify_update,
-    fingerprint,
-)
+from kmeans_lab.measure.certify import certify_assign, certify_fit, certify_update, fingerprint
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import KernelSpec
+from kmeans_lab.spec import KernelSpec
 from tests.support.planted import GOOD, ROWS
 
 BAD = {

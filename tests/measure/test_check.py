@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import kmeans, registry
+from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure import conformance
 from kmeans_lab.measure.exam import examine

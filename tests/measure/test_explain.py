@@ -1,16 +1,17 @@
 """``kmeans-lab explain``: what is said about a kernel can be counted, or says why it cannot."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
-from kmeans_lab.cli.terminal import as_text
-from kmeans_lab.measure import counts, machinecode, tables
+from kmeans_lab.cli import main as cli
+from kmeans_lab.formatting import as_text
+from kmeans_lab.measure import counts, kernel_tables, machinecode
 from kmeans_lab.measure.calibration import start_costs
 from kmeans_lab.measure.explain import Explanation, Step, verdict
 from kmeans_lab.measure.machinecode import CannotTell, MachineCode, of_kernel, of_text
@@ -227,6 +228,16 @@ def test_without_a_checkout_lines_cannot_be_counted(monkeypatch):
         counts.lines_of_code("cpp")
 
 
+def test_an_installed_package_carries_the_sources_that_lie_outside_of_it(monkeypatch, tmp_path):
+    names, digest = list(counts.sources_of("cpp-simd")), counts.digest_of("cpp-simd")
+    assert len(names) > 10
+    shutil.copytree(counts._REPOSITORY / "cpp", tmp_path / "cpp")
+    monkeypatch.setattr(counts, "_REPOSITORY", Path("/nowhere"))
+    monkeypatch.setattr(counts, "_CARRIED", tmp_path)
+    assert list(counts.sources_of("cpp-simd")) == names
+    assert counts.digest_of("cpp-simd") == digest
+
+
 NOTHING = dict.fromkeys(("code", "memory", "instructions", "lines"), "not looked at")
 
 
@@ -268,5 +279,5 @@ def test_the_verdict_says_what_limits_update_where_a_fit_calls_it():
 
 
 def test_a_fit_that_takes_no_memory_is_not_an_unknown_one():
-    shown = as_text(*tables.explained(replace(made_up(0.5), memory=0, reasons=NOTHING)))
-    assert "0.0 MiB beyond X" in shown
+    shown = as_text(*kernel_tables.of_explanation(replace(made_up(0.5), memory=0, reasons=NOTHING)))
+    assert "0 KiB beyond X" in shown

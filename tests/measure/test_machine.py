@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 
-from kmeans_lab.__main__ import main
+from kmeans_lab.cli.main import main
 from kmeans_lab.measure import machine, record
 from kmeans_lab.studies.notebook import Notebook
 from tests.support.helpers import ready_kernels

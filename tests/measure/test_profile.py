@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.measure.profile import is_python, profile
 from kmeans_lab.presets import find_preset
 from tests.support.helpers import ready_kernels

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import record, roofline, rounds, tables
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
@@ -220,7 +220,7 @@ def test_a_baseline_that_goes_wrong_takes_its_twin_along_and_all_ratios(plant):
     assert (run.ratio_of("numpy"), run.floor) == (None, None)
     it = record.run_dict(run)
     (row,) = [
-        line for line in as_text(*tables.tables(it)).splitlines() if line.startswith("numpy")
+        line for line in as_text(*tables.of_run(it)).splitlines() if line.startswith("numpy")
     ][:1]
     assert row.split()[2:4] == ["–", "8"]  # no ratio, no interval
     assert headline(it) == "planted, the baseline, has no certified number: there are no ratios."

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import jsonschema
 import pytest
 
-from kmeans_lab import __main__ as cli
 from kmeans_lab import registry
+from kmeans_lab.cli import main as cli
 from kmeans_lab.measure import scaling as measure
 from kmeans_lab.measure.scaling import Point, growth, scaling, serial_share
 from kmeans_lab.measure.statistics import Interval

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from kmeans_lab import KMeans, MiniBatchKMeans
 from kmeans_lab.numerics import distances
 from kmeans_lab.numerics.distances import nearest
-from kmeans_lab.registry import KERNELS, KernelSpec
+from kmeans_lab.registry import KERNELS
+from kmeans_lab.spec import KernelSpec
 
 ESTIMATORS = [KMeans, MiniBatchKMeans]
 OFFSETS = [0.0, 1e3, -1.7e9, 1e12]

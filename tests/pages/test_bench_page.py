@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.measure import record
 from kmeans_lab.pages.bench import headline, page
 from kmeans_lab.registry import KERNELS

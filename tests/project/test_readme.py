@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from kmeans_lab import KERNELS, kmeans
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.measure import record
 from kmeans_lab.measure.certify import certify_fit
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.registry import KernelSpec
+from kmeans_lab.spec import KernelSpec
 from tests.support.readme import (
     NARROW,
     README,

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from kmeans_lab import __main__ as cli
+from kmeans_lab.cli import main as cli
 from kmeans_lab.studies import STUDIES, run_study
 from kmeans_lab.studies.gallery import write_gallery
 from kmeans_lab.studies.notebook import PALETTE, Notebook, cluster_colors, draw_clusters

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import indent
 
 from kmeans_lab import KERNELS
-from kmeans_lab.cli.terminal import as_text
+from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import machine, record, tables
 
 README = Path(__file__).parents[2] / "README.md"
@@ -33,14 +33,14 @@ def benchmark() -> str:
     data = record.read(RUN)
     (run,) = data["runs"]
     card = machine.lines(data["machine"])
-    return indent(as_text(*tables.tables(run), "", *card), "    ")
+    return indent(as_text(*tables.of_run(run), "", *card), "    ")
 
 
 def benchmark_with_avx2() -> str:
     """Return the ratios of the run that was kept to AVX2, and what it was measured on."""
     data = record.read(NARROW)
     (run,) = data["runs"]
-    ratios = tables.tables(run)[0]
+    ratios = tables.of_run(run)[0]
     return indent(as_text(ratios, "", *machine.lines(data["machine"])[:4]), "    ")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import kmeans_lab
 from kmeans_lab import KernelUnavailable, kmeans, load_kernel
-from kmeans_lab.__main__ import main
+from kmeans_lab.cli.main import main
 from kmeans_lab.isolation.availability import state_of
 from tests.support.helpers import require_ready
 

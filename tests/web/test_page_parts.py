@@ -5,6 +5,7 @@ from base64 import b64encode
 import numpy as np
 import pytest
 
+from kmeans_lab.formatting import digits, duration
 from kmeans_lab.studies.notebook import PALETTE
 from tests.support.browsers import (  # noqa: F401 (fixtures)
     browser,
@@ -12,6 +13,7 @@ from tests.support.browsers import (  # noqa: F401 (fixtures)
     open_page,
     server,
 )
+from tests.support.numbers import DIGITS, DURATIONS
 
 pytestmark = needs_a_browser
 
@@ -32,26 +34,22 @@ def call(page, module, code, *given):
     return page.evaluate(script, list(given))
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (None, "–"), (0, "0 µs"), (4.1e-7, "0.410 µs"), (0.000102, "102 µs"), (0.00356, "3.56 ms"),
-        (0.0794, "79.4 ms"), (1, "1.00 s"), (10.504, "10.5 s"), (131.6, "2 min 12 s"),
-    ],
-)  # fmt: skip
-def test_seconds_are_told_with_three_digits(page, seconds, words):
-    assert call(page, "words.js", "return it.time(given[0])", seconds) == words
+def test_numbers_are_told_by_the_rule_of_the_package(page):
+    values, words = [value for value, _ in DIGITS], [words for _, words in DIGITS]
+    told = call(page, "words.js", "return given.map(value => it.digits(value))", *values)
+    assert told == words == [digits(value) for value in values]
 
 
-@pytest.mark.parametrize(
-    ("ratio", "words"),
-    [
-        (1, "as fast as numpy"), (81.2, "81 × faster than numpy"), (1.5, "1.5 × faster than numpy"),
-        (0.25, "4.0 × slower than numpy"), (2948.1, "2,948 × faster than numpy"),
-    ],
-)  # fmt: skip
-def test_ratios_are_told_as_times(page, ratio, words):
-    assert call(page, "words.js", "return it.against(given[0], 'numpy')", ratio) == words
+def test_times_are_told_by_the_rule_of_the_package(page):
+    told = call(page, "words.js", "return given.map(it.time)", *(value for value, _ in DURATIONS))
+    assert told == [words for _, words in DURATIONS]
+    assert told == [duration(value) for value, _ in DURATIONS]
+    assert call(page, "words.js", "return it.time(null)") == "–"
+
+
+def test_ratios_are_told_as_times(page):
+    told = call(page, "words.js", "return given.map(it.times)", 1, 9.996, 0.25, 2948.1)
+    assert told == ["1.00 ×", "10.0 ×", "0.250 ×", "2,948 ×"]
 
 
 def test_up_to_ten_clusters_have_the_colours_of_the_studies(page):

@@ -60,7 +60,7 @@ def test_it_follows_hadolint():
 
 
 def test_the_command_is_one_that_the_program_takes():
-    from kmeans_lab.__main__ import _parser
+    from kmeans_lab.cli.main import _parser
 
     words = re.findall(r'"([^"]*)"', of("ENTRYPOINT")[0] + of("CMD")[0])[1:]
     arguments = _parser().parse_args(words)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kmeans_lab.__main__ import main
+from kmeans_lab.cli.main import main
 from kmeans_lab.cli.serve import listen
 
 PYTHON = {"kernel": "python"}
@@ -121,7 +121,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
 
 
 def test_other_commands_do_not_import_fastapi():
-    script = "import sys, kmeans_lab.__main__; print({'fastapi', 'pydantic'} & set(sys.modules))"
+    script = "import sys, kmeans_lab.cli.main; print({'fastapi', 'pydantic'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"
 

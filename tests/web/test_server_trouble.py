@@ -254,5 +254,5 @@ def test_the_end_of_the_server_ends_the_race_and_its_streams():
 def test_memory_that_is_not_there_is_not_promised(monkeypatch):
     monkeypatch.setattr("kmeans_lab.web.request_limits._memory_available", lambda: 1_000_000_000)
     (complaint,) = Limits().of_the_memory(20_000_000, at_once=4)
-    assert "needs about 2.7 GB and this machine has 1.0 GB left" in complaint[1]
+    assert "needs about 2.53 GiB and this machine has 954 MiB left" in complaint[1]
     assert not list(Limits().of_the_memory(1_000_000, at_once=4))

@@ -1,25 +1,30 @@
-// Numbers as a person reads them.
+// Numbers as a person reads them, by the rule that kmeans_lab/formatting.py states.
 const group = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** 16250 → "16,250". */
 export const whole = number => group.format(number);
 
-/** Three digits that count, never an exponent: 81.2, 1.04, 0.056, 1,230. */
+/** Three digits that count, all before the point, never an exponent: 81.2, 1.04, 0.0560, 16,250. */
 export function digits(number, count = 3) {
+  if (Number.isNaN(number)) return "–";
+  if (!Number.isFinite(number)) return number > 0 ? "∞" : "-∞";
   if (number === 0) return "0";
-  const size = Math.floor(Math.log10(Math.abs(number)));
-  if (size >= count) return whole(Number(number.toPrecision(count)));
-  const places = Math.min(12, Math.max(0, count - 1 - size));
-  return number.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
+  const size = Number(number.toExponential(count - 1).split("e")[1]);  // of what it is rounded to
+  const [units, decimals] = number.toFixed(Math.min(12, Math.max(0, count - 1 - size))).split(".");
+  const grouped = units.replace(/\B(?=(\d{3})+$)/g, ",");
+  return decimals ? `${grouped}.${decimals}` : grouped;
 }
 
 /** 0.00411 → "4.11 ms". */
 export function time(seconds) {
   if (seconds === null || seconds === undefined) return "–";
-  if (seconds < 1e-3) return `${digits(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${digits(seconds * 1e3)} ms`;
-  if (seconds < 100) return `${digits(seconds)} s`;
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  if (!Number.isFinite(seconds)) return digits(seconds);
+  const rounded = Number(seconds.toPrecision(3));
+  if (rounded < 1e-3) return `${digits(1e6 * rounded)} µs`;
+  if (rounded < 1) return `${digits(1e3 * rounded)} ms`;
+  if (rounded < 100) return `${digits(rounded)} s`;
+  const all = Math.round(seconds);
+  return `${whole(Math.floor(all / 60))} min ${all % 60} s`;
 }
 
 /** A power of ten on an axis: "10 ms". */
@@ -31,17 +36,8 @@ export function powerOfTen(power) {
 /** What a clock shows while it runs: as wide from one moment to the next. */
 export const ticking = seconds => `${seconds.toFixed(seconds < 100 ? 2 : 1)} s`;
 
-/** 81.2 → "81 ×": two digits are what a measurement on a shared machine is worth. */
-export function times(ratio) {
-  return `${ratio >= 10 ? whole(ratio) : digits(ratio, 2)} ×`;
-}
-
-/** The ratio to the baseline in words. */
-export function against(ratio, name) {
-  if (Math.abs(ratio - 1) < 0.05) return `as fast as ${name}`;
-  if (ratio > 1) return `${times(ratio)} faster than ${name}`;
-  return `${times(1 / ratio)} slower than ${name}`;
-}
+/** How many times as fast: 81.2 → "81.2 ×". */
+export const times = ratio => `${digits(ratio)} ×`;
 
 /** A summary as the beginning of a sentence. */
 export const sentence = words => words.charAt(0).toUpperCase() + words.slice(1);

@@ -1,19 +1,21 @@
-"""Kernels as arguments of commands: by name, file or module, and refused in one sentence."""
+"""What commands take as arguments, each refused in one sentence: kernels, counts, presets, text."""
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from kmeans_lab.crews.cores import refuse_too_many
 from kmeans_lab.errors import Refused
+from kmeans_lab.io.datafiles import TEXT_SUFFIXES
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild, survey
 from kmeans_lab.isolation.plugins import NotAKernel, ending_nothing, is_place
-from kmeans_lab.measure.certify import CertificateError
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.registry import (
     KERNELS,
-    KernelSpec,
     KernelUnavailable,
     add_spec,
     find_spec,
@@ -21,6 +23,22 @@ from kmeans_lab.registry import (
     known,
     known_as,
     place_of,
+)
+from kmeans_lab.spec import KernelSpec
+
+_ABOUT = (
+    f"for {', '.join(TEXT_SUFFIXES)}: a first line without numbers names the columns. C is a name, "
+    "a number counted from 1, or several: height,3,5-7. The delimiter is found where decimals have "
+    "a point; other notations are refused with the options that they need."
+)
+_OPTIONS = (
+    "skip_rows",
+    "delimiter",
+    "decimal",
+    "thousands",
+    "header",
+    "columns",
+    "drop_columns",
 )
 
 
@@ -110,3 +128,61 @@ def answerable(name: str) -> Iterator[None]:
 def _in_a_line(error: Exception) -> str:
     said = str(error) if isinstance(error, ChildError) else f"{type(error).__name__}: {error}"
     return " ".join(said.split())
+
+
+def counts_of(text: str, option: str = "--threads") -> list[int]:
+    """Return the counts of a list like 1,2."""
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise Refused(f"{option} {text} must be counts of at least 1, like 1,2")
+    try:
+        refuse_too_many(f"{option} {text}", max(counts))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    return counts
+
+
+def presets_of(names: list[str]) -> dict[str, Any]:
+    """Return presets by name; refuse one that is not known."""
+    from kmeans_lab.presets import find_preset
+
+    try:
+        return {name: find_preset(name) for name in names}
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def load(preset: Any) -> Any:
+    """Return a preset's data; ``Refused`` where a package that it needs is not there."""
+    try:
+        return preset.load()
+    except ModuleNotFoundError as error:
+        raise Refused(str(error)) from None
+
+
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``read_rows`` takes for text files."""
+    add = parser.add_argument_group("text files", _ABOUT).add_argument
+    add(
+        "--skip-rows", metavar="N", type=int, default=0, help="lines to skip at the top (default 0)"
+    )
+    add("--header", metavar="WHEN", default="auto", help="auto, yes or no (default auto)")
+    add(
+        "--columns",
+        metavar="C",
+        action="append",
+        default=[],
+        help="columns to read, in this order (default: all)",
+    )
+    add("--drop-columns", metavar="C", action="append", default=[], help="read all but these")
+    add("--delimiter", metavar="SIGN", help="between columns: like ';' or tab (default: as found)")
+    add("--decimal", metavar="SIGN", help="decimal sign: '.' (default) or ','")
+    add("--thousands", metavar="SIGN", help="between groups of three digits (default: nothing)")
+
+
+def text_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return these options by name."""
+    return {name: getattr(arguments, name) for name in _OPTIONS}

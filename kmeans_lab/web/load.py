@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from statistics import mean
 
+from kmeans_lab.formatting import plural
+
 #: From which share of the time on a processor was waited for, or processors were taken by others.
 WAITED, TAKEN = 0.1, 0.5
 
@@ -37,8 +39,7 @@ def load_sentence(waited: Sequence[float], others: Sequence[int]) -> str:
         said.append(f"fits waited for a processor in {share:.0%} of their time")
     if others and mean(others) / cores >= TAKEN:
         said.append(
-            f"{mean(others):.1f} threads of other programs wanted its {cores} "
-            f"processor{'s' * (cores != 1)}"
+            f"{mean(others):.1f} threads of other programs wanted its {plural(cores, 'processor')}"
         )
     if not said:
         return ""

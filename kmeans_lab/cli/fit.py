@@ -1,0 +1,151 @@
+"""The command ``kmeans-lab fit``: the rows of a file in, their clusters out."""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from kmeans_lab.cli.inputs import add_text_arguments, answerable, refuse_unless_ready, text_options
+from kmeans_lab.cli.terminal import emit, show
+from kmeans_lab.crews.start import MODES
+from kmeans_lab.driver import kmeans
+from kmeans_lab.empty import POLICIES
+from kmeans_lab.errors import Refused
+from kmeans_lab.formatting import make_table
+from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
+from kmeans_lab.io.outputs import plan_result, result_files
+from kmeans_lab.io.streams import seen_by_a_person
+from kmeans_lab.registry import KERNELS
+from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.seeding import INITS
+from kmeans_lab.stopping import STOP_RULES
+
+_PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
+_REFRESH = 0.1  # seconds between two pictures of it
+
+_DEFAULTS: dict[str, Any] = dict(kmeans.__kwdefaults__ or {})
+_CHOICES: dict[str, Iterable[str]] = {
+    "kernel": ("auto", *KERNELS),
+    "init": INITS,
+    "stop": STOP_RULES,
+    "empty": POLICIES,
+    "mode": MODES,
+}
+_NUMBERS = {
+    "n_init": ("--n-init", "repetitions, of which the best is kept"),
+    "max_iter": ("--max-iter", "iterations at most"),
+    "n_threads": ("--threads", "threads or processes (default 1 in mode serial, else all cores)"),
+    "random_state": ("--seed", "seed of the random choices (default: a fresh one)"),
+}
+
+
+def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``kmeans``, which refuses wrong values itself, in its own words."""
+    add = parser.add_argument
+    add("data", metavar="DATA", type=Path, help=f"a file: {' '.join(DATA_SUFFIXES)}")
+    add("-k", "--clusters", metavar="K", type=int, required=True, help="number of clusters")
+    for name, choices in _CHOICES.items():
+        add(f"--{name}", metavar="NAME", help=f"{', '.join(choices)} (default {_DEFAULTS[name]})")
+    add("--tol", metavar="X", type=float, help="tolerance of the stop rule (default: its own)")
+    for name, (flag, text) in _NUMBERS.items():
+        default = "" if _DEFAULTS[name] is None else f" (default {_DEFAULTS[name]})"
+        add(flag, dest=name, metavar="N", type=int, help=text + default)
+    add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
+    add("--force", action="store_true", help="replace an output that exists")
+    add("-q", "--quiet", action="store_true", help="no table and no progress bar")
+    add_text_arguments(parser)
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    """Cluster the rows of a file; show what came of it, and write it where that is asked for."""
+    if not (arguments.json or arguments.quiet):
+        make_table()  # a missing extra is better reported before the fit
+    output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
+    X = read_rows(arguments.data, **text_options(arguments))
+    given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
+    settings = _DEFAULTS | given
+    name = settings["kernel"]
+    with answerable(name), _progress(settings["max_iter"], arguments.quiet) as callback:
+        try:
+            refuse_unless_ready(name)
+            result = kmeans(X, arguments.clusters, **settings | {"callback": callback})
+        except (ValueError, TypeError) as error:
+            raise Refused(str(error)) from error
+    if output is not None:
+        output.write(result_files(arguments.output, result))
+    report = _report(result, [str(path) for path in output.paths] if output else [])
+    if arguments.json:
+        emit(json.dumps(report, indent=2) + "\n")
+    elif not arguments.quiet:
+        _show_report(report)
+
+
+def _report(result: KMeansResult, output: list[str]) -> dict[str, Any]:
+    names = ("kernel", "mode", "n_threads", "n_iter", "converged", "stop", "inertia", "seconds")
+    return {
+        "n_samples": len(result.labels),
+        "n_features": result.centers.shape[1],
+        "n_clusters": len(result.centers),
+        **{name: getattr(result, name) for name in names},
+        "counts": np.bincount(result.labels, minlength=len(result.centers)).tolist(),
+        "centers": result.centers.tolist(),
+        "output": output,
+    }
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    seconds, counts = report["seconds"], report["counts"]
+    end = "ended" if report["converged"] else "cut off"
+    rows = {
+        "rows × features": f"{report['n_samples']:,} × {report['n_features']:,}",
+        "clusters": f"{len(counts):,}, of {min(counts):,} to {max(counts):,} rows",
+        "kernel": f"{report['kernel']}, mode {report['mode']}, threads {report['n_threads']}",
+        "iterations": f"{report['n_iter']:,}, {end} by {report['stop']}",
+        "inertia": f"{report['inertia']:.10g}",
+        "seconds": f"{sum(seconds.values()):.4f}",
+        **{f"  {phase}": f"{spent:.4f}" for phase, spent in seconds.items()},
+        "written": "\n".join(report["output"]) or "nothing, without --output",
+    }
+    table = make_table("", "", show_header=False)
+    for row in rows.items():
+        table.add_row(*row)
+    show(table)
+
+
+@contextmanager
+def _progress(max_iter: int, quiet: bool) -> Iterator[Any]:
+    """Yield a callback that shows a bar on stderr, or None where nobody would see it."""
+    if quiet or not seen_by_a_person():
+        yield None
+        return
+    from rich import console, progress
+
+    bar = progress.Progress(
+        "iteration {task.completed}/{task.total}",
+        progress.BarColumn(bar_width=20),
+        "{task.fields[changed]:,} labels changed",
+        progress.TimeElapsedColumn(),
+        console=console.Console(stderr=True),
+        transient=True,
+        auto_refresh=False,
+    )
+    task = bar.add_task("", total=max_iter, changed=0)
+    due = perf_counter() + _PATIENCE
+
+    def show(iteration: Iteration) -> None:
+        nonlocal due
+        if perf_counter() >= due:
+            due = perf_counter() + _REFRESH
+            bar.start()
+            bar.update(task, completed=iteration.n_iter, changed=iteration.changed)
+            bar.refresh()
+
+    try:
+        yield show
+    finally:
+        bar.stop()
