@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+#: Names and values, a mapping for each line.
+Lines = Sequence[Mapping[str, object]]
 
 _TABLE = "border-collapse: collapse; font-size: 0.9em; color: inherit; background: transparent"
 _ROW = "background: transparent"
@@ -17,8 +21,8 @@ class Shown(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def _lines(self) -> list[dict[str, Any]]:
-        """Return names and values, a dictionary for each line."""
+    def _lines(self) -> Lines:
+        """Return what is shown."""
 
     def __repr__(self) -> str:
         start = f"{type(self).__name__}("

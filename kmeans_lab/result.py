@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.representation import Shown
+from kmeans_lab.representation import Lines, Shown
 
 Array = NDArray[np.floating[Any]]
 
@@ -40,7 +40,7 @@ class Iteration(Shown):
     inertia: float
     changed: int
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         n_clusters, n_features = self.centers.shape
         shape = {"n_clusters": n_clusters, "n_features": n_features}
         return [{"n_iter": self.n_iter, "inertia": self.inertia, "changed": self.changed} | shape]
@@ -107,7 +107,7 @@ class KMeansResult(Shown):
     rescored: int = 0
     history: tuple[Iteration, ...] = ()
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         n_clusters, n_features = self.centers.shape
         shape = {"n_samples": len(self.labels), "n_features": n_features, "n_clusters": n_clusters}
         ran = {"kernel": self.kernel, "mode": self.mode, "n_threads": self.n_threads}

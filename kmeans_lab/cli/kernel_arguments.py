@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from kmeans_lab.errors import Refused
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild, survey
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.isolation.plugins import NotAKernel, ending_nothing, is_place
 from kmeans_lab.measure.certify import CertificateError
 from kmeans_lab.registry import (
@@ -67,7 +68,7 @@ def _refuse(name: str) -> NoReturn:
     raise AssertionError(f"{name} is known")  # it was not
 
 
-def _look(place: str) -> dict[str, Any]:
+def _look(place: str) -> Description:
     """Describe the kernel of a file or a module; ``Refused`` where there is none."""
     with KernelChild(place) as child:
         try:

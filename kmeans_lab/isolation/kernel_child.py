@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from kmeans_lab import registry
 from kmeans_lab.isolation import kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.measure.certify import CertificateError, fingerprint
+from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import (
     KERNELS,
     KernelSpec,
@@ -54,17 +56,8 @@ class KernelChild(Child):
         self._spec = KERNELS.get(name_or_place)
         self._own = () if self._spec is None else (self._spec.module, *self._spec.requires)
 
-    def describe(self, patience: float | None = None) -> dict[str, Any]:
+    def describe(self, patience: float | None = None) -> Description:
         """Import the kernel there, and return what there is to know about it.
-
-        Returns
-        -------
-        dict
-            "name"; "state": "ready", "unavailable" or "broken"; "why" and "reason": a sentence on
-            that, the second with a remedy; "incomplete": it lacks a function that kernels must
-            have; "spec": the fields of its ``KernelSpec``; "build": how it was compiled, or None;
-            "isa": the instruction set that it chose; "verbs": the functions that it has; "file":
-            where its module lies; "seconds": what the import took.
 
         Raises
         ------
@@ -73,7 +66,7 @@ class KernelChild(Child):
         Ended
             The import ended the process, or took too long.
         """
-        found: dict[str, Any] = self.ask(
+        found: Description = self.ask(
             kernel_answers.describe, self._place, self._spec, patience=patience
         )
         try:
@@ -92,7 +85,7 @@ class KernelChild(Child):
         *,
         callback: Callable[[Iteration], Any] | None = None,
         patience: float | None = None,
-        **settings: Any,
+        **settings: Unpack[FitSettings],
     ) -> KMeansResult:
         """Run ``kmeans`` there and return its result; ``callback`` is called here.
 
@@ -160,7 +153,7 @@ def _libraries(spec: KernelSpec) -> list[str]:
     return [f"{spec.module.replace('.', '/')}.", *compiled]
 
 
-def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dict[str, Any]]:
+def survey(names: Iterable[str], patience: float | None = None) -> dict[str, Description]:
     """Describe kernels, each in a process of its own; some processes run side by side.
 
     Parameters
@@ -172,7 +165,7 @@ def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dic
 
     Returns
     -------
-    dict of str to dict
+    dict of str to Description
         By name: what ``KernelChild.describe`` returns. A kernel whose import ends its process, or
         raises what no import should, is "broken" there, and the reason says how.
     """
@@ -183,7 +176,7 @@ def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dic
         return dict(zip(names, threads.map(lambda it: _row(it, patience), names), strict=True))
 
 
-def _row(name: str, patience: float | None) -> dict[str, Any]:
+def _row(name: str, patience: float | None) -> Description:
     if name not in KERNELS and name in installed() and (fault := installed()[name].fault):
         return _broken(name, fault)
     try:
@@ -196,7 +189,7 @@ def _row(name: str, patience: float | None) -> dict[str, Any]:
         return _broken(name, str(error))
 
 
-def _broken(name: str, why: str) -> dict[str, Any]:
+def _broken(name: str, why: str) -> Description:
     plugin = None if name in KERNELS else installed()[name]
     if plugin is not None:
         plugin.fault = why  # so that nobody imports it here to find out

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from kmeans_lab.kernel import Labels
 from kmeans_lab.measure.judging import CertificateError as CertificateError
 from kmeans_lab.measure.judging import beyond, check_inertia, check_labels, direct_sums, require
 from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
@@ -52,8 +53,15 @@ def fingerprint(*arrays: Array) -> str:
 class Elsewhere(Protocol):
     """A process that runs fits of one kernel: see ``kmeans_lab.isolation.kernel_child``."""
 
-    def fit(self, X: Array, n_clusters: int, **settings: Any) -> KMeansResult:
-        """Run ``kmeans`` there; a callback among the settings is called here."""
+    def fit(
+        self,
+        X: Array,
+        n_clusters: int,
+        *,
+        callback: Callable[[Iteration], Any] | None = None,
+        **settings: Unpack[FitSettings],
+    ) -> KMeansResult:
+        """Run ``kmeans`` there; the callback is called here."""
 
     def foreign_code(self, X: Array) -> str | None:
         """Return whose code runs in the kernel's steps in place of its own, or None."""
@@ -118,7 +126,7 @@ def in_words(ties: int) -> str:
 def certify_fit(
     X: Array,
     n_clusters: int,
-    settings: dict[str, Any],
+    settings: FitSettings,
     name: str,
     *,
     n_iter: int | None = None,

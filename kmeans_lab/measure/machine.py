@@ -6,11 +6,12 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import threadpoolctl
 
+from kmeans_lab.measure.schema import Card, Hardware, Pool
 from kmeans_lab.registry import KERNELS, load_kernel, state_of
 
 
@@ -42,11 +43,13 @@ def numba_target() -> str | None:
     return f"{name or here}{f' with {features}' if features else ''}"
 
 
-def pools() -> list[dict[str, Any]]:
+def pools() -> list[Pool]:
     """Return the thread pools of the libraries that are loaded, as threadpoolctl sees them."""
     keys = ("internal_api", "version", "num_threads", "architecture")
     found = threadpoolctl.threadpool_info()
-    return [{key: pool[key] for key in keys if pool.get(key) is not None} for pool in found]
+    return [
+        cast(Pool, {key: pool[key] for key in keys if pool.get(key) is not None}) for pool in found
+    ]
 
 
 def cpu_model() -> str:
@@ -61,7 +64,7 @@ def cpu_model() -> str:
     return platform.processor() or "unknown processor"
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> Hardware:
     """Return the part of the card that is the same in every run on a machine."""
     return {
         "cpu": cpu_model(),
@@ -71,9 +74,10 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def card() -> dict[str, Any]:
+def card() -> Card:
     """Return the whole card as plain JSON types."""
-    return hardware() | {
+    return {
+        **hardware(),
         "load_average": list(os.getloadavg()),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
@@ -106,7 +110,7 @@ def commit() -> str | None:
     return run.stdout.strip() or None
 
 
-def lines(it: dict[str, Any] | None = None) -> list[str]:
+def lines(it: Card | None = None) -> list[str]:
     """Return a card, by default this machine's, as the few lines that every table carries."""
     it = card() if it is None else it
     blas = ", ".join(

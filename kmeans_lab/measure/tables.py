@@ -4,20 +4,19 @@ Everything is taken from the record of a run (see ``record``), so that a table p
 made from a file say the same.
 """
 
-from dataclasses import asdict
 from math import ceil
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from kmeans_lab.cli.terminal import make_table
 from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.explain import Explanation, verdict
 from kmeans_lab.measure.profile import Profile
+from kmeans_lab.measure.record import growth_dict
 from kmeans_lab.measure.scaling import Growth, Scaling
+from kmeans_lab.measure.schema import ContestantRecord, GrowthRecord, RunRecord, StartCosts
 from kmeans_lab.measure.statistics import Interval, corrected, is_resolved
 from kmeans_lab.result import PHASES
-
-Record = dict[str, Any]
 
 #: What comes before the first fit, and after how many fits each of it pays.
 STARTS = ("import ms", "compile ms", "pays", "cached ms", "pays", "build s", "pays")
@@ -50,17 +49,17 @@ def _around_one(times: Interval) -> str:
     return f"{1 / times.high:.3f}–{1 / times.low:.3f}"
 
 
-def tables(run: Record) -> list[Any]:
+def tables(run: RunRecord) -> list[Any]:
     """Return a run as tables and lines."""
     return [_ratios(run), "", _parts(run), "", _starts(run), "", *lines_below(run)]
 
 
-def interval_of(it: Record) -> Interval | None:
+def interval_of(it: ContestantRecord) -> Interval | None:
     """Return a contestant's ratio to the baseline, where it has one."""
     return None if it["ratio"] is None else Interval(**it["ratio"])
 
 
-def title(run: Record) -> str:
+def title(run: RunRecord) -> str:
     """Say what ran."""
     threads = f"{run['n_threads']} thread{'s' * (run['n_threads'] > 1)}"
     shape = f"{run['n_samples']} × {run['n_features']} {run['dtype']}, k = {run['n_clusters']}"
@@ -69,7 +68,7 @@ def title(run: Record) -> str:
     return f"{run['preset']}: {shape}; {threads}, whole fits{iterations}"
 
 
-def _ratios(run: Record) -> Any:
+def _ratios(run: RunRecord) -> Any:
     right = ("median ms", f"vs {run['baseline']}", "interval", "fits")
     table = make_table("kernel", *right, "certificate", right=right, title=title(run))
     _keep_whole(table.columns[:-1])
@@ -78,7 +77,7 @@ def _ratios(run: Record) -> Any:
     return table
 
 
-def _cells(run: Record, it: Record) -> tuple[str, ...]:
+def _cells(run: RunRecord, it: ContestantRecord) -> tuple[str, ...]:
     if not it["seconds"]:
         why = f"{it['state']}: {it['why']}" if it["why"] else "not measured"
         return "–", "–", "–", "–", why
@@ -93,26 +92,26 @@ def _cells(run: Record, it: Record) -> tuple[str, ...]:
         words = "A/A", _around_one(times)
     if run["void"]:
         words = "void", ""
-    certificate = certified(it["ties"])
+    certificate = certified(it["ties"] or 0)
     return f"{median(it['seconds']) * 1e3:.4g}", *words, str(len(it["seconds"])), certificate
 
 
-def measured(run: Record) -> list[Record]:
+def measured(run: RunRecord) -> list[ContestantRecord]:
     """Return the contestants that have a number."""
     return [it for it in run["contestants"] if it["seconds"]]
 
 
-def milliseconds(it: Record) -> float:
+def milliseconds(it: ContestantRecord) -> float:
     """Return a contestant's median."""
     return float(median(it["seconds"])) * 1e3
 
 
-def is_twin(run: Record, it: Record) -> bool:
+def is_twin(run: RunRecord, it: ContestantRecord) -> bool:
     """Whether this is the baseline's second row."""
     return bool(it["kernel"] == run["baseline"] != it["name"])
 
 
-def _parts(run: Record) -> Any:
+def _parts(run: RunRecord) -> Any:
     right = (*PHASES, "at most")
     table = make_table("kernel", *right, right=right, title="parts, ms")
     _keep_whole(table.columns)
@@ -128,7 +127,7 @@ def _parts(run: Record) -> Any:
     return table
 
 
-def _starts(run: Record) -> Any:
+def _starts(run: RunRecord) -> Any:
     table = make_table("kernel", *STARTS, right=STARTS, title="before the first fit")
     _keep_whole(table.columns)
     for it in run["contestants"]:
@@ -137,18 +136,29 @@ def _starts(run: Record) -> Any:
     return table
 
 
-def starting(run: Record, it: Record) -> tuple[str, ...]:
+def starting(run: RunRecord, it: ContestantRecord) -> tuple[str, ...]:
     """Return what a kernel costs before its first fit, and after how many fits that pays."""
-    start: Record = it["start"] or dict.fromkeys(("import", "compile", "load", "build"))
-    shown = ["–" if start["import"] is None else part(start["import"])]
-    for cost in ("compile", "load"):
-        shown += ["–" if start[cost] is None else part(start[cost]), _pays_after(run, it, cost)]
+    unknown: StartCosts = {"import": None, "compile": None, "load": None, "build": None}
+    start = it["start"] or unknown
     build = start["build"]
-    shown += ["–" if build is None else f"{build:.1f}", _pays_after(run, it, "build")]
-    return tuple(shown)
+    return (
+        _part_or_dash(start["import"]),
+        _part_or_dash(start["compile"]),
+        _pays_after(run, it, "compile"),
+        _part_or_dash(start["load"]),
+        _pays_after(run, it, "load"),
+        "–" if build is None else f"{build:.1f}",
+        _pays_after(run, it, "build"),
+    )
 
 
-def _pays_after(run: Record, it: Record, cost: str) -> str:
+def _part_or_dash(seconds: float | None) -> str:
+    return "–" if seconds is None else part(seconds)
+
+
+def _pays_after(
+    run: RunRecord, it: ContestantRecord, cost: Literal["compile", "load", "build"]
+) -> str:
     """Return after how many fits a cost beyond the baseline's has been gained against it."""
     own = it["start"] and it["start"][cost]
     if own is None or it["name"] == run["baseline"] or run["void"]:
@@ -171,7 +181,7 @@ def _keep_whole(columns: list[Any]) -> None:
         column.no_wrap = True
 
 
-def lines_below(run: Record) -> list[str]:
+def lines_below(run: RunRecord) -> list[str]:
     """Return what has to be known to read the numbers."""
     found = measured(run)
     wanted = corrected(run["confidence"], len(found) - 1)
@@ -326,10 +336,10 @@ def grown(it: Growth) -> list[Any]:
         times = "" if before is None else f"{seconds / before:.2f}"
         table.add_row(f"{size:,}", f"{seconds * 1e3:.4g}", times)
         before = seconds
-    return [in_one_line(asdict(it)), "", table]
+    return [in_one_line(growth_dict(it)), "", table]
 
 
-def in_one_line(it: Record) -> str:
+def in_one_line(it: GrowthRecord) -> str:
     """Say how time grows along one axis, from its record."""
     e, axis, sizes = it["exponent"], it["axis"], it["sizes"]
     others = ", ".join(f"{other} = {size:,}" for other, size in it["others"].items())

@@ -13,8 +13,8 @@ from statistics import median
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.counts import digest_of, sources_of
+from kmeans_lab.measure.schema import BenchRecord, ContestantRecord, RunRecord, ScalingRecord
 from kmeans_lab.measure.tables import (
-    Record,
     factor,
     in_words,
     interval_of,
@@ -33,7 +33,7 @@ from kmeans_lab.result import PHASES
 _COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
 
 
-def page(data: Record, scalings: Sequence[Record] = ()) -> str:
+def page(data: BenchRecord, scalings: Sequence[ScalingRecord] = ()) -> str:
     """Return the page of a record of runs, and of records of scaling beside it (see ``record``)."""
     return document(
         data["runs"][0]["preset"],
@@ -47,7 +47,7 @@ def page(data: Record, scalings: Sequence[Record] = ()) -> str:
     )
 
 
-def _run(run: Record) -> str:
+def _run(run: RunRecord) -> str:
     blocks = [f"<h2>{escape(title(run))}</h2>", f'<p class="lead">{escape(headline(run))}</p>']
     if run["void"]:
         blocks.append(f'<p class="alarm">VOID: {escape(run["void"])}.</p>')
@@ -59,11 +59,11 @@ def _run(run: Record) -> str:
     return "<section>" + "\n".join(blocks) + "</section>"
 
 
-def headline(run: Record) -> str:
+def headline(run: RunRecord) -> str:
     """Say in a sentence what came out."""
     if run["void"]:
         return "No number of this run counts."
-    best: Record | None = None
+    best: ContestantRecord | None = None
     for it in measured(run):
         if not is_twin(run, it) and (best is None or milliseconds(it) < milliseconds(best)):
             best = it
@@ -88,7 +88,7 @@ def headline(run: Record) -> str:
     )
 
 
-def _ratios(run: Record) -> str:
+def _ratios(run: RunRecord) -> str:
     """Lay ratios out on a logarithmic axis, with the baseline at 1 and its A/A band."""
     if run["void"] or run["floor"] is None:
         return ""
@@ -139,7 +139,7 @@ def _tick(value: float) -> str:
     return f"{value:g} ×" if value >= 1 else f"1/{1 / value:g}"
 
 
-def _phases(run: Record) -> str:
+def _phases(run: RunRecord) -> str:
     """Stack each kernel's phases to its whole fit."""
     keys = "".join(f'<li class="{phase}">{phase}</li>' for phase in PHASES)
     rows = []
@@ -163,7 +163,7 @@ def _phases(run: Record) -> str:
     )
 
 
-def _table(run: Record) -> str:
+def _table(run: RunRecord) -> str:
     head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
     rows = []
     for it in run["contestants"]:
@@ -176,7 +176,7 @@ def _table(run: Record) -> str:
     )
 
 
-def _cells(run: Record, it: Record) -> Iterator[str]:
+def _cells(run: RunRecord, it: ContestantRecord) -> Iterator[str]:
     if not it["seconds"]:
         yield from ["–"] * (len(PHASES) + 4)
         yield f"{it['state']}: {it['why']}" if it["why"] else "not measured"
@@ -189,10 +189,10 @@ def _cells(run: Record, it: Record) -> Iterator[str]:
     yield f"{factor(whole / rest)} ×" if rest > 0 else "–"
     yield str(len(it["seconds"]))
     yield str(it["rescored"])
-    yield certified(it["ties"])
+    yield certified(it["ties"] or 0)
 
 
-def _sources(data: Record) -> str:
+def _sources(data: BenchRecord) -> str:
     """Return each kernel's source, folded, where it is here and the one that was measured."""
     measured = {
         it["kernel"]: it["source"]

@@ -26,11 +26,11 @@ from kmeans_lab.studies.sources import POOLS
 REPEATS = 3
 SMALL, LARGE, MANY = SIZES[0], SIZES[-1], WORKERS[-1]
 #: kmeans' arguments, each with 1, 2, 4, 8 and 16 workers.
-OURS: dict[str, dict[str, Any]] = {
-    "numpy": {"kernel": "numpy", "mode": "threads"},
-    "cpp, threads": {"kernel": "cpp", "mode": "threads"},
-    "cpp, processes": {"kernel": "cpp", "mode": "processes"},
-    "cpp-simd": {"kernel": "cpp-simd"},
+OURS = {
+    "numpy": ("numpy", "threads"),
+    "cpp, threads": ("cpp", "threads"),
+    "cpp, processes": ("cpp", "processes"),
+    "cpp-simd": ("cpp-simd", "serial"),
 }
 Cell = tuple[int, int]  # n_clusters, n_samples
 
@@ -171,9 +171,10 @@ def run_ours(book: Notebook, sets: dict[Cell, Workload]) -> Ours:
     ]
     for job in book.track(jobs, "our kernels"):
         cell, name, p = job
-        it = sets[cell]
+        it, (kernel, mode) = sets[cell], OURS[name]
+        settings = it.settings() | {"n_threads": p, "mode": mode}
         start = perf_counter()
-        result = kmeans(it.X, cell[0], n_threads=p, **OURS[name], **it.settings())
+        result = kmeans(it.X, cell[0], kernel=kernel, **settings)
         spent.setdefault(job, []).append(perf_counter() - start)
         starts.setdefault(job, []).append(result.seconds["prepare"])
     found = {job: median(times) for job, times in spent.items()}

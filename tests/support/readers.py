@@ -98,11 +98,12 @@ def read_run(path):
     """Read a run, or a scaling beside a run, and draw the page."""
     run, _ = runs()
     content = path.read_bytes().replace(b"\0", b"")
-    form = record.SCALING if b'"kmeans-lab scaling"' in content else record.FORMAT
-    data = record.read(path, form)
-    drawn = bench.page(data) if form == record.FORMAT else bench.page(run, [data])
-    assert drawn.endswith("</html>\n")
-    assert "<script" not in drawn
+    scaling = b'"kmeans-lab scaling"' in content
+    page = (
+        bench.page(run, [record.read_scaling(path)]) if scaling else bench.page(record.read(path))
+    )
+    assert page.endswith("</html>\n")
+    assert "<script" not in page
 
 
 VALUES = [

@@ -22,11 +22,11 @@ ROOFS = {("float64", n_threads): (1e11, 1e10) for n_threads in (1, 2, 3)}
 
 
 class Client(httpx.Client):
-    """Asks the server; ``desk`` is the server's own, for a look behind the scenes."""
+    """Asks the server; ``scheduler`` is the server's own, for a look behind the scenes."""
 
     def __init__(self, app, port):
         super().__init__(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
-        self.desk, self.port = app.state.desk, port
+        self.scheduler, self.port = app.state.scheduler, port
 
     def race(self, *kernels, workload=SMALL, **more):
         """Start a race and return its id."""
@@ -84,7 +84,7 @@ def serving(studies=None, *, roofs=ROOFS, fits=0.01, **limits):
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     app = create_app(Settings(Names("127.0.0.1", port), studies, Limits(fits=fits, **limits)))
-    app.state.desk.roofs |= roofs
+    app.state.scheduler.roofs |= roofs
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
