@@ -136,8 +136,8 @@ def names(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 def hand_over(workload: Workload, start: Array, folder: Path, only: str | None) -> tuple[str, ...]:
     """Write X and the starting centers in each dtype; a float32 preset exists in float32 only."""
-    dtypes = ("float32",) if workload.preset.dtype == "float32" else ("float64", "float32")
-    dtypes = tuple(dtype for dtype in dtypes if only in (None, dtype)) or dtypes
+    known = ["float32"] if workload.preset.dtype == "float32" else ["float64", "float32"]
+    dtypes = tuple(dtype for dtype in known if only in (None, dtype)) or tuple(known)
     for dtype in dtypes:
         np.save(folder / f"X-{dtype}.npy", workload.X.astype(dtype, copy=False))
         np.save(folder / f"start-{dtype}.npy", start.astype(dtype, copy=False))

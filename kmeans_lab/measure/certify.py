@@ -42,7 +42,7 @@ Array = NDArray[np.floating[Any]]
 _SMALL_ROWS = 256  # enough to see whose code runs
 
 
-def fingerprint(*arrays: Array) -> str:
+def fingerprint(*arrays: NDArray[Any]) -> str:
     """Return a hash of the arrays' bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
