@@ -6,11 +6,12 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy
 import threadpoolctl
 
+from kmeans_lab.kernel import Kernel
 from kmeans_lab.measure.schema import Card, Hardware, Pool
 from kmeans_lab.registry import KERNELS, load_kernel, state_of
 
@@ -25,7 +26,7 @@ def instruction_sets() -> dict[str, str]:
     return {name: it.isa() for name, it in _ready().items() if hasattr(it, "isa")}
 
 
-def _ready() -> dict[str, Any]:
+def _ready() -> dict[str, Kernel]:
     return {name: load_kernel(name) for name in KERNELS if state_of(name)[0] == "ready"}
 
 
