@@ -34,7 +34,7 @@ class FitSettings(TypedDict, total=False):
     stop: str | StopRule
     empty: str
     n_threads: int | None
-    mode: str
+    mode: str | None
     random_state: Any
     sample_weight: Any
     history: bool

@@ -170,7 +170,7 @@ def certify_fit(
     return Certificate(result, judge.ties, judge.inputs)
 
 
-def _rng_of(settings: dict[str, Any]) -> np.random.Generator | None:
+def _rng_of(settings: FitSettings) -> np.random.Generator | None:
     """Return a generator that draws once more what a k-means++ start draws, where that is known."""
     init, state = settings.get("init", "k-means++"), settings.get("random_state")
     known = isinstance(init, str) and init == "k-means++" and state is not None
@@ -256,7 +256,7 @@ class _Judge:
         except CertificateError as error:
             raise CertificateError(f"result: {error}") from None
 
-    def check_stop(self, result: KMeansResult, settings: dict[str, Any]) -> None:
+    def check_stop(self, result: KMeansResult, settings: FitSettings) -> None:
         """Judge whether so few labels changed as a fit that has stopped for that reason says."""
         rule = make_rule(settings.get("stop", "shift"), settings.get("tol"))
         if self.repetitions > 1 or not isinstance(rule, LabelsChanged):
