@@ -13,7 +13,7 @@ import pytest
 from kmeans_lab import KERNELS, kmeans, registry
 from kmeans_lab import __main__ as cli
 from kmeans_lab.isolation import plugins
-from kmeans_lab.measure import conformance
+from kmeans_lab.measure import conformance, whole_numbers
 from kmeans_lab.registry import find_spec, installed, known_as, load_kernel, reason_of, state_of
 from kmeans_lab.web import queries
 from tests.support.planted import GOOD
@@ -328,7 +328,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_check_takes_files_and_modules_of_all_levels(place, capsys, monkeypatch):
-    monkeypatch.setattr(conformance, "_CHUNKS", ())  # plain Python is slow
+    monkeypatch.setattr(whole_numbers, "_CHUNKS", ())  # plain Python is slow
     monkeypatch.setattr(conformance, "MANY", ())
     source, status, sentence = PLACES[place]
     Path(Path(place).stem + ".py").write_text(source)
