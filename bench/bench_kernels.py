@@ -5,7 +5,7 @@ pytest-benchmark. Every row is certified before it is timed, and every timed rou
 the certified result bit for bit, outside the clock. A kernel without a certificate gets no number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from time import perf_counter
 from typing import Any
@@ -44,7 +44,8 @@ class Playback:
     """A clock that tells what was measured before: two looks at it are one sample apart."""
 
     def __init__(self) -> None:
-        self.now, self.seconds = 0.0, iter(())
+        self.now = 0.0
+        self.seconds: Iterator[float] = iter(())
 
     def __call__(self) -> float:
         """Return the beginning of a sample, then its end."""
@@ -200,6 +201,7 @@ def measure(
     benchmark.extra_info |= {"kernel": name, "certificate": text, "ties": certificate.ties}
     if benchmark.disabled:
         return
+    assert benchmark.stats is not None  # it ran
     rows.append(Row(group, name, benchmark.stats.stats.median, text))
 
 

@@ -48,11 +48,8 @@ def workload(pytestconfig: pytest.Config) -> Workload:
 @pytest.fixture(scope="session")
 def paired(request: pytest.FixtureRequest, workload: Workload) -> PairedRun:
     """Run whole fits of all kernels that were asked for, in paired rounds, once."""
-    asked = {
-        item.callspec.params["kernel_name"]
-        for item in request.session.items
-        if getattr(item, "originalname", "") == "test_fit"
-    }
+    functions = [it for it in request.session.items if isinstance(it, pytest.Function)]
+    asked = {it.callspec.params["kernel_name"] for it in functions if it.originalname == "test_fit"}
     ready = [name for name in KERNELS if state_of(name)[0] == "ready"]
     run = PairedRun(
         workload,
@@ -96,7 +93,7 @@ def kernel_name(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_benchmark_update_json(
-    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
+    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, object]
 ) -> None:
     card, runs = machine.card(), config.stash[PAIRED]
     output_json["kmeans_lab"] = record.to_dict(runs, card) if runs else {"machine": card}

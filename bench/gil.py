@@ -12,6 +12,8 @@ import argparse
 import multiprocessing
 import sys
 import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from statistics import median
 from time import perf_counter
 
@@ -29,11 +31,11 @@ TURNS = 7
 class Counter(threading.Thread):
     """Counts until it is told to stop; ``rate`` is counts per second."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.stopped = False
+        self.stopped, self.rate = False, 0.0
 
-    def run(self):
+    def run(self) -> None:
         """Count."""
         count, start = 0, perf_counter()
         while not self.stopped:
@@ -41,7 +43,7 @@ class Counter(threading.Thread):
         self.rate = count / (perf_counter() - start)
 
 
-def counted(task):
+def counted(task: Callable[[], float]) -> tuple[float, float]:
     """Run a task beside a counter; return the counter's rate and the task's own seconds."""
     counter = Counter()
     counter.start()
@@ -54,46 +56,50 @@ def counted(task):
 class Fits:
     """Fits of so many iterations with one kernel."""
 
-    def __init__(self, name, preset, seconds):
+    def __init__(self, name: str, preset: str, seconds: float) -> None:
         workload = PRESETS[preset].load()
         self.X, self.n_clusters = workload.X, len(workload.centers)
-        self.options = workload.settings() | {"stop": "max-iter", "tol": None, "kernel": name}
+        self.kernel = name
+        self.settings = workload.settings() | {"stop": "max-iter", "tol": None}
         self.n_iter = 2
         self()
         self.n_iter = max(2, round(2 * seconds / self()))
 
-    def __call__(self):
+    def __call__(self) -> float:
         """Return the seconds that a fit takes."""
+        settings = self.settings | {"max_iter": self.n_iter}
         start = perf_counter()
-        kmeans(self.X, self.n_clusters, **self.options | {"max_iter": self.n_iter})
+        kmeans(self.X, self.n_clusters, kernel=self.kernel, **settings)
         return perf_counter() - start
 
 
-def serve(pipe, *arguments):
+def serve(pipe: Connection, name: str, preset: str, seconds: float) -> None:
     """Fit in another process whenever it is asked to."""
-    fits = Fits(*arguments)
+    fits = Fits(name, preset, seconds)
     pipe.send(fits.n_iter)
     while pipe.recv():
         pipe.send(fits())
 
 
-def measure(*arguments):
+def measure(name: str, preset: str, seconds: float) -> tuple[list[float], list[float]]:
     """Return what the counter keeps, and how many times longer the fit takes, for each turn."""
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=serve, args=(there, *arguments), daemon=True)
+    process = context.Process(target=serve, args=(there, name, preset, seconds), daemon=True)
     process.start()
     there.close()
-    fits = Fits(*arguments)
+    fits = Fits(name, preset, seconds)
     fits.n_iter = here.recv()
 
-    def elsewhere():
+    def elsewhere() -> float:
         here.send(True)
-        return here.recv()
+        return float(here.recv())
 
     kept, longer = [], []
     for turn in range(TURNS):
-        tasks = (fits, elsewhere) if turn % 2 else (elsewhere, fits)
+        tasks: tuple[Callable[[], float], ...] = (
+            (fits, elsewhere) if turn % 2 else (elsewhere, fits)
+        )
         found = {task: counted(task) for task in tasks}
         kept.append(found[fits][0] / found[elsewhere][0])
         longer.append(found[fits][1] / found[elsewhere][1])
@@ -102,9 +108,9 @@ def measure(*arguments):
     return sorted(kept), sorted(longer)
 
 
-def main():
+def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--preset", default="wide-64-256")
     parser.add_argument("--seconds", type=float, default=0.3, help="of a fit, about")
     arguments = parser.parse_args()

@@ -7,8 +7,10 @@ median ratio of the pairs with its interval.
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import make_blobs
@@ -22,20 +24,20 @@ IMPORTS, FITS = 31, 301
 SMALL = ((100, 2, 3), (100, 10, 8), (100, 50, 20))
 
 
-def import_seconds(name):
+def import_seconds(name: str) -> float:
     """Return what a fresh interpreter takes to import a package."""
     code = f"from time import perf_counter as t; a = t(); import {name}; print(t() - a)"
     return float(subprocess.check_output([sys.executable, "-c", code]))
 
 
-def fit_seconds(estimator, X):
+def fit_seconds(estimator: Any, X: Any) -> float:
     """Return what a fit takes."""
     start = perf_counter()
     estimator.fit(X)
     return perf_counter() - start
 
 
-def report(what, ours, theirs):
+def report(what: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
     """Print one row."""
     times = ratio(ours, theirs)
     print(
@@ -45,14 +47,14 @@ def report(what, ours, theirs):
     )
 
 
-def main():
+def main() -> None:
     """Print the table."""
     pairs = [(import_seconds("kmeans_lab"), import_seconds("numpy")) for _ in range(IMPORTS)]
     report("import kmeans_lab / import numpy", *zip(*pairs[1:], strict=True))
     for n_samples, n_features, n_clusters in SMALL:
         X, _ = make_blobs(n_samples, n_features, centers=n_clusters, random_state=0)
-        both = [it(n_clusters, n_init=1, random_state=0) for it in (KMeans, TheirKMeans)]
-        pairs = [[fit_seconds(it, X) for it in both] for _ in range(FITS)]
+        ours, theirs = (it(n_clusters, n_init=1, random_state=0) for it in (KMeans, TheirKMeans))
+        pairs = [(fit_seconds(ours, X), fit_seconds(theirs, X)) for _ in range(FITS)]
         what = f"KMeans / scikit-learn's, {n_samples} × {n_features}, k = {n_clusters}"
         report(what, *zip(*pairs[1:], strict=True))
 

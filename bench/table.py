@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kmeans_lab.formatting import faster, make_table, milliseconds
 from kmeans_lab.measure import tables
+from kmeans_lab.measure.schema import RunRecord
 from kmeans_lab.presets import find_preset
 
 #: Ratios are against these kernels, by name: a ratio to "the best" changes its meaning run by run.
@@ -51,7 +52,7 @@ def group_table(group: str, rows: list[Row]) -> Table:
 
 def print_tables(
     reporter: pytest.TerminalReporter,
-    runs: list[tables.Record],
+    runs: list[RunRecord],
     rows: list[Row],
     notes: list[str],
     preset_name: str,

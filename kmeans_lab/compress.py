@@ -16,7 +16,7 @@ from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import load_kernel
-from kmeans_lab.result import Shown
+from kmeans_lab.result import Lines, Shown
 from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]
@@ -58,7 +58,7 @@ class Compressed(Shown):
     n_iter: int
     kernel: str
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         colors = {"n_colors": len(self.palette), "n_colors_before": self.n_colors_before}
         return [
             {"shape": self.pixels.shape},

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.kernel import Counts, Labels
 from kmeans_lab.registry import REBUILD, KernelUnavailable
-from kmeans_lab.result import Shown, Stopwatch
+from kmeans_lab.result import Lines, Shown, Stopwatch
 
 #: Name → module of the kernels that come with the package.
 KERNELS = {"python": "kmeans_lab.numerics.neighbours", "cpp": "kmeans_lab._cpp_dbscan"}
@@ -81,7 +81,7 @@ class DBSCANResult(Shown):
     seconds: dict[str, float]
     kernel: str
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         noise = int(np.count_nonzero(self.labels < 0))
         return [
             {"n_samples": len(self.labels), "n_clusters": self.n_clusters},

@@ -9,17 +9,34 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Array
-from kmeans_lab.result import Shown
+from kmeans_lab.result import Lines, Shown
 from kmeans_lab.seeding import d2, random_rows
+from kmeans_lab.stopping import StopRule
 
 #: The seed of every start that no published study fixes.
 START_SEED = 7
+
+
+class FitSettings(TypedDict, total=False):
+    """Keyword arguments of ``kmeans``, but for the kernel and the callback."""
+
+    init: Any
+    n_init: int
+    max_iter: int
+    tol: float | None
+    stop: str | StopRule
+    empty: str
+    n_threads: int | None
+    mode: str | None
+    random_state: Any
+    sample_weight: Any
+    history: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +95,18 @@ class Workload(Shown):
     X: Array
     centers: Array
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         shapes = {"X": self.X.shape, "centers": self.centers.shape, "dtype": str(self.X.dtype)}
         return [{"summary": self.preset.summary}, shapes]
 
-    def settings(self, *, to_rest: bool = False) -> dict[str, Any]:
+    def settings(self, *, to_rest: bool = False) -> FitSettings:
         """Return the keyword arguments of ``kmeans`` that make every fit do equal work.
 
         ``to_rest`` replaces the preset's stop rule: go on until no center moves (tol = 0).
         """
         preset = self.preset
         rule = ("shift", 0.0) if to_rest else (preset.stop, preset.tol)
-        settings = {"max_iter": preset.max_iter, "stop": rule[0], "tol": rule[1]}
+        settings: FitSettings = {"max_iter": preset.max_iter, "stop": rule[0], "tol": rule[1]}
         if preset.n_init == 1:
             return settings | {"init": self.centers}
         # Repetitions draw their starts here, the first one being self.centers.

@@ -1,6 +1,7 @@
 """What a fit returns: its result, its history, and the seconds of each phase."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -18,14 +19,18 @@ _CELL = "text-align: left; padding: 0.15em 1.2em 0.15em 0; color: inherit"
 _NAME = f"{_CELL}; font-weight: normal; opacity: 0.7"
 
 
+#: Names and values, a mapping for each line.
+Lines = Sequence[Mapping[str, object]]
+
+
 class Shown(ABC):
     """A result that shows what matters, instead of its arrays; a subclass says what that is."""
 
     __slots__ = ()
 
     @abstractmethod
-    def _lines(self) -> list[dict[str, Any]]:
-        """Return names and values, a dictionary for each line."""
+    def _lines(self) -> Lines:
+        """Return what is shown."""
 
     def __repr__(self) -> str:
         start = f"{type(self).__name__}("
@@ -80,7 +85,7 @@ class Iteration(Shown):
     inertia: float
     changed: int
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         n_clusters, n_features = self.centers.shape
         shape = {"n_clusters": n_clusters, "n_features": n_features}
         return [{"n_iter": self.n_iter, "inertia": self.inertia, "changed": self.changed} | shape]
@@ -147,7 +152,7 @@ class KMeansResult(Shown):
     rescored: int = 0
     history: tuple[Iteration, ...] = ()
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _lines(self) -> Lines:
         n_clusters, n_features = self.centers.shape
         shape = {"n_samples": len(self.labels), "n_features": n_features, "n_clusters": n_clusters}
         ran = {"kernel": self.kernel, "mode": self.mode, "n_threads": self.n_threads}

@@ -12,12 +12,13 @@ from rich.text import Text
 
 from bench.peers import report
 from bench.peers.libraries import PEERS
-from bench.peers.referee import Array, Referee, choose_counts
+from bench.peers.referee import Referee, choose_counts
 from bench.peers.rounds import Comparison
 from bench.peers.seeding import LEGEND, Seeding, print_draws
 from kmeans_lab.crews.cores import refuse_too_many
 from kmeans_lab.io.outputs import write_file
 from kmeans_lab.io.streams import spell_out
+from kmeans_lab.kernel import Array
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import FLAGSHIP, find_spec
@@ -136,8 +137,8 @@ def names(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 def hand_over(workload: Workload, start: Array, folder: Path, only: str | None) -> tuple[str, ...]:
     """Write X and the starting centers in each dtype; a float32 preset exists in float32 only."""
-    dtypes = ("float32",) if workload.preset.dtype == "float32" else ("float64", "float32")
-    dtypes = tuple(dtype for dtype in dtypes if only in (None, dtype)) or dtypes
+    known = ["float32"] if workload.preset.dtype == "float32" else ["float64", "float32"]
+    dtypes = tuple(dtype for dtype in known if only in (None, dtype)) or tuple(known)
     for dtype in dtypes:
         np.save(folder / f"X-{dtype}.npy", workload.X.astype(dtype, copy=False))
         np.save(folder / f"start-{dtype}.npy", start.astype(dtype, copy=False))

@@ -1,11 +1,14 @@
 """The libraries by name: the peers, kmeans_lab's own kernels, and ``module:Class`` for yours."""
 
 from importlib import import_module, metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.peers import others
 from bench.peers.base import Library, Outcome
 from kmeans_lab.registry import FLAGSHIP
+
+if TYPE_CHECKING:  # peers are opened without kmeans_lab
+    from kmeans_lab.presets import FitSettings
 
 
 class Ours(Library):
@@ -24,15 +27,15 @@ class Ours(Library):
         self.dtypes = tuple(dtype for dtype in Library.dtypes if dtype in spec.dtypes)
         crew = {"own": "serial", "nogil": "threads", "gil": "processes"}[spec.threading]
         self.kmeans = kmeans
-        self.settings = {
-            "kernel": self.kernel,
+        self.settings: FitSettings = {
             "mode": crew if threads > 1 else "serial",
             "n_threads": threads,
         }
 
     def train(self, X: Any, start: Any, n_iter: int) -> Any:
         """Run exactly n_iter iterations from the starting centers."""
-        return self.kmeans(X, len(start), init=start, max_iter=n_iter, tol=0.0, **self.settings)
+        settings = self.settings | {"init": start, "max_iter": n_iter, "tol": 0.0}
+        return self.kmeans(X, len(start), kernel=self.kernel, **settings)
 
     def read(self, model: Any, X: Any) -> Outcome:
         """Take the result out of the model."""
@@ -40,7 +43,8 @@ class Ours(Library):
 
     def whole(self, X: Any, n_clusters: int, seed: int) -> Any:
         """Fit with k-means++ and the default tolerance."""
-        result = self.kmeans(X, n_clusters, random_state=seed, **self.settings)
+        settings = self.settings | {"random_state": seed}
+        result = self.kmeans(X, n_clusters, kernel=self.kernel, **settings)
         return result.centers, result.n_iter
 
     def seeding(self, X: Any, n_clusters: int, seed: int) -> Any:
@@ -83,7 +87,7 @@ def open_library(name: str, threads: int) -> Any:
     return type("Kernel", (Ours,), {"kernel": name})(threads)
 
 
-def version_of(library: Any) -> str:
+def version_of(library: Library) -> str:
     """Return "distribution version", the version as the installer recorded it."""
     try:
         return f"{library.distribution} {metadata.version(library.distribution)}"

@@ -66,7 +66,8 @@ class Intelex(ScikitLearn):
         self.estimator, self.daal = KMeans, daal4py
         self.log = logging.getLogger("sklearnex")
         self.log.propagate = False
-        self.log.handlers[:] = [_Listener()]
+        self.listener = _Listener()
+        self.log.handlers[:] = [self.listener]
         self.log.setLevel(logging.INFO)
 
     def threads_set(self) -> int | None:
@@ -75,7 +76,7 @@ class Intelex(ScikitLearn):
 
     def read(self, model: Any, X: Any) -> Outcome:
         """Take the result out of the model."""
-        refused = "" if "accelerated" in self.log.handlers[0].last else "fell back to scikit-learn"
+        refused = "" if "accelerated" in self.listener.last else "fell back to scikit-learn"
         return replace(super().read(model, X), refused=refused)
 
 

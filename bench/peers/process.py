@@ -40,7 +40,7 @@ class Process:
         """Return the process's number."""
         return self._child.pid
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, do: str, **arguments: object) -> Any:
         """Send a request and return its answer; ``Refused`` with the reason if there is none."""
         request = json.dumps({"do": do} | arguments) + "\n"
         assert self._child.stdin is not None
@@ -59,7 +59,7 @@ class Process:
             raise Refused(f"failed: answered {line[:60]!r} in place of JSON") from None
         if "error" in answer:
             raise Refused(f"{answer['kind']}: {answer['error'].strip()}")
-        return dict(answer)
+        return answer
 
     def _line(self) -> bytes:
         assert self._child.stdout is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.peers.answers import Saved
 from bench.peers.process import Refused
 from kmeans_lab import kmeans
 from kmeans_lab.kernel import Array
@@ -87,7 +88,7 @@ class Referee:
         X, start = self._data["float64"]
         return X.astype(dtype, copy=False), start.astype(dtype, copy=False)
 
-    def judge(self, answer: dict[str, Any], save: str, dtype: str, n_iter: int) -> str:
+    def judge(self, answer: Saved, save: str, dtype: str, n_iter: int) -> str:
         """Judge a result from the common start; return the certificate's text."""
         if (dtype, n_iter) not in self._paths:
             self._paths[dtype, n_iter] = follow(*self.given(dtype), n_iter + 1)
@@ -101,7 +102,7 @@ class Referee:
         return "valid"
 
     def judge_own_start(
-        self, answer: dict[str, Any], saves: tuple[str, str], dtype: str, few: int, many: int,
+        self, answer: Saved, saves: tuple[str, str], dtype: str, few: int, many: int,
         exact: bool,
     ) -> str:  # fmt: skip
         """Judge a result by what our iterations make of the peer's own shorter fit."""
@@ -116,7 +117,7 @@ class Referee:
             "valid" if exact else f"approximate: inertia {more:+.0e} relative to exact iterations"
         )
 
-    def _check(self, answer: dict[str, Any], save: str, dtype: str, n_iter: int) -> Array:
+    def _check(self, answer: Saved, save: str, dtype: str, n_iter: int) -> Array:
         _require(not answer["refused"], answer["refused"])
         _require(not answer["modified"], "X was modified")
         done = answer["n_iter"]
@@ -127,7 +128,7 @@ class Referee:
         return np.asarray(centers, dtype=np.float64)
 
     def _compare(
-        self, answer: dict[str, Any], save: str, dtype: str, ours: Array, centers: Array,
+        self, answer: Saved, save: str, dtype: str, ours: Array, centers: Array,
         within: float,
     ) -> float:  # fmt: skip
         """Compare inertias; return the peer's relative excess over ours."""

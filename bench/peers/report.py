@@ -2,7 +2,6 @@
 
 import platform
 from statistics import median
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -118,11 +117,11 @@ def versions(rows: list[Row]) -> str:
     return ", ".join(dict.fromkeys(row.version for row in rows if row.version))
 
 
-def as_json(results: list[tuple[str, Comparison]], baseline: str, rounds: int) -> dict[str, Any]:
+def as_json(results: list[tuple[str, Comparison]], baseline: str, rounds: int) -> dict[str, object]:
     """Return everything that was measured, as plain JSON types."""
     return {
         "schema": SCHEMA,
-        "machine": machine.card() | {"node": platform.machine()},
+        "machine": {**machine.card(), "node": platform.machine()},
         "baseline": baseline,
         "rounds": rounds,
         "comparisons": [
@@ -138,10 +137,10 @@ def as_json(results: list[tuple[str, Comparison]], baseline: str, rounds: int) -
     }
 
 
-def _row(row: Row, rows: list[Row], baseline: str) -> dict[str, Any]:
+def _row(row: Row, rows: list[Row], baseline: str) -> dict[str, object]:
     kept = ("peer", "dtype", "reason", "certificate", "remark", "version", "few", "many", "pools")
     turns = {
-        number: {key: turn[key] for key in ("few", "many", "busy")}
+        number: {"few": turn["few"], "many": turn["many"], "busy": turn["busy"]}
         for number, turn in row.turns.items()
     }
     return {name: getattr(row, name) for name in kept} | {

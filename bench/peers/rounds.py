@@ -13,10 +13,10 @@ from math import ceil
 from pathlib import Path
 from statistics import fmean, median
 from time import sleep
-from typing import Any
 
 import numpy as np
 
+from bench.peers.answers import Fit, Hello, Pool, Saved, Turn
 from bench.peers.disturbance import Disturbance
 from bench.peers.process import Process, Refused
 from bench.peers.referee import Referee
@@ -46,8 +46,8 @@ class Row:
     version: str = ""
     few: int = 0
     many: int = 0
-    pools: Any = None
-    turns: dict[int, dict[str, Any]] = field(default_factory=dict)
+    pools: list[Pool] | None = None
+    turns: dict[int, Turn] = field(default_factory=dict)
 
     def per_iteration(self) -> dict[int, float]:
         """Return the seconds per iteration of every round that resolved them."""
@@ -67,9 +67,10 @@ class Row:
     def held_up(self) -> float:
         """Return the share of timed fits that took more than twice the usual shortest."""
         slow = total = 0
-        for kind in ("few", "many"):
-            seconds = [value for turn in self.turns.values() for value in turn[kind]]
-            shortest = [min(turn[kind]) for turn in self.turns.values()]
+        turns = self.turns.values()
+        for fits in ([turn["few"] for turn in turns], [turn["many"] for turn in turns]):
+            seconds = [value for fit in fits for value in fit]
+            shortest = [min(fit) for fit in fits]
             limit = HELD_UP * median(shortest) if shortest else 0.0
             slow += sum(value > limit for value in seconds)
             total += len(seconds)
@@ -103,7 +104,7 @@ class _Runner:
     save: str
     repeats: int = 1
     every: int = 1
-    judge: Callable[[dict[str, Any]], str] | None = None
+    judge: Callable[[Saved], str] | None = None
 
 
 class Comparison:
@@ -149,7 +150,7 @@ class Comparison:
     def _open(self, label: str, process: Process) -> list[_Runner]:
         """Certify a library for each dtype that it has; return those that may be timed."""
         try:
-            hello = process.ask("hello")
+            hello: Hello = process.ask("hello")
         except Refused as refused:
             self.rows.append(Row(label, "", self.threads, reason=str(refused)))
             return []
@@ -171,14 +172,14 @@ class Comparison:
                 runners.append(runner)
         return runners
 
-    def _certify(self, runner: _Runner, hello: dict[str, Any]) -> None:
+    def _certify(self, runner: _Runner, hello: Hello) -> None:
         row, ask = runner.row, runner.process.ask
         _check_threads(hello["threads_set"], hello["pools"], self.threads)
         ask("load", folder=str(self.folder), dtype=row.dtype)
         short = f"{runner.save}-few"
         ask("fit", dtype=row.dtype, n_iter=row.few, save=short)  # also compiles and warms up
         while True:
-            answer = ask("fit", dtype=row.dtype, n_iter=row.many, save=runner.save)
+            answer: Fit = ask("fit", dtype=row.dtype, n_iter=row.many, save=runner.save)
             row.pools = answer["pools"]
             _check_threads(None, answer["pools"], self.threads)
             try:
@@ -200,7 +201,7 @@ class Comparison:
         runner.every = max(1, ceil(turn / LONG_TURN))
         runner.judge = lambda answer: self._judge(runner, hello, answer)
 
-    def _judge(self, runner: _Runner, hello: dict[str, Any], answer: dict[str, Any]) -> str:
+    def _judge(self, runner: _Runner, hello: Hello, answer: Saved) -> str:
         row = runner.row
         if not hello["own_start"]:
             return self.referee.judge(answer, runner.save, row.dtype, row.many)
@@ -217,7 +218,7 @@ class Comparison:
                 continue
             sleep(PAUSE[self.threads > 1])
             try:
-                answer = runner.process.ask(
+                answer: Turn = runner.process.ask(
                     "turn", dtype=row.dtype, few=row.few, many=row.many, repeats=runner.repeats,
                     save=runner.save,
                 )  # fmt: skip
@@ -248,7 +249,7 @@ class Comparison:
             row.refuse("no number: its short and its long fits do not differ reliably")
 
 
-def _check_threads(setting: int | None, pools: list[dict[str, Any]], threads: int) -> None:
+def _check_threads(setting: int | None, pools: list[Pool], threads: int) -> None:
     found = [pool["threads"] for pool in pools] + ([] if setting is None else [setting])
     if any(number != threads for number in found):
         raise Refused(f"no number: thread pools of {found} in place of {threads}")
@@ -259,7 +260,7 @@ def _check_strayed(strayed: int, fits: int) -> None:
         raise Refused(f"no number: {strayed} of {fits} fits ended elsewhere than before (timed)")
 
 
-def _check_counts(counts: list[list[int | None]]) -> None:
+def _check_counts(counts: list[tuple[int, int | None]]) -> None:
     for asked, done in counts:
         if done not in (None, asked):
             raise Refused(f"no number: {done} iterations in place of {asked} (timed)")

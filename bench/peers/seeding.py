@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import sleep
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from bench.peers.answers import Draw
 from bench.peers.process import Process, Refused
 from bench.peers.report import ours_is
 from bench.peers.rounds import PAUSE
@@ -47,7 +48,7 @@ class Draws:
     peer: str
     call: str
     reason: str = ""
-    turns: dict[int, dict[str, Any]] = field(default_factory=dict)
+    turns: dict[int, Draw] = field(default_factory=dict)
 
 
 class Seeding:
@@ -100,7 +101,7 @@ class Seeding:
             draw.turns.clear()
 
 
-def paired(draw: Draws, ours: Draws, key: str) -> list[float]:
+def paired(draw: Draws, ours: Draws, key: Literal["seconds", "inertia"]) -> list[float]:
     """Return theirs / ours for the rounds in which both ran."""
     shared = sorted(draw.turns.keys() & ours.turns.keys())
     return [draw.turns[number][key] / ours.turns[number][key] for number in shared]
@@ -117,12 +118,13 @@ def print_draws(console: Console, title: str, draws: list[Draws]) -> None:
         numbers = ["–"] * 5
         if draw.turns:
             verdict = ("1", "–") if draw is base else ours_is(paired(draw, base, "seconds"))
-            passes = [turn["n_iter"] for turn in draw.turns.values()]
+            counts = [turn["n_iter"] for turn in draw.turns.values()]
+            passes = [it for it in counts if it is not None]
             inertia = "1" if draw is base else "–"
             if draw is not base and base.turns:
                 inertia = f"{median(paired(draw, base, 'inertia')):.3f}"
             milliseconds = 1e3 * median(turn["seconds"] for turn in draw.turns.values())
-            count = "–" if None in passes else f"{median(passes):.0f}"
+            count = f"{median(passes):.0f}" if len(passes) == len(counts) else "–"
             numbers = [digits(milliseconds), *verdict, count, inertia]
         table.add_row(Text(draw.peer), Text(draw.call), *numbers)
     console.print(table)

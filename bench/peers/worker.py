@@ -16,6 +16,7 @@ from time import perf_counter, process_time
 from typing import Any, TextIO
 
 from bench.peers import POOL_VARIABLES
+from bench.peers.answers import Draw, Fit, Hello, Pool, Saved, Turn
 
 
 class Worker:
@@ -28,7 +29,7 @@ class Worker:
         self.folder = Path()
         self.certified: dict[tuple[str, int], Any] = {}  # centers by dtype and iterations
 
-    def do_hello(self) -> dict[str, Any]:
+    def do_hello(self) -> Hello:
         """Import the library and say what it is."""
         from bench.peers.libraries import open_library, version_of
 
@@ -43,7 +44,7 @@ class Worker:
             "threads_set": library.threads_set(),
         }
 
-    def do_load(self, folder: str, dtype: str) -> dict[str, Any]:
+    def do_load(self, folder: str, dtype: str) -> dict[str, object]:
         """Map X and the starting centers; a private view, so that no library can harm another."""
         import numpy as np
 
@@ -54,14 +55,14 @@ class Worker:
         )
         return {}
 
-    def do_fit(self, dtype: str, n_iter: int, save: str) -> dict[str, Any]:
+    def do_fit(self, dtype: str, n_iter: int, save: str) -> Fit:
         """Fit once and save what came out."""
         X, start = self.data[dtype]
         model, seconds, _ = clocked(self.library.train, X, start.copy(), n_iter)
         self.certified[dtype, n_iter] = self.library.read(model, X).centers
-        return {"seconds": seconds, "pools": _pools()} | self._saved(model, dtype, save)
+        return {"seconds": seconds, "pools": _pools(), **self._saved(model, dtype, save)}
 
-    def do_turn(self, dtype: str, few: int, many: int, repeats: int, save: str) -> dict[str, Any]:
+    def do_turn(self, dtype: str, few: int, many: int, repeats: int, save: str) -> Turn:
         """Time fits of few and of many iterations in alternation; the last result is saved."""
         X, start = self.data[dtype]
         train, read = self.library.train, self.library.read
@@ -78,11 +79,17 @@ class Worker:
                 counts.add((n_iter, outcome.n_iter))
                 strayed += not _same(outcome.centers, self.certified[dtype, n_iter], dtype)
         wall = sum(times["few"]) + sum(times["many"])
-        answer = {**times, "counts": sorted(counts, key=str), "busy": cpu / wall, "wall": wall}
-        answer["strayed"] = strayed
-        return answer | self._saved(model, dtype, save)
+        return {
+            "few": times["few"],
+            "many": times["many"],
+            "counts": sorted(counts, key=str),
+            "busy": cpu / wall,
+            "wall": wall,
+            "strayed": strayed,
+            **self._saved(model, dtype, save),
+        }
 
-    def do_draw(self, dtype: str, what: str, seed: int, repeats: int) -> dict[str, Any]:
+    def do_draw(self, dtype: str, what: str, seed: int, repeats: int) -> Draw:
         """Time fits, or seedings, that choose their own starting centers; return the medians."""
         from bench.peers.referee import inertia_of
 
@@ -99,7 +106,7 @@ class Worker:
             "n_iter": median(counts) if counts else None,
         }
 
-    def _saved(self, model: Any, dtype: str, save: str) -> dict[str, Any]:
+    def _saved(self, model: Any, dtype: str, save: str) -> Saved:
         import numpy as np
 
         X = self.data[dtype][0]
@@ -131,7 +138,7 @@ def _same(centers: Any, certified: Any, dtype: str) -> bool:
     return bool(abs(centers - certified).max() <= within)
 
 
-def _pools() -> list[dict[str, Any]]:
+def _pools() -> list[Pool]:
     import threadpoolctl
 
     found = threadpoolctl.threadpool_info()

@@ -110,7 +110,7 @@ def report(arguments: argparse.Namespace) -> None:
     sources = [arguments.record, *arguments.scaling]
     output = plan_output([arguments.output], sources, arguments.force)
     data = record.read(arguments.record)
-    scalings = [record.read(path, record.SCALING) for path in arguments.scaling]
+    scalings = [record.read_scaling(path) for path in arguments.scaling]
     for path, scaling in zip(arguments.scaling, scalings, strict=True):
         whose = f"in {arguments.record}"
         record.hold_to_machine(str(path), scaling["machine"], data["machine"], whose)

@@ -12,6 +12,7 @@ from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild, survey
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.isolation.plugins import NotAKernel, ending_nothing, is_place
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.registry import (
@@ -85,7 +86,7 @@ def _refuse(name: str) -> NoReturn:
     raise AssertionError(f"{name} is known")  # it was not
 
 
-def _look(place: str) -> dict[str, Any]:
+def _look(place: str) -> Description:
     """Describe the kernel of a file or a module; ``Refused`` where there is none."""
     with KernelChild(place) as child:
         try:

@@ -9,21 +9,19 @@ from kmeans_lab import registry
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation import availability
 from kmeans_lab.isolation.child_side import say
+from kmeans_lab.isolation.messages import Description, FitAnswer
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import KERNELS, find_spec, installed, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.spec import KernelSpec
 
-_RESULT = (
-    *("centers", "labels", "inertia", "n_iter", "converged", "stop"),
-    *("seconds", "kernel", "mode", "n_threads", "rescored"),
-)
 _VERBS = ("assign", "update", "prepare", "assign_update", "inertia")
 
 
-def describe(place: str, spec: KernelSpec | None) -> dict[str, Any]:
+def describe(place: str, spec: KernelSpec | None) -> Description:
     """Import a kernel, and return what ``KernelChild.describe`` promises."""
     if spec is not None:
         KERNELS[place] = spec  # a row that only the one who asks may have
@@ -86,9 +84,7 @@ def foreign_code(name: str, X: Array) -> str | None:
     return own_code_alone(name) or find_foreign_code(load_kernel(name), find_spec(name), X)
 
 
-def fit(
-    name: str, X: Array, n_clusters: int, settings: dict[str, Any], told: bool
-) -> dict[str, Any]:
+def fit(name: str, X: Array, n_clusters: int, settings: FitSettings, told: bool) -> FitAnswer:
     """Run ``kmeans``, and say each iteration where that is asked for."""
     own_code_alone(name)
     X = X.copy()  # in memory as a program has it
@@ -101,7 +97,19 @@ def _say(step: Iteration) -> None:
     say((step.n_iter, step.centers, step.labels, step.inertia, step.changed))
 
 
-def answer_of(result: KMeansResult, X: Array) -> dict[str, Any]:
+def answer_of(result: KMeansResult, X: Array) -> FitAnswer:
     """Return what a child tells of a fit of X."""
-    found = {name: getattr(result, name) for name in _RESULT}
-    return found | {"inputs": fingerprint(X)}
+    return {
+        "centers": result.centers,
+        "labels": result.labels,
+        "inertia": result.inertia,
+        "n_iter": result.n_iter,
+        "converged": result.converged,
+        "stop": result.stop,
+        "seconds": result.seconds,
+        "kernel": result.kernel,
+        "mode": result.mode,
+        "n_threads": result.n_threads,
+        "rescored": result.rescored,
+        "inputs": fingerprint(X),
+    }

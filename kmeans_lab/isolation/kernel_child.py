@@ -12,18 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
+from kmeans_lab.dbscan import PHASES
 from kmeans_lab.isolation import availability, kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.isolation.plugins import NotAKernel
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.judging import CertificateError
+from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import KERNELS, installed, place_of
-from kmeans_lab.result import PHASES, Iteration, KMeansResult
+from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.spec import KernelSpec
 
 #: Processes that start at once where several kernels are described.
@@ -48,17 +51,8 @@ class KernelChild(Child):
         self._spec = KERNELS.get(name_or_place)
         self._own = () if self._spec is None else (self._spec.module, *self._spec.requires)
 
-    def describe(self, patience: float | None = None) -> dict[str, Any]:
+    def describe(self, patience: float | None = None) -> Description:
         """Import the kernel there, and return what there is to know about it.
-
-        Returns
-        -------
-        dict
-            "name"; "state": "ready", "unavailable" or "broken"; "why" and "reason": a sentence on
-            that, the second with a remedy; "incomplete": it lacks a function that kernels must
-            have; "spec": the fields of its ``KernelSpec``; "build": how it was compiled, or None;
-            "isa": the instruction set that it chose; "verbs": the functions that it has; "file":
-            where its module lies; "seconds": what the import took.
 
         Raises
         ------
@@ -67,7 +61,7 @@ class KernelChild(Child):
         Ended
             The import ended the process, or took too long.
         """
-        found: dict[str, Any] = self.ask(
+        found: Description = self.ask(
             kernel_answers.describe, self._place, self._spec, patience=patience
         )
         try:
@@ -86,7 +80,7 @@ class KernelChild(Child):
         *,
         callback: Callable[[Iteration], Any] | None = None,
         patience: float | None = None,
-        **settings: Any,
+        **settings: Unpack[FitSettings],
     ) -> KMeansResult:
         """Run ``kmeans`` there and return its result; ``callback`` is called here.
 
@@ -154,7 +148,7 @@ def _libraries(spec: KernelSpec) -> list[str]:
     return [f"{spec.module.replace('.', '/')}.", *compiled]
 
 
-def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dict[str, Any]]:
+def survey(names: Iterable[str], patience: float | None = None) -> dict[str, Description]:
     """Describe kernels, each in a process of its own; some processes run side by side.
 
     Parameters
@@ -166,7 +160,7 @@ def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dic
 
     Returns
     -------
-    dict of str to dict
+    dict of str to Description
         By name: what ``KernelChild.describe`` returns. A kernel whose import ends its process, or
         raises what no import should, is "broken" there, and the reason says how.
     """
@@ -177,7 +171,7 @@ def survey(names: Iterable[str], patience: float | None = None) -> dict[str, dic
         return dict(zip(names, threads.map(lambda it: _row(it, patience), names), strict=True))
 
 
-def _row(name: str, patience: float | None) -> dict[str, Any]:
+def _row(name: str, patience: float | None) -> Description:
     if name not in KERNELS and name in installed() and (fault := installed()[name].fault):
         return _broken(name, fault)
     try:
@@ -190,7 +184,7 @@ def _row(name: str, patience: float | None) -> dict[str, Any]:
         return _broken(name, str(error))
 
 
-def _broken(name: str, why: str) -> dict[str, Any]:
+def _broken(name: str, why: str) -> Description:
     plugin = None if name in KERNELS else installed()[name]
     if plugin is not None:
         plugin.fault = why  # so that nobody imports it here to find out

@@ -14,6 +14,7 @@ from kmeans_lab.isolation.children import ChildError
 from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.kernel import Prepares, read_only
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
+from kmeans_lab.measure.schema import StartCosts
 from kmeans_lab.presets import Workload
 from kmeans_lab.registry import find_spec, load_kernel
 
@@ -61,7 +62,7 @@ def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
 
 def start_costs(
     kernel: str, dtype: str, n_features: int, imported: float | None = None
-) -> dict[str, float | None] | None:
+) -> StartCosts | None:
     """Return the seconds that a kernel takes before its first fit, in processes of their own.
 
     "import": its module and what that needs beyond kmeans_lab; ``imported`` where that is known.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.measure.judging import CertificateError as CertificateError
 from kmeans_lab.measure.judging import beyond, check_inertia, check_labels, direct_sums, require
 from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
@@ -39,7 +40,7 @@ from kmeans_lab.weights import relative
 _SMALL_ROWS = 256  # enough to see whose code runs
 
 
-def fingerprint(*arrays: Array) -> str:
+def fingerprint(*arrays: NDArray[Any]) -> str:
     """Return a hash of the arrays' bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
@@ -50,8 +51,15 @@ def fingerprint(*arrays: Array) -> str:
 class Elsewhere(Protocol):
     """A process that runs fits of one kernel: see ``kmeans_lab.isolation.kernel_child``."""
 
-    def fit(self, X: Array, n_clusters: int, **settings: Any) -> KMeansResult:
-        """Run ``kmeans`` there; a callback among the settings is called here."""
+    def fit(
+        self,
+        X: Array,
+        n_clusters: int,
+        *,
+        callback: Callable[[Iteration], Any] | None = None,
+        **settings: Unpack[FitSettings],
+    ) -> KMeansResult:
+        """Run ``kmeans`` there; the callback is called here."""
 
     def foreign_code(self, X: Array) -> str | None:
         """Return whose code runs in the kernel's steps in place of its own, or None."""
@@ -116,7 +124,7 @@ def in_words(ties: int) -> str:
 def certify_fit(
     X: Array,
     n_clusters: int,
-    settings: dict[str, Any],
+    settings: FitSettings,
     name: str,
     *,
     n_iter: int | None = None,
@@ -160,7 +168,7 @@ def certify_fit(
     return Certificate(result, judge.ties, judge.inputs)
 
 
-def _rng_of(settings: dict[str, Any]) -> np.random.Generator | None:
+def _rng_of(settings: FitSettings) -> np.random.Generator | None:
     """Return a generator that draws once more what a k-means++ start draws, where that is known."""
     init, state = settings.get("init", "k-means++"), settings.get("random_state")
     known = isinstance(init, str) and init == "k-means++" and state is not None
@@ -246,7 +254,7 @@ class _Judge:
         except CertificateError as error:
             raise CertificateError(f"result: {error}") from None
 
-    def check_stop(self, result: KMeansResult, settings: dict[str, Any]) -> None:
+    def check_stop(self, result: KMeansResult, settings: FitSettings) -> None:
         """Judge whether so few labels changed as a fit that has stopped for that reason says."""
         rule = make_rule(settings.get("stop", "shift"), settings.get("tol"))
         if self.repetitions > 1 or not isinstance(rule, LabelsChanged):

@@ -6,16 +6,25 @@ forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wh
 kernel answers in a process of its own, and is judged in this one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kmeans_lab.kernel import Array, Fused, read_only
+from kmeans_lab.kernel import Fused, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import certify_assign, certify_fit, certify_update
 from kmeans_lab.measure.judging import CertificateError
+from kmeans_lab.measure.whole_numbers import (
+    POISON,
+    Wrong,
+    cases,
+    compare_labels,
+    compare_sums,
+    exact,
+    exact_sums,
+    whole,
+)
 from kmeans_lab.presets import find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
@@ -24,85 +33,24 @@ from kmeans_lab.seeding import greedy_draws, greedy_rows
 #: A preset that is cut into two chunks.
 _TWO_CHUNKS = "blobs-5000-3-4"
 
-_POISON = -1_234_567
-#: (n_samples, n_features, n_clusters) around the widths of vectors and tiles.
-_SHAPES = (
-    *((37, d, 8) for d in (1, 2, 3, 5, 8, 9, 16, 17, 33)),
-    *((71, 3, k) for k in (1, 2, 7, 9, 25, 64)),
-    *((n, 5, 7) for n in (7, 8, 9, 16, 31, 33, 127, 129, 257)),
-    (1, 4, 1),
-    (64, 6, 64),
-)
-#: The driver hands out chunks of 2,048 to 4,095 rows, or all rows at once.
-_CHUNKS = tuple((n, 2, 3) for n in (2_047, 2_048, 2_049, 2_205, 4_095, 4_097))
 #: Shapes that are asked of a kernel that is right in all other points.
 MANY = ((65_537, 3, 5), (1_000_003, 1, 2))
 
 
-class Wrong(Exception):
-    """An answer, not a failure of ours."""
-
-
-def _whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
-    return np.random.default_rng(seed).integers(-8, 9, shape).astype(dtype)
-
-
-def _cases(name: str) -> Iterator[tuple[str, Array, Array]]:
-    for dtype in find_spec(name).dtypes:
-        for n, d, k in (*_SHAPES, *_CHUNKS):
-            what = f"{n} × {d} {dtype}, k = {k}"
-            yield (
-                what,
-                read_only(_whole(d, (n, d), dtype)),
-                read_only(_whole(99 + k, (k, d), dtype)),
-            )
-
-
-def _exact(rows: Array, centers: Array) -> tuple[list[int], int]:
-    """Return labels, lowest index on a tie, and the inertia, in whole numbers."""
-    x, c = rows.astype(np.int64), centers.astype(np.int64)
-    distances = ((x[:, None] - c) ** 2).sum(axis=2)
-    labels = distances.argmin(axis=1)
-    return labels.tolist(), int(distances.min(axis=1).sum())
-
-
-def _exact_sums(rows: Array, labels: list[int], k: int) -> tuple[list[list[int]], list[int]]:
-    sums, counts = np.zeros((k, rows.shape[1]), np.int64), np.zeros(k, np.int64)
-    np.add.at(sums, labels, rows.astype(np.int64))
-    np.add.at(counts, labels, 1)
-    return sums.tolist(), counts.tolist()
-
-
 def _labels_are_nearest(name: str, kernel: Any) -> None:
-    for what, rows, centers in _cases(name):
-        labels = np.full(len(rows), _POISON, np.int32)
+    for what, rows, centers in cases(name):
+        labels = np.full(len(rows), POISON, np.int32)
         kernel.assign(prepared(kernel, rows, len(centers)), centers, labels)
-        _compare_labels(what, labels, _exact(rows, centers)[0])
-
-
-def _compare_labels(what: str, labels: NDArray[np.int32], expected: list[int]) -> None:
-    left = np.flatnonzero(labels == _POISON)
-    if len(left):
-        raise Wrong(
-            f"{what}: assign left {len(left)} labels unwritten, the first in row {left[0]}; it "
-            "must overwrite all"
-        )
-    wrong = np.flatnonzero(labels != np.array(expected))
-    if len(wrong):
-        i = wrong[0]
-        raise Wrong(
-            f"{what}: row {i} got label {labels[i]} and its nearest center is {expected[i]} "
-            f"({len(wrong)} rows are wrong)"
-        )
+        compare_labels(what, labels, exact(rows, centers)[0])
 
 
 def _inertia_is_exact(name: str, kernel: Any) -> None:
-    for what, rows, centers in _cases(name):
+    for what, rows, centers in cases(name):
         labels = np.empty(len(rows), np.int32)
         found = kernel.assign(prepared(kernel, rows, len(centers)), centers, labels)
         if not isinstance(found, float):
             raise Wrong(f"{what}: assign returned {found!r} and must return a float")
-        expected = _exact(rows, centers)[1]
+        expected = exact(rows, centers)[1]
         if not found == expected:
             raise Wrong(
                 f"{what}: assign returned the inertia {found!r} and the sum of squared distances "
@@ -114,45 +62,29 @@ def _ties_go_to_the_lowest(name: str, kernel: Any) -> None:
     for dtype in find_spec(name).dtypes:
         rows = np.array([[4.0 * i + 2, 1] for i in range(20)], dtype)
         centers = np.array([[4.0 * j, 1] for j in range(21)] * 4, dtype)
-        labels = np.full(20, _POISON, np.int32)
+        labels = np.full(20, POISON, np.int32)
         kernel.assign(prepared(kernel, read_only(rows), 84), read_only(centers), labels)
-        _compare_labels(f"rows halfway between centers, {dtype}", labels, list(range(20)))
+        compare_labels(f"rows halfway between centers, {dtype}", labels, list(range(20)))
 
 
 def _sums_are_added(name: str, kernel: Any) -> None:
-    for what, rows, centers in _cases(name):
+    for what, rows, centers in cases(name):
         k = len(centers)
-        labels = _exact(rows, centers)[0]
+        labels = exact(rows, centers)[0]
         sums, counts = np.full(centers.shape, 1000.0), np.full(k, 500)
         given = np.array(labels, np.int32)
         given.flags.writeable = False
         kernel.update(prepared(kernel, rows, k), given, sums, counts)
-        expected = _exact_sums(rows, labels, k)
-        _compare_sums(what, sums - 1000, counts - 500, expected, "update, which adds,")
-
-
-def _compare_sums(what: str, sums: Any, counts: Any, expected: Any, who: str) -> None:
-    if counts.tolist() != expected[1]:
-        j = int(np.flatnonzero(counts != np.array(expected[1]))[0])
-        raise Wrong(
-            f"{what}: {who} made the count of cluster {j} {counts[j]:+} and it owns "
-            f"{expected[1][j]} rows"
-        )
-    wrong = np.argwhere(~(sums == np.array(expected[0])))
-    if len(wrong):
-        j, f = wrong[0]
-        raise Wrong(
-            f"{what}: {who} made the sum of cluster {j}, feature {f}, {sums[j, f]:+} and its rows "
-            f"sum to {expected[0][j][f]}"
-        )
+        expected = exact_sums(rows, labels, k)
+        compare_sums(what, sums - 1000, counts - 500, expected, "update, which adds,")
 
 
 def _parts_add_up(name: str, kernel: Any) -> None:
     rows, centers = (
-        read_only(_whole(3, (90, 7), "float64")),
-        read_only(_whole(4, (6, 7), "float64")),
+        read_only(whole(3, (90, 7), "float64")),
+        read_only(whole(4, (6, 7), "float64")),
     )
-    labels, inertia = _exact(rows, centers)
+    labels, inertia = exact(rows, centers)
     for cut in (1, 31, 64, 89):
         sums, counts, total = np.zeros((6, 7)), np.zeros(6, np.int64), 0.0
         for part, own in ((rows[:cut], labels[:cut]), (rows[cut:], labels[cut:])):
@@ -161,15 +93,15 @@ def _parts_add_up(name: str, kernel: Any) -> None:
             given: Any = read_only(np.array(own, np.int32))
             kernel.update(prepared(kernel, part, 6), given, sums, counts)
         who = "update of two parts"
-        _compare_sums(f"rows cut at {cut}", sums, counts, _exact_sums(rows, labels, 6), who)
+        compare_sums(f"rows cut at {cut}", sums, counts, exact_sums(rows, labels, 6), who)
         if total != inertia:
             raise Wrong(f"rows cut at {cut}: two parts have inertia {total}, the whole {inertia}")
 
 
 def _inputs_stay(name: str, kernel: Any) -> None:
     for dtype in find_spec(name).dtypes:
-        inputs = _whole(5, (60, 5), dtype), _whole(6, (7, 5), dtype)
-        labels = np.array(_exact(*inputs)[0], np.int32)
+        inputs = whole(5, (60, 5), dtype), whole(6, (7, 5), dtype)
+        labels = np.array(exact(*inputs)[0], np.int32)
         copies = [array.copy() for array in (*inputs, labels)]
         kernel.assign(prepared(kernel, inputs[0], 7), inputs[1], np.empty(60, np.int32))
         sums, counts = np.zeros((7, 5)), np.zeros(7, np.int64)
@@ -189,16 +121,16 @@ def _steps_follow(name: str, kernel: Any) -> None:
     if not isinstance(kernel, Fused):
         return
     for n in (230, 4_500):
-        rows = read_only(_whole(7, (n, 4), "float64"))
+        rows = read_only(whole(7, (n, 4), "float64"))
         given, labels = prepared(kernel, rows, 9), np.full(n, -1, np.int32)
         for step, seed in enumerate((0, 1, 1, 2)):
-            centers = read_only(_whole(seed, (9, 4), "float64"))
+            centers = read_only(whole(seed, (9, 4), "float64"))
             sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
             found = kernel.assign_update(given, centers, labels, sums, counts)
-            expected, inertia = _exact(rows, centers)
+            expected, inertia = exact(rows, centers)
             what = f"step {step + 1} of assign_update, {n} rows"
-            _compare_labels(what, labels, expected)
-            _compare_sums(what, sums, counts, _exact_sums(rows, expected, 9), "it")
+            compare_labels(what, labels, expected)
+            compare_sums(what, sums, counts, exact_sums(rows, expected, 9), "it")
             if not found == inertia:
                 raise Wrong(f"{what}: it returned the inertia {found!r} and the sum is {inertia}")
 
@@ -206,19 +138,19 @@ def _steps_follow(name: str, kernel: Any) -> None:
 def _changes_are_counted(name: str, kernel: Any) -> None:
     """As the driver asks: after each pass, where prepared rows say how many labels it changed."""
     for n in (230, 4_500):
-        rows = read_only(_whole(7, (n, 4), "float64"))
+        rows = read_only(whole(7, (n, 4), "float64"))
         given, labels, before = prepared(kernel, rows, 9), np.full(n, -1, np.int32), [-1] * n
         if "changed" not in getattr(given, "tells", ()):
             return
         for step, seed in enumerate((0, 1, 1, 2)):
-            centers = read_only(_whole(seed, (9, 4), "float64"))
+            centers = read_only(whole(seed, (9, 4), "float64"))
             sums, counts = np.zeros((9, 4)), np.zeros(9, np.int64)
             if hasattr(kernel, "assign_update"):
                 kernel.assign_update(given, centers, labels, sums, counts)
             else:
                 kernel.assign(given, centers, labels)
                 kernel.update(given, labels, sums, counts)
-            now = _exact(rows, centers)[0]
+            now = exact(rows, centers)[0]
             changed, before = sum(a != b for a, b in zip(now, before, strict=True)), now
             if (found := given.changed()) != changed:
                 raise Wrong(
@@ -231,7 +163,7 @@ def _starts_are_drawn(name: str, kernel: Any) -> None:
     """Whole numbers have ties, which the first candidate wins; others are rounded."""
     rng = np.random.default_rng(10)
     for dtype in find_spec(name).dtypes:
-        for rows in (_whole(11, (300, 3), dtype), rng.normal(size=(501, 5)).astype(dtype)):
+        for rows in (whole(11, (300, 3), dtype), rng.normal(size=(501, 5)).astype(dtype)):
             given = prepared(kernel, read_only(rows), 12)
             if "greedy" not in getattr(given, "tells", ()):
                 return
@@ -248,17 +180,17 @@ def many_rows(name: str, kernel: Any) -> None:
     """Ask both steps about more rows than any tile or chunk has."""
     for n, d, k in MANY:
         what = f"{n:,} × {d} float64, k = {k}"
-        rows = read_only(_whole(n, (n, d), "float64"))
-        centers = read_only(_whole(k, (k, d), "float64"))
-        given, labels = prepared(kernel, rows, k), np.full(n, _POISON, np.int32)
+        rows = read_only(whole(n, (n, d), "float64"))
+        centers = read_only(whole(k, (k, d), "float64"))
+        given, labels = prepared(kernel, rows, k), np.full(n, POISON, np.int32)
         found = kernel.assign(given, centers, labels)
-        expected, inertia = _exact(rows, centers)
-        _compare_labels(what, labels, expected)
+        expected, inertia = exact(rows, centers)
+        compare_labels(what, labels, expected)
         if not found == inertia:
             raise Wrong(f"{what}: assign returned the inertia {found!r} and the sum is {inertia}")
         sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
         kernel.update(given, labels, sums, counts)
-        _compare_sums(what, sums, counts, _exact_sums(rows, expected, k), "update")
+        compare_sums(what, sums, counts, exact_sums(rows, expected, k), "update")
 
 
 def _rounding_is_judged(name: str, kernel: Any) -> None:
@@ -308,7 +240,7 @@ def _compare_fits(fit: KMeansResult, first: KMeansResult, n_threads: int) -> Non
 
 
 def _it_computes_itself(name: str, kernel: Any) -> None:
-    foreign = kernel.child.foreign_code(_whole(9, (200, 5), "float64"))
+    foreign = kernel.child.foreign_code(whole(9, (200, 5), "float64"))
     foreign = foreign or kernel.child.foreign_library()
     if foreign is not None:
         raise Wrong(

@@ -7,9 +7,11 @@ from typing import Any
 from kmeans_lab.errors import Refused
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.isolation.remote import RemoteKernel
-from kmeans_lab.measure.conformance import QUESTIONS, Wrong, many_rows
+from kmeans_lab.measure.conformance import QUESTIONS, many_rows
 from kmeans_lab.measure.judging import CertificateError
+from kmeans_lab.measure.whole_numbers import Wrong
 
 #: Seconds that a call may take, and one with very many rows.
 PATIENCE, MANY_PATIENCE = 60.0, 300.0
@@ -115,7 +117,7 @@ class _Exam:
             return f"its answer cannot be used ({type(error).__name__}: {error})"
         return ""
 
-    def _start(self) -> dict[str, Any]:
+    def _start(self) -> Description:
         self.end()
         self.child = KernelChild(self.name)
         found = self.child.describe(PATIENCE)

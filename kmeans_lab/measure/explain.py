@@ -8,14 +8,15 @@ and center. What cannot be told here says why.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.isolation.children import PATIENCE, Raised
 from kmeans_lab.isolation.kernel_answers import own_code_alone
-from kmeans_lab.kernel import CountsMet, Fused, read_only
+from kmeans_lab.kernel import CountsMet, Fused, Labels, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import certify_assign, certify_update
 from kmeans_lab.measure.counts import instructions_per_pair, lines_of_code, memory_of_a_fit
@@ -51,6 +52,16 @@ class Step:
     bytes: float
     of_peak: float
     of_read: float
+
+
+class TimedSteps(TypedDict):
+    """What the child answers: labels and inertia of two calls, one update, seconds by step."""
+
+    assigned: list[tuple[Labels, float]]
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    seconds: dict[str, float]
+    met: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,7 @@ class Explanation:
     lines: int | None
     reasons: dict[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as plain JSON types."""
         return asdict(self) | {"verdict": verdict(self)}
 
@@ -167,7 +178,7 @@ def _code(child: TimedChild, dtype: str, n_features: int) -> MachineCode:
     return found
 
 
-def _machine_code(name: str, dtype: str, n_features: int) -> dict[str, Any]:
+def _machine_code(name: str, dtype: str, n_features: int) -> dict[str, object]:
     """Look at the kernel's code, in the child."""
     return asdict(of_kernel(name, dtype, n_features))
 
@@ -178,7 +189,7 @@ def _time_steps(
     """Return the steps, judged and timed in the child, and the share of pairs that it looked at."""
     n, d = rows.shape
     k = len(centers)
-    found = child.ask(_timed_steps, child.name, rows, centers, n_threads)
+    found: TimedSteps = child.ask(_timed_steps, child.name, rows, centers, n_threads)
 
     def judge() -> tuple[dict[str, float], float]:
         for labels, inertia in found["assigned"]:
@@ -199,7 +210,7 @@ def _time_steps(
     return steps, float(met)
 
 
-def _timed_steps(name: str, rows: Any, centers: Any, n_threads: int) -> dict[str, Any]:
+def _timed_steps(name: str, rows: Any, centers: Any, n_threads: int) -> TimedSteps:
     """Time the steps, in the child; what they give is judged by the one who asks."""
     own_code_alone(name)
     kernel: Any = load_kernel(name)

@@ -14,8 +14,7 @@ from kmeans_lab.formatting import (
 from kmeans_lab.measure.explain import Explanation, verdict
 from kmeans_lab.measure.profile import Profile
 from kmeans_lab.measure.scaling import Growth, Scaling
-
-Record = dict[str, Any]
+from kmeans_lab.measure.schema import GrowthRecord
 
 
 def of_explanation(it: Explanation) -> list[Any]:
@@ -136,7 +135,7 @@ def of_growth(it: Growth) -> list[Any]:
     return [in_one_line(asdict(it)), "", table]
 
 
-def in_one_line(it: Record) -> str:
+def in_one_line(it: GrowthRecord) -> str:
     """Say how time grows along one axis, from its record."""
     e, axis, sizes = it["exponent"], it["axis"], it["sizes"]
     others = ", ".join(f"{other} = {size:,}" for other, size in it["others"].items())

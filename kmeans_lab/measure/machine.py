@@ -6,14 +6,14 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy
 
 from kmeans_lab.formatting import plural
 from kmeans_lab.isolation.availability import state_of
-from kmeans_lab.kernel import CompiledAhead, PicksInstructions
+from kmeans_lab.kernel import CompiledAhead, Kernel, PicksInstructions
 from kmeans_lab.measure.pools import pools
+from kmeans_lab.measure.schema import Card, Hardware
 from kmeans_lab.registry import KERNELS, load_kernel
 
 
@@ -27,7 +27,7 @@ def instruction_sets() -> dict[str, str]:
     return {name: it.isa() for name, it in _ready().items() if isinstance(it, PicksInstructions)}
 
 
-def _ready() -> dict[str, Any]:
+def _ready() -> dict[str, Kernel]:
     return {name: load_kernel(name) for name in KERNELS if state_of(name)[0] == "ready"}
 
 
@@ -57,7 +57,7 @@ def cpu_model() -> str:
     return platform.processor() or "unknown processor"
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> Hardware:
     """Return the part of the card that is the same in every run on a machine."""
     return {
         "cpu": cpu_model(),
@@ -67,9 +67,10 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def card() -> dict[str, Any]:
+def card() -> Card:
     """Return the whole card as plain JSON types."""
-    return hardware() | {
+    return {
+        **hardware(),
         "load_average": list(os.getloadavg()),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
@@ -102,7 +103,7 @@ def commit() -> str | None:
     return run.stdout.strip() or None
 
 
-def lines(it: dict[str, Any] | None = None) -> list[str]:
+def lines(it: Card | None = None) -> list[str]:
     """Return a card, by default this machine's, as the few lines that every table carries."""
     it = card() if it is None else it
     blas = ", ".join(

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
+
+from kmeans_lab.measure.schema import Pool
 
 #: Pools that would compute behind a kernel's back; they read these when they are loaded.
 POOLS = (
@@ -15,16 +17,18 @@ POOLS = (
 )
 
 
-def pools() -> list[dict[str, Any]]:
+def pools() -> list[Pool]:
     """Return the thread pools of the libraries that are loaded, as threadpoolctl sees them."""
     from threadpoolctl import threadpool_info
 
     keys = ("internal_api", "version", "num_threads", "architecture")
     found = threadpool_info()
-    return [{key: pool[key] for key in keys if pool.get(key) is not None} for pool in found]
+    return [
+        cast(Pool, {key: pool[key] for key in keys if pool.get(key) is not None}) for pool in found
+    ]
 
 
-def busy_pools() -> list[dict[str, Any]]:
+def busy_pools() -> list[Pool]:
     """Return the pools that have more than one thread."""
     return [pool for pool in pools() if pool["num_threads"] != 1]
 

@@ -15,7 +15,7 @@ from typing import Any
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
-from kmeans_lab.presets import Workload
+from kmeans_lab.presets import FitSettings, Workload
 from kmeans_lab.registry import find_spec, load_kernel
 
 MOST = 8  # functions that are shown
@@ -67,7 +67,7 @@ class Profile:
     functions: list[Function]
     reason: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as plain JSON types."""
         return asdict(self)
 
@@ -118,7 +118,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _watched(name: str, X: Any, n_clusters: int, settings: dict[str, Any]) -> list[Any]:
+def _watched(name: str, X: Any, n_clusters: int, settings: FitSettings) -> list[Any]:
     """Fit under cProfile, in the child."""
     watcher = cProfile.Profile()
     watcher.runcall(kmeans, X, n_clusters, kernel=name, **settings)

@@ -11,14 +11,25 @@ from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.io.paths import encoding_of
+from kmeans_lab.measure.contestants import Contestant
 from kmeans_lab.measure.counts import digest_of
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.scaling import Growth, Scaling
-from kmeans_lab.measure.statistics import Interval
+from kmeans_lab.measure.schema import (
+    BenchRecord,
+    Card,
+    ContestantRecord,
+    GrowthRecord,
+    IntervalRecord,
+    RoofRecord,
+    RunRecord,
+    ScalingRecord,
+    WorkersRecord,
+)
 from kmeans_lab.registry import find_spec
 
 FORMAT, VERSION = "kmeans-lab bench", 1
@@ -29,7 +40,7 @@ _LEAST = 1e-30  # seconds; times are divided by
 _SAME = ("cpu", "cores", "affinity", "system", "python", "numpy", "numba")
 
 
-def to_dict(runs: list[PairedRun], card: dict[str, Any]) -> dict[str, Any]:
+def to_dict(runs: list[PairedRun], card: Card) -> BenchRecord:
     """Return what there is to know about some runs, as plain JSON types."""
     return {
         "format": FORMAT,
@@ -39,7 +50,7 @@ def to_dict(runs: list[PairedRun], card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_dict(run: PairedRun) -> dict[str, Any]:
+def run_dict(run: PairedRun) -> RunRecord:
     """Return one run as plain JSON types."""
     preset = run.workload.preset
     return {
@@ -58,14 +69,15 @@ def run_dict(run: PairedRun) -> dict[str, Any]:
         "void": run.void,
         "floor": run.floor,
         "calibration": {"opening": run.opening, "closing": run.closing, "drift": run.drift},
-        "roof": run.roof and asdict(run.roof),
+        "roof": cast(RoofRecord, asdict(run.roof)) if run.roof else None,
         "orders": run.orders,
         "contestants": [_contestant(run, it) for it in run.contestants],
     }
 
 
-def _contestant(run: PairedRun, it: Any) -> dict[str, Any]:
+def _contestant(run: PairedRun, it: Contestant) -> ContestantRecord:
     certified = it.certificate if it.state == "valid" else None
+    ratio = run.ratio_of(it.name)
     return {
         "name": it.name,
         "kernel": it.kernel,
@@ -75,46 +87,51 @@ def _contestant(run: PairedRun, it: Any) -> dict[str, Any]:
         "arithmetic": find_spec(it.kernel).arithmetic,
         "every": it.every,
         "start": it.start,
-        "n_iter": certified and certified.result.n_iter,
-        "ties": certified and certified.ties,
-        "rescored": certified and certified.result.rescored,
+        "n_iter": certified.result.n_iter if certified else None,
+        "ties": certified.ties if certified else None,
+        "rescored": certified.result.rescored if certified else None,
         "seconds": it.seconds,
         "rounds": it.rounds,
         "phases": it.phases,
-        "ratio": interval_dict(run.ratio_of(it.name)),
+        "ratio": cast(IntervalRecord, asdict(ratio)) if ratio else None,
     }
 
 
-def interval_dict(interval: Interval | None) -> dict[str, Any] | None:
-    """Return an interval's numbers by name."""
-    if interval is None:
-        return None
-    return {name: getattr(interval, name) for name in ("middle", "low", "high", "confidence", "n")}
-
-
-def dumps(data: Any) -> str:
+def dumps(data: BenchRecord | ScalingRecord) -> str:
     """Return JSON text in which a list of numbers or names takes one line."""
     text = json.dumps(data, indent=1)
     return re.sub(r"\[\s+([^][{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
 
 
-def scaling_dict(found: Sequence[Scaling | Growth], card: dict[str, Any]) -> dict[str, Any]:
+def scaling_dict(found: Sequence[Scaling | Growth], card: Card) -> ScalingRecord:
     """Return how some kernels scale, as plain JSON types."""
     return {
         "format": SCALING,
         "version": VERSION,
         "machine": card,
-        "workers": [asdict(it) for it in found if isinstance(it, Scaling)],
-        "growth": [asdict(it) for it in found if isinstance(it, Growth)],
+        "workers": [cast(WorkersRecord, asdict(it)) for it in found if isinstance(it, Scaling)],
+        "growth": [growth_dict(it) for it in found if isinstance(it, Growth)],
     }
 
 
-def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
-    """Return what was written before; ``Refused`` says what is wrong with the file."""
-    what, wrote = {
-        FORMAT: ("a run", "bench --output"),
-        SCALING: ("a scaling", "scaling --json"),
-    }[form]
+def growth_dict(it: Growth) -> GrowthRecord:
+    """Return how the time of a kernel grows, as plain JSON types."""
+    return cast(GrowthRecord, asdict(it))
+
+
+def read(path: Path) -> BenchRecord:
+    """Return a run that was written before; ``Refused`` says what is wrong with the file."""
+    found: BenchRecord = _read(path, "bench", FORMAT, "a run", "bench --output")
+    return found
+
+
+def read_scaling(path: Path) -> ScalingRecord:
+    """Return a scaling that was printed before; ``Refused`` says what is wrong with the file."""
+    found: ScalingRecord = _read(path, "scaling", SCALING, "a scaling", "scaling --json")
+    return found
+
+
+def _read(path: Path, schema: str, form: str, what: str, wrote: str) -> Any:
     try:
         content = _content(path, wrote)
         text = content.decode(encoding_of(content))
@@ -135,7 +152,7 @@ def read(path: Path, form: str = FORMAT) -> dict[str, Any]:
             f"{path} has version {data.get('version')!r} of the format and this kmeans-lab reads "
             f"version {VERSION}; read it with the release that wrote it"
         )
-    if fault := _fault(path, data, "bench" if form == FORMAT else "scaling"):
+    if fault := _fault(path, data, schema):
         raise Refused(f"{path.name}{fault}; the file is damaged: make it anew with {wrote}")
     return data
 
@@ -161,7 +178,7 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _fault(path: Path, data: dict[str, Any], schema: str) -> str:
+def _fault(path: Path, data: Any, schema: str) -> str:
     """Say where the data break a schema, and how; nothing where they do not."""
     try:
         from jsonschema import Draft202012Validator, exceptions
@@ -177,7 +194,7 @@ def _fault(path: Path, data: dict[str, Any], schema: str) -> str:
     return f"{where}: {shown}"
 
 
-def _disagreement(run: dict[str, Any]) -> str:
+def _disagreement(run: RunRecord) -> str:
     """Say which parts of a run that each keep the schema do not belong together, or nothing."""
     names = [it["name"] for it in run["contestants"]]
     if names.count(run["baseline"]) != 1 or len({*names}) < len(names):
@@ -193,14 +210,12 @@ def _disagreement(run: dict[str, Any]) -> str:
     return ""
 
 
-def _uneven(growth: dict[str, Any]) -> str:
+def _uneven(growth: GrowthRecord) -> str:
     different = len(growth["sizes"]) != len(growth["seconds"])
     return f", growth, {growth['kernel']}: not as many seconds as sizes" if different else ""
 
 
-def hold_to_machine(
-    what: str, other: dict[str, Any], card: dict[str, Any], whose: str = "here"
-) -> None:
+def hold_to_machine(what: str, other: Card, card: Card, whose: str = "here") -> None:
     """Raise ``Refused`` when a machine card is not the same as another.
 
     Cards from before kernels told their instruction sets are held to the rest.
@@ -212,16 +227,16 @@ def hold_to_machine(
                 f"{card.get(key)!r}), and times are compared on one machine only; measure both "
                 "on one"
             )
-    key = "instruction_sets"
-    if key in other and key in card and other[key] != card[key]:
-        theirs, ours = (", ".join(sorted({*it[key].values()})) or "none" for it in (other, card))
+    sets, own_sets = other.get("instruction_sets"), card.get("instruction_sets")
+    if sets is not None and own_sets is not None and sets != own_sets:
+        theirs, ours = (", ".join(sorted({*it.values()})) or "none" for it in (sets, own_sets))
         raise Refused(
             f"{what} was measured with another instruction set ({theirs}, {whose} {ours}), and "
             "times are compared with the same one; set KMEANS_LAB_ISA to the same for both"
         )
 
 
-def compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def compare(old: BenchRecord, new: BenchRecord) -> list[tuple[str, str, str, str]]:
     """Return (preset and threads, contestant, change, verdict) of what both have.
 
     A ratio has changed when the two intervals have nothing in common; the change is that of the
@@ -247,18 +262,18 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, st
     return found
 
 
-def _by_work(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_work(data: BenchRecord) -> dict[str, dict[str, IntervalRecord]]:
     return {
         f"{run['preset']}, {run['n_threads']} thread{'s' * (run['n_threads'] > 1)}, "
         f"vs {run['baseline']}": {
-            it["name"]: it["ratio"] for it in run["contestants"] if it["ratio"] is not None
+            it["name"]: ratio for it in run["contestants"] if (ratio := it["ratio"]) is not None
         }
         for run in data["runs"]
         if not run["void"]
     }
 
 
-def _verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str]:
+def _verdict(old: IntervalRecord, new: IntervalRecord) -> tuple[str, str]:
     change = new["middle"] / old["middle"]
     if new["low"] > old["high"]:
         return f"{change:.3f}", "slower"

@@ -7,9 +7,8 @@ resolves. A fixed loop of plain Python is timed before and after: a machine that
 voids the run.
 """
 
-import gc
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -17,88 +16,35 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.formatting import duration
 from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.certify import Certificate
+from kmeans_lab.measure.contestants import Contestant
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.roofline import Roof, roof_if_known
-from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of, ratio
-from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents, settle
-from kmeans_lab.presets import Workload
+from kmeans_lab.measure.schema import StartCosts, State
+from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, floor_of
+from kmeans_lab.measure.timed import (
+    LATE,
+    TimedChild,
+    Trial,
+    collecting_between_rounds,
+    exponents,
+    settle,
+)
+from kmeans_lab.presets import FitSettings, Workload
 from kmeans_lab.registry import KERNELS, find_spec, installed
-from kmeans_lab.result import PHASES
 from kmeans_lab.spec import KernelSpec
 
 #: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
-#: join every fourth of 24, which leaves six.
-ROUNDS, FEWEST = 24, 6
-#: A fit that takes more seconds joins every second round only, or every fourth, and so on.
-SLOW = 0.3
-#: A fit that takes longer runs in the first round only: a ratio without an interval.
-LONG = 20.0
+#: join every fourth of 24, which leaves them ``contestants.FEWEST``.
+ROUNDS = 24
 #: The calibration loop may take this much longer or shorter at the end; ratios would stand more,
 #: milliseconds would not.
 DRIFT = 1.25
 TWIN = " again"
-
-
-@dataclass
-class Contestant:
-    """A kernel in the run, and what was measured of it.
-
-    Attributes
-    ----------
-    name : str
-        The kernel's, with ``" again"`` for the baseline's twin.
-    kernel : str
-        A name of the registry.
-    every : int
-        It joins each so-many-th round.
-    state : {"ready", "valid", "INVALID", "unavailable", "broken", "left out"}
-        Only "valid" has a number.
-    why : str
-        What is wrong, where something is.
-    seconds : list of float
-        Wall time of each whole fit.
-    rounds : list of int
-        In which round each of them ran, from 0.
-    phases : dict of str to list of float
-        The driver's own seconds of each fit, phase by phase.
-    certificate : Certificate or None
-        Of the fit that was judged, on X as it is.
-    file : str
-        Where its module lies.
-    trips : list of float
-        Seconds of each fit by this process's clock, with the way to the child and back.
-    child, trial : TimedChild and Trial, or None
-        The process that runs its fits, and these, during the run.
-    start : dict of str to float or None
-        Seconds before the first fit, measured in processes of their own: "import", "compile" and
-        "load" (see ``calls.start_costs``).
-    """
-
-    name: str
-    kernel: str
-    every: int = 1
-    state: str = "ready"
-    why: str = ""
-    seconds: list[float] = field(default_factory=list)
-    rounds: list[int] = field(default_factory=list)
-    phases: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PHASES})
-    start: dict[str, float | None] | None = None
-    certificate: Certificate | None = None
-    file: str = ""
-    trips: list[float] = field(default_factory=list)
-    child: TimedChild | None = field(default=None, repr=False)
-    trial: Trial | None = field(default=None, repr=False)
-
-    def reject(self, state: str, why: str) -> None:
-        """Take away the number, for good."""
-        self.state, self.why = state, why
-        self.seconds, self.rounds, self.trips = [], [], []
-        self.phases = {p: [] for p in PHASES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +127,8 @@ class PairedRun:
                 continue
             it.file = told["file"]
             if told["state"] != "ready":
-                self._reject(it.kernel, told["state"], told["why"])
+                missing = told["state"] == "unavailable"
+                self._reject(it.kernel, "unavailable" if missing else "broken", told["why"])
                 continue
             self._leave_out(it, told)
             if it.state == "ready":
@@ -190,7 +137,7 @@ class PairedRun:
                     it.kernel, preset.dtype, preset.n_features, seconds
                 )
 
-    def _leave_out(self, it: Contestant, told: dict[str, Any]) -> None:
+    def _leave_out(self, it: Contestant, told: Description) -> None:
         """Leave out what takes other work than this."""
         spec = KernelSpec(**told["spec"])
         if it.kernel not in KERNELS and (plugin := installed().get(it.kernel)) is not None:
@@ -201,11 +148,11 @@ class PairedRun:
             it.reject("left out", "it holds the GIL: a second thread could not help")
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> FitSettings:
         """Arguments of ``kmeans`` that make every fit do equal work."""
         return self.workload.settings(to_rest=self.to_rest)
 
-    def arguments(self, kernel: str) -> dict[str, Any]:
+    def arguments(self, kernel: str) -> FitSettings:
         """Return what ``kmeans`` is told of this run's threads, for a kernel."""
         own = find_spec(kernel).threading == "own"
         mode = "serial" if own or self.n_threads == 1 else "threads"
@@ -219,49 +166,45 @@ class PairedRun:
             if it.state != "ready":  # its twin was rejected
                 continue
             watch(Progress("certify", it.name, i, len(ready), 0.0))
-            assert it.child is not None  # it is ready
-            try:
-                assigning = it.child.seconds_of_assign(self.workload)
-                it.child.patience = max(PATIENCE, LATE * assigning)  # for each iteration
-                preset = self.workload.preset
-                seconds = assigning * preset.max_iter * preset.n_init
-                if seconds > self.patience:
-                    it.reject("left out", f"a fit would take about {duration(seconds)}")
-                    continue
-                k = preset.n_clusters
-                it.trial = Trial(it.child, self.workload.X, k, self.settings)
-                it.certificate = self._certificate(it, n_iter)
-            except CertificateError as error:
-                self._reject(it.kernel, "INVALID", str(error))
-                continue
-            except Exception as error:  # a kernel may raise anything; the others go on
-                self._reject(it.kernel, "broken", _said(error))
-                continue
-            n_iter = it.certificate.result.n_iter
-            it.state = "valid"
-            spent = it.certificate.result.seconds
-            once = sum(spent.values()) - spent["update"]  # in which the judge spoke
-            # No rarer than leaves it the fewest rounds that make an interval.
-            most = self.n_rounds if once > LONG else max(1, self.n_rounds // FEWEST)
-            # Powers of two: whoever joins fewer rounds than another meets it in all of them.
-            while 2 * it.every <= most and once / it.every > SLOW:
-                it.every *= 2
+            with self._rejecting(it.kernel):
+                if (found := self._certify_one(it, n_iter)) is not None:
+                    it.certificate, it.state, n_iter = found, "valid", found.result.n_iter
+                    it.join_rounds(self.n_rounds)
 
-    def _start(self, kernel: str) -> dict[str, float | None] | None:
+    def _certify_one(self, it: Contestant, n_iter: int | None) -> Certificate | None:
+        """Judge a whole fit; None where that would take too long."""
+        assert it.child is not None  # it is ready
+        assigning = it.child.seconds_of_assign(self.workload)
+        it.child.patience = max(PATIENCE, LATE * assigning)  # for each iteration
+        preset = self.workload.preset
+        seconds = assigning * preset.max_iter * preset.n_init
+        if seconds > self.patience:
+            it.reject("left out", f"a fit would take about {seconds / 60:.0f} min")
+            return None
+        it.trial = Trial(it.child, self.workload.X, preset.n_clusters, self.settings)
+        for other in self.contestants:  # the twin is the baseline: proved once
+            if other.kernel == it.kernel and other.certificate is not None:
+                assert other.child is not None
+                it.trial.certificate = other.certificate
+                it.trial.child.patience = other.child.patience
+                return other.certificate
+        return it.trial.prove(n_iter)
+
+    @contextmanager
+    def _rejecting(self, kernel: str, when: str = "") -> Iterator[None]:
+        """Take the number of a kernel that is wrong or raises; the others go on."""
+        try:
+            yield
+        except CertificateError as error:
+            self._reject(kernel, "INVALID", f"{when}{error}")
+        except Exception as error:  # a kernel may raise anything
+            self._reject(kernel, "broken", f"{when}{_said(error)}")
+
+    def _start(self, kernel: str) -> StartCosts | None:
         for it in self.contestants:  # the twin starts as the baseline does
             if it.kernel == kernel and it.start is not None:
                 return it.start
         return None
-
-    def _certificate(self, one: Contestant, n_iter: int | None) -> Certificate:
-        assert one.trial is not None  # it is ready
-        for it in self.contestants:  # the twin is the baseline: proved once
-            if it.kernel == one.kernel and it.certificate is not None:
-                assert it.child is not None
-                one.trial.certificate = it.certificate
-                one.trial.child.patience = it.child.patience
-                return it.certificate
-        return one.trial.prove(n_iter)
 
     def _run_rounds(self, watch: Watcher) -> None:
         runners = [it for it in self.contestants if it.state == "valid"]
@@ -269,12 +212,9 @@ class PairedRun:
         plan = list(latin_squares.rounds([it.every for it in runners], self.n_rounds, rng))
         total = sum(map(len, plan))
         done, begun = 0, perf_counter()
-        collecting = gc.isenabled()
-        gc.disable()  # a collection belongs to whoever made the garbage
-        gc.freeze()  # what is there already need not be looked at in every round
-        try:
+        with collecting_between_rounds() as collect:
             for r, names in enumerate(plan):
-                gc.collect()
+                collect()
                 self.orders.append([])
                 for i in names:
                     it = runners[i]
@@ -285,26 +225,16 @@ class PairedRun:
                     if it.state == "valid":
                         self.orders[-1].append(it.name)
                         self._run_one(it, r)
-        finally:
-            gc.unfreeze()
-            if collecting:
-                gc.enable()
 
     def _run_one(self, it: Contestant, r: int) -> None:
         assert it.trial is not None  # it is valid
-        try:
+        with self._rejecting(it.kernel, f"round {r + 1}: "):
             result, seconds, trip = it.trial.fit(self._exponents[r], **self.arguments(it.kernel))
-        except CertificateError as error:
-            self._reject(it.kernel, "INVALID", f"round {r + 1}: {error}")
-            return
-        except Exception as error:  # as above
-            self._reject(it.kernel, "broken", f"round {r + 1}: {_said(error)}")
-            return
-        it.seconds.append(seconds)
-        it.trips.append(trip)
-        it.rounds.append(r)
-        for phase, spent in result.seconds.items():
-            it.phases[phase].append(spent)
+            it.seconds.append(seconds)
+            it.trips.append(trip)
+            it.rounds.append(r)
+            for phase, spent in result.seconds.items():
+                it.phases[phase].append(spent)
 
     def _settle(self) -> None:
         """Let this process's clock count where a child's does not agree with it."""
@@ -313,13 +243,9 @@ class PairedRun:
         )
         for it, seconds in zip(self.contestants, found, strict=True):
             if seconds != it.seconds:
-                it.seconds = seconds
-                wholes = [sum(parts) for parts in zip(*it.phases.values(), strict=True)]
-                for phase, spent in it.phases.items():  # its clock knows the shares at most
-                    parts = zip(spent, seconds, wholes, strict=True)
-                    it.phases[phase] = [s * t / w if w > 0 else 0.0 for s, t, w in parts]
+                it.replace_seconds(seconds)
 
-    def _reject(self, kernel: str, state: str, why: str) -> None:
+    def _reject(self, kernel: str, state: State, why: str) -> None:
         """Take a kernel's number away, and its twin's."""
         for it in self.contestants:
             if it.kernel == kernel:
@@ -334,13 +260,8 @@ class PairedRun:
 
         The intervals of all contestants hold together with ``confidence``.
         """
-        it, base = self.find(name), self.find(self.baseline)
-        at = dict(zip(base.rounds, base.seconds, strict=True))
-        pairs = [(s, at[r]) for s, r in zip(it.seconds, it.rounds, strict=True) if r in at]
-        if it is base or not pairs:
-            return None
-        seconds, baseline = [s for s, _ in pairs], [b for _, b in pairs]
-        return ratio(seconds, baseline, corrected(self.confidence, self.n_comparisons))
+        confidence = corrected(self.confidence, self.n_comparisons)
+        return self.find(name).ratio_to(self.find(self.baseline), confidence)
 
     @property
     def n_comparisons(self) -> int:

@@ -5,7 +5,6 @@ drawn from Latin squares, in a process of its own. Results do not depend on work
 fit is held to the certified one bit for bit.
 """
 
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
@@ -17,15 +16,21 @@ from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.roofline import arithmetic_alone, can_measure
 from kmeans_lab.measure.statistics import CONFIDENCE, Interval, corrected, ratio, sign_interval
-from kmeans_lab.measure.timed import LATE, TimedChild, Trial, exponents
-from kmeans_lab.presets import Workload, find_preset
+from kmeans_lab.measure.timed import (
+    LATE,
+    TimedChild,
+    Trial,
+    collecting_between_rounds,
+    exponents,
+)
+from kmeans_lab.presets import FitSettings, Workload, find_preset
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
 
 ROUNDS = 9
 #: Where growth begins, and how often each axis is doubled.
 START, DOUBLINGS = {"n": 16_000, "d": 8, "k": 16}, 3
-_FIXED = {"stop": "max-iter", "tol": None, "max_iter": 5}
+_FIXED: FitSettings = {"stop": "max-iter", "tol": None, "max_iter": 5}
 
 Watcher = Callable[[str, int, int], Any]
 
@@ -147,7 +152,7 @@ def scaling(
     return Scaling(name, preset, mode, points, serial_share(points))
 
 
-def _proved(child: TimedChild, workload: Workload, settings: dict[str, Any]) -> Trial:
+def _proved(child: TimedChild, workload: Workload, settings: FitSettings) -> Trial:
     """Describe a child's kernel, judge a whole fit, and return what goes on from there."""
     child.describe()
     child.patience = max(PATIENCE, LATE * child.seconds_of_assign(workload))
@@ -216,16 +221,11 @@ def _rounds(
 ) -> dict[int, list[Any]]:
     found: dict[int, list[Any]] = {count: [] for count in counts}
     total, done = n_rounds * len(counts), 0
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with collecting_between_rounds() as collect:
         for r, turn in enumerate(latin_squares.rounds([1] * len(counts), n_rounds, Random(seed))):
-            gc.collect()
+            collect()
             for i in turn:
                 watch(str(counts[i]), done, total)
                 found[counts[i]].append(fit(counts[i], r))
                 done += 1
-    finally:
-        if collecting:
-            gc.enable()
     return found

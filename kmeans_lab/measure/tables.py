@@ -6,7 +6,7 @@ made from a file say the same.
 
 from math import ceil
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from kmeans_lab.formatting import (
     digits,
@@ -17,10 +17,9 @@ from kmeans_lab.formatting import (
     plural,
 )
 from kmeans_lab.measure.certify import in_words as certified
+from kmeans_lab.measure.schema import ContestantRecord, RunRecord, StartCosts
 from kmeans_lab.measure.statistics import Interval, corrected, is_resolved
 from kmeans_lab.result import PHASES
-
-Record = dict[str, Any]
 
 #: What comes before the first fit, and after how many fits each of it pays.
 STARTS = ("import ms", "compile ms", "pays", "cached ms", "pays", "build s", "pays")
@@ -38,17 +37,17 @@ def _around_one(times: Interval) -> str:
     return f"{1 / times.high:.3f}–{1 / times.low:.3f}"
 
 
-def of_run(run: Record) -> list[Any]:
+def of_run(run: RunRecord) -> list[Any]:
     """Return a run as tables and lines."""
     return [_ratios(run), "", _parts(run), "", _starts(run), "", *lines_below(run)]
 
 
-def interval_of(it: Record) -> Interval | None:
+def interval_of(it: ContestantRecord) -> Interval | None:
     """Return a contestant's ratio to the baseline, where it has one."""
     return None if it["ratio"] is None else Interval(**it["ratio"])
 
 
-def title(run: Record) -> str:
+def title(run: RunRecord) -> str:
     """Say what ran."""
     shape = f"{run['n_samples']} × {run['n_features']} {run['dtype']}, k = {run['n_clusters']}"
     counts = {it["n_iter"] for it in run["contestants"]} - {None}
@@ -57,7 +56,7 @@ def title(run: Record) -> str:
     return f"{run['preset']}: {shape}; {threads}, whole fits{iterations}"
 
 
-def _ratios(run: Record) -> Any:
+def _ratios(run: RunRecord) -> Any:
     right = ("median ms", f"vs {run['baseline']}", "interval", "fits")
     whole = ("kernel", *right)
     table = make_table(*whole, "certificate", right=right, whole=whole, title=title(run))
@@ -66,7 +65,7 @@ def _ratios(run: Record) -> Any:
     return table
 
 
-def _cells(run: Record, it: Record) -> tuple[str, ...]:
+def _cells(run: RunRecord, it: ContestantRecord) -> tuple[str, ...]:
     if not it["seconds"]:
         why = f"{it['state']}: {it['why']}" if it["why"] else "not measured"
         return "–", "–", "–", "–", why
@@ -81,39 +80,39 @@ def _cells(run: Record, it: Record) -> tuple[str, ...]:
         words = "A/A", _around_one(times)
     if run["void"]:
         words = "void", ""
-    certificate = certified(it["ties"])
+    certificate = certified(it["ties"] or 0)
     fits = str(len(it["seconds"]))
     return milliseconds(median_seconds(it)), *words, fits, certificate
 
 
-def measured(run: Record) -> list[Record]:
+def measured(run: RunRecord) -> list[ContestantRecord]:
     """Return the contestants that have a number."""
     return [it for it in run["contestants"] if it["seconds"]]
 
 
-def median_seconds(it: Record) -> float:
+def median_seconds(it: ContestantRecord) -> float:
     """Return what a contestant's fit took."""
     return float(median(it["seconds"]))
 
 
-def median_phases(it: Record) -> dict[str, float]:
+def median_phases(it: ContestantRecord) -> dict[str, float]:
     """Return the seconds of each of its phases."""
     return {phase: median(it["phases"][phase]) for phase in PHASES}
 
 
-def bound_by_assign(it: Record) -> str:
+def bound_by_assign(it: ContestantRecord) -> str:
     """Return how many times as fast its fit would be if assign took no time."""
     whole = median_seconds(it)
     rest = whole - median(it["phases"]["assign"])
     return f"{digits(whole / rest)} ×" if rest > 0 else "–"
 
 
-def is_twin(run: Record, it: Record) -> bool:
+def is_twin(run: RunRecord, it: ContestantRecord) -> bool:
     """Whether this is the baseline's second row."""
     return bool(it["kernel"] == run["baseline"] != it["name"])
 
 
-def _parts(run: Record) -> Any:
+def _parts(run: RunRecord) -> Any:
     right = (*PHASES, "at most")
     headers = ("kernel", *right)
     table = make_table(*headers, right=right, whole=headers, title="parts, ms")
@@ -124,7 +123,7 @@ def _parts(run: Record) -> Any:
     return table
 
 
-def _starts(run: Record) -> Any:
+def _starts(run: RunRecord) -> Any:
     headers = ("kernel", *STARTS)
     table = make_table(*headers, right=STARTS, whole=headers, title="before the first fit")
     for it in run["contestants"]:
@@ -133,22 +132,29 @@ def _starts(run: Record) -> Any:
     return table
 
 
-def starting(run: Record, it: Record) -> tuple[str, ...]:
+def starting(run: RunRecord, it: ContestantRecord) -> tuple[str, ...]:
     """Return what a kernel costs before its first fit, and after how many fits that pays."""
-    start: Record = it["start"] or dict.fromkeys(("import", "compile", "load", "build"))
-    shown = [_part(start["import"])]
-    for cost in ("compile", "load"):
-        shown += [_part(start[cost]), _pays_after(run, it, cost)]
+    unknown: StartCosts = {"import": None, "compile": None, "load": None, "build": None}
+    start = it["start"] or unknown
     build = start["build"]
-    shown += ["–" if build is None else digits(build, places=1), _pays_after(run, it, "build")]
-    return tuple(shown)
+    return (
+        _part(start["import"]),
+        _part(start["compile"]),
+        _pays_after(run, it, "compile"),
+        _part(start["load"]),
+        _pays_after(run, it, "load"),
+        "–" if build is None else digits(build, places=1),
+        _pays_after(run, it, "build"),
+    )
 
 
 def _part(seconds: float | None) -> str:
     return "–" if seconds is None else milliseconds_of_part(seconds)
 
 
-def _pays_after(run: Record, it: Record, cost: str) -> str:
+def _pays_after(
+    run: RunRecord, it: ContestantRecord, cost: Literal["compile", "load", "build"]
+) -> str:
     """Return after how many fits a cost beyond the baseline's has been gained against it."""
     own = it["start"] and it["start"][cost]
     if own is None or it["name"] == run["baseline"] or run["void"]:
@@ -166,7 +172,7 @@ def _pays_after(run: Record, it: Record, cost: str) -> str:
     return f"{max(0, ceil(extra / gain)):,}"
 
 
-def lines_below(run: Record) -> list[str]:
+def lines_below(run: RunRecord) -> list[str]:
     """Return what has to be known to read the numbers."""
     found = measured(run)
     wanted = corrected(run["confidence"], len(found) - 1)

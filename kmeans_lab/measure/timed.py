@@ -6,12 +6,13 @@ of the order and its answer, which are a few bytes each: ``settle`` says which c
 
 import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -19,12 +20,13 @@ from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.isolation.kernel_answers import answer_of, own_code_alone
 from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.isolation.messages import Description, FitAnswer
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of, some_rows
 from kmeans_lab.measure.certify import Certificate, certify_fit
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.pools import POOLS, busy_pools
-from kmeans_lab.presets import Workload
+from kmeans_lab.presets import FitSettings, Workload
 from kmeans_lab.result import KMeansResult
 
 #: What takes so many times as long as expected is not waited for, if that is over ``PATIENCE``.
@@ -42,7 +44,7 @@ class TimedChild(KernelChild):
     def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
         super().__init__(name_or_place, dict.fromkeys(POOLS, "1") | (environment or {}))
 
-    def describe(self, patience: float | None = None) -> dict[str, Any]:
+    def describe(self, patience: float | None = None) -> Description:
         """Describe the kernel, and make sure that no pool has more than one thread."""
         found = super().describe(patience)
         if busy := self.ask(busy_pools):
@@ -50,7 +52,7 @@ class TimedChild(KernelChild):
         return found
 
     def time_fit(
-        self, X: Array, n_clusters: int, **settings: Any
+        self, X: Array, n_clusters: int, **settings: Unpack[FitSettings]
     ) -> tuple[KMeansResult, float, float]:
         """Run ``kmeans`` there; return its result, the child's seconds, and those of this process.
 
@@ -98,7 +100,7 @@ class Trial:
     child: TimedChild
     X: Array
     n_clusters: int
-    settings: dict[str, Any]
+    settings: FitSettings
     certificate: Certificate | None = None
 
     def prove(self, n_iter: int | None = None) -> Certificate:
@@ -108,7 +110,7 @@ class Trial:
         self.child.patience = max(PATIENCE, LATE * (perf_counter() - begin))
         return self.certificate
 
-    def fit(self, exponent: int, **more: Any) -> tuple[KMeansResult, float, float]:
+    def fit(self, exponent: int, **more: Unpack[FitSettings]) -> tuple[KMeansResult, float, float]:
         """Run one whole fit of X times 2^exponent, and judge what it gave.
 
         Returns the result, the child's seconds, and those of this process; raises as ``prove``.
@@ -169,6 +171,23 @@ def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) ->
     ]
 
 
+@contextmanager
+def collecting_between_rounds() -> Iterator[Callable[[], object]]:
+    """Collect garbage when the function that is yielded is called, and at no other time.
+
+    A collection belongs to whoever made the garbage, and not to the fit that it would interrupt.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    gc.freeze()  # what is there already need not be looked at in every round
+    try:
+        yield gc.collect
+    finally:
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
+
+
 def exponents(n_rounds: int, dtype: str, rng: Random) -> list[int]:
     """Return a power of two for each round: another one in each, as far as the dtype goes."""
     most = min(-(-n_rounds // 2), _MOST[dtype])
@@ -176,17 +195,18 @@ def exponents(n_rounds: int, dtype: str, rng: Random) -> list[int]:
     return [drawn[r % len(drawn)] for r in range(n_rounds)]
 
 
-def scaled(X: Array, settings: dict[str, Any], exponent: int) -> tuple[Array, dict[str, Any]]:
+def scaled(X: Array, settings: FitSettings, exponent: int) -> tuple[Array, FitSettings]:
     """Return X and the arguments of ``kmeans`` in units that are 2^−exponent times as large.
 
     No digit changes: every sum, product and comparison of a fit is that of the original, times a
     power of two.
     """
-    settings = dict(settings)
+    settings = settings.copy()
     if isinstance(settings.get("init"), np.ndarray):
         settings["init"] = np.ldexp(settings["init"], exponent)
-    if settings.get("stop") == "shift-norm" and settings.get("tol") is not None:
-        settings["tol"] = math.ldexp(settings["tol"], exponent)  # it is in the units of X
+    tol = settings.get("tol")
+    if settings.get("stop") == "shift-norm" and tol is not None:
+        settings["tol"] = math.ldexp(tol, exponent)  # it is in the units of X
     return np.ldexp(X, exponent), settings
 
 
@@ -204,7 +224,7 @@ def unscaled(result: KMeansResult, exponent: int) -> KMeansResult:
 _work: list[Any] = []
 
 
-def _take(name: str, X: Array, n_clusters: int, settings: dict[str, Any]) -> None:
+def _take(name: str, X: Array, n_clusters: int, settings: FitSettings) -> None:
     own_code_alone(name)
     _work[:] = name, X.copy(), n_clusters, settings  # in memory as a program has it
     gc.enable()
@@ -223,7 +243,7 @@ def _go() -> float:
     return seconds
 
 
-def _give() -> dict[str, Any]:
+def _give() -> FitAnswer:
     _, X, *_, result = _work
     _work.clear()
     return answer_of(result, X)

@@ -11,8 +11,8 @@ from kmeans_lab.formatting import milliseconds, milliseconds_of_part
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.counts import digest_of, sources_of
+from kmeans_lab.measure.schema import BenchRecord, ContestantRecord, RunRecord, ScalingRecord
 from kmeans_lab.measure.tables import (
-    Record,
     bound_by_assign,
     in_words,
     interval_of,
@@ -44,7 +44,7 @@ from kmeans_lab.result import PHASES
 _COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
 
 
-def page(data: Record, scalings: Sequence[Record] = ()) -> str:
+def page(data: BenchRecord, scalings: Sequence[ScalingRecord] = ()) -> str:
     """Return the page of a record of runs, and of records of scaling beside it (see ``record``)."""
     return document(
         data["runs"][0]["preset"],
@@ -58,7 +58,7 @@ def page(data: Record, scalings: Sequence[Record] = ()) -> str:
     )
 
 
-def _run(run: Record) -> str:
+def _run(run: RunRecord) -> str:
     warnings = [f"VOID: {run['void']}."] if run["void"] else []
     warnings += ["Partial: the run was interrupted."] if run["partial"] else []
     return section(
@@ -81,11 +81,11 @@ def _run(run: Record) -> str:
     )
 
 
-def headline(run: Record) -> str:
+def headline(run: RunRecord) -> str:
     """Say in a sentence what came out."""
     if run["void"]:
         return "No number of this run counts."
-    best: Record | None = None
+    best: ContestantRecord | None = None
     for it in measured(run):
         if not is_twin(run, it) and (best is None or median_seconds(it) < median_seconds(best)):
             best = it
@@ -107,7 +107,7 @@ def headline(run: Record) -> str:
     return f"{best['name']} is the fastest: {ms}, {words} than {run['baseline']} ({bounds})."
 
 
-def _ratios(run: Record) -> str:
+def _ratios(run: RunRecord) -> str:
     """Lay ratios out on a logarithmic axis, with the baseline at 1 and its A/A band."""
     intervals = {it["name"]: interval_of(it) for it in measured(run)}
     known = [it for it in intervals.values() if it is not None]
@@ -132,7 +132,7 @@ def _ratios(run: Record) -> str:
     return speeds(run["baseline"], axis, rows, more)
 
 
-def _cells(run: Record, it: Record) -> list[str]:
+def _cells(run: RunRecord, it: ContestantRecord) -> list[str]:
     if not it["seconds"]:
         why = f"{it['state']}: {it['why']}" if it["why"] else "not measured"
         return [it["name"], *["–"] * (len(_COLUMNS) - 2), why]
@@ -143,11 +143,11 @@ def _cells(run: Record, it: Record) -> list[str]:
         bound_by_assign(it),
         str(len(it["seconds"])),
         str(it["rescored"]),
-        certified(it["ties"]),
+        certified(it["ties"] or 0),
     ]
 
 
-def _sources(data: Record) -> str:
+def _sources(data: BenchRecord) -> str:
     """Return each kernel's source, folded, where it is here and the one that was measured."""
     measured = {
         it["kernel"]: it["source"]

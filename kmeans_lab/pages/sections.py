@@ -7,7 +7,14 @@ from statistics import median
 from kmeans_lab.formatting import digits, milliseconds, milliseconds_of_part, plural
 from kmeans_lab.measure.explain import FLOPS
 from kmeans_lab.measure.kernel_tables import in_one_line
-from kmeans_lab.measure.tables import STARTS, Record, is_twin, measured, starting
+from kmeans_lab.measure.schema import (
+    ContestantRecord,
+    PointRecord,
+    RunRecord,
+    ScalingRecord,
+    WorkersRecord,
+)
+from kmeans_lab.measure.tables import STARTS, is_twin, measured, starting
 from kmeans_lab.pages.blocks import notes, part, section, table
 from kmeans_lab.pages.charts import Axis, Series, decades, plot
 
@@ -23,11 +30,11 @@ def _family(kernel: str) -> str:
     return f"{family} tuned" if rest in ("tiled", "simd") else family
 
 
-def _own(run: Record) -> list[Record]:
+def _own(run: RunRecord) -> list[ContestantRecord]:
     return [it for it in measured(run) if not is_twin(run, it)]
 
 
-def roofline(run: Record) -> str:
+def roofline(run: RunRecord) -> str:
     """Hold each kernel's assign against the machine's multiply-adds and bandwidth."""
     roof = run["roof"]
     # Phases add up all repetitions, and the iterations are those of the best.
@@ -38,7 +45,7 @@ def roofline(run: Record) -> str:
     marks = []
     for it in _own(run):
         operations = FLOPS[it["arithmetic"]] * k
-        pairs = run["n_samples"] * run["n_features"] * it["n_iter"]
+        pairs = run["n_samples"] * run["n_features"] * (it["n_iter"] or 0)
         rate = operations * pairs / median(it["phases"]["assign"])
         marks.append(Series(it["name"], [(operations / size, rate / 1e9)], _family(it["kernel"])))
     ridge = peak / read
@@ -56,7 +63,7 @@ def roofline(run: Record) -> str:
     return part("Against the machine’s limits", plot(x, y, [limits, *marks]), how=how)
 
 
-def starts(run: Record) -> str:
+def starts(run: RunRecord) -> str:
     """Show what comes before the first fit, and after how many fits it has paid."""
     own = [it for it in _own(run) if it["start"] is not None]
     if not own or run["void"]:
@@ -64,7 +71,9 @@ def starts(run: Record) -> str:
     counts = [10 ** (e / 8) for e in range(round(8 * log10(_MOST_FITS)) + 1)]
     lines = []
     for it in own:
-        before = sum(it["start"][cost] or 0.0 for cost in ("import", "compile"))
+        start = it["start"]
+        assert start is not None  # it has one
+        before = (start["import"] or 0.0) + (start["compile"] or 0.0)
         fit = median(it["seconds"])
         total = [(n, before + n * fit) for n in counts]
         lines.append(Series(it["name"], total, _family(it["kernel"]), dots=False))
@@ -83,7 +92,7 @@ def starts(run: Record) -> str:
     )
 
 
-def scaling(records: Sequence[Record]) -> str:
+def scaling(records: Sequence[ScalingRecord]) -> str:
     """Show speedups with workers, beside what the machine had to give, and growth in words."""
     if not records:
         return ""
@@ -96,7 +105,7 @@ def scaling(records: Sequence[Record]) -> str:
     return section("Scaling", *blocks)
 
 
-def _speedups(found: Sequence[Record]) -> str:
+def _speedups(found: Sequence[WorkersRecord]) -> str:
     series, values, rows = [], [1.0], []
     for it in found:
         points = it["points"]
@@ -127,7 +136,7 @@ def _speedups(found: Sequence[Record]) -> str:
     )
 
 
-def _speedup_row(name: str, point: Record) -> tuple[str, tuple[str, ...]]:
+def _speedup_row(name: str, point: PointRecord) -> tuple[str, tuple[str, ...]]:
     speedup, work, gain = point["speedup"], point["work"], point["machine"]
     return "", (
         name,

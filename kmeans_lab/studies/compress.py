@@ -5,6 +5,7 @@ The tutorial's second exercise, on scikit-learn's china.jpg.
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,20 @@ from kmeans_lab.studies.sources import TUTORIAL
 
 Pixels = NDArray[np.uint8]
 
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What a quantizer made of the photograph: its quality in dB, its size in kB, and the time."""
+
+    who: str
+    k: int
+    image: Pixels
+    colours: int
+    psnr: float
+    kilobytes: float
+    milliseconds: float
+
+
 SHAPE = (427, 640, 3)  # of china.jpg
 COLORS = (2, 4, 8, 16, 32, 64, 256)
 SHOWN = (2, 4, 8, 16, 64)
@@ -36,24 +51,24 @@ KMEANS = "k-means"
 def run(book: Notebook) -> None:
     """Compress by k-means and by Pillow; show the images, the numbers and the seconds."""
     pixels = photograph().reshape(SHAPE).astype(np.uint8)
-    found: list[dict[str, Any]] = []
+    found: list[Quantized] = []
     for k in book.track(COLORS, "colours"):
         for who, quantize in _quantizers(pixels).items():
             began = perf_counter()
             image, content = quantize(k)
             spent = perf_counter() - began
             found.append(
-                {
-                    "who": who,
-                    "k": k,
-                    "image": image,
-                    "colours": len(np.unique(image.reshape(-1, 3), axis=0)),
-                    "PSNR, dB": round(_psnr(pixels, image), 2),
-                    "kB": len(content) / 1000,
-                    "ms": 1000 * spent,
-                }
+                Quantized(
+                    who,
+                    k,
+                    image,
+                    colours=len(np.unique(image.reshape(-1, 3), axis=0)),
+                    psnr=round(_psnr(pixels, image), 2),
+                    kilobytes=len(content) / 1000,
+                    milliseconds=1000 * spent,
+                )
             )
-    _images(book, pixels, [row for row in found if row["who"] == KMEANS])
+    _images(book, pixels, [row for row in found if row.who == KMEANS])
     _numbers(book, found)
     _distinct_or_all(book, pixels)
 
@@ -92,44 +107,44 @@ def _psnr(before: Pixels, after: Pixels) -> float:
     return float(10 * np.log10(255**2 / squares.mean()))
 
 
-def _images(book: Notebook, pixels: Pixels, found: list[dict[str, Any]]) -> None:
+def _images(book: Notebook, pixels: Pixels, found: list[Quantized]) -> None:
     before = len(np.unique(pixels.reshape(-1, 3), axis=0))
     book.say(
         f"scikit-learn's china.jpg, {SHAPE[1]} × {SHAPE[0]} pixels of {before:,} colours, in k "
         f"colours: those that `compress` finds from the best of {STARTS} starts, each pixel in the "
         "nearest one. Nothing is dithered."
     )
-    rows = [{name: row[name] for name in ("k", "colours", "PSNR, dB")} for row in found]
+    rows = [{"k": it.k, "colours": it.colours, "PSNR, dB": it.psnr} for it in found]
     book.table("quality", rows, shown=True)
     with book.figure("images", "The roofs, in more and more colours", 2, 3, (9.0, 4.5)) as axes:
         shown = [(f"{before:,} colours", pixels)]
-        shown += [
-            (f"{row['k']} colours: {row['PSNR, dB']:.1f} dB", row["image"])
-            for row in found
-            if row["k"] in SHOWN
-        ]
+        shown += [(f"{it.k} colours: {it.psnr:.1f} dB", it.image) for it in found if it.k in SHOWN]
         for axis, (title, image) in zip(axes.flat, shown, strict=True):
             axis.imshow(image[CROP], interpolation="none")
             axis.set_title(title)
             axis.set_axis_off()
-    quality = [row["PSNR, dB"] for row in found]
+    quality = [it.psnr for it in found]
     book.claim(
         TUTORIAL,
         "load an image as an (H*W, 3) array of RGB pixels and run k-means to reduce colors",
         f"never more than k colours, and PSNR rises with k: from {quality[0]:.1f} dB with "
         f"{COLORS[0]} to {quality[-1]:.1f} with {COLORS[-1]}",
-        all(row["colours"] <= row["k"] for row in found)
+        all(it.colours <= it.k for it in found)
         and all(fewer < more for fewer, more in pairwise(quality)),
     )
 
 
-def _numbers(book: Notebook, found: list[dict[str, Any]]) -> None:
+def _numbers(book: Notebook, found: list[Quantized]) -> None:
     """Show what everybody makes of it; bytes and Pillow's colours differ between releases."""
-    names = list(dict.fromkeys(row["who"] for row in found))
-    kept = ("who", "k", "colours", "PSNR, dB", "kB", "ms")
-    book.table("everybody", [{name: row[name] for name in kept} for row in found], measured=True)
-    highest = {k: max(row["PSNR, dB"] for row in found if row["k"] == k) for k in COLORS}
-    best = sum(row["PSNR, dB"] == highest[row["k"]] for row in found if row["who"] == KMEANS)
+    names = list(dict.fromkeys(it.who for it in found))
+    everybody = [
+        {"who": it.who, "k": it.k, "colours": it.colours, "PSNR, dB": it.psnr}
+        | {"kB": it.kilobytes, "ms": it.milliseconds}
+        for it in found
+    ]
+    book.table("everybody", everybody, measured=True)
+    highest = {k: max(it.psnr for it in found if it.k == k) for k in COLORS}
+    best = sum(it.psnr == highest[it.k] for it in found if it.who == KMEANS)
     book.say(
         "Beside it, the quantizers that come with Pillow. No PSNR is higher than that of k-means "
         f"for {best} of {len(COLORS)} numbers of colours: it minimises the very squares that PSNR "
@@ -139,10 +154,10 @@ def _numbers(book: Notebook, found: list[dict[str, Any]]) -> None:
     with book.figure("everybody", caption, 1, 2, (9.6, 3.8)) as axes:
         colors = (INK, *PALETTE)
         for color, who in zip(colors, names, strict=False):
-            mine = [row for row in found if row["who"] == who]
+            mine = [it for it in found if it.who == who]
             style = {"color": color, "marker": "o", "ms": 4, "label": who}
-            for axis, what in zip(axes, ("PSNR, dB", "kB"), strict=True):
-                axis.plot(COLORS, [row[what] for row in mine], **style)
+            axes[0].plot(COLORS, [it.psnr for it in mine], **style)
+            axes[1].plot(COLORS, [it.kilobytes for it in mine], **style)
         for axis, title in zip(axes, ("PSNR, decibels", "PNG, kilobytes"), strict=True):
             axis.set_xscale("log", base=2)
             axis.set_xticks(COLORS, [str(k) for k in COLORS])
@@ -156,8 +171,8 @@ def _numbers(book: Notebook, found: list[dict[str, Any]]) -> None:
     book.table("seconds", rows, measured=True, shown=True)
 
 
-def _ms(found: list[dict[str, Any]], who: str, k: int) -> float:
-    return next(float(row["ms"]) for row in found if (row["who"], row["k"]) == (who, k))
+def _ms(found: list[Quantized], who: str, k: int) -> float:
+    return next(it.milliseconds for it in found if (it.who, it.k) == (who, k))
 
 
 def _distinct_or_all(book: Notebook, pixels: Pixels) -> None:
@@ -165,13 +180,14 @@ def _distinct_or_all(book: Notebook, pixels: Pixels) -> None:
     rows = []
     X = pixels.reshape(-1, 3).astype(np.float32)
     for kernel, k in ((FLAGSHIP, 16), (FLAGSHIP, 64), ("cpp", 16)):
-        options: dict[str, Any] = {"kernel": kernel, "random_state": 0}
+        all_pixels = partial(kmeans, X, k, kernel=kernel, random_state=0)
+        distinct = partial(compress, pixels, k, kernel=kernel, random_state=0)
         rows.append(
             {
                 "kernel": kernel,
                 "k": k,
-                "distinct colours, ms": _milliseconds(partial(compress, pixels, k, **options)),
-                "all pixels, ms": _milliseconds(partial(kmeans, X, k, **options)),
+                "distinct colours, ms": _milliseconds(distinct),
+                "all pixels, ms": _milliseconds(all_pixels),
             }
         )
     book.say(

@@ -11,9 +11,9 @@ from typing import Any
 
 from kmeans_lab import kmeans
 from kmeans_lab.io.outputs import write_file
-from kmeans_lab.presets import PRESETS
+from kmeans_lab.presets import PRESETS, FitSettings
 from kmeans_lab.result import Iteration, KMeansResult
-from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
+from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, Row, draw_clusters
 from kmeans_lab.studies.sources import DEMO, POOLS, TUTORIAL, WALK, tutorial_blobs, tutorial_start
 
 SEED = 42  # the tutorial's
@@ -163,12 +163,14 @@ def _rules(book: Notebook) -> None:
     """End the standard preset by each rule; compare with where it comes to rest."""
     preset = PRESETS["standard"].load()
     k = len(preset.centers)
-    options: dict[str, Any] = {"init": preset.centers, "max_iter": 300}
-    rest = kmeans(preset.X, k, stop="shift", tol=0.0, history=True, **options)
-    rows: list[dict[str, Any]] = []
+    options: FitSettings = {"init": preset.centers, "max_iter": 300}
+    to_rest: FitSettings = {"stop": "shift", "tol": 0.0, "history": True}
+    rest = kmeans(preset.X, k, **(options | to_rest))
+    rows: list[Row] = []
     for rule, (tol, source) in RULES.items():
-        limit = {"max_iter": preset.preset.max_iter} if rule == "max-iter" else {}
-        found = kmeans(preset.X, k, stop=rule, tol=tol, **options | limit)
+        most = preset.preset.max_iter if rule == "max-iter" else options["max_iter"]
+        rules: FitSettings = {"stop": rule, "tol": tol, "max_iter": most}
+        found = kmeans(preset.X, k, **(options | rules))
         rows.append(
             {
                 "rule": rule,
@@ -197,7 +199,7 @@ def _rules(book: Notebook) -> None:
     )
 
 
-def _draw_rules(book: Notebook, rows: list[dict[str, Any]], rest: KMeansResult) -> None:
+def _draw_rules(book: Notebook, rows: list[Row], rest: KMeansResult) -> None:
     """Draw how the inertia falls, and where each rule ends it."""
     # After an iteration the centers are those that the next one assigns to.
     after = [100 * (it.inertia / rest.inertia - 1) for it in rest.history[1:]] + [0.0]

@@ -16,7 +16,7 @@ import numpy as np
 from kmeans_lab import kmeans
 from kmeans_lab.dbscan import dbscan, load_kernel
 from kmeans_lab.kernel import Array
-from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
+from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, Row, draw_clusters
 from kmeans_lab.studies.sources import DEMO, clouds, fireworks, noisy_blobs
 
 #: The demo's: name → data, eps, min_samples, and the clusters that k-means is asked for.
@@ -106,7 +106,7 @@ def _fact(
     min_samples: int,
     found: dict[str, tuple[Any, Any]],
     agreement: Sequence[float | None] = (None, None),
-) -> dict[str, Any]:
+) -> Row:
     """Return what is the same in every run: a row of the table."""
     kernel, counts = load_kernel("cpp"), np.empty(len(X), dtype=np.int64)
     kernel.count(kernel.prepare(X, eps), counts)
@@ -151,7 +151,7 @@ def _draw(book: Notebook, name: str, X: Array, found: tuple[Any, Any], means: An
             axis.set_axis_off()
 
 
-def _tell_results(book: Notebook, facts: list[dict[str, Any]]) -> None:
+def _tell_results(book: Notebook, facts: list[Row]) -> None:
     book.say(
         "Neighbours are those of a point on average, itself included. The adjusted Rand index "
         "compares clusters with the bursts and blobs that were drawn, noise being one of them: 1 "
@@ -172,9 +172,7 @@ def _tell_results(book: Notebook, facts: list[dict[str, Any]]) -> None:
     )
 
 
-def _tell_seconds(
-    book: Notebook, facts: list[dict[str, Any]], times: list[dict[str, list[float]]]
-) -> None:
+def _tell_seconds(book: Notebook, facts: list[Row], times: list[dict[str, list[float]]]) -> None:
     rows = [
         {
             "data": fact["data"],
@@ -204,7 +202,7 @@ def _tell_seconds(
     )
 
 
-def _draw_seconds(book: Notebook, rows: list[dict[str, Any]]) -> None:
+def _draw_seconds(book: Notebook, rows: list[Row]) -> None:
     many = [row for row in rows if row["data"] == "clouds"]
     with book.figure("seconds", "10⁵ points: seconds by neighbours", size=(6.4, 3.6)) as axis:
         for kernel, color in zip(KERNELS, (PALETTE[2], PALETTE[0], PALETTE[1]), strict=True):
@@ -279,7 +277,7 @@ def _tell_of_memory(book: Notebook) -> None:
         return
     rows = []
     for eps in (RADII[0], RADII[-1]):
-        row: dict[str, Any] = {"eps": eps}
+        row: Row = {"eps": eps}
         for kernel in KERNELS[1:]:
             command = [sys.executable, "-c", _PEAK, kernel, str(eps)]
             run = subprocess.run(command, capture_output=True, text=True, check=True)

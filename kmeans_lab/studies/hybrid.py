@@ -21,10 +21,10 @@ from kmeans_lab import KERNELS, kmeans
 from kmeans_lab.formatting import digits
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.measure.certify import fingerprint
-from kmeans_lab.presets import PRESETS, Workload
+from kmeans_lab.presets import PRESETS, FitSettings, Workload
 from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.seeding import d2
-from kmeans_lab.studies.notebook import PALETTE, Notebook
+from kmeans_lab.studies.notebook import PALETTE, Notebook, Row
 from kmeans_lab.studies.originals import demo_loop
 from kmeans_lab.studies.sources import DEMO
 
@@ -53,7 +53,7 @@ def ways(preset: Workload) -> dict[str, Way]:
     loop = partial(demo_loop, preset.X, k, init=start, max_iter=max_iter, tol=-1.0)
     found: dict[str, Way] = {NAIVE: partial(loop, algorithm="naive")}
     found[NUMPY] = partial(loop, algorithm="numpy")
-    settings: dict[str, Any] = {"init": start, "max_iter": max_iter, "stop": "max-iter"}
+    settings: FitSettings = {"init": start, "max_iter": max_iter, "stop": "max-iter"}
     for name in KERNELS:
         if state_of(name)[0] == "ready":
             found[name] = partial(kmeans, preset.X, k, kernel=name, **settings)
@@ -186,10 +186,10 @@ def from_their_own(book: Notebook, preset: Workload, alike: bool) -> None:
     k, settings = len(preset.centers), preset.settings()
     rows = []
     for seed in range(SEEDS):
-        row: dict[str, Any] = {"seed": seed}
+        row: Row = {"seed": seed}
         for name, generator in generators.items():
             start = d2(preset.X, k, np.random.Generator(generator(seed)))
-            found = kmeans(preset.X, k, **settings | {"init": start})
+            found = kmeans(preset.X, k, **(settings | {"init": start}))
             row[name] = round(found.inertia, 3)
         rows.append(row)
     book.table("generators", rows)

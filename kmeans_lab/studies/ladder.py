@@ -20,7 +20,7 @@ from kmeans_lab.measure.machinecode import CannotTell
 from kmeans_lab.measure.roofline import peak
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import FLAGSHIP
-from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook
+from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook, Row
 from kmeans_lab.studies.originals import demo_loop
 
 FIRST, EVERY, MORE = "a call per pair", "vectors, every pair", "two threads"
@@ -138,7 +138,7 @@ def climb(book: Notebook, preset: Workload, n_rounds: int = ROUNDS) -> dict[str,
     return {rung: median(times) for rung, times in seconds.items()}
 
 
-def draw(book: Notebook, rows: list[dict[str, Any]], limit: float) -> None:
+def draw(book: Notebook, rows: list[Row], limit: float) -> None:
     """Draw a bar for each rung with its idea beside it, down to the limit."""
     caption = "From plain Python to the limit of one core: milliseconds per iteration"
     with book.figure("ladder", caption, size=(9.6, 4.4)) as axis:

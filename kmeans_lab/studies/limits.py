@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab import kmeans
 from kmeans_lab.kernel import Array
-from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
+from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, Row, draw_clusters
 from kmeans_lab.studies.sources import TUTORIAL, tutorial_start
 
 Labels = NDArray[Any]
@@ -119,7 +119,7 @@ def spectral(X: Array, n_clusters: int, gamma: float) -> Labels:
 
 
 def _grid(book: Notebook, cases: dict[str, Case]) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     caption = "Five sets, and what three methods make of them (adjusted Rand index)"
     heights = [float(np.divide(*np.ptp(case.X, axis=0)[::-1])) for case in cases.values()]
     size = (9.0, 2.1 * sum(heights) + 0.4 * len(heights))
@@ -136,7 +136,7 @@ def _grid(book: Notebook, cases: dict[str, Case]) -> None:
         for line, (name, case) in zip(axes, cases.items(), strict=True):
             draw_clusters(line[0], case.X, case.truth, s=5)
             line[0].set_title(name)
-            row: dict[str, Any] = {"rows": name}
+            row: Row = {"rows": name}
             for axis, (method, labels) in zip(line[1:], three_ways(case), strict=True):
                 row[method] = agreement(case.truth, labels)
                 draw_clusters(axis, case.X, like(case.truth, labels), s=5)
@@ -149,7 +149,7 @@ def _grid(book: Notebook, cases: dict[str, Case]) -> None:
     _claim_shapes(book, cases, rows[:2])
 
 
-def _claim_shapes(book: Notebook, cases: dict[str, Case], rows: list[dict[str, Any]]) -> None:
+def _claim_shapes(book: Notebook, cases: dict[str, Case], rows: list[Row]) -> None:
     """Judge the tutorial's two sets."""
     for row in rows:
         case = cases[row["rows"]]
@@ -189,7 +189,7 @@ def like(truth: Labels, labels: Labels) -> Labels:
 
 def _settings(book: Notebook, cases: dict[str, Case]) -> None:
     """Say for which settings the two others find the tutorial's sets exactly."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name in book.track(("moons", "circles"), "settings"):
         case = cases[name]
         right = [
@@ -228,7 +228,7 @@ BROKEN: dict[str, Callable[[float], list[Gaussian]]] = {
 
 def _degrees(book: Notebook) -> None:
     """Break one assumption at a time, by degrees; claim what came of it."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for what, clusters in BROKEN.items():
         for ratio in book.track(RATIOS, what):
             found, best = [], []
@@ -247,7 +247,7 @@ def _degrees(book: Notebook) -> None:
     _claim_assumptions(book, rows)
 
 
-def _draw_degrees(book: Notebook, rows: list[dict[str, Any]]) -> None:
+def _draw_degrees(book: Notebook, rows: list[Row]) -> None:
     """Draw the index against the ratio, a curve for each assumption."""
     book.say(
         f"Which assumption matters? Two clusters of {ROWS} rows together, their centers {APART:g} "
@@ -275,7 +275,7 @@ def _draw_degrees(book: Notebook, rows: list[dict[str, Any]]) -> None:
         axis.legend(loc="center left")
 
 
-def _claim_assumptions(book: Notebook, rows: list[dict[str, Any]]) -> None:
+def _claim_assumptions(book: Notebook, rows: list[Row]) -> None:
     def at(what: str, ratio: float) -> float:
         return float(
             next(r["k-means"] for r in rows if (r["unequal"], r["ratio"]) == (what, ratio))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array
 from kmeans_lab.presets import find_preset
 from kmeans_lab.seeding import d2
-from kmeans_lab.studies.notebook import INK, PALETTE, Notebook
+from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, Row
 from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs, tutorial_plus_plus
 
 SIZES = (1024, 50)  # rows in a batch: the default, and the tutorial's
@@ -149,7 +149,7 @@ def _work(book: Notebook, problems: list[Problem], curves: dict[Any, Any]) -> No
     _claim(book, rows)
 
 
-def _claim(book: Notebook, rows: list[dict[str, Any]]) -> None:
+def _claim(book: Notebook, rows: list[Row]) -> None:
     """Hold the tutorial's own points against its exercise: who is near, and nearer, first."""
     named = {row["who"]: row for row in rows if row["data"] == rows[0]["data"]}
     full, few = named["all rows"], named["batches of 50"]
@@ -192,11 +192,21 @@ def _gap_axis(axis: Any, name: str, what: str) -> None:
     axis.set(title=name, xlabel=what)
 
 
+class Timed(NamedTuple):
+    """A whole fit: its data, who ran it, passes at most, seconds, and how far from rest it got."""
+
+    data: str
+    who: str
+    passes: int
+    seconds: float
+    above_rest: float  # percent of the inertia
+
+
 def _seconds(book: Notebook, problems: list[Problem]) -> None:
     """Measure whole fits that end after so many passes."""
     from threadpoolctl import threadpool_limits
 
-    rows: list[dict[str, Any]] = []
+    found: list[Timed] = []
     jobs = [(problem, *job) for problem in problems for job in _jobs(problem)]
     with threadpool_limits(1):
         for problem, who, passes, repeats, fit in book.track(jobs, "measuring"):
@@ -205,17 +215,12 @@ def _seconds(book: Notebook, problems: list[Problem]) -> None:
                 began = perf_counter()
                 inertia = fit(passes)
                 spent.append(perf_counter() - began)
-            rows.append(
-                {
-                    "data": problem.name,
-                    "who": who,
-                    "passes": passes,
-                    "seconds": median(spent[1:] or spent),  # the first one warms up
-                    "above rest, %": problem.gap(inertia),
-                }
-            )
+            middle = median(spent[1:] or spent)  # the first one warms up
+            found.append(Timed(problem.name, who, passes, middle, problem.gap(inertia)))
+    headings = ("data", "who", "passes", "seconds", "above rest, %")
+    rows = [dict(zip(headings, it, strict=True)) for it in found]
     book.table("seconds", rows, measured=True)
-    _show_seconds(book, problems, rows)
+    _show_seconds(book, problems, found)
 
 
 def _jobs(problem: Problem) -> list[tuple[str, int, int, Callable[[int], float]]]:
@@ -249,7 +254,7 @@ def _jobs(problem: Problem) -> list[tuple[str, int, int, Callable[[int], float]]
     return jobs
 
 
-def _show_seconds(book: Notebook, problems: list[Problem], rows: list[dict[str, Any]]) -> None:
+def _show_seconds(book: Notebook, problems: list[Problem], found: list[Timed]) -> None:
     book.say(
         "The same in seconds of one thread: whole fits with their checks and final labels, ended "
         "after so many passes. scikit-learn's estimators start from the same array."
@@ -257,11 +262,11 @@ def _show_seconds(book: Notebook, problems: list[Problem], rows: list[dict[str, 
     caption = "What a second buys: inertia against the time of a whole fit"
     with book.figure("seconds", caption, 1, 2, (9.6, 4.0), sharey=True) as axes:
         for axis, problem in zip(axes, problems, strict=True):
-            for who in dict.fromkeys(row["who"] for row in rows):
+            for who in dict.fromkeys(it.who for it in found):
                 points = [
-                    (1000 * it["seconds"], it["above rest, %"])
-                    for it in rows
-                    if (it["data"], it["who"]) == (problem.name, who)
+                    (1000 * it.seconds, it.above_rest)
+                    for it in found
+                    if (it.data, it.who) == (problem.name, who)
                 ]
                 theirs, name = who.startswith("scikit-learn"), who.removeprefix("scikit-learn, ")
                 style = {"linestyle": ":", "mfc": "white"} if theirs else {}
@@ -269,7 +274,7 @@ def _show_seconds(book: Notebook, problems: list[Problem], rows: list[dict[str, 
             _gap_axis(axis, problem.name, "milliseconds")
         axes[0].set_ylabel("inertia above rest, percent")
         axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
-    races = [_race(problem, rows) for problem in problems]
+    races = [_race(problem, found) for problem in problems]
     book.table("race", races, measured=True, shown=True)
     plane, blobs = (list(it.values())[1:] for it in races)
     order = "before" if plane[3] < plane[0] else "after"
@@ -285,16 +290,16 @@ def _show_seconds(book: Notebook, problems: list[Problem], rows: list[dict[str, 
     )
 
 
-def _race(problem: Problem, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _race(problem: Problem, found: list[Timed]) -> Row:
     """Return who is first where one pass of mini-batches gets."""
-    mine = [it for it in rows if it["data"] == problem.name]
-    mini = next(it for it in mine if it["who"] == "batches of 1024")
-    full = [it for it in mine if it["who"] == "all rows"]
-    level = next(it for it in full if it["above rest, %"] <= max(mini["above rest, %"], 0))
+    mine = [it for it in found if it.data == problem.name]
+    mini = next(it for it in mine if it.who == "batches of 1024")
+    full = [it for it in mine if it.who == "all rows"]
+    level = next(it for it in full if it.above_rest <= max(mini.above_rest, 0))
     return {
         "data": problem.name,
-        "one pass of batches of 1024, ms": 1000 * mini["seconds"],
-        "gets to, % above rest": mini["above rest, %"],
-        "all rows get there in, ms": 1000 * level["seconds"],
-        "and come to rest in, ms": 1000 * full[-1]["seconds"],
+        "one pass of batches of 1024, ms": 1000 * mini.seconds,
+        "gets to, % above rest": mini.above_rest,
+        "all rows get there in, ms": 1000 * level.seconds,
+        "and come to rest in, ms": 1000 * full[-1].seconds,
     }

@@ -48,6 +48,9 @@ _STYLE: Any = {
     "svg.fonttype": "none",
 }
 
+#: A row of a table: a cell for each heading, in the order of the columns.
+Row = dict[str, Any]
+
 VERDICTS = {True: "holds", False: "does not hold", None: "in part"}
 
 

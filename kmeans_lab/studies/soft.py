@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kmeans_lab import KMeansResult, kmeans
 from kmeans_lab.kernel import Array
 from kmeans_lab.soft import responsibilities
-from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, cluster_colors, draw_clusters
+from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, Row, cluster_colors, draw_clusters
 from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs
 
 SEED = 42  # the tutorial's
@@ -78,7 +78,7 @@ def entropy(shares: Array) -> Array:
 
 
 def _entropy(book: Notebook, X: Array, fit: KMeansResult) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for sigma in WIDTHS:
         shares = responsibilities(X, fit.centers, sigma)
         rows.append(

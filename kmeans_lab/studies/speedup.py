@@ -20,19 +20,19 @@ from kmeans_lab.measure.roofline import arithmetic_alone
 from kmeans_lab.presets import PRESETS, Workload
 from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies import pools
-from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook, draw_clusters
+from kmeans_lab.studies.notebook import FAINT, INK, PALETTE, Notebook, Row, draw_clusters
 from kmeans_lab.studies.originals import pools_nearest
 from kmeans_lab.studies.pools import CLUSTERS, PUBLISHED, PUBLISHED_SERIAL, SIZES, WORKERS
 from kmeans_lab.studies.sources import POOLS
 
 REPEATS = 3
 SMALL, LARGE, MANY = SIZES[0], SIZES[-1], WORKERS[-1]
-#: kmeans' arguments, each with 1, 2, 4, 8 and 16 workers.
-OURS: dict[str, dict[str, Any]] = {
-    "numpy": {"kernel": "numpy", "mode": "threads"},
-    "cpp, threads": {"kernel": "cpp", "mode": "threads"},
-    "cpp, processes": {"kernel": "cpp", "mode": "processes"},
-    FLAGSHIP: {"kernel": FLAGSHIP},
+#: Kernels and modes, each with 1, 2, 4, 8 and 16 workers.
+OURS = {
+    "numpy": ("numpy", "threads"),
+    "cpp, threads": ("cpp", "threads"),
+    "cpp, processes": ("cpp", "processes"),
+    FLAGSHIP: (FLAGSHIP, "serial"),
 }
 Cell = tuple[int, int]  # n_clusters, n_samples
 
@@ -122,7 +122,7 @@ def extrapolate(
         parallel = [starts[p] + times * median(it.whole for it in theirs[base, p]) for p in WORKERS]
         seconds[k, n] = [median(serial), *parallel]
         speedups[k, n] = [alone / t for alone, t in zip(serial, parallel, strict=True)]
-        row: dict[str, Any] = {"k": k, "N": n, "serial s": seconds[k, n][0]}
+        row: Row = {"k": k, "N": n, "serial s": seconds[k, n][0]}
         row["then"] = PUBLISHED_SERIAL[k, n]
         for p, found, then in zip(WORKERS, speedups[k, n], PUBLISHED[k, n], strict=True):
             row |= {f"S{p}": found, f"then S{p}": then}
@@ -142,7 +142,7 @@ def extrapolate(
     return seconds, speedups
 
 
-def judge(book: Notebook, rows: list[dict[str, Any]]) -> None:
+def judge(book: Notebook, rows: list[Row]) -> None:
     """Say whether the speedups grow with the size, and whether they are linear."""
     best = [max(row[f"S{p}"] for p in WORKERS) for row in rows]
     many = [row[f"S{MANY}"] for row in rows]
@@ -173,9 +173,10 @@ def run_ours(book: Notebook, sets: dict[Cell, Workload]) -> Ours:
     ]
     for job in book.track(jobs, "our kernels"):
         cell, name, p = job
-        it = sets[cell]
+        it, (kernel, mode) = sets[cell], OURS[name]
+        settings = it.settings() | {"n_threads": p, "mode": mode}
         start = perf_counter()
-        result = kmeans(it.X, cell[0], n_threads=p, **OURS[name], **it.settings())
+        result = kmeans(it.X, cell[0], kernel=kernel, **settings)
         spent.setdefault(job, []).append(perf_counter() - start)
         starts.setdefault(job, []).append(result.seconds["prepare"])
     found = {job: median(times) for job, times in spent.items()}
@@ -183,7 +184,7 @@ def run_ours(book: Notebook, sets: dict[Cell, Workload]) -> Ours:
     for k, n in sets:
         for name in OURS:
             times = [found[(k, n), name, p] for p in WORKERS]
-            row: dict[str, Any] = {"k": k, "N": n, "kernel": name, "1 worker, ms": 1e3 * times[0]}
+            row: Row = {"k": k, "N": n, "kernel": name, "1 worker, ms": 1e3 * times[0]}
             row["of it start and layout, ms"] = 1e3 * median(starts[(k, n), name, 1])
             rows.append(row | {f"S{p}": times[0] / t for p, t in zip(WORKERS, times, strict=True)})
     book.say(

@@ -5,17 +5,15 @@ number that decides it. ``trials.py`` makes the fits and counts; ``starts_claims
 tutorial and the walk-through say.
 """
 
-from typing import Any
-
 import numpy as np
 
 from kmeans_lab import KMeansResult, kmeans
 from kmeans_lab.kernel import Array
 from kmeans_lab.presets import PRESETS
-from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, draw_clusters
+from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, Row, draw_clusters
 from kmeans_lab.studies.sources import DEMO, POOLS, TUTORIAL, WALK, tutorial_blobs
 from kmeans_lab.studies.starts_claims import RUNS, default_blobs, seeding, tutorial, walk_through
-from kmeans_lab.studies.trials import SAME, STARTS, TO_REST, Trials, try_starts
+from kmeans_lab.studies.trials import SAME, STARTS, Trials, fit_to_rest, try_starts
 
 FEWER = 200  # fits of the standard preset, each of which takes as long as ten of the others
 LEGEND = {  # what the figures call them, in which colour
@@ -152,7 +150,7 @@ def _iterations(book: Notebook, trials: Trials, X: Array) -> None:
     """Compare the three choices that the multiprocessing study lists, the third with an example."""
     analysed = [_analysed(X, seed) for seed in range(100)]
     least = trials.least()[0]
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "start": LEGEND[start][0],
             "fits": len(trials.fits[start]),
@@ -192,4 +190,4 @@ def _analysed(X: Array, seed: int) -> KMeansResult:
     """Fit from the centers of a few rows."""
     few = X[np.random.default_rng(seed).choice(len(X), 500, replace=False)]
     centers = kmeans(few, 10, n_init=10, random_state=seed).centers
-    return kmeans(X, 10, init=centers, **TO_REST)
+    return fit_to_rest(X, 10, init=centers)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from kmeans_lab import KMeansResult, kmeans
 from kmeans_lab.kernel import Array
 from kmeans_lab.seeding import d2
-from kmeans_lab.studies.notebook import Notebook, draw_clusters
+from kmeans_lab.studies.notebook import Notebook, Row, draw_clusters
 from kmeans_lab.studies.originals import walk_through_loop
 from kmeans_lab.studies.sources import TUTORIAL, WALK, tutorial_plus_plus, tutorial_start
 from kmeans_lab.studies.trials import SAME, STARTS, Trials, between
@@ -77,7 +77,7 @@ def _seed_0(book: Notebook, X: Array, found: dict[str, KMeansResult]) -> None:
 
 def seeding(book: Notebook, sets: list[Trials], X: Array) -> None:
     """Look at the starts before the first iteration, k-means++'s above all."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "data": it.name,
             "start": start,
@@ -172,7 +172,7 @@ def walk_through(book: Notebook, trials: Trials) -> None:
             found.append(_agreement(truth, runs[name][seed].labels))
     least = trials.least()
     inertias = {name: np.array([it.inertia for it in found]) for name, found in runs.items()}
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "run": name,
             "finds the best, %": 100 * float((inertias[name] <= least * (1 + SAME)).mean()),
@@ -194,7 +194,7 @@ def walk_through(book: Notebook, trials: Trials) -> None:
     _compared(book)
 
 
-def _found_by_chance(book: Notebook, differing: int, rows: list[dict[str, Any]]) -> None:
+def _found_by_chance(book: Notebook, differing: int, rows: list[Row]) -> None:
     once, best = rows
     share = once["finds the best, %"]
     book.claim(

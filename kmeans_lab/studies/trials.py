@@ -5,8 +5,9 @@ The study of starts counts with this; so can any question of how much luck an an
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil, log
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ STARTS = ("random", "random-partition", "first", "d2", "k-means++")
 #: As good as the best known: within this share of it. No fit of the study is near the border.
 SAME = 1e-6
 #: Until no label changes: whether no center moves is a question of rounding, and of the kernel.
-TO_REST: dict[str, Any] = {"stop": "labels", "tol": 0, "max_iter": 1000}
+fit_to_rest = partial(kmeans, stop="labels", tol=0, max_iter=1000)
 
 
 class Fit(NamedTuple):
@@ -129,7 +130,7 @@ def try_starts(
 
 
 def _fit(X: Array, start: str, best: Array, seed: int) -> Fit:
-    result = kmeans(X, len(best), init=start, random_state=seed, history=True, **TO_REST)
+    result = fit_to_rest(X, len(best), init=start, random_state=seed, history=True)
     before = result.history[0]
     apart = between(before.centers, best)
     one_each = len(set(apart.argmin(axis=1).tolist())) == len(best)

@@ -1,7 +1,8 @@
 """The race in the browser: ``kmeans-lab serve``.
 
-``app`` answers requests and computes nothing. Whatever computes runs in a process of its own
-(``workers``): a race's data (``scene``), each of its lanes (``lane``), the table of kernels,
-``explain`` and the ladder (``errands``). ``races`` has a thread for each race that listens to its
-processes and writes its events down, for any number of readers.
+``app`` answers requests and computes nothing; ``scheduler`` says what may compute now. Whatever
+computes runs in a process of its own (``worker_process``): the data of a race (``race_data``), each
+of its lanes (``lane``), the table of kernels, ``explain`` and the ladder (``queries``).
+``race_runner`` is a thread for each race that listens to these processes and writes what happens
+into the events of the race (``races``, ``events``), for any number of readers.
 """

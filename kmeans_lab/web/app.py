@@ -4,7 +4,7 @@ FastAPI, and not Starlette alone: every request is checked against the types tha
 and the OpenAPI document follows from the same lines.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ from kmeans_lab.web.files import Gallery, content_type, etag, packed, static_fil
 from kmeans_lab.web.middleware import HEADERS, Guards, Names
 from kmeans_lab.web.models import Invalid, RaceRequest, RaceState, Trouble, complaints
 from kmeans_lab.web.request_limits import Complaint, Limits, Refusal
-from kmeans_lab.web.scheduler import Desk
+from kmeans_lab.web.scheduler import Scheduler
 from kmeans_lab.web.streams import EventStream, Places
 
 _BUSY: dict[int | str, Any] = {
@@ -41,6 +41,8 @@ _GUARDED: dict[int | str, Any] = {
 }
 Name = Annotated[str, InPath(max_length=64)]
 LaneIndex = Annotated[int, InPath(ge=0, le=1023)]
+#: What an answer is in the OpenAPI document where it has no model there.
+Document = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,14 @@ class Settings:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application; ``app.state.desk`` is what computes for it."""
-    desk = Desk(settings.limits)
+    """Return the application; ``app.state.scheduler`` is what computes for it."""
+    scheduler = Scheduler(settings.limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        desk.prepare()
+        scheduler.prepare()
         yield
-        await desk.close()
+        await scheduler.close()
 
     app = FastAPI(
         title="kmeans_lab",
@@ -71,21 +73,21 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         responses=_GUARDED,
     )
-    app.state.desk = desk
+    app.state.scheduler = scheduler
     app.add_middleware(Guards, names=settings.names, limits=settings.limits)
     _add_troubles(app)
     _add_page(app)
-    _add_kernels(app, desk)
+    _add_kernels(app, scheduler)
     _add_workloads(app, settings)
     _add_studies(app, settings)
-    _add_races(app, desk)
-    _add_records(app, desk)
-    _add_events(app, desk)
+    _add_races(app, scheduler)
+    _add_records(app, scheduler)
+    _add_events(app, scheduler)
     return app
 
 
 def _trouble(status: int, sentence: str, errors: list[Complaint] | None = None) -> Response:
-    body: dict[str, Any] = {"detail": sentence}
+    body: dict[str, object] = {"detail": sentence}
     if status == 422:
         body["errors"] = [{"field": name, "sentence": it} for name, it in errors or ()]
     headers = {"Retry-After": "1"} if status == 503 else None
@@ -148,40 +150,39 @@ def _add_page(app: FastAPI) -> None:
         return _file(request, path, content_type(path or Path(name)), "no-cache")
 
 
-def _add_kernels(app: FastAPI, desk: Desk) -> None:
+def _add_kernels(app: FastAPI, scheduler: Scheduler) -> None:
     @app.get("/health")
-    async def health() -> dict[str, Any]:
+    async def health() -> Document:
         """Say that the server is there, and whether a race is on."""
-        return {"ok": True, "version": kmeans_lab.__version__, "racing": desk.racing}
+        return {"ok": True, "version": kmeans_lab.__version__, "racing": scheduler.racing}
 
     @app.get("/api/kernels", responses=_BUSY)
-    async def kernels() -> list[dict[str, Any]]:
+    async def kernels() -> Sequence[Document]:
         """List the kernels and whether they can run here."""
-        found: list[dict[str, Any]] = (await desk.survey())["kernels"]
-        return found
+        return (await scheduler.survey())["kernels"]
 
     @app.get("/api/kernels/{name}/source", responses=_UNKNOWN | _BUSY | _WRONG)
-    async def source(name: Name) -> dict[str, Any]:
+    async def source(name: Name) -> Document:
         """Return the files that a kernel is written in, where they are here."""
-        sources = (await desk.survey())["sources"]
+        sources = (await scheduler.survey())["sources"]
         if name not in sources:
             raise Refusal(404, f"there is no kernel {name[:32]!r}; they are at /api/kernels")
         return {"name": name, "files": sources[name]}
 
     @app.get("/api/kernels/{name}/explain", responses=_UNKNOWN | _BUSY | _WRONG)
-    async def explain(name: Name) -> dict[str, Any]:
+    async def explain(name: Name) -> Document:
         """Hold a kernel against the machine's limits; measured when first asked for."""
-        return await desk.explain(name)
+        return await scheduler.explain(name)
 
     @app.get("/api/ladder", responses=_BUSY)
-    async def ladder() -> dict[str, Any]:
+    async def ladder() -> Document:
         """Climb from plain Python to the limit; measured when first asked for."""
-        return await desk.ladder()
+        return await scheduler.ladder()
 
 
 def _add_workloads(app: FastAPI, settings: Settings) -> None:
     @app.get("/api/presets")
-    async def presets() -> list[dict[str, Any]]:
+    async def presets() -> Sequence[Document]:
         """List the named workloads within the limits."""
         real = all(find_spec(it) is not None for it in ("sklearn", "PIL"))
         names = ("summary", "n_samples", "n_features", "n_clusters", "max_iter")
@@ -196,7 +197,7 @@ def _add_workloads(app: FastAPI, settings: Settings) -> None:
         ]
 
     @app.get("/api/limits")
-    async def limits() -> dict[str, Any]:
+    async def limits() -> Document:
         """Say what may be asked for."""
         return settings.limits.to_dict()
 
@@ -205,7 +206,7 @@ def _add_studies(app: FastAPI, settings: Settings) -> None:
     gallery = Gallery(settings.studies)
 
     @app.get("/api/studies")
-    def studies() -> list[dict[str, Any]]:
+    def studies() -> Sequence[Document]:
         """List the studies that were run, with their claims and figures."""
         return gallery.studies()
 
@@ -219,40 +220,40 @@ def _add_studies(app: FastAPI, settings: Settings) -> None:
         return _file(request, gallery.picture(file), "image/png", "max-age=60")
 
 
-def _add_races(app: FastAPI, desk: Desk) -> None:
+def _add_races(app: FastAPI, scheduler: Scheduler) -> None:
     @app.post("/api/races", status_code=202, responses=_BUSY | _WRONG)
-    async def start(race: RaceRequest) -> dict[str, Any]:
+    async def start(race: RaceRequest) -> Document:
         """Begin a race."""
-        begun = await desk.start_race(race)
+        begun = await scheduler.start_race(race)
         return {"id": begun.id, "events": f"/api/races/{begun.id}/events"}
 
     @app.get("/api/races")
-    async def races() -> list[dict[str, Any]]:
+    async def races() -> Sequence[Document]:
         """List the races that are kept, the newest first."""
-        return [it.summary() for it in reversed(desk.races.values())]
+        return [it.summary() for it in reversed(scheduler.races.values())]
 
     @app.delete("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
-    async def stop(race_id: Name) -> dict[str, Any]:
+    async def stop(race_id: Name) -> Document:
         """Stop a race; it is over when this returns."""
-        found = desk.find(race_id)
+        found = scheduler.find(race_id)
         await found.stopped()
         return {"id": race_id, "state": found.state}
 
     @app.delete("/api/races/{race_id}/lanes/{lane}", responses=_UNKNOWN | _WRONG)
-    async def stop_lane(race_id: Name, lane: LaneIndex) -> dict[str, Any]:
+    async def stop_lane(race_id: Name, lane: LaneIndex) -> Document:
         """Stop a lane; the others go on."""
-        found = desk.find(race_id)
+        found = scheduler.find(race_id)
         if lane >= len(found.lanes):
             raise Refusal(404, f"there is no lane {lane} of {len(found.lanes)}; lanes begin at 0")
         await found.stopped(lane)
         return {"id": race_id, "lane": lane, "state": found.lanes[lane].state}
 
 
-def _add_records(app: FastAPI, desk: Desk) -> None:
-    @app.get("/api/races/{race_id}", response_model=RaceState, responses=_UNKNOWN | _WRONG)
-    async def race(race_id: Name) -> dict[str, Any]:
+def _add_records(app: FastAPI, scheduler: Scheduler) -> None:
+    @app.get("/api/races/{race_id}", responses=_UNKNOWN | _WRONG)
+    async def race(race_id: Name) -> RaceState:
         """Return all that is known of a race, but for the pictures."""
-        return await _record(desk, race_id)
+        return await _record(scheduler, race_id)
 
     @app.get(
         "/api/races/{race_id}/report",
@@ -261,13 +262,13 @@ def _add_records(app: FastAPI, desk: Desk) -> None:
     )
     async def report(race_id: Name) -> Response:
         """Return a race as one HTML page that needs nothing else."""
-        page = report_page(await _record(desk, race_id))
+        page = report_page((await _record(scheduler, race_id)).model_dump())
         name = f'attachment; filename="kmeans-lab-race-{race_id}.html"'
         return Response(page, 200, {"Content-Disposition": name}, "text/html; charset=utf-8")
 
 
-def _add_events(app: FastAPI, desk: Desk) -> None:
-    places = Places(desk.limits)
+def _add_events(app: FastAPI, scheduler: Scheduler) -> None:
+    places = Places(scheduler.limits)
 
     @app.get(
         "/api/races/{race_id}/events",
@@ -284,13 +285,13 @@ def _add_events(app: FastAPI, desk: Desk) -> None:
         race_id: Name, last_event_id: Annotated[int, Header(ge=0, le=2**53)] = 0
     ) -> Response:
         """Tell what happens, from the beginning or after Last-Event-ID."""
-        log = desk.find(race_id).log
+        log = scheduler.find(race_id).log
         if log.ended and last_event_id >= len(log):
             return Response(status_code=204)  # which keeps a browser from asking again
         return EventStream(log, last_event_id, places)
 
 
-async def _record(desk: Desk, race_id: str) -> dict[str, Any]:
-    record = desk.find(race_id).to_dict()
-    machine = (await desk.survey())["machine"]
-    return record | {"machine": machine, "version": kmeans_lab.__version__}
+async def _record(scheduler: Scheduler, race_id: str) -> RaceState:
+    found = scheduler.find(race_id)
+    machine = (await scheduler.survey())["machine"]
+    return found.public(machine, kmeans_lab.__version__)

@@ -4,15 +4,15 @@ Three iterations, or fewer, are judged whole by ``certify_fit``. Where one of th
 long, and for what the timed fits return, rows are held against directly computed distances.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import certify_fit, certify_some, fingerprint
 from kmeans_lab.measure.judging import CertificateError
+from kmeans_lab.presets import FitSettings
 from kmeans_lab.result import KMeansResult
 
 _BUDGET = 2.0  # seconds
@@ -26,10 +26,6 @@ class Proof:
     valid: bool
     sentence: str
     ties: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON types."""
-        return asdict(self)
 
     def with_result(self, X: Array, result: KMeansResult, wrong: str) -> "Proof":
         """Hold rows of the result against direct distances, too; ``CertificateError`` if wrong.
@@ -45,7 +41,7 @@ class Proof:
         return replace(self, sentence=sentence, ties=self.ties + ties)
 
 
-def prove(X: Array, n_clusters: int, settings: dict[str, Any], name: str, seconds: float) -> Proof:
+def prove(X: Array, n_clusters: int, settings: FitSettings, name: str, seconds: float) -> Proof:
     """Judge some iterations of a fit, where ``seconds`` for an assignment leave time for that.
 
     Raises

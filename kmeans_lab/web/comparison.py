@@ -6,13 +6,14 @@ processes of one and the same kernel differ by.
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from kmeans_lab.formatting import faster
 from kmeans_lab.measure.statistics import Interval, is_resolved, ratio, rounds_needed
 from kmeans_lab.pages.race import names_of
+from kmeans_lab.web.models import Bounds, LaneResult, Verdict
 
 #: Of each interval, and the fewest rounds that reach it.
 CONFIDENCE = 0.995
@@ -21,9 +22,29 @@ FEWEST = rounds_needed(CONFIDENCE)
 _FLOOR, _FLOOR_OF_FEW = 1.05, 2.0
 
 
+class Named(Protocol):
+    """A lane, as far as names need it."""
+
+    @property
+    def kernel(self) -> str:
+        """The name of its kernel."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads it may use."""
+
+
+class Lane(Named, Protocol):
+    """A lane, as far as a comparison needs it."""
+
+    @property
+    def result(self) -> LaneResult | None:
+        """What came of it."""
+
+
 def verdict(
-    lanes: Sequence[Any], baseline: int, labels: Sequence[Any], loaded: str = ""
-) -> dict[str, Any]:
+    lanes: Sequence[Lane], baseline: int, labels: Sequence[Any], loaded: str = ""
+) -> Verdict:
     """Return ratios to the baseline, whether all labels agree, and the sentence.
 
     ``labels`` holds an array for each lane that came to an end, else None; ``loaded`` says what
@@ -36,15 +57,15 @@ def verdict(
     ]
     times = [None if it is None else it.middle for it in found]
     agree, words = _agreement(lanes, labels)
-    return {
-        "baseline": baseline,
-        "times": times,
-        "intervals": [None if it is None else _bounds(it) for it in found],
-        "differs": differs,
-        "agree": agree,
-        "loaded": loaded,
-        "sentence": f"{_ratios(lanes, baseline, times, differs)}{words}",
-    }
+    return Verdict(
+        baseline=baseline,
+        times=times,
+        intervals=[None if it is None else _bounds(it) for it in found],
+        differs=differs,
+        agree=agree,
+        loaded=loaded,
+        sentence=f"{_ratios(lanes, baseline, times, differs)}{words}",
+    )
 
 
 def resolved(times: Interval, doubt: float = 1.0) -> bool:
@@ -53,53 +74,50 @@ def resolved(times: Interval, doubt: float = 1.0) -> bool:
     return is_resolved(times, max(floor, doubt))
 
 
-def _doubt(lanes: Sequence[Any], loaded: str) -> float:
+def _doubt(lanes: Sequence[Lane], loaded: str) -> float:
     """Return by which factor lanes may differ if one of them does all the waiting for a processor.
 
     A process that shares its processor with others may do so for its whole life, in every round.
     """
-    known = [it.result["waited"] for it in lanes if it.result is not None]
+    known = [it.result.waited for it in lanes if it.result is not None]
     waited = [it for it in known if it is not None]
     if not waited:
         return _FLOOR_OF_FEW if loaded else 1.0
     return float(1 / max(1e-9, 1 - max(waited)))
 
 
-def _times(lane: Any, baseline: Any) -> Interval | None:
+def _times(lane: Lane, baseline: Lane) -> Interval | None:
     """Return how many times as fast as the baseline a lane is; None without certificates.
 
     Rounds in which both ran are pairs. Where there are none, medians are one.
     """
-    if not (_is_valid(lane) and _is_valid(baseline)):
+    own, base = lane.result, baseline.result
+    if own is None or base is None or not (own.certificate.valid and base.certificate.valid):
         return None
-    mine, theirs = _by_round(lane.result), _by_round(baseline.result)
+    mine, theirs = _by_round(own), _by_round(base)
     pairs = [(theirs[number], mine[number]) for number in mine if number in theirs]
-    pairs = pairs or [(baseline.result["seconds"], lane.result["seconds"])]
-    return ratio([base for base, _ in pairs], [own for _, own in pairs], CONFIDENCE)
+    pairs = pairs or [(base.seconds, own.seconds)]
+    return ratio([other for other, _ in pairs], [seconds for _, seconds in pairs], CONFIDENCE)
 
 
-def _is_valid(lane: Any) -> bool:
-    return lane.result is not None and bool(lane.result["certificate"]["valid"])
-
-
-def _by_round(result: Any) -> dict[int, float]:
+def _by_round(result: LaneResult) -> dict[int, float]:
     """Return the median of each round's fits."""
     found: dict[int, list[float]] = {}
-    for number, seconds in zip(result["rounds"], result["repeats"], strict=True):
+    for number, seconds in zip(result.rounds, result.repeats, strict=True):
         found.setdefault(number, []).append(seconds)
     return {number: median(seconds) for number, seconds in found.items()}
 
 
-def _bounds(it: Interval) -> dict[str, Any]:
-    return {"low": it.low, "high": it.high, "confidence": it.confidence, "rounds": it.n}
+def _bounds(it: Interval) -> Bounds:
+    return Bounds(low=it.low, high=it.high, confidence=it.confidence, rounds=it.n)
 
 
-def _names(lanes: Sequence[Any]) -> list[str]:
+def _names(lanes: Sequence[Named]) -> list[str]:
     return names_of([(it.kernel, it.threads) for it in lanes])
 
 
 def _ratios(
-    lanes: Sequence[Any],
+    lanes: Sequence[Named],
     baseline: int,
     times: Sequence[float | None],
     differs: Sequence[bool | None],
@@ -124,7 +142,7 @@ def _shorter(words: str) -> str:
     return words.removesuffix(" than").replace(" is ", " ", 1)
 
 
-def _agreement(lanes: Sequence[Any], labels: Sequence[Any]) -> tuple[bool | None, str]:
+def _agreement(lanes: Sequence[Named], labels: Sequence[Any]) -> tuple[bool | None, str]:
     known = [i for i, it in enumerate(labels) if it is not None]
     if len(known) < 2:
         return None, ""

@@ -27,7 +27,7 @@ class Connection(H11Protocol):
     @property
     def _limits(self) -> Any:
         app: Any = self.config.app
-        return app.state.desk.limits
+        return app.state.scheduler.limits
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give it a place, and close the one that has been idle the longest if there are too many.

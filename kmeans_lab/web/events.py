@@ -7,8 +7,7 @@ only finds more to read.
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
 
 #: Seconds after which a comment shows a silent reader, and what is between, that we are there.
 HEARTBEAT = 10.0
@@ -32,7 +31,7 @@ class EventLog:
         """Whether the last event is written."""
         return self._ended
 
-    def add(self, name: str, data: dict[str, Any]) -> None:
+    def add(self, name: str, data: Mapping[str, object]) -> None:
         """Write an event; after ``end``, none."""
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         with self._lock:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from kmeans_lab.studies import STUDIES
 
@@ -50,6 +50,22 @@ def default_studies() -> Path | None:
     return next((it for it in places if it.is_dir()), None)
 
 
+class Figure(TypedDict):
+    """A figure of a study."""
+
+    file: str
+    caption: str
+
+
+class StudyPage(TypedDict):
+    """What the page of a study shows of it."""
+
+    name: str
+    title: str
+    figures: list[Figure]
+    claims: list[dict[str, str]]
+
+
 class Gallery:
     """The studies in a folder: pages that ``kmeans-lab study`` wrote, or docs/studies.md."""
 
@@ -63,7 +79,7 @@ class Gallery:
         found = (*self.folder.glob("*.png"), *self.folder.glob("*/*.png"))
         return next((it for it in found if it.name == name and it.is_file()), None)
 
-    def studies(self) -> list[dict[str, Any]]:
+    def studies(self) -> list[StudyPage]:
         """Return each study with its figures and claims, in the order of the gallery."""
         if self.folder is None:
             return []
@@ -81,7 +97,7 @@ class Gallery:
             if path.stem in STUDIES:
                 yield path.stem, path.read_text(encoding="utf-8")
 
-    def _study(self, name: str, page: str) -> dict[str, Any]:
+    def _study(self, name: str, page: str) -> StudyPage:
         figures = re.findall(r"!\[([^\]]*)\]\((?:studies/)?([\w-]+\.png)\)", page)
         return {
             "name": name,

@@ -13,17 +13,18 @@ from math import isclose
 from random import Random
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
 
 import numpy as np
 
+from kmeans_lab.dbscan import PHASES
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.timed import exponents, scaled, unscaled
-from kmeans_lab.result import PHASES, KMeansResult
+from kmeans_lab.presets import FitSettings
+from kmeans_lab.result import KMeansResult
 
 #: Runs a fit of these rows with these settings.
-Fit = Callable[[Array, dict[str, Any]], KMeansResult]
+Fit = Callable[[Array, FitSettings], KMeansResult]
 
 #: So many fits have other bytes, in float64; then powers come again, in another order.
 _FRESH = 400
@@ -44,7 +45,7 @@ class Fits:
         What a later fit did otherwise.
     """
 
-    def __init__(self, fit: Fit, X: Array, settings: dict[str, Any]) -> None:
+    def __init__(self, fit: Fit, X: Array, settings: FitSettings) -> None:
         self._fit, self._X, self._settings = fit, X, settings
         self._exponents: list[int] = []
         self._size = float(np.abs(settings["init"]).max())
@@ -58,7 +59,7 @@ class Fits:
     @property
     def waited(self) -> float | None:
         """The share of the time in which a fit of one thread had no processor; else None."""
-        if self._settings["n_threads"] > 1 or not self._wall:
+        if (self._settings["n_threads"] or 1) > 1 or not self._wall:
             return None
         return max(0.0, 1 - self._cpu / self._wall)
 

@@ -5,11 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict
 
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.result import Iteration
 from kmeans_lab.web.race_data import Plane
+
+
+class Frame(TypedDict):
+    """A picture of one iteration, and its numbers."""
+
+    n_iter: int
+    centers: str  # places, base64
+    labels: str  # of the rows that are drawn, base64
+    inertia: float
+    changed: int
+    seconds: float
 
 
 @dataclass
@@ -27,14 +38,14 @@ class Frames:
         One that does not is shown otherwise, and each of its iterations is to be seen once.
     """
 
-    send: Callable[[dict[str, Any]], Any]
+    send: Callable[[Frame], object]
     plane: Plane
     drawn: Any
     pause: float = 0.0
     hold: float = 0.0
     cost: float = 0.0
     begin: float = field(default_factory=perf_counter)
-    _held: list[dict[str, Any]] | None = None
+    _held: list[Frame] | None = None
     _due: float = 0.0
     _last: tuple[Iteration, float] | None = None
 
@@ -73,7 +84,7 @@ class Frames:
         if not isfinite(step.inertia):
             raise CertificateError(f"iteration {step.n_iter}: the inertia is {step.inertia}")
         small = "u1" if len(step.centers) <= 256 else "<u2"
-        picture = {
+        picture: Frame = {
             "n_iter": step.n_iter,
             "centers": b64encode(self.plane.places(step.centers).tobytes()).decode(),
             "labels": b64encode(step.labels[self.drawn].astype(small).tobytes()).decode(),

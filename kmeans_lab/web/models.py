@@ -1,6 +1,6 @@
 """The requests that are understood, and the sentences for those that are not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -161,14 +161,14 @@ class RaceState(BaseModel):
     id: str
     started: float
     mode: str
-    workload: dict[str, Any]
+    workload: Mapping[str, object]
     title: str
     state: str
-    request: dict[str, Any]
-    plan: dict[str, Any] | None
+    request: Mapping[str, object]
+    plan: Mapping[str, object] | None
     lanes: list[LaneState]
     verdict: Verdict | None
-    machine: dict[str, Any]
+    machine: Mapping[str, object]
     version: str
 
 

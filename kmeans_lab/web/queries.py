@@ -6,7 +6,7 @@ The server asks in a worker because an answer imports every kernel, and a kernel
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypedDict
 
 from kmeans_lab.isolation.availability import reason_of, state_of
 from kmeans_lab.measure import machine
@@ -15,6 +15,7 @@ from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.machinecode import CannotTell
 from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.measure.roofline import can_measure, peak
+from kmeans_lab.measure.schema import Card
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.registry import (
     KERNELS,
@@ -30,9 +31,57 @@ from kmeans_lab.registry import (
 LADDER_ROUNDS = 3
 
 
-def survey(places: list[str]) -> dict[str, Any]:
+class KernelRow(TypedDict):
+    """A kernel in the table of kernels."""
+
+    name: str
+    summary: str
+    state: str
+    reason: str
+    threading: str
+    lines: int | None
+    build: str | None
+
+
+class SourceFile(TypedDict):
+    """A file of source code."""
+
+    name: str
+    text: str
+
+
+class Survey(TypedDict):
+    """The table of kernels, the sources of each, and the machine card."""
+
+    kernels: list[KernelRow]
+    sources: dict[str, list[SourceFile]]
+    machine: Card
+
+
+class Rung(TypedDict):
+    """A rung of the ladder."""
+
+    rung: str
+    kernel: str
+    seconds: float
+    times: float
+    idea: str
+
+
+class Ladder(TypedDict):
+    """The ladder from plain Python to the limit of the machine."""
+
+    preset: str
+    what: str
+    rungs: list[Rung]
+    limit: float | None
+    machine: list[str]
+
+
+def survey(places: list[str]) -> Survey:
     """Return the rows of the table of kernels, their sources, and the machine card."""
-    rows, sources = [], {}
+    rows: list[KernelRow] = []
+    sources: dict[str, list[SourceFile]] = {}
     with quiet_pools():  # as they are in lanes
         for place in places:
             if place in installed():
@@ -43,17 +92,19 @@ def survey(places: list[str]) -> dict[str, Any]:
         return {"kernels": rows, "sources": sources, "machine": machine.card()}
 
 
-def _row(name: str) -> dict[str, Any]:
+def _row(name: str) -> KernelRow:
     state = state_of(name)[0]
     build = getattr(load_kernel(name), "BUILD", None) if state == "ready" else None
     try:
         lines = lines_of_code(name) if state == "ready" else None
     except CannotTell:
         lines = None
-    return _row_of(name, state, reason_of(name)) | {"lines": lines, "build": build}
+    return _row_of(name, state, reason_of(name), lines, build)
 
 
-def _row_of(name: str, state: str, reason: str) -> dict[str, Any]:
+def _row_of(
+    name: str, state: str, reason: str, lines: int | None = None, build: str | None = None
+) -> KernelRow:
     spec = find_spec(name)
     return {
         "name": name,
@@ -61,12 +112,12 @@ def _row_of(name: str, state: str, reason: str) -> dict[str, Any]:
         "state": state,
         "reason": reason,
         "threading": spec.threading,
-        "lines": None,
-        "build": None,
+        "lines": lines,
+        "build": build,
     }
 
 
-def _sources(name: str) -> list[dict[str, str]]:
+def _sources(name: str) -> list[SourceFile]:
     if not find_spec(name).sources and state_of(name)[0] != "ready":
         return []
     return [
@@ -75,7 +126,7 @@ def _sources(name: str) -> list[dict[str, str]]:
     ]
 
 
-def explain(place: str) -> dict[str, Any]:
+def explain(place: str) -> dict[str, object]:
     """Return what ``kmeans-lab explain NAME --json`` prints."""
     from kmeans_lab.measure.explain import explain as measure
 
@@ -84,7 +135,7 @@ def explain(place: str) -> dict[str, Any]:
         return found.to_dict() | {"machine": machine.card()}
 
 
-def ladder() -> dict[str, Any]:
+def ladder() -> Ladder:
     """Climb from plain Python to the limit in a few rounds."""
     from kmeans_lab.studies.ladder import FIRST, RUNGS, climb
 
@@ -97,7 +148,7 @@ def ladder() -> dict[str, Any]:
             pairs = workload.X.size * len(workload.centers)
             limit = 2.0 * pairs / peak("float64", 1)
         card = machine.card()
-    rungs = [
+    rungs: list[Rung] = [
         {
             "rung": rung,
             "kernel": RUNGS[rung][0],
@@ -118,7 +169,7 @@ def ladder() -> dict[str, Any]:
     }
 
 
-QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+QUESTIONS: dict[str, Callable[..., object]] = {
     "survey": survey,
     "explain": explain,
     "ladder": ladder,
@@ -140,7 +191,7 @@ def all_places() -> dict[str, str]:
     return {name: place_of(name) for name in (*KERNELS, *installed(), *added())}
 
 
-def broken(name: str, reason: str) -> dict[str, Any]:
+def broken(name: str, reason: str) -> KernelRow:
     """Return the row of a kernel whose import ends the process, or takes too long."""
     why = f"the process that imports {name} {reason}"
     if (plugin := installed().get(name)) is not None:

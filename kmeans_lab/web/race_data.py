@@ -6,9 +6,9 @@ picture is the first two coordinates, or the plane of the first two principal co
 """
 
 from base64 import b64encode
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,42 +45,104 @@ class Plane:
         return (_MARGIN + (1 - 2 * _MARGIN) * inside).astype("<f4")
 
 
-def make_scene(connection: Connection, order: dict[str, Any], memory: Any) -> None:
+@dataclass(frozen=True, slots=True)
+class DataOrder:
+    """What a worker is told to make.
+
+    Attributes
+    ----------
+    sizes : (int, int, int)
+        Rows, features and clusters.
+    dtype : str
+    preset : str or None
+        A named workload; None for rows of the race's own.
+    spread, seed : float, int
+        Of rows of its own.
+    start, start_seed : str or None, int
+        How starting centers are drawn; None for those of the preset.
+    drawn : int
+        How many rows the picture shows at most.
+    roofs : list of int
+        Thread counts for which the machine's limits are measured.
+    """
+
+    sizes: tuple[int, int, int]
+    dtype: str
+    preset: str | None
+    spread: float
+    seed: int
+    start: str | None
+    start_seed: int
+    drawn: int
+    roofs: list[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RaceData:
+    """What all lanes share beside the rows.
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+    drawn : ndarray of int
+        Rows that the picture shows.
+    plane : Plane
+    points : str
+        Places of these rows, base64.
+    inputs : str
+        Hash of the rows.
+    roofs : dict of int to (float, float) or None
+        Operations and bytes read per second by number of threads; None where nobody can tell.
+    """
+
+    centers: Array
+    drawn: NDArray[np.intp]
+    plane: Plane
+    points: str
+    inputs: str
+    roofs: dict[int, tuple[float, float] | None]
+
+    @classmethod
+    def of_message(cls, said: Any) -> Self:
+        """Return what a worker sent; ``TypeError`` where it is something else."""
+        return cls(**said | {"plane": Plane(**said["plane"])})
+
+
+def make_race_data(connection: Connection, order: DataOrder, memory: Any) -> None:
     """Fill the memory with rows and send the rest, or ("failed", sentence)."""
     with quiet_pools():
         try:
-            connection.send(("scene", _scene(order, memory)))
+            connection.send(("data", asdict(_race_data(order, memory))))
         except ModuleNotFoundError as error:  # real data need a package; the message says which
             connection.send(("failed", str(error)))
         except MemoryError:
             connection.send(("failed", "the rows do not fit into memory; use fewer"))
 
 
-def _scene(order: dict[str, Any], memory: Any) -> dict[str, Any]:
-    n, d, k = order["sizes"]
-    X: Array = np.frombuffer(memory, dtype=order["dtype"], count=n * d).reshape(n, d)
-    name = order["preset"]
+def _race_data(order: DataOrder, memory: Any) -> RaceData:
+    n, d, k = order.sizes
+    X: Array = np.frombuffer(memory, dtype=order.dtype, count=n * d).reshape(n, d)
     centers = None
-    if name is None:
-        _own_rows(X, k, order["spread"], order["seed"])
+    if order.preset is None:
+        _own_rows(X, k, order.spread, order.seed)
     else:
-        workload = PRESETS[name].load()
+        workload = PRESETS[order.preset].load()
         X[:], centers = workload.X, workload.centers
-    if order["start"] is not None or centers is None:
-        rng = np.random.default_rng(order["start_seed"])
-        centers = np.asarray(INITS[order["start"] or "k-means++"](X, k, rng), dtype=X.dtype)
+    if order.start is not None or centers is None:
+        rng = np.random.default_rng(order.start_seed)
+        centers = np.asarray(INITS[order.start or "k-means++"](X, k, rng), dtype=X.dtype)
     drawn = np.arange(n)
-    if n > order["drawn"]:
-        drawn = np.sort(np.random.default_rng(0).choice(n, order["drawn"], replace=False))
+    if n > order.drawn:
+        drawn = np.sort(np.random.default_rng(0).choice(n, order.drawn, replace=False))
     plane = find_plane(X)
-    return {
-        "centers": np.ascontiguousarray(centers, dtype=X.dtype),
-        "drawn": drawn,
-        "plane": {it.name: getattr(plane, it.name) for it in fields(plane)},
-        "points": b64encode(plane.places(X[drawn]).tobytes()).decode(),
-        "inputs": fingerprint(X),
-        "roofs": {threads: _roof(order["dtype"], threads) for threads in order["roofs"]},
-    }
+    return RaceData(
+        centers=np.ascontiguousarray(centers, dtype=X.dtype),
+        drawn=drawn,
+        plane=plane,
+        points=b64encode(plane.places(X[drawn]).tobytes()).decode(),
+        inputs=fingerprint(X),
+        roofs={threads: _roof(order.dtype, threads) for threads in order.roofs},
+    )
 
 
 def _own_rows(X: Array, n_clusters: int, spread: float, seed: int) -> None:

@@ -1,25 +1,80 @@
-"""A race as everybody sees it: its request, its lanes, its events, and how to stop it.
+"""The state of a race: its request, its lanes, its events, and how to stop it.
 
-A ``Referee`` runs it in a thread of its own. Who wants it to end leaves a wish and wakes him.
+A ``RaceRunner`` runs it in a thread of its own. A request to stop sets a flag and wakes that thread
+by a pipe.
 """
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from multiprocessing import Pipe
 from secrets import token_hex
 from time import monotonic, time
-from typing import Any
+from typing import Any, TypedDict
 
+from kmeans_lab.measure.schema import Card
 from kmeans_lab.web.events import EventLog
-from kmeans_lab.web.models import RaceRequest
+from kmeans_lab.web.models import LaneResult, LaneState, RaceRequest, RaceState, Step, Verdict
 from kmeans_lab.web.request_limits import Limits
 from kmeans_lab.web.worker_process import Worker
 
 #: States that a lane does not leave.
 OVER = ("done", "stopped", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a lane says after its turn.
+
+    Attributes
+    ----------
+    seconds : float
+        Median of the fits of this turn.
+    watched : bool
+        It has had its only fit, which was watched.
+    """
+
+    seconds: float
+    watched: bool
+
+
+class LaneName(TypedDict):
+    """A lane as a plan and a history name it."""
+
+    kernel: str
+    threads: int
+
+
+class Plan(TypedDict):
+    """What is known once the rows are made: the data of the event ``plan``."""
+
+    id: str
+    mode: str
+    n_samples: int
+    n_features: int
+    n_clusters: int
+    drawn: int
+    plane: str
+    points: str
+    lanes: list[LaneName]
+    sharing: str | None
+    max_iter: int
+    inputs: str
+
+
+class Summary(TypedDict):
+    """A race as a line of the history."""
+
+    id: str
+    started: float
+    mode: str
+    workload: Mapping[str, object]
+    title: str
+    lanes: list[LaneName]
+    state: str
 
 
 @dataclass
@@ -32,9 +87,8 @@ class LaneRecord:
     state, sentence : str
         "waiting", "starting", "preparing", "running", "replaying", "done", "stopped" or "failed",
         and more about it.
-    result : dict or None
-        The data of its ``result`` event.
-    iterations : list of dict
+    result : LaneResult or None
+    iterations : list of Step
         What frames said, but for their pictures.
     stop_wanted : bool
     worker, labels
@@ -42,10 +96,12 @@ class LaneRecord:
     left, deadline : float
         Seconds that it may still take, and while it is its turn until when, by the monotonic
         clock.
-    turn : dict or None
+    waits : bool
+        It waits to be told something.
+    turn : Turn or None
         What it said about its last one.
     cores : list of int
-        That it is kept to; all of them where empty.
+        Those that it keeps to; all of them where empty.
     """
 
     index: int
@@ -53,15 +109,39 @@ class LaneRecord:
     threads: int
     state: str = "waiting"
     sentence: str = ""
-    result: dict[str, Any] | None = None
-    iterations: list[dict[str, Any]] = field(default_factory=list)
+    result: LaneResult | None = None
+    iterations: list[Step] = field(default_factory=list)
     stop_wanted: bool = False
     worker: Worker | None = None
     labels: Any = None
     left: float = 0.0
     deadline: float = inf
-    turn: dict[str, Any] | None = None
+    waits: bool = False
+    turn: Turn | None = None
     cores: list[int] = field(default_factory=list)
+
+    @property
+    def name(self) -> LaneName:
+        """Its kernel and threads."""
+        return {"kernel": self.kernel, "threads": self.threads}
+
+    def start(self, worker: Worker, seconds: float) -> None:
+        """Take a process, which may compute for so many seconds."""
+        self.worker, self.left = worker, seconds
+        self.deadline = monotonic() + seconds
+
+    def tell(self, what: object) -> None:
+        """Tell its process to go on, which counts as its time from now on."""
+        self.waits = False
+        if self.worker is not None:
+            self.deadline = monotonic() + self.left
+            with suppress(OSError):  # it is dead: the next look at its pipe will say so
+                self.worker.connection.send(what)
+
+    def rest(self) -> None:
+        """Note that it waits to be told something, which is nobody's time."""
+        self.waits = True
+        self.left, self.deadline = self.deadline - monotonic(), inf
 
     def close(self) -> None:
         """End its process, if there is one."""
@@ -69,10 +149,16 @@ class LaneRecord:
             self.worker.close()
             self.worker = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what is known as plain JSON types."""
-        names = ("kernel", "threads", "state", "sentence", "result", "iterations")
-        return {name: getattr(self, name) for name in names}
+    def public(self) -> LaneState:
+        """Return what the server tells of it."""
+        return LaneState(
+            kernel=self.kernel,
+            threads=self.threads,
+            state=self.state,
+            sentence=self.sentence,
+            result=self.result,
+            iterations=self.iterations,
+        )
 
 
 class Race:
@@ -85,9 +171,9 @@ class Race:
         self.state = "racing"
         self.log = EventLog()
         self.lanes = [LaneRecord(i, it.kernel, it.threads) for i, it in enumerate(request.lanes)]
-        self.plan: dict[str, Any] | None = None
-        self.verdict: dict[str, Any] | None = None
-        self.wishes, self._wake = Pipe(duplex=False)
+        self.plan: Plan | None = None
+        self.verdict: Verdict | None = None
+        self.alarm, self._wake = Pipe(duplex=False)
         self._changed = threading.Condition()
 
     def set(self, lane: LaneRecord, state: str, sentence: str = "") -> None:
@@ -108,7 +194,7 @@ class Race:
         self.log.add("end", {"state": self.state})
         with self._changed:
             self._changed.notify_all()
-        self.wishes.close()
+        self.alarm.close()
         self._wake.close()
 
     def stop(self, lane: int | None = None) -> None:
@@ -133,7 +219,7 @@ class Race:
         with self._changed:
             self._changed.wait_for(over, patience)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Return a line of the history."""
         n, d, k = self.request.sizes
         name = getattr(self.request.workload, "preset", "own blobs")
@@ -143,15 +229,24 @@ class Race:
             "mode": self.request.mode,
             "workload": self.request.workload.model_dump(),
             "title": f"{name}: {n:,} × {d:,}, k = {k:,}",
-            "lanes": [{"kernel": it.kernel, "threads": it.threads} for it in self.lanes],
+            "lanes": [it.name for it in self.lanes],
             "state": self.state,
         }
 
-    def to_dict(self) -> dict[str, Any]:
+    def public(self, machine: Card, version: str) -> RaceState:
         """Return everything but the pictures of each iteration."""
-        return self.summary() | {
-            "request": self.request.model_dump(),
-            "plan": self.plan,
-            "lanes": [it.to_dict() for it in self.lanes],
-            "verdict": self.verdict,
-        }
+        summary = self.summary()
+        return RaceState(
+            id=summary["id"],
+            started=summary["started"],
+            mode=summary["mode"],
+            workload=summary["workload"],
+            title=summary["title"],
+            state=summary["state"],
+            request=self.request.model_dump(),
+            plan=self.plan,
+            lanes=[it.public() for it in self.lanes],
+            verdict=self.verdict,
+            machine=machine,
+            version=version,
+        )

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from kmeans_lab.formatting import memory_size
 from kmeans_lab.registry import KERNELS
-from kmeans_lab.web.worker_process import available_cores
+from kmeans_lab.web.worker_process import core_ids
 
 #: A field of a request, and what is wrong with it.
 Complaint = tuple[str, str]
@@ -82,9 +81,9 @@ class Limits:
     asking: float = 10.0
     reading: float = 30.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return them as plain JSON types, with the cores that a lane may use."""
-        return asdict(self) | {"threads": len(available_cores())}
+    def to_dict(self) -> dict[str, float]:
+        """Return them by name, with the threads that a lane may use."""
+        return asdict(self) | {"threads": len(core_ids())}
 
     def of_the_data(self, n: int, d: int, k: int) -> Iterator[Complaint]:
         """Yield what is wrong with the sizes of a workload."""
@@ -126,7 +125,7 @@ class Limits:
         self, name: str, threading: str, n_threads: int, nkd: int, max_iter: int
     ) -> Iterator[tuple[str, str]]:
         """Yield ("kernel" or "threads", what is wrong with it)."""
-        cores = len(available_cores())
+        cores = len(core_ids())
         if n_threads > cores:
             yield (
                 "threads",

@@ -1,20 +1,29 @@
-"""Who computes now: one race, or one question, at a time; and the races that were.
+"""The scheduler of the server: one race, or one question, computes at a time.
 
-Two computations at once would falsify both. All methods but ``_ask`` run in the event loop's
-thread, so that between a look and a start nobody else comes.
+Two computations at once would falsify both. All methods but ``_ask`` run in the thread of the event
+loop, so that nothing else can start between a check and a start.
 """
 
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from kmeans_lab.registry import KERNELS, place_of
 from kmeans_lab.web.models import RaceRequest
-from kmeans_lab.web.queries import all_places, answer, broken
-from kmeans_lab.web.race_runner import Referee, Roofs
+from kmeans_lab.web.queries import (
+    KernelRow,
+    Ladder,
+    SourceFile,
+    Survey,
+    all_places,
+    answer,
+    broken,
+)
+from kmeans_lab.web.race_runner import RaceRunner, Roofs
 from kmeans_lab.web.races import Race
 from kmeans_lab.web.request_limits import Complaint, Limits, Refusal
 from kmeans_lab.web.worker_process import Silenced, Worker
@@ -42,15 +51,15 @@ class Late(NoAnswer):
     """It took too long."""
 
 
-class Desk:
-    """Races, answers, and whose turn it is."""
+class Scheduler:
+    """The races and answers that are kept, and what may start now."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.races: OrderedDict[str, Race] = OrderedDict()
         self.roofs: Roofs = {}
         self._asking: str | None = None
-        self._answers: dict[tuple[str, ...], asyncio.Task[dict[str, Any]]] = {}
+        self._answers: dict[tuple[str, ...], asyncio.Task[Any]] = {}
         self._workers: set[Worker] = set()
         self._lock = threading.Lock()
         self._closing = False
@@ -88,7 +97,7 @@ class Desk:
         race = Race(request, self.limits)
         self.races[race.id] = race
         self._forget()
-        Referee(race, self.roofs).start()
+        RaceRunner(race, self.roofs).start()
         return race
 
     def _forget(self) -> None:
@@ -103,26 +112,29 @@ class Desk:
         """Look the kernels up before anybody asks."""
         self._task(("survey",), ())
 
-    async def survey(self) -> dict[str, Any]:
+    async def survey(self) -> Survey:
         """Return the table of kernels, their sources and the machine; looked up once."""
-        return await self._once(("survey",), ())
+        found: Survey = await self._once(("survey",), ())
+        return found
 
-    async def explain(self, name: str) -> dict[str, Any]:
+    async def explain(self, name: str) -> Mapping[str, object]:
         """Return why a kernel is as fast as it is; measured once."""
         states = {it["name"]: it for it in (await self.survey())["kernels"]}
         if name not in states:
             raise Refusal(404, f"there is no kernel {name[:32]!r}; they are at /api/kernels")
         if states[name]["state"] != "ready":
             raise Refusal(503, states[name]["reason"])
-        return await self._measured(name, ("explain", name), (place_of(name),))
+        found: Mapping[str, object] = await self._measured(
+            name, ("explain", name), (place_of(name),)
+        )
+        return found
 
-    async def ladder(self) -> dict[str, Any]:
+    async def ladder(self) -> Ladder:
         """Return the ladder; climbed once."""
-        return await self._measured("the ladder", ("ladder",), ())
+        found: Ladder = await self._measured("the ladder", ("ladder",), ())
+        return found
 
-    async def _measured(
-        self, what: str, key: tuple[str, ...], arguments: tuple[Any, ...]
-    ) -> dict[str, Any]:
+    async def _measured(self, what: str, key: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         if key not in self._answers:
             self.refuse_if_busy()
             self._asking = what
@@ -132,7 +144,7 @@ class Desk:
     def _measured_it(self, _: object) -> None:
         self._asking = None
 
-    async def _once(self, key: tuple[str, ...], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    async def _once(self, key: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         """Ask, or wait with those who asked before; an answer is kept, a failure is not."""
         task = self._answers.get(key) or self._task(key, arguments)
         try:
@@ -142,16 +154,14 @@ class Desk:
                 del self._answers[key]
             raise
 
-    def _task(
-        self, key: tuple[str, ...], arguments: tuple[Any, ...]
-    ) -> "asyncio.Task[dict[str, Any]]":
-        ask = self._survey if key == ("survey",) else partial(self._ask, key[0])
+    def _task(self, key: tuple[str, ...], arguments: tuple[Any, ...]) -> "asyncio.Task[Any]":
+        ask: Callable[..., Any] = self._survey if key == ("survey",) else partial(self._ask, key[0])
         asking = asyncio.to_thread(ask, *arguments)
         self._answers[key] = task = asyncio.create_task(asking)
         task.add_done_callback(_look_at)
         return task
 
-    def _survey(self) -> dict[str, Any]:
+    def _survey(self) -> Survey:
         """Ask about our own kernels at once, and about each that others bring by itself.
 
         Nothing of theirs is imported in this process: it may hang, crash, or end it.
@@ -161,7 +171,7 @@ class Desk:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             others = [pool.submit(self._survey_one, *it) for it in theirs.items()]
             try:
-                found = self._ask("survey", [it for it in places.values() if it in KERNELS])
+                found: Survey = self._ask("survey", [it for it in places.values() if it in KERNELS])
             except Died:  # one of ours, then: which one?
                 found = self._ask("survey", [])
                 others = [
@@ -169,18 +179,22 @@ class Desk:
                     *others,
                 ]
             for it in others:
-                one = it.result()
-                found["kernels"] += one["kernels"]
-                found["sources"] |= one["sources"]
+                rows, sources = it.result()
+                found["kernels"] += rows
+                found["sources"] |= sources
         return found
 
-    def _survey_one(self, name: str, place: str) -> dict[str, Any]:
+    def _survey_one(
+        self, name: str, place: str
+    ) -> tuple[list[KernelRow], dict[str, list[SourceFile]]]:
+        """Return the row and the sources of one kernel."""
         try:
-            return self._ask("survey", [place], patience=_PATIENCE_TO_IMPORT)
+            found: Survey = self._ask("survey", [place], patience=_PATIENCE_TO_IMPORT)
         except (Died, Late) as trouble:
-            return {"kernels": [broken(name, trouble.how)], "sources": {name: []}}
+            return [broken(name, trouble.how)], {name: []}
+        return found["kernels"], found["sources"]
 
-    def _ask(self, question: str, *arguments: Any, patience: float = _PATIENCE) -> dict[str, Any]:
+    def _ask(self, question: str, *arguments: Any, patience: float = _PATIENCE) -> Any:
         """Let a worker answer; in a thread of its own."""
         with self._lock:
             if self._closing:
@@ -199,8 +213,7 @@ class Desk:
             worker.close()
         if what == "failed":
             raise Refusal(503, f"{question} cannot be answered: {said}")
-        found: dict[str, Any] = said
-        return found
+        return said
 
     def begin_to_close(self) -> None:
         """Stop everything that computes, which lets all readers go."""
@@ -236,9 +249,7 @@ def _look_at(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
-def check(
-    request: RaceRequest, limits: Limits, states: dict[str, dict[str, Any]]
-) -> list[Complaint]:
+def check(request: RaceRequest, limits: Limits, states: dict[str, KernelRow]) -> list[Complaint]:
     """Return everything that speaks against a race, field by field."""
     named = getattr(request.workload, "preset", None)
     if named is not None and request.preset is None:

@@ -14,7 +14,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop races, which ends the streams of their events; then end."""
         app: Any = self.config.app
-        app.state.desk.begin_to_close()
+        app.state.scheduler.begin_to_close()
         await super().shutdown(sockets)
 
 

@@ -101,8 +101,8 @@ def shared(n_bytes: int) -> Any:
     return _CONTEXT.RawArray(ctypes.c_byte, max(1, n_bytes))
 
 
-def available_cores() -> list[int]:
-    """Return the cores that this process may use, by number."""
+def core_ids() -> list[int]:
+    """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))

@@ -7,7 +7,7 @@ import pytest
 
 from kmeans_lab import registry
 from kmeans_lab.cli import main as cli
-from kmeans_lab.measure import conformance, exam
+from kmeans_lab.measure import conformance, exam, whole_numbers
 from tests.support.planted import BY_NUMPY, ROWS
 
 pytestmark = pytest.mark.hostile
@@ -106,7 +106,7 @@ FAULTS_IN_TURN = [
 def test_there_is_a_verdict(fault, capsys, monkeypatch):
     source, status, sentence = FAULTS[fault]
     if "rows" not in fault:
-        monkeypatch.setattr(conformance, "_CHUNKS", ())
+        monkeypatch.setattr(whole_numbers, "_CHUNKS", ())
         monkeypatch.setattr(conformance, "_TWO_CHUNKS", "smoke-grid")
     found, out, err = check(capsys, source)
     assert (found, err.count("\n")) == (status, 1)

@@ -148,7 +148,7 @@ def test_who_has_listened_long_makes_room_for_others():
 def test_a_place_is_taken_before_it_is_given():
     with serving(streams=5) as client, ExitStack() as open_ones:
         race = client.race("python", workload=LONG, max_iter=120)
-        wait_until(lambda: client.desk.find(race).lanes[0].state == "running")
+        wait_until(lambda: client.scheduler.find(race).lanes[0].state == "running")
         ask = request(client, f"GET /api/races/{race}/events HTTP/1.1")
         socks = [open_ones.enter_context(connected(client)) for _ in range(40)]
         for it in socks:
@@ -178,7 +178,7 @@ def test_nothing_but_files_may_be_kept_by_a_browser(tmp_path, monkeypatch):
     with serving(tmp_path) as client:
         race = client.race("cpp")
         list(client.events(race))
-        monkeypatch.setattr(client.desk, "survey", None)  # whatever may be broken one day
+        monkeypatch.setattr(client.scheduler, "survey", None)  # whatever may be broken one day
         for method, path, status in (
             ("GET", "/health", 200), ("GET", "/api/limits", 200), ("GET", "/api/races", 200),
             ("GET", f"/api/races/{race}/events", 200), ("GET", "/nowhere", 404),

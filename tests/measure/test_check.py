@@ -8,7 +8,7 @@ import pytest
 from kmeans_lab import kmeans, registry
 from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation.availability import state_of
-from kmeans_lab.measure import conformance
+from kmeans_lab.measure import conformance, whole_numbers
 from kmeans_lab.measure.exam import examine
 from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel
 from tests.support.planted import GOOD
@@ -121,7 +121,7 @@ def nothing_added(monkeypatch, tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """Ask about few rows: what is planted here shows on them, and plain Python is slow."""
-    monkeypatch.setattr(conformance, "_CHUNKS", ())
+    monkeypatch.setattr(whole_numbers, "_CHUNKS", ())
     monkeypatch.setattr(conformance, "_TWO_CHUNKS", "smoke-grid")
     monkeypatch.setattr(conformance, "MANY", ((99, 1, 2),))
 

@@ -8,7 +8,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.formatting import as_text
-from kmeans_lab.measure import record, roofline, rounds, tables
+from kmeans_lab.measure import contestants, record, roofline, tables
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
 from kmeans_lab.pages.bench import headline
@@ -59,7 +59,7 @@ def test_each_contestant_runs_once_a_round_and_has_what_it_took():
         assert len(it.seconds) == 6
         assert {len(values) for values in it.phases.values()} == {6}
         parts = np.sum([*it.phases.values()], axis=0)
-        assert (parts <= it.seconds).all()
+        assert (parts <= np.array(it.seconds) * (1 + 1e-12)).all()  # parts of another clock round
         assert (parts > 0.5 * np.array(it.seconds)).any()  # a busy machine may stretch some rounds
     assert run.ratio_of("cpp") is None
     assert run.ratio_of("numpy").n == 6
@@ -159,7 +159,7 @@ def test_a_machine_that_changed_voids_the_run():
 
 
 def test_slow_kernels_meet_each_other_in_every_round_that_they_join(monkeypatch):
-    monkeypatch.setattr(rounds, "SLOW", 0.0)
+    monkeypatch.setattr(contestants, "SLOW", 0.0)
     run = PairedRun(PRESETS["smoke"].load(), "smoke", ["numpy"], "cpp", n_rounds=24)
     run.run()
     assert {it.every for it in run.contestants} == {4}

@@ -1,11 +1,16 @@
 """What the tests of kernels that test balls of rows share."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from kmeans_lab import load_kernel
 
 
-def blobs(n, d, k, seed, kind="f8", spread=10.0):
+def blobs(
+    n: int, d: int, k: int, seed: int, kind: str = "f8", spread: float = 10.0
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Rows around k points, shuffled, and centers near those points."""
     rng = np.random.default_rng(seed)
     points = rng.normal(scale=spread, size=(k, d))
@@ -13,11 +18,19 @@ def blobs(n, d, k, seed, kind="f8", spread=10.0):
     return X.astype(kind), (points + rng.normal(size=(k, d))).astype(kind)
 
 
-def steps(X, centers, n_steps=6, n_threads=1, kernel="cpp-simd"):
+def steps(
+    X: NDArray[Any],
+    centers: NDArray[Any],
+    n_steps: int = 6,
+    n_threads: int = 1,
+    kernel: str = "cpp-simd",
+) -> list[float]:
     """Lloyd steps of a kernel, each held to the reference; return the shares of pairs met."""
-    tested, reference = load_kernel(kernel), load_kernel("cpp")
+    tested: Any = load_kernel(kernel)
+    reference = load_kernel("cpp")
     n, k = len(X), len(centers)
-    rows, labels, met = tested.prepare(X, k, n_threads), np.full(n, -1, np.int32), []
+    rows, labels = tested.prepare(X, k, n_threads), np.full(n, -1, np.int32)
+    met: list[float] = []
     for _ in range(n_steps):
         expected, sums, counts = np.empty(n, np.int32), np.zeros(centers.shape), np.zeros(k, int)
         inertia = reference.assign(X, centers, expected)
@@ -33,7 +46,7 @@ def steps(X, centers, n_steps=6, n_threads=1, kernel="cpp-simd"):
     return met
 
 
-def nearest(X, centers):
+def nearest(X: NDArray[Any], centers: NDArray[Any]) -> NDArray[np.int32]:
     """The reference kernel's labels."""
     labels = np.empty(len(X), np.int32)
     load_kernel("cpp").assign(X, centers, labels)

@@ -5,13 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -39,14 +49,27 @@ needs_a_browser = pytest.mark.skipif(
 )
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A ``kmeans-lab serve`` that runs: its address and its process."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self.process.pid
+
+
 @contextmanager
-def serving(*arguments):
-    """Run ``kmeans-lab serve`` on a free port; the process, which knows its address as ``url``."""
+def serving(*arguments: str) -> Iterator[Serving]:
+    """Run ``kmeans-lab serve`` on a free port."""
     command = [sys.executable, "-m", "kmeans_lab", "serve", "--port", "0", "--json", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None  # it was asked for
     try:
-        process.url = json.loads(process.stdout.readline())["url"]
-        yield process
+        yield Serving(json.loads(process.stdout.readline())["url"], process)
     finally:
         process.terminate()
         process.wait(30)
@@ -54,93 +77,104 @@ def serving(*arguments):
 
 
 @cache
-def _one_server(config):
+def _one_server(config: pytest.Config) -> Serving:
     running = ExitStack()
     config.add_cleanup(running.close)
     return running.enter_context(serving())
 
 
 @pytest.fixture(scope="module")
-def server(request):
+def server(request: pytest.FixtureRequest) -> Serving:
     """One for all modules, since each measures the machine when it is first asked for that."""
     return _one_server(request.config)
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser() -> Iterator[Browser]:
     with sync_playwright() as it:
         chromium = it.chromium.launch(executable_path=BROWSER, args=QUIET)
         yield chromium
         chromium.close()
 
 
+@dataclass
 class Watch:
     """What pages did that they must not do."""
 
-    def __init__(self):
-        self.complaints = []
-        self.away = []
-        self.expected = ()  # statuses that a test brings about
+    complaints: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+    expected: tuple[int, ...] = ()  # statuses that a test brings about
 
-    def look_at(self, page):
+    def look_at(self, page: Page) -> None:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._request)
 
-    def _console(self, message):
+    def _console(self, message: ConsoleMessage) -> None:
         known = any(f"status of {status}" in message.text for status in self.expected)
         if message.type in ("error", "warning") and not known:
             self.complaints.append(message.text)
 
-    def _request(self, request):
+    def _request(self, request: Request) -> None:
         where = urlsplit(request.url)
         if where.scheme not in ("data", "blob") and where.hostname != "127.0.0.1":
             self.away.append(request.url)
 
 
-@pytest.fixture
-def open_page(browser, server):
-    """Open pages, each in a profile of its own; at the end none may have complained."""
-    watch = Watch()
-    contexts = []
+@dataclass
+class Opener:
+    """Opens pages of a server, each in a profile of its own, and watches them."""
 
-    def open_one(query="", *, width=1440, ready=True, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
+    browser: Browser
+    url: str
+    watch: Watch = field(default_factory=Watch)
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    def __call__(
+        self, query: str = "", *, width: int = 1440, ready: bool = True, **options: Any
+    ) -> Page:
+        """Open a page; options are those of Playwright's ``new_context``."""
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.add_init_script(STATES)
-        watch.look_at(page)
-        page.goto(server.url + query)
+        self.watch.look_at(page)
+        page.goto(self.url + query)
         if ready:
             page.wait_for_selector("body[data-ready]")
         return page
 
-    open_one.watch = watch
-    yield open_one
-    for context in contexts:
+
+@pytest.fixture
+def open_page(browser: Browser, server: Serving) -> Iterator[Opener]:
+    """Open pages; at the end none may have complained."""
+    opener = Opener(browser, server.url)
+    yield opener
+    for context in opener.contexts:
         context.close()
-    assert watch.complaints == []
-    assert watch.away == []
+    assert opener.watch.complaints == []
+    assert opener.watch.away == []
 
 
-def small(*kernels, **more):
+def small(*kernels: str, **more: object) -> str:
     """Return a query string: a race that takes no time."""
-    query = {"lanes": ",".join(kernels), "n": 1500, "d": 2, "k": 5, "start": "random"} | more
+    query: dict[str, object] = {"lanes": ",".join(kernels), "n": 1500, "d": 2, "k": 5}
+    query |= {"start": "random"} | more
     return "?" + "&".join(f"{name}={value}" for name, value in query.items())
 
 
-def finished(page):
+def finished(page: Page) -> None:
     """Wait until the race on the stage is over and can be saved."""
     page.wait_for_selector("#save:not([hidden])")
 
 
-def in_state(page, lane, state):
+def in_state(page: Page, lane: int, state: str) -> None:
     """Wait for a state of a lane."""
     page.wait_for_selector(f"[data-lane='{lane}'][data-state='{state}']")
 
 
-def wait_until(page, code):
+def wait_until(page: Page, code: str) -> None:
     """Wait until an expression holds; the page's policy forbids Playwright's own way, ``eval``."""
     for _ in range(PATIENCE // 20):
         if page.evaluate(code):
@@ -149,7 +183,7 @@ def wait_until(page, code):
     raise AssertionError(f"never came true: {code}")
 
 
-def workers_of(server):
+def workers_of(server: Serving) -> list[int]:
     """Return the processes that compute for a server: each leads a session of its own."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -162,6 +196,6 @@ def workers_of(server):
     return sorted(found)
 
 
-def kill(process):
+def kill(process: int) -> None:
     """End a process as the system does when memory runs out."""
     os.kill(process, 9)

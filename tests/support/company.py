@@ -9,7 +9,7 @@ START = some_rows(X, 6)
 OWN = [name for name in KERNELS if find_spec(name).threading == "own"]
 
 
-def fit(name, seed=0):
+def fit(name: str, seed: int = 0) -> bytes:
     """Fit with two threads where the kernel has threads; return what must be the same bits."""
     threads = 2 if find_spec(name).threading == "own" else None
     result = kmeans(X, 6, kernel=name, init=START, max_iter=8, n_threads=threads, random_state=seed)

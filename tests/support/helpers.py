@@ -1,16 +1,20 @@
 """Data sets, comparisons and the question whether a kernel can be tested: shared by all tests."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.result import KMeansResult
 
 #: Rows enough for five chunks of the driver, so that several workers have work.
 FIVE_CHUNKS = 12_000
 
 
-def require_ready(name, required="available"):
+def require_ready(name: str, required: str = "available") -> None:
     """Skip the test of an unavailable kernel, or fail it where all are required; broken fails."""
     state, why = state_of(name)
     if state == "broken" or (state == "unavailable" and required == "all"):
@@ -19,52 +23,55 @@ def require_ready(name, required="available"):
         pytest.skip(why)
 
 
-def force_isa(monkeypatch, name, isa):
+def force_isa(monkeypatch: pytest.MonkeyPatch, name: str, isa: str) -> None:
     """Let a kernel use an instruction set; skip the test where processor or build has it not."""
     monkeypatch.setenv("KMEANS_LAB_ISA", isa)
+    kernel: Any = load_kernel(name)
     try:
-        load_kernel(name).isa()
+        kernel.isa()
     except ValueError as error:  # no other build can make up for the processor
         pytest.skip(str(error))
 
 
-def ready_kernels():
+def ready_kernels() -> list[str]:
     """Return the names of all kernels that can be tested here; none is broken."""
     states = {name: state_of(name)[0] for name in KERNELS}
     assert "broken" not in states.values(), states
     return [name for name, state in states.items() if state == "ready"]
 
 
-def prepared(kernel, X, n_clusters):
+def prepared(kernel: object, X: Any, n_clusters: int) -> Any:
     """Return the rows in the form that the kernel's other functions take."""
     prepare = getattr(kernel, "prepare", None)
     return X if prepare is None else prepare(X, n_clusters, 1)
 
 
-def frozen(array):
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return a C-contiguous view that cannot be written to, as kernels are given their inputs."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
 
 
-def whole_numbers(seed, shape, low=-8, high=8, dtype="float64"):
+def whole_numbers(
+    seed: int, shape: tuple[int, ...], low: int = -8, high: int = 8, dtype: str = "float64"
+) -> NDArray[Any]:
     """Return small random whole numbers: with them every formulation is exact."""
     return np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
 
 
-def cloud(seed, n_samples, n_features, dtype="float64"):
+def cloud(seed: int, n_samples: int, n_features: int, dtype: str = "float64") -> NDArray[Any]:
     """Return rows without clusters: Lloyd's loop takes long, and labels change to the end."""
     X = np.random.default_rng(seed).normal(size=(n_samples, n_features))
     return X.astype(dtype)
 
 
-def some_rows(X, n_clusters, seed=0):
+def some_rows(X: NDArray[Any], n_clusters: int, seed: int = 0) -> NDArray[Any]:
     """Return distinct rows to start from."""
     return X[np.random.default_rng(seed).choice(len(X), n_clusters, replace=False)]
 
 
-def assert_same_fit(result, expected):
+def assert_same_fit(result: KMeansResult, expected: KMeansResult) -> None:
     """Two fits are equal in every bit that does not measure time."""
     np.testing.assert_array_equal(result.labels, expected.labels)
     assert result.centers.dtype == expected.centers.dtype
@@ -74,5 +81,5 @@ def assert_same_fit(result, expected):
     assert trace(result) == trace(expected)
 
 
-def trace(result):
+def trace(result: KMeansResult) -> list[tuple[int, float, int]]:
     return [(seen.n_iter, seen.inertia, seen.changed) for seen in result.history]

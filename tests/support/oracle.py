@@ -6,25 +6,30 @@ numbers every correct formulation, matrix products included, agrees with this or
 For data where it cannot, ``count_ties`` judges labels and forgives true near-ties only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Exact = int | Fraction
+Matrix = list[list[Exact]]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Pass:
     """One iteration of the reference loop, all exact."""
 
-    centers: list[list[Exact]]  # the rows were assigned to these
+    centers: Matrix  # the rows were assigned to these
     labels: list[int]
     inertia: Exact
     gap: Exact | None  # smallest non-negative lead of a nearest center; None for a single one
 
 
-def exact(values):
+def exact(values: Any) -> Any:
     """Return a vector or matrix of floats as nested lists of exact numbers."""
     if isinstance(values, (list, tuple, np.ndarray)):
         return [exact(value) for value in values]
@@ -34,14 +39,15 @@ def exact(values):
     return int(value) if value.is_integer() else Fraction(value)
 
 
-def squared_distance(row, center):
+def squared_distance(row: Sequence[Exact], center: Sequence[Exact]) -> Exact:
     return sum((x - c) * (x - c) for x, c in zip(row, center, strict=True))
 
 
-def assign(rows, centers):
+def assign(rows: Any, centers: Any) -> tuple[list[int], Exact]:
     """Return the labels, lowest index on a tie, and the exact inertia."""
     rows, centers = exact(rows), exact(centers)
-    labels, inertia = [], 0
+    labels: list[int] = []
+    inertia: Exact = 0
     for row in rows:
         distances = [squared_distance(row, center) for center in centers]
         labels.append(distances.index(min(distances)))
@@ -49,10 +55,10 @@ def assign(rows, centers):
     return labels, inertia
 
 
-def update(rows, labels, n_clusters):
+def update(rows: Any, labels: Sequence[int], n_clusters: int) -> tuple[Matrix, list[int]]:
     """Return the exact sums and counts."""
     rows = exact(rows)
-    sums = [[0] * len(rows[0]) for _ in range(n_clusters)] if rows else []
+    sums: Matrix = [[0] * len(rows[0]) for _ in range(n_clusters)] if rows else []
     counts = [0] * n_clusters
     for row, label in zip(rows, labels, strict=True):
         sums[label] = [total + x for total, x in zip(sums[label], row, strict=True)]
@@ -60,7 +66,7 @@ def update(rows, labels, n_clusters):
     return sums, counts
 
 
-def means(sums, counts, old):
+def means(sums: Matrix, counts: Sequence[int], old: Matrix) -> Matrix:
     """Return the exact means; a cluster without rows keeps its old center."""
     return [
         [Fraction(total) / count for total in row] if count else center
@@ -68,7 +74,7 @@ def means(sums, counts, old):
     ]
 
 
-def smallest_gap(rows, centers):
+def smallest_gap(rows: Matrix, centers: Matrix) -> Exact | None:
     """Return the smallest lead that any row's nearest center has over the second nearest."""
     if len(centers) < 2:
         return None
@@ -79,21 +85,22 @@ def smallest_gap(rows, centers):
     return min(gaps)
 
 
-def lloyd(rows, centers, max_iter=100):
+def lloyd(rows: Any, centers: Any, max_iter: int = 100) -> list[Pass]:
     """Run the textbook loop until no center moves; return its passes, the last one included."""
     rows, centers = exact(rows), exact(centers)
     passes = []
     for _ in range(max_iter):
         labels, inertia = assign(rows, centers)
         passes.append(Pass(centers, labels, inertia, smallest_gap(rows, centers)))
-        moved = means(*update(rows, labels, len(centers)), centers)
+        sums, counts = update(rows, labels, len(centers))
+        moved = means(sums, counts, centers)
         if moved == centers:
             break
         centers = moved
     return passes
 
 
-def distance_bound(rows, centers):
+def distance_bound(rows: Array, centers: Array) -> NDArray[np.longdouble]:
     """Bound, per row, the rounding error of the difference of two squared distances.
 
     A sum of d products is computed to within d·u times the sum of their magnitudes (u = eps / 2,
@@ -104,17 +111,18 @@ def distance_bound(rows, centers):
     eps = np.finfo(rows.dtype).eps
     row_norms = np.sqrt((rows.astype(np.longdouble) ** 2).sum(axis=1))
     center_norm = np.sqrt((centers.astype(np.longdouble) ** 2).sum(axis=1)).max()
-    return (n_features + 2) * eps * (row_norms + center_norm) ** 2
+    bound: NDArray[np.longdouble] = (n_features + 2) * eps * (row_norms + center_norm) ** 2
+    return bound
 
 
-def distances(rows, centers):
+def distances(rows: Array, centers: Array) -> NDArray[np.longdouble]:
     """Return all squared distances, from direct differences in long double."""
     wide = rows.astype(np.longdouble)
     columns = [((wide - center.astype(np.longdouble)) ** 2).sum(axis=1) for center in centers]
     return np.stack(columns, axis=1)
 
 
-def count_ties(rows, centers, labels):
+def count_ties(rows: Array, centers: Array, labels: Any) -> int:
     """Judge labels; return how many rows lie in a near-tie and got the other center.
 
     AssertionError names the first row whose center is farther than the nearest one by more than
@@ -132,13 +140,13 @@ def count_ties(rows, centers, labels):
     return ties
 
 
-def inertia(rows, centers, labels):
+def inertia(rows: Array, centers: Array, labels: NDArray[Any]) -> float:
     """Return the sum of squared distances to the chosen centers, from long doubles."""
     chosen = centers.astype(np.longdouble)[labels]
     return float(((rows.astype(np.longdouble) - chosen) ** 2).sum())
 
 
-def inertia_bound(rows, centers):
+def inertia_bound(rows: Array, centers: Array) -> float:
     """Bound the rounding error of an inertia summed in float64 from distances in the dtype."""
     bound = distance_bound(rows, centers)
     return float(bound.sum() * (1 + len(rows) * np.finfo(np.float64).eps))

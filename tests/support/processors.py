@@ -13,7 +13,9 @@ QEMU = shutil.which("qemu-x86_64")
 BEST = {"Nehalem": "baseline", "Haswell": "avx2"}
 
 
-def emulate(processor, *arguments, timeout=300):
+def emulate(
+    processor: str, *arguments: str, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
     """Run Python on another processor; the finished run, its output as text.
 
     CI installs QEMU, so that a test which needs it cannot be left out there without a word.

@@ -11,7 +11,9 @@ import json
 import random
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,7 @@ RUN = Path(__file__).parents[2] / "docs" / "runs" / "standard.json"
 SUFFIXES = (".csv", ".npy", ".png", ".bmp", ".json")
 
 _POINT = {"middle": 1.5, "low": 1.2, "high": 1.9, "confidence": 0.95, "n": 9}
-_SCALING = {
+_SCALING: Any = {
     "format": record.SCALING, "version": record.VERSION, "machine": {},
     "workers": [{
         "kernel": "cpp", "preset": "smoke", "mode": "threads", "serial_share": 0.1,
@@ -41,7 +43,7 @@ _SCALING = {
 }  # fmt: skip
 
 
-def seeds():
+def seeds() -> Iterator[tuple[str, bytes]]:
     """Return whole files to begin with: (suffix, content)."""
     from PIL import Image
 
@@ -63,7 +65,7 @@ def seeds():
     yield ".json", json.dumps(scaling).encode("utf-16")
 
 
-def runs():
+def runs() -> tuple[Any, Any]:
     """Return a run of two contestants and a scaling, small enough to change at random."""
     run = json.loads(RUN.read_text(encoding="utf-8"))
     (first,) = run["runs"]
@@ -73,7 +75,7 @@ def runs():
     return run, _SCALING | {"machine": run["machine"]}
 
 
-def feed(path, content):
+def feed(path: Path, content: bytes) -> None:
     """Write a file and read it as the command line would; AssertionError for a bad refusal."""
     path.write_bytes(content)
     try:
@@ -95,18 +97,19 @@ def feed(path, content):
             assert "\n" not in str(error)  # noqa: PT017 (it may be taken, too)
 
 
-def read_run(path):
+def read_run(path: Path) -> None:
     """Read a run, or a scaling beside a run, and draw the page."""
     run, _ = runs()
     content = path.read_bytes().replace(b"\0", b"")
-    form = record.SCALING if b'"kmeans-lab scaling"' in content else record.FORMAT
-    data = record.read(path, form)
-    drawn = bench.page(data) if form == record.FORMAT else bench.page(run, [data])
-    assert drawn.endswith("</html>\n")
-    assert "<script" not in drawn
+    scaling = b'"kmeans-lab scaling"' in content
+    page = (
+        bench.page(run, [record.read_scaling(path)]) if scaling else bench.page(record.read(path))
+    )
+    assert page.endswith("</html>\n")
+    assert "<script" not in page
 
 
-VALUES = [
+VALUES: list[object] = [
     None,
     True,
     -1,
@@ -125,7 +128,7 @@ VALUES = [
 ]
 
 
-def spoil(data, chance):
+def spoil(data: Any, chance: random.Random) -> Any:
     """Change one part of nested lists and objects, anywhere."""
     data = copy.deepcopy(data)
     places = list(_places(data))
@@ -140,7 +143,7 @@ def spoil(data, chance):
     return data
 
 
-def _places(data):
+def _places(data: Any) -> Iterator[tuple[Any, Any]]:
     keys = data if isinstance(data, dict) else range(len(data))
     for key in list(keys):
         yield data, key
@@ -148,7 +151,7 @@ def _places(data):
             yield from _places(data[key])
 
 
-def main():
+def main() -> None:
     """Fuzz until the options of libFuzzer, which are ours, say that it is enough."""
     import tempfile
 
@@ -162,7 +165,7 @@ def main():
         kind = SUFFIXES.index(suffix)
         (corpus / str(i)).write_bytes(bytes([kind]) + content)
 
-    def one(data):
+    def one(data: bytes) -> None:
         if len(data) < 2:
             return
         kind, content = data[0] % (len(SUFFIXES) + 1), data[1:]

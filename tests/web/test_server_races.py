@@ -10,7 +10,7 @@ import pytest
 from kmeans_lab import kmeans
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.web.race_data import find_plane
-from kmeans_lab.web.rounds import ROUNDS
+from kmeans_lab.web.turns import ROUNDS
 from tests.support.web import named, serving, states
 
 

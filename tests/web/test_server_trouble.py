@@ -48,7 +48,7 @@ def planted(tmp_path, monkeypatch):
 def test_stopping_a_race_kills_its_process(client):
     race = client.race("python", workload=LONG, max_iter=120)
     client.wait_for(race, 0, "running")
-    pid = client.desk.find(race).lanes[0].worker.process.pid
+    pid = client.scheduler.find(race).lanes[0].worker.process.pid
     assert client.delete(f"/api/races/{race}").json() == {"id": race, "state": "stopped"}
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -83,7 +83,7 @@ def test_stopping_a_lane_lets_the_others_go_on(client, mode):
 def test_a_lane_can_be_stopped_before_its_turn(client):
     race = client.race("python", "cpp", workload=LONG, max_iter=120)
     client.wait_for(race, 0, "starting")
-    client.desk.find(race).stop(1)
+    client.scheduler.find(race).stop(1)
     client.delete(f"/api/races/{race}/lanes/0")
     events = list(client.events(race))
     assert states(events, 1) == ["waiting", "stopped"]
@@ -93,7 +93,7 @@ def test_a_lane_can_be_stopped_before_its_turn(client):
 def test_a_killed_worker_ends_its_lane_with_a_sentence(client):
     race = client.race("python", "cpp", workload=LONG, max_iter=120)
     client.wait_for(race, 0, "running")
-    os.kill(client.desk.find(race).lanes[0].worker.process.pid, signal.SIGKILL)
+    os.kill(client.scheduler.find(race).lanes[0].worker.process.pid, signal.SIGKILL)
     sentence = "the process of python ended by signal 9; the other lanes go on"
     assert client.wait_for(race, 0, "failed") == sentence
     events = list(client.events(race))
@@ -200,7 +200,7 @@ def test_a_slow_reader_does_not_slow_the_race(client):
         slow.sendall(f"GET /api/races/{race}/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         events = list(client.events(race))  # ends, though the other has read nothing
         assert events[-1][2] == {"state": "done"}
-        assert client.desk.find(race).log.n_bytes > 500_000  # far beyond what lies between
+        assert client.scheduler.find(race).log.n_bytes > 500_000  # far beyond what lies between
         with slow.makefile("rb") as stream:
             text = b""
             while b"event: end" not in text:
@@ -211,10 +211,10 @@ def test_a_slow_reader_does_not_slow_the_race(client):
 def test_a_reader_that_vanishes_leaves_nothing_behind(client):
     race = client.race("python", workload=LONG, max_iter=120)
     client.wait_for(race, 0, "running")  # leaves the stream in the middle
-    log = client.desk.find(race).log
+    log = client.scheduler.find(race).log
     client.delete(f"/api/races/{race}")
     list(client.events(race))
-    assert not client.desk.racing
+    assert not client.scheduler.racing
     assert log.ended
     for _ in range(200):  # the stream's end is noticed by the server in its own time
         if not log._waiting:
@@ -240,7 +240,7 @@ def test_the_end_of_the_server_ends_the_race_and_its_streams():
     with serving() as client:
         race = client.race("python", workload=LONG, max_iter=120)
         client.wait_for(race, 0, "running")
-        pid = client.desk.find(race).lanes[0].worker.process.pid
+        pid = client.scheduler.find(race).lanes[0].worker.process.pid
         reader = Thread(target=lambda: found.extend(client.events(race)))
         reader.start()
         while not found:

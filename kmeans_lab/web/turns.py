@@ -1,4 +1,4 @@
-"""Who fits when in a measured race: all lanes in every round, in an order that is drawn.
+"""Turns of the lanes in a measured race: all lanes in every round, in an order that is drawn.
 
 What slows the machine for a while slows the fits of a round alike, and their ratios stay. Orders
 are Latin squares, as in ``kmeans_lab.measure.rounds``.
@@ -6,12 +6,11 @@ are Latin squares, as in ``kmeans_lab.measure.rounds``.
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
 from kmeans_lab.measure import latin_squares
-from kmeans_lab.web.comparison import FEWEST
+from kmeans_lab.measure.contestants import FEWEST
 from kmeans_lab.web.load import running
-from kmeans_lab.web.races import LaneRecord
+from kmeans_lab.web.races import LaneRecord, Turn
 
 #: Rounds, of which slow lanes join every second or fourth: enough for an interval.
 ROUNDS = 4 * FEWEST
@@ -20,10 +19,10 @@ SLOW = 0.05
 
 #: Gives a lane its turn, (round or None, seconds of fits), and returns what it says about it; None
 #: where it is over.
-Tell = Callable[[LaneRecord, tuple[int | None, float]], dict[str, Any] | None]
+GiveTurn = Callable[[LaneRecord, tuple[int | None, float]], Turn | None]
 
 
-def run_rounds(lanes: list[LaneRecord], seconds: float, tell: Tell) -> list[int]:
+def take_turns(lanes: list[LaneRecord], seconds: float, give: GiveTurn) -> list[int]:
     """Let lanes fit for at least so many seconds each.
 
     Returns
@@ -33,16 +32,16 @@ def run_rounds(lanes: list[LaneRecord], seconds: float, tell: Tell) -> list[int]
     """
     others: list[int] = []
 
-    def turn(it: LaneRecord, number: int | None, budget: float) -> dict[str, Any] | None:
+    def turn(it: LaneRecord, number: int | None, budget: float) -> Turn | None:
         if (wanting := running()) is not None:
-            others.append(max(0, wanting - 1))  # we want one, too, and our lanes wait for us
-        return tell(it, (number, budget))
+            others.append(max(0, wanting - 1))  # this thread wants one, too, and lanes wait for it
+        return give(it, (number, budget))
 
     shares = []
     for it in lanes:  # a fit that does not count says how long one takes
         said = turn(it, None, 0.0)
-        if said is not None and not said["watched"]:  # or it was its only one
-            every = 1 if said["seconds"] <= SLOW else 2 if said["seconds"] <= 2 * SLOW else 4
+        if said is not None and not said.watched:  # or it was its only one
+            every = 1 if said.seconds <= SLOW else 2 if said.seconds <= 2 * SLOW else 4
             shares.append((it, every))
     if not shares:
         return others

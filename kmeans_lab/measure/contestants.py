@@ -1,0 +1,103 @@
+"""Contestants of a paired run: a kernel, the process that runs it, and what was measured of it."""
+
+from dataclasses import dataclass, field
+
+from kmeans_lab.dbscan import PHASES
+from kmeans_lab.measure.certify import Certificate
+from kmeans_lab.measure.schema import StartCosts, State
+from kmeans_lab.measure.statistics import Interval, ratio
+from kmeans_lab.measure.timed import TimedChild, Trial
+
+#: The fewest rounds that slow kernels are left with.
+FEWEST = 6
+#: A fit that takes more seconds joins every second round only, or every fourth, and so on.
+SLOW = 0.3
+#: A fit that takes longer runs in the first round only: a ratio without an interval.
+LONG = 20.0
+
+
+@dataclass
+class Contestant:
+    """A kernel in the run, and what was measured of it.
+
+    Attributes
+    ----------
+    name : str
+        The kernel's, with ``" again"`` for the baseline's twin.
+    kernel : str
+        A name of the registry.
+    every : int
+        It joins each so-many-th round.
+    state : {"ready", "valid", "INVALID", "unavailable", "broken", "left out"}
+        Only "valid" has a number.
+    why : str
+        What is wrong, where something is.
+    seconds : list of float
+        Wall time of each whole fit.
+    rounds : list of int
+        In which round each of them ran, from 0.
+    phases : dict of str to list of float
+        The driver's own seconds of each fit, phase by phase.
+    certificate : Certificate or None
+        Of the fit that was judged, on X as it is.
+    file : str
+        Where its module lies.
+    trips : list of float
+        Seconds of each fit by this process's clock, with the way to the child and back.
+    child, trial : TimedChild and Trial, or None
+        The process that runs its fits, and these, during the run.
+    start : dict or None
+        Seconds before the first fit, measured in processes of their own (see
+        ``calibration.start_costs``).
+    """
+
+    name: str
+    kernel: str
+    every: int = 1
+    state: State = "ready"
+    why: str = ""
+    seconds: list[float] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    phases: dict[str, list[float]] = field(default_factory=lambda: {p: [] for p in PHASES})
+    start: StartCosts | None = None
+    certificate: Certificate | None = None
+    file: str = ""
+    trips: list[float] = field(default_factory=list)
+    child: TimedChild | None = field(default=None, repr=False)
+    trial: Trial | None = field(default=None, repr=False)
+
+    def reject(self, state: State, why: str) -> None:
+        """Take away the number, for good."""
+        self.state, self.why = state, why
+        self.seconds, self.rounds, self.trips = [], [], []
+        self.phases = {p: [] for p in PHASES}
+
+    def join_rounds(self, n_rounds: int) -> None:
+        """Choose the rounds that it joins by the seconds of its certified fit."""
+        assert self.certificate is not None  # it is valid
+        spent = self.certificate.result.seconds
+        once = sum(spent.values()) - spent["update"]  # in which the judge spoke
+        # No rarer than leaves it the fewest rounds that make an interval.
+        most = n_rounds if once > LONG else max(1, n_rounds // FEWEST)
+        # Powers of two: whoever joins fewer rounds than another meets it in all of them.
+        while 2 * self.every <= most and once / self.every > SLOW:
+            self.every *= 2
+
+    def ratio_to(self, base: "Contestant", confidence: float) -> Interval | None:
+        """Return how many times as long as another it takes, from the rounds that both ran in.
+
+        None for the other one itself, and where there are no such rounds.
+        """
+        at = dict(zip(base.rounds, base.seconds, strict=True))
+        pairs = [(s, at[r]) for s, r in zip(self.seconds, self.rounds, strict=True) if r in at]
+        if self is base or not pairs:
+            return None
+        return ratio([own for own, _ in pairs], [other for _, other in pairs], confidence)
+
+    def replace_seconds(self, seconds: list[float]) -> None:
+        """Take seconds of another clock; phases keep their shares, which is all its own knows."""
+        wholes = [sum(parts) for parts in zip(*self.phases.values(), strict=True)]
+        for phase, spent in self.phases.items():
+            parts = zip(spent, seconds, wholes, strict=True)
+            self.phases[phase] = [s * t / w if w > 0 else 0.0 for s, t, w in parts]
+        self.seconds = seconds
