@@ -91,6 +91,13 @@ def test_every_file_and_heading_that_a_page_links_to_is_there(page: Path) -> Non
             assert anchor in anchors(target), f"{link}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_source_file_that_a_page_names_is_there(page: Path) -> None:
+    named = r"(?<![\w/.*])(?:kmeans_lab|bench|cpp|docs|tests)/[\w./*-]+\.\w+"
+    for path in re.findall(named, page.read_text(encoding="utf-8")):
+        assert any(README.parent.glob(path)), path
+
+
 def anchors(page: Path) -> set[str]:
     """Return the names that GitHub gives to the headings of a page."""
     found: list[str] = []
