@@ -31,8 +31,10 @@ def test_every_part_but_the_slowest_is_planted_below():
 @pytest.mark.parametrize("part", PLANTED)
 def test_a_fault_deep_in_the_tree_is_caught(part, tmp_path):
     tool, path, wrong, right = PLANTED[part]
-    if shutil.which(tool, path=TOOLS) is None:
-        pytest.skip(f"{tool} is not here; pip install '.[lint]'")
+    missing = [name for name in ("git", "make") if shutil.which(name) is None]
+    missing += [] if shutil.which(tool, path=TOOLS) else [f"{tool} (pip install '.[lint]')"]
+    if missing:
+        pytest.skip(f"not here: {', '.join(missing)}")
     for name in ("Makefile", "pyproject.toml", ".clang-format", ".oxlintrc.json"):
         shutil.copy(ROOT / name, tmp_path)
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
