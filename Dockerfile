@@ -24,7 +24,7 @@ COPY docs/studies /srv/docs/studies
 # Numba keeps here what it has compiled; the home is the only place where the user may write.
 ENV NUMBA_CACHE_DIR=/home/lab/.cache/numba \
     PYTHONUNBUFFERED=1
-USER lab
+USER 10001
 WORKDIR /home/lab
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \

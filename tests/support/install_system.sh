@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what tests need and no Python package brings: Chromium for tests/test_web_page*.py, QEMU for
+# Installs what tests need and no Python package brings: Chromium for tests/web/test_page*.py, QEMU for
 # tests/kernels/test_processors.py. Says so where it cannot: those tests say what they miss, so this never fails.
 set -euo pipefail
 

