@@ -43,15 +43,8 @@ from kmeans_lab.empty import POLICIES
 from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
 from kmeans_lab.io.outputs import plan_result, result_files
-from kmeans_lab.isolation.availability import reason_of, state_of
-from kmeans_lab.registry import (
-    KERNELS,
-    KernelUnavailable,
-    find_spec,
-    installed,
-    load_kernel,
-    outdone,
-)
+from kmeans_lab.isolation.availability import outdone, reason_of, state_of
+from kmeans_lab.registry import KERNELS, KernelUnavailable, find_spec, installed, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
 from kmeans_lab.stopping import STOP_RULES
