@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import column_sums
 
-_BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 _MANY_VALUES = 1 << 24  # differences taken in one call
 _ROW_VALUES = 1024  # values laid side by side in one long row
 _NEAR = 4  # deviations that the mean of a column may lie off the origin without harm
@@ -54,9 +54,7 @@ class Centered:
         if taken.size <= _MANY_VALUES:
             return np.asarray(taken - self.middle)
         centered = np.empty(taken.shape, taken.dtype)
-        step = max(1, _MANY_VALUES // taken.shape[1])
-        for first in range(0, len(taken), step):  # Ctrl-C comes between two calls of NumPy's
-            some = slice(first, first + step)
+        for some in row_blocks(len(taken), taken.shape[1], _MANY_VALUES):
             np.subtract(taken[some], self.middle, out=centered[some])
         return centered
 
@@ -132,9 +130,8 @@ def _lossy(X: Array, middle: Array, least: NDArray[Any], largest: NDArray[Any]) 
     if len(doubtful) == 0:
         return doubtful
     lossy = np.zeros(len(doubtful), dtype=bool)
-    block = max(1, _BLOCK_VALUES // len(doubtful))
-    for first in range(0, len(X), block):
-        values = X[first : first + block, doubtful]
+    for some in row_blocks(len(X), len(doubtful)):
+        values = X[some, doubtful]
         back = values - middle[doubtful]
         back += middle[doubtful]
         lossy |= (back != values).any(axis=0)
@@ -161,9 +158,8 @@ def _column_sums(
     wide = X[:whole].reshape(-1, side * n_features)
     sums, largest = np.zeros((2, side * n_features))
     tiled = None if mean is None else np.tile(mean, side)
-    block = max(1, _BLOCK_VALUES // wide.shape[1])
-    for first in range(0, len(wide), block):
-        _add(wide[first : first + block], tiled, sums, largest)
+    for some in row_blocks(len(wide), wide.shape[1]):
+        _add(wide[some], tiled, sums, largest)
     sums = sums.reshape(side, n_features).sum(axis=0)
     largest = largest.reshape(side, n_features).max(axis=0)
     _add(X[whole:], mean, sums, largest)

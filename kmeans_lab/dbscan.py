@@ -20,7 +20,7 @@ from kmeans_lab.registry import REBUILD, KernelUnavailable
 from kmeans_lab.result import Lines, Shown, Stopwatch
 
 #: Name → module of the kernels that come with the package.
-KERNELS = {"python": "kmeans_lab.numerics.neighbours", "cpp": "kmeans_lab._cpp_dbscan"}
+KERNELS = {"python": "kmeans_lab.numerics.dbscan_in_python", "cpp": "kmeans_lab._cpp_dbscan"}
 
 PHASES = ("prepare", "count", "grow")
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import column_sums, row_squares
 
 POLICIES = ("relocate", "random", "keep", "error")
@@ -103,18 +104,16 @@ def _off_center(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the rows that lie off their centers by more than rounding, and how far, squared."""
     wide = centers.astype(np.float64)
-    block = max(512, 65_536 // rows.shape[1])
     found, distances = [], []
-    for first in range(0, len(rows), block):
-        points = rows[first : first + block].astype(np.float64)
-        chosen = labels[first : first + block]
+    for some in row_blocks(len(rows), rows.shape[1], least=512):
+        points, chosen = rows[some].astype(np.float64), labels[some]
         distance = row_squares(points - wide[chosen])
         # A mean of n equal values is off by n roundings at most, and by one to the dtype.
         rounding = (counts[chosen] + 8) * np.finfo(np.float64).eps + np.finfo(rows.dtype).eps
         beyond = distance > rounding**2 * row_squares(points)
         if weights is not None:
-            beyond &= weights[first : first + block] > 0
+            beyond &= weights[some] > 0
         off = np.flatnonzero(beyond)
-        found.append(off + first)
+        found.append(off + some.start)
         distances.append(distance[off])
     return np.concatenate(found), np.concatenate(distances)

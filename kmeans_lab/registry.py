@@ -163,16 +163,6 @@ def installed() -> dict[str, Plugin]:
     return {name: it for name, it in plugins.read().items() if name not in KERNELS}
 
 
-def outdone() -> list[str]:
-    """Return a sentence for each kernel of a package that has the name of one of ours."""
-    return [
-        f"the package {it.package} brings a kernel {name!r}, too, and kmeans_lab's own is used; "
-        "ask there for another name"
-        for name, it in plugins.read().items()
-        if name in KERNELS
-    ]
-
-
 def add_kernel(place: str) -> str:
     """Make a kernel known by the path of its file or the name of its module; return its name.
 

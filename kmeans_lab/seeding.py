@@ -6,6 +6,7 @@ Every kernel of a comparison is handed the same array, so nothing here depends o
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import PROVIDERS, load_kernel
 
@@ -34,12 +36,11 @@ def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> ND
     """
     n_samples, n_features = X.shape
     width = min(n_features, _TILE_FEATURES)
-    height = min(n_samples, _TILE_VALUES // width)
+    height = min(n_samples, rows_of_a_block(width, _TILE_VALUES))
     tile, squares = np.empty((2, width, height))
     wide = points.astype(np.float64)[:, :, None]
     out[...] = 0
-    for first in range(0, n_samples, height):
-        rows = slice(first, min(first + height, n_samples))
+    for rows in row_blocks(n_samples, width, _TILE_VALUES):
         for f in range(0, n_features, width):
             features = slice(f, min(f + width, n_features))
             columns = _columns(X, rows, features, tile)
@@ -185,12 +186,25 @@ def greedy_rows(
             candidates = np.searchsorted(np.cumsum(steps), draw * total, side="right")
         else:  # every row is a center already
             candidates = (draw[:1] * n_samples).astype(np.intp)
-        after = squared_distances(X, X[candidates], trials[: len(candidates)])
-        np.minimum(after, nearest, out=after)
-        best = int(np.argmin([grid.steps(_heavy(each, weights)).sum() for each in after]))
-        chosen.append(int(candidates[best]))
-        nearest[...] = after[best]
+        weigh = partial(_heavy, weights=weights)
+        chosen.append(keep_best(X, candidates, nearest, trials, weigh, grid))
     return chosen
+
+
+def keep_best(
+    X: Samples,
+    candidates: NDArray[np.intp],
+    nearest: NDArray[np.float64],  # INOUT (n_samples,)
+    trials: NDArray[np.float64],  # room for (n_candidates, n_samples)
+    weigh: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    grid: Grid,
+) -> int:
+    """Return the candidate that lowers the weighed sum most; ``nearest`` then knows it, too."""
+    after = squared_distances(X, X[candidates], trials[: len(candidates)])
+    np.minimum(after, nearest, out=after)
+    best = int(np.argmin([grid.steps(weigh(each)).sum() for each in after]))
+    nearest[...] = after[best]
+    return int(candidates[best])
 
 
 def _heavy(distances: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab._numpy_kernel import BLOCK_SCORES
 from kmeans_lab.arrays import read
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.formatting import plural
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import BLOCK_VALUES, row_blocks
 
 Indices = NDArray[np.intp]
 
-#: Rows on each side of a tile: as many distances as the kernel ``numpy`` holds scores.
-SIDE = int(BLOCK_SCORES**0.5)
+#: Rows on each side of a tile of distances.
+SIDE = int(BLOCK_VALUES**0.5)
 #: Sums of distances, from each row to each of some clusters, held at once: 8 MiB.
 PANEL_SUMS = 1 << 20
 #: An expanded ‖x − y‖² below this part of ‖x‖² is computed again by differences. Otherwise its root
@@ -195,9 +195,8 @@ class _Tile:
         squares = self._squares[: shape[0] * shape[1]]
         table = np.matmul(points, self._factors, out=squares.reshape(shape))
         near = np.flatnonzero(table < NEAR * norms[:, None])
-        step = max(1, BLOCK_SCORES // rows.shape[1])
-        for first in range(0, len(near), step):
-            these = near[first : first + step]
+        for some in row_blocks(len(near), rows.shape[1]):
+            these = near[some]
             i, j = np.divmod(these, shape[1])
             differences = rows[i] - self._columns[j]
             squares[these] = np.einsum("if,if->i", differences, differences)

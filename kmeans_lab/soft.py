@@ -14,9 +14,8 @@ import numpy as np
 
 from kmeans_lab import checks
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.magnitudes import least_of, refuse_narrow, spread
-
-_BLOCK_VALUES = 65_536  # differences held at once: no temporary of the size of X
 
 
 @checks.numpys_own_errors
@@ -64,9 +63,7 @@ def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
     if spread(rows, least_of(rows.dtype)) == 0:  # otherwise X says what is small
         refuse_narrow(np.vstack([rows[:1], means]))
     found = np.empty((len(rows), len(means)))
-    step = max(1, _BLOCK_VALUES // max(rows.shape[1], len(means)))
-    for first in range(0, len(rows), step):
-        some = slice(first, first + step)
+    for some in row_blocks(len(rows), max(rows.shape[1], len(means))):
         _write_excess(rows[some], means, found[some])
         _write_shares(found[some], width)
     return found

@@ -15,6 +15,7 @@ from bench.peers.answers import Saved
 from bench.peers.process import Refused
 from kmeans_lab import kmeans
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import row_blocks
 
 #: How far an exact peer's inertia may be from ours, relative to it.
 WITHIN = {"float64": 1e-6, "float32": 2e-4}
@@ -62,14 +63,13 @@ def inertia_of(X: Array, centers: Array, labels: Any = None) -> float:
     middle = X.mean(axis=0, dtype=np.float64)
     wide = np.asarray(centers, dtype=np.float64) - middle
     squares = np.einsum("jf,jf->j", wide, wide)
-    block = max(1, _BLOCK_VALUES // max(wide.shape))
     total = 0.0
-    for first in range(0, len(X), block):
-        points = X[first : first + block] - middle
+    for some in row_blocks(len(X), max(wide.shape), _BLOCK_VALUES):
+        points = X[some] - middle
         if labels is None:
             chosen = (squares - 2.0 * (points @ wide.T)).argmin(axis=1)
         else:
-            chosen = labels[first : first + block]
+            chosen = labels[some]
         diff = points - wide[chosen]
         total += float(np.vdot(diff, diff))
     return total

@@ -8,8 +8,8 @@ from typing import Any
 
 from kmeans_lab.cli.terminal import emit, show, tell
 from kmeans_lab.formatting import make_table
-from kmeans_lab.isolation.availability import reason_of, state_of
-from kmeans_lab.registry import KERNELS, find_spec, installed, load_kernel, outdone
+from kmeans_lab.isolation.availability import outdone, reason_of, state_of
+from kmeans_lab.registry import KERNELS, find_spec, installed, load_kernel
 
 
 def list_kernels(arguments: argparse.Namespace) -> None:

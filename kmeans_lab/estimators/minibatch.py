@@ -151,6 +151,8 @@ class MiniBatchKMeans(BaseKMeans):
         self.reassignment_ratio = reassignment_ratio
         self.kernel = kernel
 
+    # Signatures and docstrings are written out for each method: help() and scikit-learn
+    # read them there.
     @_fit_context(prefer_skip_nested_validation=True)
     @checks.numpys_own_errors
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:

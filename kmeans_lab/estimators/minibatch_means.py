@@ -19,7 +19,7 @@ from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import find_spec, load_kernel
-from kmeans_lab.seeding import squared_distances
+from kmeans_lab.seeding import keep_best, squared_distances
 from kmeans_lab.weights import Weighting, absolute
 
 Weights = NDArray[np.float64] | None
@@ -193,19 +193,23 @@ class RunningMeans:
         nearest[nearest <= rounding * _squares(points)] = 0
         worth = np.ones(len(X)) if weights is None else weights / weights.max()
         drawn: list[int] = []
+        trials = np.empty((2 + int(np.log(len(self._near))), len(X)))
         while len(drawn) < n_rows and (largest := (nearest * worth).max()) > 0:
-            share, n_tried = nearest * worth / largest, 2 + int(np.log(len(self._near)))
+            weigh = partial(_shares_of, worth, largest)
+            share = weigh(nearest)
             grid = in_steps(share, Grid())[2]
-            rows = rng.choice(len(X), n_tried, p=shares(share))
-            after = squared_distances(near, near[rows], np.empty((n_tried, len(X))))
-            np.minimum(after, nearest, out=after)
-            best = np.argmin([grid.steps(each * worth / largest).sum() for each in after])
-            drawn.append(int(rows[best]))
-            nearest = after[best]
+            rows = rng.choice(len(X), len(trials), p=shares(share))
+            drawn.append(keep_best(near, rows, nearest, trials, weigh, grid))
         return drawn
 
     def _rows(self, X: Array) -> Samples:
         return Centered(X, self._middle) if self._middle.any() else X
+
+
+def _shares_of(
+    worth: NDArray[np.float64], largest: float, distances: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return distances * worth / largest
 
 
 def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, Literal
 
 from kmeans_lab import registry
+from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.plugins import NotAKernel
 from kmeans_lab.registry import AUTO, KERNELS, KernelUnavailable
 
@@ -35,6 +36,16 @@ def first_ready(names: Sequence[str]) -> str | None:
 @cache
 def _warn_once(sentence: str) -> None:
     warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+
+
+def outdone() -> list[str]:
+    """Return a sentence for each kernel of a package that has the name of one of ours."""
+    return [
+        f"the package {it.package} brings a kernel {name!r}, too, and kmeans_lab's own is used; "
+        "ask there for another name"
+        for name, it in plugins.read().items()
+        if name in KERNELS
+    ]
 
 
 def state_of(name: str) -> tuple[State, str]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Array, Labels
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.double_double import Doubles, excess, sums_by_label, two_product
 from kmeans_lab.weights import absolute
 
@@ -60,11 +61,9 @@ def check_labels(
         f"{outside[0] if len(outside) else 0}",
     )
     distances = _Distances(X.dtype, middle, centers, n_samples or len(X))
-    block = max(1, _BLOCK_VALUES // max(n_clusters, n_features))
     ties = 0
-    for first in range(0, len(X), block):
-        points = X[first : first + block].astype(np.float64)
-        chosen = labels[first : first + block]
+    for some in row_blocks(len(X), max(n_clusters, n_features), _BLOCK_VALUES):
+        points, chosen = X[some].astype(np.float64), labels[some]
         i, j, lead, bound = distances.nearer(points, chosen)
         wrong = np.flatnonzero(~(lead <= bound))
         if len(wrong):
@@ -72,8 +71,8 @@ def check_labels(
             worst = wrong[i[wrong] == row]
             worst = worst[lead[worst].argmax()]
             raise CertificateError(
-                f"row {first + row} is not given its nearest center: {chosen[row]} is farther than "
-                f"{j[worst]} by {lead[worst]:.3g}, squared, where rounding explains "
+                f"row {some.start + row} is not given its nearest center: {chosen[row]} is farther "
+                f"than {j[worst]} by {lead[worst]:.3g}, squared, where rounding explains "
                 f"{bound[worst]:.2g} ({len(np.unique(i[wrong]))} rows of this block)"
             )
         ties += len(np.unique(i))
@@ -160,14 +159,12 @@ def check_inertia(
     """
     n_samples, n_features = X.shape
     wide, around = centers.astype(np.float64), (centers - middle).astype(np.float64)
-    block = max(1, _BLOCK_VALUES // n_features)
     sums = []
-    for first in range(0, n_samples, block):
-        points = X[first : first + block].astype(np.float64)
-        chosen = labels[first : first + block]
+    for some in row_blocks(n_samples, n_features, _BLOCK_VALUES):
+        points, chosen = X[some].astype(np.float64), labels[some]
         own = [_squared(points - wide[chosen]), _squared(points - middle), _squared(around[chosen])]
         if weights is not None:
-            own = [it * weights[first : first + block] for it in own]
+            own = [it * weights[some] for it in own]
         sums.append([float(it.sum()) for it in own])
     direct, rows, means = (fsum(column) for column in zip(*sums, strict=True))
     u = float(np.finfo(X.dtype).eps) / 2

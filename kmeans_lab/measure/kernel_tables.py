@@ -1,6 +1,5 @@
 """The tables of the commands that look at one kernel: explain, profile and scaling."""
 
-from dataclasses import asdict
 from typing import Any
 
 from kmeans_lab.formatting import (
@@ -13,6 +12,7 @@ from kmeans_lab.formatting import (
 )
 from kmeans_lab.measure.explain import Explanation, verdict
 from kmeans_lab.measure.profile import Profile
+from kmeans_lab.measure.record import growth_dict
 from kmeans_lab.measure.scaling import Growth, Scaling
 from kmeans_lab.measure.schema import GrowthRecord
 
@@ -132,7 +132,7 @@ def of_growth(it: Growth) -> list[Any]:
         times = "" if before is None else digits(seconds / before)
         table.add_row(f"{size:,}", milliseconds(seconds), times)
         before = seconds
-    return [in_one_line(asdict(it)), "", table]
+    return [in_one_line(growth_dict(it)), "", table]
 
 
 def in_one_line(it: GrowthRecord) -> str:

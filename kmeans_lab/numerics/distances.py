@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.kernel import Array, Labels
+from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.registry import find_spec, load_kernel
 
 Squares = NDArray[np.float64]
 
 _BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
 _ROW_VALUES = 1024  # values laid side by side in one long row
-_BLOCK_SQUARES = 65_536  # held at once: 512 KiB, which stay in a core's cache
 _FEW_FEATURES = 12  # with so few, differences are as fast as the product
 _FEW_PAIRS = 1 << 20  # of values: differences take a millisecond
 _FEW_VALUES = 1 << 12  # of X: to find a better origin takes longer than it helps
@@ -82,10 +82,8 @@ def _by_kernel(kernel: str, X: Array, centers: Array) -> Labels:
         return labels
     middle, low, high = _exact_middle(wide)
     near = wide - middle
-    block = max(1, _BLOCK_VALUES // X.shape[1])
-    for first in range(0, len(X), block):
-        rows = np.ascontiguousarray(X[first : first + block], dtype=dtype)
-        mine = labels[first : first + block]
+    for part in row_blocks(len(X), X.shape[1], _BLOCK_VALUES):
+        rows, mine = np.ascontiguousarray(X[part], dtype=dtype), labels[part]
         if not middle.any():
             module.assign(rows, wide, mine)
         elif _all_within(rows, low, high):
@@ -146,16 +144,17 @@ def _squares(X: Array, centers: Array) -> Iterator[tuple[slice, Squares]]:
     """Yield slices of rows with their squared distances, which the next one overwrites."""
     (n_samples, n_features), n_clusters = X.shape, len(centers)
     wide = centers.astype(np.float64)
-    block = max(1, min(n_samples, _BLOCK_SQUARES // max(n_clusters, n_features)))
+    width = max(n_clusters, n_features)
+    block = min(n_samples, rows_of_a_block(width))
     squares, difference = np.empty((2, block, n_clusters))
     few = n_features <= _FEW_FEATURES or X.size * n_clusters <= _FEW_PAIRS
     product = None if few else _Product(wide, block)
-    for first in range(0, n_samples, block):
-        rows = X[first : first + block].astype(np.float64)
+    for part in row_blocks(n_samples, width):
+        rows = X[part].astype(np.float64)
         found = squares[: len(rows)]
         if product is None or not product.write(rows, found):
             _write_directly(rows, wide, found, difference[: len(rows)])
-        yield slice(first, first + len(rows)), found
+        yield part, found
 
 
 def _write_directly(rows: Squares, centers: Squares, squares: Squares, difference: Squares) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Rows
+from kmeans_lab.numerics.blocks import row_blocks
 
 #: Rows, spread over all of them, that are looked at before all are.
 _FEW = 64
@@ -13,7 +14,6 @@ _MOST_UNEQUAL = 1e308
 _LIGHT = 2.0**-10
 #: The least product of a weight and a value that has all its digits.
 _LEAST = float(np.finfo(np.float64).tiny)
-_BLOCK_VALUES = 65_536  # products held at once
 
 
 def refuse_overflow(largest: float, like: Rows) -> None:
@@ -74,9 +74,8 @@ def _refuse_lost_products(weights: NDArray[np.float64], rows: Rows, largest: flo
     """Raise ``ValueError`` where a light weight times a value, which sums are made of, vanishes."""
     shares = weights / largest
     light = np.flatnonzero((shares > 0) & (shares < _LIGHT))
-    step = max(1, _BLOCK_VALUES // rows.shape[1])
-    for first in range(0, len(light), step):
-        some = light[first : first + step]
+    for part in row_blocks(len(light), rows.shape[1]):
+        some = light[part]
         values = rows[some]
         lost = (np.abs(values) * shares[some, None] < _LEAST) & (values != 0)
         if lost.any():

@@ -17,6 +17,7 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.measure.roofline import bandwidth, can_measure, peak
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.seeding import INITS
 
@@ -155,10 +156,10 @@ def _own_rows(X: Array, n_clusters: int, spread: float, seed: int) -> None:
     ring[:, :2] += rng.normal(scale=2.5, size=(n_clusters, 2))
     ring[:, 2:] = rng.normal(scale=3.5, size=(n_clusters, max(2, d) - 2))
     which: Any = rng.integers(n_clusters, size=n)
-    for first in range(0, n, 65_536):  # no second copy of X
-        rows = X[first : first + 65_536]
+    for some in row_blocks(n, d):  # no second copy of X
+        rows = X[some]
         rows[:] = rng.normal(scale=spread, size=rows.shape)
-        rows += ring[which[first : first + 65_536], :d]
+        rows += ring[which[some], :d]
 
 
 def find_plane(X: Array) -> Plane:
@@ -176,8 +177,8 @@ def find_plane(X: Array) -> Plane:
         top = np.abs(axes).argmax(axis=0)
         axes = axes * np.sign(axes[top, np.arange(2)])
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for first in range(0, n, 65_536):
-        flat = (X[first : first + 65_536] - middle) @ axes
+    for some in row_blocks(n, d):
+        flat = (X[some] - middle) @ axes
         low, high = np.minimum(low, flat.min(axis=0)), np.maximum(high, flat.max(axis=0))
     span = float((high - low).max()) or 1.0
     return Plane(name, middle, axes, (low + high - span) / 2, span)

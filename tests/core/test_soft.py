@@ -3,12 +3,14 @@
 import doctest
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
 from kmeans_lab import kmeans, soft
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.soft import responsibilities
 from tests.support.helpers import cloud, some_rows, whole_numbers
 
@@ -112,7 +114,7 @@ def test_the_limits_of_the_width():
 def test_blocks_of_rows_do_not_show(monkeypatch):
     X = cloud(6, 100, 3)
     expected = responsibilities(X, X[:7], 0.5)
-    monkeypatch.setattr(soft, "_BLOCK_VALUES", 40)
+    monkeypatch.setattr(soft, "row_blocks", partial(row_blocks, values=40))
     np.testing.assert_array_equal(responsibilities(X, X[:7], 0.5), expected)
 
 

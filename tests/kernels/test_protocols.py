@@ -50,6 +50,7 @@ def test_code_asks_for_nothing_that_is_not_stated():
         for name in ASKED.findall(path.read_text(encoding="utf-8"))
     }
     assert {"isa", "BUILD"} <= asked
+    asked.discard("tells")  # of rows in another process (isolation.remote.Prepared)
     assert {name for name in asked if not name.startswith("__")} <= STATED
 
 
