@@ -158,3 +158,42 @@ def run_beside(
         raise
     finally:
         helpers.close()
+
+
+def undisturbed(task: Callable[[], object]) -> None:
+    """Run a task to its end where no signal handler can raise: in another thread.
+
+    What a handler raises meanwhile, in the main thread, is raised before the task has begun or
+    when it has ended. Where the system starts no thread, this one does it.
+    """
+    begin: SimpleQueue[None] = SimpleQueue()
+    ended: SimpleQueue[None] = SimpleQueue()
+    failed: list[BaseException] = []
+    begin.put(None)
+
+    def run() -> None:
+        try:
+            begin.get_nowait()
+        except Empty:  # nobody waits for it
+            return
+        try:
+            task()
+        except BaseException as error:
+            failed.append(error)
+        ended.put(None)
+        ended.put(None)  # what is raised may come after the first has been taken
+
+    try:
+        start_new_thread(run, ())
+        ended.get()
+    except BaseException as error:
+        try:
+            begin.get_nowait()
+        except Empty:
+            ended.get()
+            raise error from None  # and not from Empty
+        if "new thread" not in str(error):
+            raise
+        task()
+    if failed:
+        raise failed.pop()
