@@ -270,6 +270,10 @@ class TiledRows:
             self._plan.control[loops.NEXT] = loops.ENDED
             self.nearest[:] = -1  # no row is in the new sums
         self._plan = _Plan(self, n_clusters)
+        if self.n_threads > 1 or self._plan.long:
+            # What helpers call is loaded here: without memory that ends the process (LLVM).
+            self._plan.task()  # no chunk is free yet
+            loops.wait_for_turn(self._plan.control, -1)
 
     def _renew(self) -> None:
         """Start without helpers: a forked child has none of its parent's."""
