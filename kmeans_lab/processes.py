@@ -13,6 +13,7 @@ import pickle
 import shutil
 import signal
 import warnings
+import weakref
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -125,8 +126,8 @@ class _Block(SharedMemory):
         super().__del__()
 
 
-#: Crews whose processes run.
-_crews: set["ProcessCrew"] = set()
+#: Crews whose processes run. It keeps none of them alive: one that nobody holds ends.
+_crews: weakref.WeakSet["ProcessCrew"] = weakref.WeakSet()
 
 
 class ProcessCrew(Crew):

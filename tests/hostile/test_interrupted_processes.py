@@ -4,6 +4,7 @@ import dis
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from multiprocessing import forkserver, shared_memory
@@ -99,7 +100,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(processes, "get_context", lambda _: context)
     monkeypatch.setattr(shared_memory, "_SHM_NAME_PREFIX", f"/{PREFIX}")
     yield
-    forkserver._forkserver._stop()
+    server = forkserver._forkserver
+    os.kill(server._forkserver_pid, signal.SIGKILL)  # it waits for workers that are left behind
+    server._stop()
 
 
 # Workers compute from the 150th turn on, and take most of a second.
