@@ -15,14 +15,29 @@ from _thread import start_new_thread
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from mmap import mmap
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from typing import Any
 
 #: Seconds between two looks, where a signal may come that wakes nobody.
 _LOOK = 0.1
+#: Bytes that must be free for a thread: its stack, and what it allocates where C libraries end the
+#: process when they get none, such as their own data of each thread.
+_ROOM = 24 << 20
 #: Seconds for which a thread that has not begun is waited for; it leaves by itself when it does.
 _LATE = 1.0
+
+
+def refuse_without_room(size: int, what: str) -> None:
+    """Raise ``MemoryError`` where so many bytes cannot be mapped; takes some microseconds."""
+    try:
+        mmap(-1, size).close()
+    except OSError:
+        raise MemoryError(
+            f"{what} needs {size >> 20} MiB, which the system refuses; close what takes memory, or "
+            "raise its limit (ulimit -v)"
+        ) from None
 
 
 class Helpers(ABC):
@@ -63,6 +78,7 @@ class Helpers(ABC):
         wanted = self.wanted
         try:
             while self.n < wanted:
+                refuse_without_room(_ROOM, "a thread")
                 start_new_thread(self._serve, ())
                 self.n += 1
         except (RuntimeError, MemoryError):
@@ -158,3 +174,42 @@ def run_beside(
         raise
     finally:
         helpers.close()
+
+
+def undisturbed(task: Callable[[], object]) -> None:
+    """Run a task to its end where no signal handler can raise: in another thread.
+
+    What a handler raises meanwhile, in the main thread, is raised before the task has begun or
+    when it has ended. Where the system starts no thread, this one does it.
+    """
+    begin: SimpleQueue[None] = SimpleQueue()
+    ended: SimpleQueue[None] = SimpleQueue()
+    failed: list[BaseException] = []
+    begin.put(None)
+
+    def run() -> None:
+        try:
+            begin.get_nowait()
+        except Empty:  # nobody waits for it
+            return
+        try:
+            task()
+        except BaseException as error:
+            failed.append(error)
+        ended.put(None)
+        ended.put(None)  # what is raised may come after the first has been taken
+
+    try:
+        start_new_thread(run, ())
+        ended.get()
+    except BaseException as error:
+        try:
+            begin.get_nowait()
+        except Empty:
+            ended.get()
+            raise error from None  # and not from Empty
+        if "new thread" not in str(error):
+            raise
+        task()
+    if failed:
+        raise failed.pop()

@@ -7,13 +7,16 @@ nothing can leave it behind.
 """
 
 import multiprocessing.process
+import multiprocessing.resource_tracker
 import os
 import pickle
 import shutil
 import signal
 import warnings
+import weakref
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.shared_memory import SharedMemory
@@ -26,6 +29,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.chunks import Chunks
+from kmeans_lab.crews.helpers import undisturbed
 from kmeans_lab.crews.partial import Partials
 from kmeans_lab.crews.spawning import GUARD, UNGUARDED, WORKER, refuse_where_workers_cannot_start
 from kmeans_lab.kernel import Array, Kernel, Labels, read_only
@@ -90,42 +94,46 @@ class _Block(SharedMemory):
 
     _name: str | None = None  # of one that could not be opened
     _fd: int
+    _mapped = False
 
     def __init__(self, name: str | None = None, size: int = 0) -> None:
         self._creator = os.getpid() if name is None else None  # who takes the name away
         super().__init__(name, create=name is None, size=size)
+        self._mapped = True
 
-    @classmethod
-    def reserved(cls, size: int) -> "_Block":
-        """Create a block whose memory is there; a page that is not would end who writes to it."""
-        try:
-            block = cls(size=size)
-            if hasattr(os, "posix_fallocate"):  # Linux hands out pages at the first write
-                for first in range(0, size, _RESERVED_AT_ONCE):
-                    os.posix_fallocate(block._fd, first, min(_RESERVED_AT_ONCE, size - first))
-        except OSError as error:
-            raise MemoryError(
-                f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory, which the system "
-                f"refuses ({error.strerror}); use mode='threads'"
-            ) from error
-        return block
+    def reserve(self) -> None:
+        """Have its memory be there: a page that is not would end who writes to it."""
+        if hasattr(os, "posix_fallocate"):  # Linux hands out pages at the first write
+            for first in range(0, self.size, _RESERVED_AT_ONCE):
+                os.posix_fallocate(self._fd, first, min(_RESERVED_AT_ONCE, self.size - first))
+
+    def close_file(self) -> None:
+        """Close the file: the mapping has one of its own, which goes with the last array."""
+        if self._fd >= 0:
+            file, self._fd = self._fd, -1
+            os.close(file)
 
     def unlink(self) -> None:
         """Take the name away, once; the memory goes with the last process that has mapped it."""
         if self._name and self._creator == os.getpid():
             self._creator = None
+            if not self._mapped and os.name == "posix":  # unlink() takes it from who has no such
+                multiprocessing.resource_tracker.register(self._name, "shared_memory")
             super().unlink()
+
+    def close(self) -> None:
+        """Unmap it, or leave that to the last array that looks into it."""
+        self.close_file()
+        with suppress(BufferError):
+            super().close()
 
     def __del__(self) -> None:
         self.unlink()
-        with suppress(BufferError):  # an array still looks into it: it is unmapped with that array
-            super().__del__()
+        super().__del__()
 
 
-#: Crews whose processes run.
-_crews: set["ProcessCrew"] = set()
-#: Blocks that have no name any more and may still be mapped.
-_unlinked: list[_Block] = []
+#: Crews whose processes run. It keeps none of them alive: one that nobody holds ends.
+_crews: weakref.WeakSet["ProcessCrew"] = weakref.WeakSet()
 
 
 class ProcessCrew(Crew):
@@ -142,13 +150,14 @@ class ProcessCrew(Crew):
         rows = self.job.rows
         layout = Layout.of(rows, self.job.n_clusters, len(self.bounds))
         _refuse_what_does_not_fit(layout.size)  # before anything is started
-        _crews.add(self)
         try:
+            _crews.add(self)
             # Processes first: in a script without its main guard, starting one fails in every
             # worker, which then has no block of its own to leave behind.
-            self._start_processes()
-            self._block = _Block.reserved(layout.size)
-            views = layout.views(self._block)
+            for w in range(self.n_workers):
+                undisturbed(partial(self._start_process, w))
+            block = self._make_block(layout.size)
+            views = layout.views(block)
             if isinstance(rows, Centered):
                 np.subtract(rows.X, rows.middle, out=views["rows"])
             else:
@@ -158,33 +167,48 @@ class ProcessCrew(Crew):
             self.partials = _partials(views)
             del views
             for w, share in enumerate(self.shares()):
-                setup = self.job.name, self._block.name, layout, self.bounds, share
+                setup = self.job.name, block.name, layout, self.bounds, share
                 self._send(w, (*setup, self.kernel_threads))
             self._collect()
-            self._block.unlink()  # all have mapped it
+            undisturbed(block.unlink)  # all have mapped it
         except BaseException:
             self.close(kill=True)
             raise
 
-    def _start_processes(self) -> None:
+    def _start_process(self, w: int) -> None:
         # spawn: a forked child of a process with threads can inherit a lock that nobody frees
         context = get_context("spawn")
-        for w in range(self.n_workers):
-            mine, theirs = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
-            )
-            try:
-                process.start()
-            except (OSError, MemoryError) as error:
-                raise RuntimeError(
-                    f"mode='processes' could not start worker process {w + 1} of {self.n_workers} "
-                    f"({error}); ask for fewer n_threads, use mode='threads', or raise the "
-                    "system's limits on processes and memory (ulimit -u, ulimit -v)"
-                ) from error
-            theirs.close()
-            self._processes.append(process)
-            self._pipes.append(mine)
+        mine, theirs = context.Pipe()
+        process = context.Process(
+            target=_serve, args=(theirs,), daemon=True, name=f"{WORKER} {w + 1}"
+        )
+        try:
+            process.start()
+        except (OSError, MemoryError) as error:
+            raise RuntimeError(
+                f"mode='processes' could not start worker process {w + 1} of {self.n_workers} "
+                f"({error}); ask for fewer n_threads, use mode='threads', or raise the "
+                "system's limits on processes and memory (ulimit -u, ulimit -v)"
+            ) from error
+        theirs.close()
+        self._processes.append(process)
+        self._pipes.append(mine)
+
+    def _make_block(self, size: int) -> _Block:
+        def make() -> None:
+            self._block = _Block(size=size)
+
+        try:
+            undisturbed(make)
+            assert self._block is not None  # it was made
+            self._block.reserve()
+            undisturbed(self._block.close_file)
+        except OSError as error:
+            raise MemoryError(
+                f"mode='processes' needs {size / 2**20:.0f} MiB of shared memory, which the system "
+                f"refuses ({error.strerror}); use mode='threads'"
+            ) from error
+        return self._block
 
     def _run(self, order: str, centers: Array) -> None:
         np.copyto(self._centers, centers)
@@ -238,21 +262,34 @@ class ProcessCrew(Crew):
 
     def close(self, *, kill: bool = False) -> None:
         """End the processes and let go of the block."""
+        try:
+            undisturbed(partial(self._end, kill))
+        except BaseException:
+            self._end(kill=True)  # that has not begun
+            raise
+
+    def _end(self, kill: bool) -> None:
         _crews.discard(self)
-        for pipe in self._pipes:
-            pipe.close()  # a waiting worker reads the end of the pipe and leaves
-        for process in self._processes:
+        processes, self._processes = self._processes, []
+        pipes, self._pipes = self._pipes, []
+        for process in processes:
             if kill:
                 process.kill()
-        for process in self._processes:
+        for pipe in pipes:
+            pipe.close()  # a waiting worker reads the end of the pipe and leaves
+        for process in processes:
             process.join()
             process.close()
-        self._processes, self._pipes = [], []
-        if self._block is not None:
-            self._block.unlink()
+        block, self._block = self._block, None
+        if block is not None:
+            block.unlink()
             for view in ("rows", "labels", "_centers", "partials"):
                 self.__dict__.pop(view, None)  # a start that was interrupted has not made all
-            _unmap(self._block)
+            block.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pipes"):  # an exception has come before anybody held it
+            self._end(kill=True)
 
     def forget(self) -> None:
         """Leave the workers to the process that started them: this is a forked child of it.
@@ -281,16 +318,6 @@ def start_process_crew(job: Job) -> Crew:
     return ProcessCrew(job)
 
 
-def _unmap(block: _Block) -> None:
-    """Unmap a block, and those left over from fits whose tracebacks still held their arrays."""
-    _unlinked.append(block)
-    for old in _unlinked[:]:
-        # An array looks into it: its memory goes with that array. Or another thread was faster.
-        with suppress(BufferError, ValueError):
-            old.close()
-            _unlinked.remove(old)
-
-
 def _serve(pipe: "Connection[Any, Any]") -> None:
     """Compute one share in a worker process until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees Ctrl-C and ends its workers
@@ -298,6 +325,7 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     try:
         name, block_name, layout, bounds, share, n_threads = pipe.recv()
         block = _Block(block_name)
+        block.close_file()
         if share.start > 0:
             warnings.simplefilter("ignore")  # the first worker says what there is to say
         with one_blas_thread() if KERNELS[name].blas else nullcontext():
@@ -305,9 +333,10 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
-        pipe.send(_picklable(error))
+        with suppress(OSError):  # who has ended the fit
+            pipe.send(_picklable(error))
     if block is not None:
-        _unmap(block)
+        block.close()
 
 
 def _answer_orders(

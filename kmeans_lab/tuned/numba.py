@@ -19,6 +19,7 @@ import numpy as np
 import kmeans_lab.tuned.numba_loops as loops
 import kmeans_lab.tuned.numba_sums as exact
 from kmeans_lab.tuned.rows import (
+    LONG,
     Team,
     TiledRows,
     assign_tiled,
@@ -263,6 +264,10 @@ class _Rows(TiledRows):
         n_clusters, n_threads = checked_counts(X, n_clusters, n_threads)
         super().__init__(_Tiles(X, n_clusters, again), X, n_threads)
         self.code = self.tiles.code  # where ``kmeans-lab explain`` looks for compiled functions
+        if self.n_threads > 1 or X.size * n_clusters >= LONG:
+            # What helpers call is loaded here: without memory that ends the process (LLVM).
+            self.tiles.run()  # no chunk is free yet
+            _Bell().wait(-1)
 
     def _make_team(self) -> Team:
         return _Team(self)

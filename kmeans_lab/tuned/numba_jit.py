@@ -12,10 +12,13 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, NullCache
 
+from kmeans_lab.crews.helpers import refuse_without_room
 from kmeans_lab.registry import KERNELS, KernelUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 _config: Any = numba.config
+#: Bytes that must be free where code is loaded or compiled: LLVM ends the process without memory.
+_ROOM = 16 << 20
 _said = False  # in this process
 
 
@@ -61,6 +64,7 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled before; None where it was not, or cannot be read."""
+        refuse_without_room(_ROOM, "Numba's compiled code")
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # anything may come out of a damaged pickle
@@ -79,6 +83,10 @@ class _Cache(FunctionCache):
 
 class _NoCache(NullCache):
     """What takes its place where there is no folder for it."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        """Return nothing: it will be compiled."""
+        refuse_without_room(_ROOM, "Numba's compiled code")
 
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Say that this is compiled in vain: the next process will do it again."""

@@ -4,6 +4,7 @@ import errno
 import mmap
 import multiprocessing
 import os
+from multiprocessing import resource_tracker, shared_memory
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,9 @@ def test_the_memory_of_a_block_is_there_before_anybody_writes_to_it(monkeypatch)
 
     monkeypatch.setattr(os, "posix_fallocate", reserve)
     size = 10_000_000
-    block = processes._Block.reserved(size)
+    block = processes._Block(size=size)
     try:
+        block.reserve()
         assert os.fstat(block._fd).st_blocks * 512 >= size
         assert sum(length for _, length in asked) == size
         # A signal undoes what one call has done: a call has to be short.
@@ -67,8 +69,28 @@ def test_shared_memory_that_cannot_be_opened_is_refused_in_a_sentence(monkeypatc
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(processes.SharedMemory, "__init__", refuse)
+    monkeypatch.setattr(processes.ProcessCrew, "_start_process", lambda self, w: None)
     with pytest.raises(MemoryError, match=rf"refuses \({os.strerror(code)}\); use mode='threads'$"):
-        processes._Block.reserved(100)
+        kmeans(X, 3, kernel="cpp", mode="processes", n_threads=2)
+
+
+@linux
+def test_a_block_that_cannot_be_mapped_is_taken_back_in_silence(capfd, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))  # as ulimit -f does
+
+    prefix, files = f"l{os.getpid()}_", len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shared_memory, "_SHM_NAME_PREFIX", f"/{prefix}")
+        patch.setattr(os, "ftruncate", refuse)
+        patch.setattr(processes.ProcessCrew, "_start_process", lambda self, w: None)
+        with pytest.raises(MemoryError, match="too large"):
+            kmeans(X, 3, kernel="cpp", mode="processes", n_threads=2)
+    resource_tracker.register("/none", "dummy")  # what it says of the block, it has said before
+    resource_tracker.unregister("/none", "dummy")
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith(prefix)]
+    assert len(os.listdir("/proc/self/fd")) == files
+    assert capfd.readouterr().err == ""
 
 
 def cut(path, size):

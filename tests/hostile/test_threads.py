@@ -2,6 +2,7 @@
 
 import dis
 import gc
+import importlib
 import multiprocessing
 import os
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import kmeans_lab
 from kmeans_lab import kmeans
 from kmeans_lab.crews import helpers
-from tests.support.helpers import FIVE_CHUNKS, cloud, some_rows
+from tests.support.helpers import FIVE_CHUNKS, cloud, require_ready, some_rows
 
 pytestmark = [
     pytest.mark.hostile,
@@ -78,6 +79,44 @@ def test_fewer_threads_share_the_work(kernel_name, started, monkeypatch):
     assert result.centers.tobytes() == expected.centers.tobytes()
     assert result.labels.tobytes() == expected.labels.tobytes()
     assert settled(before) <= before
+
+
+def no_room(*_):
+    raise OSError(12, "Cannot allocate memory")
+
+
+@pytest.mark.kernels(*WAYS)
+def test_a_thread_is_not_started_without_room_for_what_it_allocates(kernel_name, monkeypatch):
+    expected, before = fit(kernel_name), at_rest()
+    monkeypatch.setattr(helpers, "mmap", no_room)
+    with pytest.warns(RuntimeWarning, match="started 0 of 3 helper threads"):
+        result = fit(kernel_name)
+    assert result.centers.tobytes() == expected.centers.tobytes()
+    assert tasks() == before
+
+
+@pytest.mark.kernels("numba")
+@pytest.mark.parametrize("cached", [True, False])
+def test_numbas_code_is_not_loaded_without_room(kernel_name, cached, monkeypatch):
+    jit = importlib.import_module("kmeans_lab.tuned.numba_jit")
+    require_ready(kernel_name)
+    if not cached:
+        monkeypatch.setattr(jit, "_Cache", no_locator)
+    function = jit.jit()(add_one)
+    with monkeypatch.context() as patch:
+        patch.setattr(helpers, "mmap", no_room)
+        with pytest.raises(MemoryError, match=r"^Numba's compiled code needs 16 MiB, which"):
+            function(1)
+    monkeypatch.setattr(jit, "_said", True)
+    assert function(1) == 2
+
+
+def add_one(x):
+    return x + 1
+
+
+def no_locator(function):
+    raise RuntimeError("no locator available")
 
 
 @pytest.mark.kernels("numba-tiled", "cython-tiled")
@@ -370,3 +409,33 @@ while len(begun) < len(calls):
 def test_daemon_threads_are_in_fits_when_the_program_ends(names):
     for _ in range(2):
         run(ENDING, *names)
+
+
+TILED = (
+    LIMITED
+    + """
+import kmeans_lab.tuned.numba_jit as jit
+X = np.random.default_rng(0).normal(size=(30_000, 8))
+options = {"kernel": "numba-tiled", "init": X[:300].copy(), "max_iter": 3}
+kmeans(X, 300, n_threads=1, **options)
+for room in (2, 5, 9, 14, 19, 24, 29, 40):  # forked: each loads what threads need for itself
+    if (pid := os.fork()) == 0:
+        found, _ = limited(room, lambda: kmeans(X, 300, n_threads=8, **options).n_iter)
+        os._exit(0 if found in (3, "MemoryError") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, room
+
+where, load = set(), jit._Cache.load_overload
+def told(*arguments):
+    where.add(threading.get_ident())
+    return load(*arguments)
+jit._Cache.load_overload = told
+kmeans(X, 300, n_threads=3, **options)
+assert where == {threading.get_ident()}, where
+"""
+)
+
+
+@pytest.mark.kernels("numba-tiled")
+def test_code_of_threads_is_loaded_before_they_start(kernel_name):
+    require_ready(kernel_name)
+    run(TILED)
