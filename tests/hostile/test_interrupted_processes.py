@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_lab import _helpers, kmeans, processes
+from kmeans_lab import kmeans
+from kmeans_lab.crews import helpers, processes
 from tests.support.helpers import FIVE_CHUNKS, cloud, some_rows
 
 pytestmark = [
@@ -22,7 +23,7 @@ pytestmark = [
 
 X = cloud(seed=0, n_samples=FIVE_CHUNKS, n_features=3)
 START = some_rows(X, 5)
-FILES = {processes.__file__, _helpers.__file__}
+FILES = {processes.__file__, helpers.__file__}
 FILES |= {str(file) for file in Path(multiprocessing.__file__).parent.glob("*.py")}
 #: After these instructions CPython looks whether a signal came, and calls its handler.
 LOOKS = {"RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD"}
