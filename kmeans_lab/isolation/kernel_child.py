@@ -16,7 +16,6 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kmeans_lab.dbscan import PHASES
 from kmeans_lab.isolation import availability, kernel_answers
 from kmeans_lab.isolation.children import Child, ChildError, Ended
 from kmeans_lab.isolation.messages import Description
@@ -26,7 +25,7 @@ from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import KERNELS, installed, place_of
-from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.result import PHASES, Iteration, KMeansResult
 from kmeans_lab.spec import KernelSpec
 
 #: Processes that start at once where several kernels are described.

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from kmeans_lab.dbscan import PHASES
 from kmeans_lab.measure.certify import Certificate
 from kmeans_lab.measure.schema import StartCosts, State
 from kmeans_lab.measure.statistics import Interval, ratio
 from kmeans_lab.measure.timed import TimedChild, Trial
+from kmeans_lab.result import PHASES
 
 #: The fewest rounds that slow kernels are left with.
 FEWEST = 6

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 
-from kmeans_lab.dbscan import PHASES
 from kmeans_lab.formatting import milliseconds_of_part
 from kmeans_lab.pages.charts import Axis
+from kmeans_lab.result import PHASES
 
 #: Of the track that a bar lies on, in percent: narrower ones would not be seen.
 _THINNEST = 0.3

@@ -16,12 +16,11 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from kmeans_lab.dbscan import PHASES
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.timed import exponents, scaled, unscaled
 from kmeans_lab.presets import FitSettings
-from kmeans_lab.result import KMeansResult
+from kmeans_lab.result import PHASES, KMeansResult
 
 #: Runs a fit of these rows with these settings.
 Fit = Callable[[Array, FitSettings], KMeansResult]

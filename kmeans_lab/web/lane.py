@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.dbscan import PHASES
 from kmeans_lab.driver import kmeans
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of_assign
@@ -24,7 +23,7 @@ from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.presets import PRESETS, FitSettings, Workload
 from kmeans_lab.registry import find_spec, known_as, load_kernel
-from kmeans_lab.result import KMeansResult
+from kmeans_lab.result import PHASES, KMeansResult
 from kmeans_lab.web.certificates import Proof, prove, refuse_other_bytes
 from kmeans_lab.web.fits import Fits
 from kmeans_lab.web.frames import Frame, Frames
