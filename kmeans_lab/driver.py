@@ -9,7 +9,7 @@ from __future__ import annotations  # NumPy imports numpy.random when it is aske
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,12 @@ Start = Callable[[np.random.Generator, Crew], Array]
 _LOST = 1e-4
 
 
-class Repetitions(Protocol):
-    """Whoever is told of each of the n_init repetitions of a fit."""
+@runtime_checkable
+class FollowsRepetitions(Protocol):
+    """A stop rule that is also told of each of the n_init repetitions of a fit."""
 
     def begin(self) -> None:
-        """Take note: another one begins."""
+        """Take note: another repetition begins."""
 
     def end(self, run: Run, /) -> bool:
         """Take note of what it found; return True to end the fit with what there is."""
@@ -65,7 +66,6 @@ def kmeans(
     sample_weight: Any = None,
     callback: Callback | None = None,
     history: bool = False,
-    _repetitions: Repetitions | None = None,
 ) -> KMeansResult:
     """Cluster the rows of X around n_clusters means with Lloyd's algorithm.
 
@@ -169,7 +169,7 @@ def kmeans(
     )
     with start_crew(mode, job) as crew:
         watch.lap("prepare")
-        best = _repeat(n_init, start, crew, plan, rng, watch, _repetitions)
+        best = _repeat(n_init, start, crew, plan, rng, watch)
         rescored = crew.rescored()
     watch.lap("finish")
     return KMeansResult(
@@ -225,20 +225,20 @@ def _repeat(
     plan: _Plan,
     rng: np.random.Generator,
     watch: Stopwatch,
-    repetitions: Repetitions | None,
 ) -> Run:
     """Run the loop from n_init starts; return the run with the lowest inertia."""
     best: Run | None = None
+    follower = plan.rule if isinstance(plan.rule, FollowsRepetitions) else None
     for left in reversed(range(n_init)):
-        if repetitions is not None:
-            repetitions.begin()
+        if follower is not None:
+            follower.begin()
         centers = start(rng, crew)
         crew.refuse_elsewhere()
         watch.lap("init")
         run = _lloyd(crew, centers, plan, rng, watch, last=left == 0)
         if best is None or run.inertia < best.inertia:
             best = run
-        if repetitions is not None and repetitions.end(run):
+        if follower is not None and follower.end(run):
             break
     assert best is not None  # n_init ≥ 1
     return best

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.crews.cores import available_cores
-from kmeans_lab.driver import kmeans
+from kmeans_lab.driver import Run, kmeans
 from kmeans_lab.estimators.base import BaseKMeans
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
 from kmeans_lab.isolation.availability import choose_kernel
@@ -54,6 +54,15 @@ class Strict:
         if self.tasks is not None:
             return self.tasks.iterated(step, last=converged) or converged
         return converged
+
+    def begin(self) -> None:
+        """Tell the callbacks that a repetition begins."""
+        if self.tasks is not None:
+            self.tasks.begin()
+
+    def end(self, run: Run) -> bool:
+        """Tell the callbacks what a repetition found; return True where one ends the fit."""
+        return self.tasks is not None and self.tasks.end(run)
 
 
 class _Voice:
@@ -212,7 +221,6 @@ class KMeans(Callbacks, BaseKMeans):
             sample_weight=shares,
             callback=None if voice is None else voice.told,
             n_init=self._n_init,
-            _repetitions=tasks,
             **self._who_computes(X.size * n_clusters),
         )
         distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
