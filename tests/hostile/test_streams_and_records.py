@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kmeans_lab.cli import bench
 from kmeans_lab.cli import main as cli
 from kmeans_lab.errors import Refused
 from kmeans_lab.measure import machine, record
 from kmeans_lab.measure.rounds import PairedRun
+from kmeans_lab.pages import bench
 from kmeans_lab.presets import PRESETS
 
 pytestmark = pytest.mark.hostile

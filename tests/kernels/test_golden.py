@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from tests.support.golden import CASES, CHANGELOG, FILE, golden, work
+from tests.support.golden import CASES, CHANGELOG, FILE, SMALL, golden, work
 from tests.support.helpers import force_isa
-from tests.support.web import SMALL
 
 TUNED = ("cpp-simd", "cython-tiled", "numba-tiled")
 KEPT = json.loads(FILE.read_text(encoding="utf-8"))
