@@ -34,15 +34,7 @@ ORDER = (
 )
 
 #: Imports that point up. Nothing may be added; what is mended must leave the list.
-POINTS_UP = {
-    ("measure.tables", "cli.terminal"),
-    ("pages.race", "web.comparison"),
-    ("studies.compress", "cli.compress"),
-    ("studies.notebook", "cli.terminal"),
-    ("web.lane", "cli.bench"),
-    ("web.queries", "cli.bench"),
-    ("web.race_data", "cli.bench"),
-}
+POINTS_UP: set[tuple[str, str]] = set()
 
 #: Files that have six or more lines in common, and why. What is no longer so must leave the list.
 REPEATED = {
