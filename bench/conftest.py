@@ -8,8 +8,8 @@ import threadpoolctl
 
 from bench.table import Row, print_tables
 from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.isolation.pools import busy_pools
 from kmeans_lab.measure import machine, record
-from kmeans_lab.measure.pools import busy_pools
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload, find_preset
 from kmeans_lab.registry import KERNELS

@@ -11,7 +11,7 @@ from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.outputs import plan_output
 from kmeans_lab.io.paths import known_suffix
-from kmeans_lab.measure.pools import quiet_pools
+from kmeans_lab.isolation.pools import quiet_pools
 from kmeans_lab.registry import KERNELS, installed
 
 

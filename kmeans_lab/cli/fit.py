@@ -28,7 +28,9 @@ from kmeans_lab.stopping import STOP_RULES
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
 _REFRESH = 0.1  # seconds between two pictures of it
 
-_DEFAULTS: dict[str, Any] = dict(kmeans.__kwdefaults__ or {})
+_DEFAULTS: dict[str, Any] = {
+    name: default for name, default in (kmeans.__kwdefaults__ or {}).items() if name[0] != "_"
+}
 _CHOICES: dict[str, Iterable[str]] = {
     "kernel": ("auto", *KERNELS),
     "init": INITS,

@@ -11,8 +11,8 @@ import numpy
 
 from kmeans_lab.formatting import plural
 from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.isolation.pools import pools
 from kmeans_lab.kernel import CompiledAhead, Kernel, PicksInstructions
-from kmeans_lab.measure.pools import pools
 from kmeans_lab.measure.schema import Card, Hardware
 from kmeans_lab.registry import KERNELS, load_kernel
 

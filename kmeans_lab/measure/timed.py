@@ -21,11 +21,11 @@ from kmeans_lab.isolation.children import PATIENCE
 from kmeans_lab.isolation.kernel_answers import answer_of, own_code_alone
 from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.isolation.messages import Description, FitAnswer
+from kmeans_lab.isolation.pools import POOLS, busy_pools
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of, some_rows
 from kmeans_lab.measure.certify import Certificate, certify_fit
 from kmeans_lab.measure.judging import CertificateError
-from kmeans_lab.measure.pools import POOLS, busy_pools
 from kmeans_lab.presets import FitSettings, Workload
 from kmeans_lab.result import KMeansResult
 

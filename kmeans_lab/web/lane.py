@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.driver import kmeans
+from kmeans_lab.isolation.pools import quiet_pools
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of_assign
 from kmeans_lab.measure.explain import FLOPS
 from kmeans_lab.measure.judging import CertificateError
-from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.presets import PRESETS, FitSettings, Workload
 from kmeans_lab.registry import find_spec, known_as, load_kernel
 from kmeans_lab.result import PHASES, KMeansResult

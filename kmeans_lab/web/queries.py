@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import Any, TypedDict
 
 from kmeans_lab.isolation.availability import reason_of, state_of
+from kmeans_lab.isolation.pools import quiet_pools
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.counts import lines_of_code, sources_of
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.machinecode import CannotTell
-from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.measure.roofline import can_measure, peak
 from kmeans_lab.measure.schema import Card
 from kmeans_lab.presets import PRESETS

@@ -13,9 +13,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.isolation.pools import quiet_pools
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
-from kmeans_lab.measure.pools import quiet_pools
 from kmeans_lab.measure.roofline import bandwidth, can_measure, peak
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.presets import PRESETS
