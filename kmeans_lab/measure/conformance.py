@@ -15,7 +15,7 @@ from kmeans_lab.kernel import Fused, read_only
 from kmeans_lab.measure.calibration import prepared
 from kmeans_lab.measure.certify import certify_assign, certify_fit, certify_update
 from kmeans_lab.measure.judging import CertificateError
-from kmeans_lab.measure.whole_numbers import (
+from kmeans_lab.numerics.whole_numbers import (
     POISON,
     Wrong,
     cases,

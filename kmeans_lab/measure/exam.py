@@ -11,7 +11,7 @@ from kmeans_lab.isolation.messages import Description
 from kmeans_lab.isolation.remote import RemoteKernel
 from kmeans_lab.measure.conformance import QUESTIONS, many_rows
 from kmeans_lab.measure.judging import CertificateError
-from kmeans_lab.measure.whole_numbers import Wrong
+from kmeans_lab.numerics.whole_numbers import Wrong
 
 #: Seconds that a call may take, and one with very many rows.
 PATIENCE, MANY_PATIENCE = 60.0, 300.0

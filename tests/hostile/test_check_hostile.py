@@ -7,7 +7,8 @@ import pytest
 
 from kmeans_lab import registry
 from kmeans_lab.cli import main as cli
-from kmeans_lab.measure import conformance, exam, whole_numbers
+from kmeans_lab.measure import conformance, exam
+from kmeans_lab.numerics import whole_numbers
 from tests.support.planted import BY_NUMPY, ROWS
 
 pytestmark = pytest.mark.hostile

@@ -14,7 +14,8 @@ from kmeans_lab import KERNELS, kmeans, registry
 from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of, state_of
-from kmeans_lab.measure import conformance, whole_numbers
+from kmeans_lab.measure import conformance
+from kmeans_lab.numerics import whole_numbers
 from kmeans_lab.registry import find_spec, installed, known_as, load_kernel
 from kmeans_lab.web import queries
 from tests.support.planted import GOOD

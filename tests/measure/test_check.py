@@ -8,8 +8,9 @@ import pytest
 from kmeans_lab import kmeans, registry
 from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation.availability import state_of
-from kmeans_lab.measure import conformance, whole_numbers
+from kmeans_lab.measure import conformance
 from kmeans_lab.measure.exam import examine
+from kmeans_lab.numerics import whole_numbers
 from kmeans_lab.registry import KERNELS, find_spec, known_as, load_kernel
 from tests.support.planted import GOOD
 
