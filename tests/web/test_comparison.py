@@ -59,10 +59,8 @@ def test_lanes_of_one_kernel_are_told_apart():
 
 
 def test_ratios_are_times_and_not_percent():
-    assert (
-        told(lane("cpp", 1.0), lane("python", 2.0))["sentence"]
-        == "python is 2.00 × slower than cpp"
-    )
+    sentence = told(lane("cpp", 1.0), lane("python", 2.0)).sentence
+    assert sentence == "python is 2.00 × slower than cpp"
 
 
 def test_only_what_is_resolved_is_told():
