@@ -85,6 +85,7 @@ static constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguo
 static constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
 static constexpr const char* kSums = "sums must be a C-contiguous float64 array";
 static constexpr const char* kCounts = "counts must be a C-contiguous int64 array";
+static constexpr const char* kOneCenter = "assign needs at least one center";
 static constexpr const char* kDraws = "draws must be a C-contiguous float64 array";
 
 template <typename T>
@@ -95,9 +96,10 @@ public:
 
     double pass(const py::array& centers, py::array& labels, py::array* sums,
                 py::array* counts) override {
-        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(0) > 0 &&
-                    centers.shape(1) == rows_.d() && labels.shape(0) == rows_.n(),
+        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
+                    labels.shape(0) == rows_.n(),
                 "assign needs rows (n, d), centers (k, d) and labels (n,)");
+        require(centers.shape(0) > 0, kOneCenter);
         require(
             sums == nullptr ||
                 (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&
@@ -192,15 +194,9 @@ static double direct_inertia(const Array<T>& X, const Array<T>& centers,
     return total.value();
 }
 
-// As kmeans_lab/_helpers.py does for the other kernels.
 static void warn_of_fewer(int started, int wanted) {
     if (started == wanted) return;
-    const int raised = PyErr_WarnFormat(
-        PyExc_RuntimeWarning, 1,
-        "the system has started %d of %d helper threads, so that fewer share the work; ask for "
-        "fewer n_threads, or raise its limits on threads and memory (ulimit -u, ulimit -v)",
-        started - 1, wanted - 1);
-    if (raised != 0) throw py::error_already_set();
+    py::module_::import("kmeans_lab._helpers").attr("warn_of_fewer")(started - 1, wanted - 1);
 }
 
 // A whole number of any size between 1 and most, or one sentence.
@@ -295,8 +291,9 @@ static void bind(py::module_& module) {
     module.def(
         "assign",
         [](const Array<T>& X, const py::array& centers, py::array& labels) {
-            require(centers.ndim() == 2 && centers.shape(0) > 0,
+            require(centers.ndim() == 2,
                     "assign needs rows (n, d), centers (k, d) and labels (n,)");
+            require(centers.shape(0) > 0, kOneCenter);
             const auto rows = transpose(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
             return rows->pass(centers, labels, nullptr, nullptr);
         },
@@ -332,6 +329,7 @@ static void bind(py::module_& module) {
 }
 
 PYBIND11_MODULE(_simd_kernel, module, py::mod_gil_not_used()) {
+    py::module_::import("kmeans_lab._helpers");  // what warns of scarce memory has its own already
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";
     py::register_local_exception_translator([](std::exception_ptr error) {
         try {

@@ -200,7 +200,7 @@ def _tiled(X: Rows, n_clusters: int, n_threads: int, *, keeps: bool) -> TiledRow
 def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     if not isinstance(rows, TiledRows):
-        rows = _tiled(rows, len(centers), 1, keeps=False)
+        rows = _tiled(rows, max(1, len(centers)), 1, keeps=False)
     _check(rows, centers, labels)
     return rows.step(centers, labels)
 
@@ -239,10 +239,7 @@ def inertia(X: Rows, centers: Rows, labels: Labels) -> float:
 
 
 def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:
-    if (
-        centers.ndim != 2
-        or centers.shape[0] < 1
-        or centers.shape[1] != rows.shape[1]
-        or labels.shape != rows.shape[:1]
-    ):
+    if centers.ndim != 2 or centers.shape[1] != rows.shape[1] or labels.shape != rows.shape[:1]:
         raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
+    if len(centers) == 0:
+        raise ValueError("assign needs at least one center")

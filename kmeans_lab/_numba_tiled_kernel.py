@@ -318,7 +318,7 @@ def _lay_out(X: Rows, n_clusters: int, n_threads: int, *, again: bool) -> TiledR
 def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     if isinstance(rows, np.ndarray):
-        rows = _lay_out(rows, len(centers), 1, again=False)
+        rows = _lay_out(rows, max(1, len(centers)), 1, again=False)
     _check(rows, centers, labels)
     return rows.step(centers, labels, None, None)
 
@@ -387,6 +387,8 @@ def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:
         or labels.shape != rows.shape[:1]
     ):
         raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
+    if len(centers) == 0:
+        raise ValueError("assign needs at least one center")
 
 
 # What Numba's own functions have: the sign that a kernel compiles when it is first called.

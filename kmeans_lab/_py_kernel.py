@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
+    if len(centers) == 0:
+        raise ValueError("assign needs at least one center")
     points = rows.tolist()
     means = centers.tolist()
     n_features = rows.shape[1]
