@@ -72,6 +72,7 @@ double assign_arrays(const Array<T>& rows, const Array<T>& centers, Array<std::i
             "assign needs rows and centers with 2 dimensions and labels with 1");
     require(rows.shape(1) == centers.shape(1) && rows.shape(0) == labels.shape(0),
             "assign needs rows (n, d), centers (k, d) and labels (n,)");
+    require(centers.shape(0) > 0, "assign needs at least one center");
     const T* rows_in = rows.data();
     const T* centers_in = centers.data();
     std::int32_t* labels_out = labels.mutable_data();
@@ -106,9 +107,22 @@ void bind(py::module_& module) {
                py::arg("counts").noconvert(), "Add each row to its cluster's sum and count.");
 }
 
+template <typename R>
+void refuse(py::module_& module, const char* name, const char* rule) {
+    module.def(name,
+               [rule](const py::args&, const py::kwargs&) -> R { throw py::type_error(rule); });
+}
+
 PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
     module.doc() = "The C++ reference kernel: nested loops, GIL released.";
     bind<double>(module);
     bind<float>(module);
+    // What none of the others takes: pybind11 would print their signatures.
+    refuse<double>(module, "assign",
+                   "assign needs C-contiguous arrays: rows and centers of one dtype, float64 or "
+                   "float32, and labels of int32 that can be written to");
+    refuse<void>(module, "update",
+                 "update needs C-contiguous arrays: rows of float64 or float32, labels of int32, "
+                 "sums of float64 and counts of int64 that can be written to");
     module.attr("BUILD") = LAB_BUILD;
 }

@@ -77,6 +77,8 @@ cdef double _checked_assign(
 ) except? -1:
     if rows.shape[1] != centers.shape[1] or rows.shape[0] != labels.shape[0]:
         raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
+    if centers.shape[0] == 0:
+        raise ValueError("assign needs at least one center")
     with nogil:
         return _assign(rows, centers, labels)
 

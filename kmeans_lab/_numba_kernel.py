@@ -28,6 +28,8 @@ def assign(
     """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
     if rows.shape[1] != centers.shape[1] or rows.shape[0] != labels.shape[0]:
         raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
+    if centers.shape[0] == 0:
+        raise ValueError("assign needs at least one center")
     inertia = 0.0
     for i in range(rows.shape[0]):
         best = np.inf

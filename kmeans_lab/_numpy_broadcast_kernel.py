@@ -26,6 +26,8 @@ def prepare(X: Rows, n_clusters: int, n_threads: int) -> Rows:
 
 def assign(rows: Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
+    if len(centers) == 0:
+        raise ValueError("assign needs at least one center")
     _refuse_what_does_not_fit(rows, len(centers))
     distances = ((rows[:, None, :] - centers[None, :, :]) ** 2).sum(axis=2)
     nearest = distances.argmin(axis=1)

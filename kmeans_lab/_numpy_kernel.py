@@ -56,6 +56,8 @@ def prepare(X: Rows, n_clusters: int, n_threads: int) -> Prepared:
 def assign(rows: Prepared | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     n_clusters = len(centers)
+    if n_clusters == 0:
+        raise ValueError("assign needs at least one center")
     if not isinstance(rows, Prepared) or rows.n_clusters != n_clusters:
         X = rows.X if isinstance(rows, Prepared) else rows
         return assign(Prepared(X, n_clusters), centers, labels)

@@ -24,6 +24,8 @@ def assign(
     """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
     n_samples, n_features = rows.shape
     n_clusters = len(centers)
+    if n_clusters == 0:
+        raise ValueError("assign needs at least one center")
     rows, centers = rows.tolist(), centers.tolist()
     inertia = 0.0
     for i in range(n_samples):

@@ -57,15 +57,9 @@ static double inertia(const Array<T>& X, const Array<T>& centers, const Array<st
     return lab::direct_inertia(rows, centers_in, labels_in, n);
 }
 
-// As kmeans_lab/_helpers.py does for the other kernels.
 static void warn_of_fewer(int started, int wanted) {
     if (started == wanted) return;
-    const int raised = PyErr_WarnFormat(
-        PyExc_RuntimeWarning, 1,
-        "the system has started %d of %d helper threads, so that fewer share the work; ask for "
-        "fewer n_threads, or raise its limits on threads and memory (ulimit -u, ulimit -v)",
-        started - 1, wanted - 1);
-    if (raised != 0) throw py::error_already_set();
+    py::module_::import("kmeans_lab.crews.helpers").attr("warn_of_fewer")(started - 1, wanted - 1);
 }
 
 // A whole number of any size between 1 and most, or one sentence.
@@ -159,8 +153,9 @@ static void bind(py::module_& module) {
     module.def(
         "assign",
         [](const Array<T>& X, const py::array& centers, py::array& labels) {
-            require(centers.ndim() == 2 && centers.shape(0) > 0,
+            require(centers.ndim() == 2,
                     "assign needs rows (n, d), centers (k, d) and labels (n,)");
+            require(centers.shape(0) > 0, lab::kOneCenter);
             const auto rows = transpose(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
             return rows->pass(centers, labels, nullptr, nullptr);
         },
@@ -201,6 +196,8 @@ static constexpr char kOutOfMemory[] =
 
 PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";
+    // The module that warns of scarce memory is loaded while there is some.
+    py::module_::import("kmeans_lab.crews.helpers");
     py::register_local_exception_translator(lab::translate<kOutOfMemory>);
     bind_prepared(module);
     bind<double>(module);

@@ -35,6 +35,7 @@ inline constexpr const char* kCenters =
 template <typename T>
 inline constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguous float64 array"
                                                        : "X must be a C-contiguous float32 array";
+inline constexpr const char* kOneCenter = "assign needs at least one center";
 inline constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
 inline constexpr const char* kSums = "sums must be a C-contiguous float64 array";
 inline constexpr const char* kCounts = "counts must be a C-contiguous int64 array";
@@ -48,9 +49,10 @@ public:
 
     double pass(const py::array& centers, py::array& labels, py::array* sums,
                 py::array* counts) override {
-        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(0) > 0 &&
-                    centers.shape(1) == rows_.d() && labels.shape(0) == rows_.n(),
+        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
+                    labels.shape(0) == rows_.n(),
                 "assign needs rows (n, d), centers (k, d) and labels (n,)");
+        require(centers.shape(0) > 0, kOneCenter);
         require(
             sums == nullptr ||
                 (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&

@@ -9,6 +9,7 @@ there without a line of Python that an exception could leave undone.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 import weakref
 from _thread import start_new_thread
@@ -18,6 +19,7 @@ from contextlib import suppress
 from mmap import mmap
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
+from types import FrameType
 from typing import Any
 
 #: Seconds between two looks, where a signal may come that wakes nobody.
@@ -38,6 +40,26 @@ def refuse_without_room(size: int, what: str) -> None:
             f"{what} needs {size >> 20} MiB, which the system refuses; close what takes memory, or "
             "raise its limit (ulimit -v)"
         ) from None
+
+
+def warn_of_fewer(started: int, wanted: int) -> None:
+    """Warn of helper threads that the system has not started, at the line that called the lab."""
+    frame, level = sys._getframe(), 1
+    while _is_ours(frame) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"the system has started {started} of {wanted} helper threads, so that fewer share the "
+        "work; ask for fewer n_threads, or raise its limits on threads and memory (ulimit -u, "
+        "ulimit -v)",
+        RuntimeWarning,
+        stacklevel=level,
+    )
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Say whether a frame is the lab's, or of what lies between it and its caller."""
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return package in ("kmeans_lab", "numpy", "sklearn")  # errstate, _fit_context
 
 
 class Helpers(ABC):
@@ -83,13 +105,7 @@ class Helpers(ABC):
                 self.n += 1
         except (RuntimeError, MemoryError):
             self.wanted = self.n
-            warnings.warn(
-                f"the system has started {self.n} of {wanted} helper threads, so that fewer share "
-                "the work; ask for fewer n_threads, or raise its limits on threads and memory "
-                "(ulimit -u, ulimit -v)",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+            warn_of_fewer(self.n, wanted)
 
     def _serve(self) -> None:
         alive: set[None] = set()

@@ -300,7 +300,7 @@ def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
 def assign(rows: TiledRows | Rows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center; return the inertia."""
     if not isinstance(rows, TiledRows):  # a single look needs neither sums nor balls
-        rows = _Rows(rows, len(centers), 1, again=False)
+        rows = _Rows(rows, max(1, len(centers)), 1, again=False)
     return assign_tiled(rows, centers, labels)
 
 

@@ -222,9 +222,10 @@ def check_inertia(X: Rows, centers: Rows, labels: Labels) -> None:
 def _check(rows: TiledRows, centers: Rows, labels: Labels) -> None:
     if (
         centers.ndim != 2
-        or centers.shape[0] < 1
         or centers.shape[1] != rows.shape[1]
         or centers.dtype != rows.dtype
         or labels.shape != rows.shape[:1]
     ):
         raise ValueError("assign needs rows (n, d), centers (k, d) and labels (n,)")
+    if len(centers) == 0:
+        raise ValueError("assign needs at least one center")

@@ -76,6 +76,7 @@ def test_fewer_threads_share_the_work(kernel_name, started, monkeypatch):
     with pytest.warns(RuntimeWarning, match=f"started {started} of 3 helper threads") as said:
         result = fit(kernel_name)
     assert len(said) == 1
+    assert said[0].filename == __file__  # the caller's line, not the library's
     assert result.centers.tobytes() == expected.centers.tobytes()
     assert result.labels.tobytes() == expected.labels.tobytes()
     assert settled(before) <= before
@@ -322,6 +323,7 @@ for room in (1, 6, 9, 12, 30):
     assert tasks() == before, room
     if found == expected:
         (warning,) = said
+        assert warning.filename == "<string>"  # the line of the caller
         assert "of 31 helper threads" in str(warning.message) and "ulimit" in str(warning.message)
         print(room)
 assert fit() == expected

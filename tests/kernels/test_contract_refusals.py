@@ -145,6 +145,27 @@ def test_update_refuses(kernel, dtype, wrong):
     refuses(update, outputs, given["rows"], given["labels"], *outputs)
 
 
+@pytest.mark.parametrize("verb", ["assign", "update"])
+@pytest.mark.kernels("cpp")
+def test_what_is_refused_is_said_in_a_sentence(kernel, dtype, verb):
+    assigning = verb == "assign"
+    names = ("rows", "centers", "labels") if assigning else ("rows", "labels", "sums", "counts")
+    for wrong in (TO_ASSIGN if assigning else TO_UPDATE).values():
+        given = spoil(dtype, wrong)
+        with pytest.raises((TypeError, ValueError)) as refusal:
+            getattr(kernel, verb)(*(given[name] for name in names))
+        said = str(refusal.value)
+        assert said.startswith(f"{verb} needs") or "not writeable" in said
+        assert "\n" not in said
+
+
+def test_no_center_at_all_is_refused_by_every_kernel(kernel, dtype):
+    given = arguments(dtype)
+    for rows in (given["rows"], prepared(kernel, given["rows"], K)):
+        with pytest.raises(ValueError, match=r"^assign needs at least one center$"):
+            kernel.assign(rows, np.ones((0, D), dtype), given["labels"])
+
+
 @pytest.mark.kernels(*EXTENSIONS)
 def test_unspoilt_arguments_are_taken(kernel, dtype):
     """Or the refusals above would prove nothing."""

@@ -252,7 +252,7 @@ def one_byte_off(array):
         (0, lambda it: it.astype(">f8"), TypeError, "centers must be a C-contiguous float64"),
         (0, np.asfortranarray, TypeError, "centers must be a C-contiguous float64"),
         (0, one_byte_off, TypeError, "centers must be a C-contiguous float64"),
-        (0, lambda it: it[:0], ValueError, "assign needs rows"),
+        (0, lambda it: it[:0], ValueError, "assign needs at least one center"),
         (0, lambda it: it.tolist(), TypeError, "incompatible function arguments"),
         (1, lambda it: np.repeat(it, 2)[::2], TypeError, "labels must be a C-contiguous int32"),
         (1, lambda it: it.view("u4"), TypeError, "labels must be a C-contiguous int32"),
