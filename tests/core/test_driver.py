@@ -5,7 +5,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.centering import middle_and_variance
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import assert_same_fit, cloud, some_rows, whole_numbers
 
 X = cloud(seed=1, n_samples=400, n_features=3)

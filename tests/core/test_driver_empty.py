@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import cloud, some_rows
 
 LASTING = ["relocate", "random", "keep"]

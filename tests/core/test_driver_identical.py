@@ -11,7 +11,7 @@ import pytest
 from kmeans_lab import KERNELS, kmeans
 from kmeans_lab.crews.partial import chunk_bounds
 from kmeans_lab.isolation.availability import state_of
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import FIVE_CHUNKS, assert_same_fit, cloud, some_rows
 
 N_WORKERS = [1, 2, 3, 5]

@@ -8,7 +8,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.centering import Centered, middle_and_variance
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import assert_same_fit, cloud, some_rows, whole_numbers
 
 WHOLE = whole_numbers(3, (300, 4), 0, 60)

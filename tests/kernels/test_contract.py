@@ -15,7 +15,7 @@ from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.crews.chunks import Chunks
 from kmeans_lab.crews.partial import Partials
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import cloud, frozen, prepared, some_rows, whole_numbers
 
 # Around the widths of vector registers and tiles: (n_samples, n_clusters, n_features).

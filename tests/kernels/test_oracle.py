@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 
 # Rows (0, 0), (0, 2), (4, 0), (2, 1) and centers (0, 1), (4, 1); squared distances:
 #   (0, 0): 1 and 17        → cluster 0

@@ -19,7 +19,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.checks import samples
 from kmeans_lab.registry import find_spec, load_kernel
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import prepared
 
 #: The fixtures that name a kernel hold nothing that one draw could leave to the next.

@@ -16,7 +16,7 @@ from kmeans_lab import kmeans, load_kernel
 from kmeans_lab.studies import originals
 from kmeans_lab.studies.originals import demo_loop, pools_loop, tutorial_loop, walk_through_loop
 from kmeans_lab.studies.sources import tutorial_start
-from tests.estimators.test_minibatch_means import oracle
+from tests.support import oracle
 from tests.support.helpers import cloud, some_rows
 
 X = cloud(seed=2, n_samples=330, n_features=3)
