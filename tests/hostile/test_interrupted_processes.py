@@ -46,6 +46,8 @@ def interrupted(call, turn):
     def trace(frame, event, _):
         if frame.f_code.co_filename not in FILES or left[0] < 0:
             return None
+        if frame.f_code.co_name == "__del__":  # Python itself prints what is raised there
+            return None
         frame.f_trace_opcodes = True
         if event == "opcode":
             looks = last.get(id(frame)) in LOOKS
