@@ -139,10 +139,12 @@ _crews: weakref.WeakSet["ProcessCrew"] = weakref.WeakSet()
 class ProcessCrew(Crew):
     """A share of the chunks in each process."""
 
+    _processes: Any = ()
+    _block: _Block | None = None
+
     def __init__(self, job: Job) -> None:
         self._rescored = 0
-        self._block: _Block | None = None
-        self._processes: list[Any] = []
+        self._processes = []
         self._pipes: list[Connection[Any, Any]] = []
         super().__init__(job)
 
@@ -288,7 +290,7 @@ class ProcessCrew(Crew):
             block.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_pipes"):  # an exception has come before anybody held it
+        if self._processes or self._block is not None:  # nobody has held it, for an exception came
             self._end(kill=True)
 
     def forget(self) -> None:
