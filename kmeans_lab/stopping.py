@@ -18,7 +18,7 @@ from kmeans_lab.kernel import Array
 class Step:
     """One iteration, as a stop rule sees it.
 
-    Its arrays are read-only and those of the loop, which overwrites them: copy what is kept.
+    Its arrays are read-only, and the loop overwrites them later: copy what you keep.
     """
 
     old: Array  # centers that the rows were assigned to
@@ -112,7 +112,7 @@ class LabelsChanged:
         """Return True when few rows changed cluster."""
         if self.tol >= 1:
             return step.changed <= self.tol
-        from fractions import Fraction  # here: decimal and random come with it
+        from fractions import Fraction  # imported here, as it imports decimal and random
 
         # As written: in binary 0.29 · 100 is 28.999999999999996, and 29 rows are meant.
         return step.changed <= int(Fraction(str(float(self.tol))) * step.n_samples)

@@ -1,8 +1,8 @@
 """Processes that share X, labels and partial results in one block of shared memory.
 
 Each worker is sent the kernel's *name*, imports it, and keeps its own chunks for the whole fit.
-An order is one short message over a pipe; the arrays never travel. A worker that dies is seen
-at once through its sentinel. The block has a name only until every worker has mapped it, so that
+A command is one short message over a pipe; arrays are never sent. A worker that dies is seen at
+once through its sentinel. The block has a name only until every worker has mapped it, so that
 nothing can leave it behind.
 """
 
@@ -97,12 +97,12 @@ class _Block(SharedMemory):
     _mapped = False
 
     def __init__(self, name: str | None = None, size: int = 0) -> None:
-        self._creator = os.getpid() if name is None else None  # who takes the name away
+        self._creator = os.getpid() if name is None else None  # the process that removes the name
         super().__init__(name, create=name is None, size=size)
         self._mapped = True
 
     def reserve(self) -> None:
-        """Have its memory be there: a page that is not would end who writes to it."""
+        """Reserve its memory: writing to a page that is missing would end the process."""
         if hasattr(os, "posix_fallocate"):  # Linux hands out pages at the first write
             for first in range(0, self.size, _RESERVED_AT_ONCE):
                 os.posix_fallocate(self._fd, first, min(_RESERVED_AT_ONCE, self.size - first))
@@ -114,15 +114,15 @@ class _Block(SharedMemory):
             os.close(file)
 
     def unlink(self) -> None:
-        """Take the name away, once; the memory goes with the last process that has mapped it."""
+        """Remove the name, once; the memory is freed with the last process that has mapped it."""
         if self._name and self._creator == os.getpid():
             self._creator = None
-            if not self._mapped and os.name == "posix":  # unlink() takes it from who has no such
+            if not self._mapped and os.name == "posix":  # unlink() unregisters it
                 multiprocessing.resource_tracker.register(self._name, "shared_memory")
             super().unlink()
 
     def close(self) -> None:
-        """Unmap it, or leave that to the last array that looks into it."""
+        """Unmap the block, or leave that to the last array that refers to it."""
         self.close_file()
         with suppress(BufferError):
             super().close()
@@ -132,7 +132,7 @@ class _Block(SharedMemory):
         super().__del__()
 
 
-#: Crews whose processes run. It keeps none of them alive: one that nobody holds ends.
+#: Crews whose processes run, held weakly: one that nothing else refers to ends.
 _crews: weakref.WeakSet["ProcessCrew"] = weakref.WeakSet()
 
 
@@ -217,7 +217,7 @@ class ProcessCrew(Crew):
         self._rescored = sum(self._collect())
 
     def labels_to_keep(self, *, last: bool) -> Labels:
-        """Return a copy: the labels themselves lie in shared memory, which goes."""
+        """Return a copy: the labels themselves lie in shared memory, which is freed."""
         return self.labels.copy()
 
     def rescored(self) -> int:
@@ -261,7 +261,7 @@ class ProcessCrew(Crew):
         ) from None
 
     def close(self, *, kill: bool = False) -> None:
-        """End the processes and let go of the block."""
+        """End the processes and release the block."""
         try:
             undisturbed(partial(self._end, kill))
         except BaseException:
@@ -288,14 +288,14 @@ class ProcessCrew(Crew):
             block.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_pipes"):  # an exception has come before anybody held it
+        if hasattr(self, "_pipes"):  # an exception came before anything referred to it
             self._end(kill=True)
 
     def forget(self) -> None:
-        """Leave the workers to the process that started them: this is a forked child of it.
+        """Leave the workers to the process that started them, of which this is a forked child.
 
-        multiprocessing would end them when the child exits, and an open pipe keep them when the
-        parent does.
+        multiprocessing would end them when the child exits, and an open pipe would keep them alive
+        when the parent does.
         """
         for process in self._processes:
             getattr(multiprocessing.process, "_children", set()).discard(process)
@@ -327,13 +327,13 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
         block = _Block(block_name)
         block.close_file()
         if share.start > 0:
-            warnings.simplefilter("ignore")  # the first worker says what there is to say
+            warnings.simplefilter("ignore")  # the first worker warns for all
         with one_blas_thread() if KERNELS[name].blas else nullcontext():
             _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
-        with suppress(OSError):  # who has ended the fit
+        with suppress(OSError):  # the parent has ended the fit
             pipe.send(_picklable(error))
     if block is not None:
         block.close()
@@ -357,7 +357,7 @@ def _answer_orders(
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return the error, or its text where it does not survive the way through a pipe."""
+    """Return the error, or its text where it cannot be sent through a pipe."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

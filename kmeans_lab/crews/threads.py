@@ -1,4 +1,4 @@
-"""Mode "threads": the chunks are cut into shares, and whoever is there takes the next one."""
+"""Mode "threads": the chunks are cut into shares, and each free thread takes the next one."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from kmeans_lab.kernel import Array
 
 
 class _Shares(Helpers):
-    """What is to be done, and threads that do it."""
+    """The shares of a pass, and the threads that do them."""
 
     def __init__(self, crew: Any, wanted: int) -> None:
         super().__init__(crew, wanted)

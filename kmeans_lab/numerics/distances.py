@@ -1,8 +1,9 @@
 """Distances between rows and centers, and nearest centers, that agree to the last bit.
 
 They keep their digits wherever the origin is. Most distances are a matrix product, about the mean
-of the centers. Those that it may spoil, and those that decide which center is the nearest, are
-summed as the reference kernel sums them: Σ(x − c)² in float64, in the order of the features.
+of the centers. Those to which it may cost digits, and those that decide which center is the
+nearest, are summed as the reference kernel sums them: Σ(x − c)² in float64, in the order of the
+features.
 """
 
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def nearest(kernel: str, X: Array, centers: Array) -> Labels:
     Parameters
     ----------
     kernel : str
-        Who computes. Where it rounds in its own way, its near-ties are decided again.
+        The kernel that computes. Where it rounds in its own way, near-ties are decided again.
     X : ndarray of shape (n_samples, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float32 or float64
 
@@ -116,8 +117,9 @@ def _exact_middle(centers: Array) -> tuple[Array, Array, Array]:
 
     A kernel that expands ‖x − c‖² is slow far from the origin, where it has to look at many rows
     twice. y − m is exact for m/2 ≤ y ≤ 2m (Sterbenz, "Floating-Point Computation", 1974), so that
-    the kernel then sees the same differences x − c. A feature whose centers do not lie close
-    together beside that lies near enough to the origin; and where they do, hardly a row is out.
+    the kernel then sees the same differences x − c. A feature whose centers are spread widely
+    relative to their distance from the origin is near enough to it already; where they are not,
+    hardly any row lies outside the bounds.
     """
     middle = centers.mean(axis=0, dtype=np.float64).astype(centers.dtype)
     low, high = np.minimum(middle / 2, 2 * middle), np.maximum(middle / 2, 2 * middle)

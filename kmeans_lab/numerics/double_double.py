@@ -17,14 +17,14 @@ _SPLIT = 2.0**27 + 1
 
 
 def two_sum(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
-    """Return a + b as computed, and what rounding took from it."""
+    """Return a + b as computed, and the rounding error."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
 def two_product(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
-    """Return a · b as computed, and what rounding took from it; below 10¹⁵⁰ in magnitude."""
+    """Return a · b as computed, and the rounding error; below 10¹⁵⁰ in magnitude."""
     product = a * b
     a_high, a_low = _halves(a)
     b_high, b_low = _halves(b)

@@ -80,7 +80,8 @@ def column_sums(rows: Floats) -> Floats:
 class RunningSums:
     """Exact sums of columns over the rows of each cluster, kept from one labelling to the next.
 
-    Only rows whose label changes are looked at again: what leaves a sum is exactly what it brought.
+    Only rows whose label changes are looked at again: a row takes out of a sum exactly what it
+    added.
 
     Parameters
     ----------
