@@ -1,4 +1,4 @@
-"""Which rows make a start and a batch, and after which batch it is enough."""
+"""Draw the rows of starts and batches, and decide after which batch a fit ends."""
 
 import warnings
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ class Patience:
     n_steps : int
         Batches at most, to be printed.
     least_movement : float
-        A squared movement of the centers that is small enough; 0: none is.
+        A squared movement of the centers that is small enough; 0 disables this rule.
     longest : int or None
         Batches in a row without a new low.
     settled : int

@@ -1,4 +1,4 @@
-"""Centers that are running means: what mini-batch k-means makes of a kernel's sums.
+"""Centers that are running means of a kernel's sums, for mini-batch k-means.
 
 Sculley, "Web-scale k-means clustering", WWW 2010. A kernel assigns a batch, and each center moves
 to the mean of all rows that it was ever given. The sums of these rows are kept, so that a center is
@@ -131,7 +131,7 @@ class RunningMeans:
     def restart_starved(
         self, ratio: float, X: Array, rng: np.random.Generator, weights: Weights = None
     ) -> int:
-        """Let centers that got too few rows begin anew at rows of the batch, now and then.
+        """Move centers that got too few rows to rows of the batch, now and then.
 
         Parameters
         ----------
@@ -148,7 +148,8 @@ class RunningMeans:
         Returns
         -------
         int
-            How many began anew: 0 unless a hundred rows per cluster came since the last look.
+            How many centers were moved: 0 unless a hundred rows per cluster came since the last
+            look.
 
         Notes
         -----

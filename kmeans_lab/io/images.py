@@ -1,4 +1,4 @@
-"""Images in: any file that Pillow reads becomes red, green and blue in 8 bits, by one rule.
+"""Read images: any file that Pillow reads becomes red, green and blue in 8 bits, by one rule.
 
 Sixteen bits are rounded to the nearest eight (65535 = 255 · 257), whatever the mode. Pillow keeps
 only the high byte of a colour channel of sixteen bits, so those are decoded twice, the second
@@ -37,7 +37,7 @@ class Picture:
     mode : str
         Pillow's name for what its pixels were.
     frames : int
-        Of which this is the first.
+        Number of frames in the file, of which this is the first.
     """
 
     pixels: NDArray[np.uint8]
@@ -78,7 +78,7 @@ def read_picture(path: Path) -> Picture:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open an image with Pillow, and turn whatever comes of reading it into ``Refused``."""
+    """Open an image with Pillow, and turn any error in reading it into ``Refused``."""
     try:
         from PIL import Image
     except ModuleNotFoundError:

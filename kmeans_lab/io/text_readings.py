@@ -116,7 +116,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says about the signs of a file; None: nothing."""
+    """The user's options for the signs of a file; None: not given."""
 
     delimiter: str | None = None
     decimal: str | None = None

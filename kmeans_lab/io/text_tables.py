@@ -1,7 +1,7 @@
-"""Tables of numbers in text files: columns are found and chosen, and every fault has its place.
+"""Read tables of numbers from text files; every error is reported with its position.
 
-NumPy reads plain files. What it stumbles over is read again row by row, which finds the fault, or
-what only looked like one: comments, a delimiter at the end of each line, decimal commas.
+NumPy reads plain files. A file that it rejects is read again row by row, which finds the fault, or
+accepts what is none: comments, a delimiter at the end of each line, decimal commas.
 """
 
 import csv
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TextFormat:
-    """What the user says about a text file; see the options of ``kmeans-lab fit``."""
+    """The options for a text file; see those of ``kmeans-lab fit``."""
 
     skip_rows: int = 0
     delimiter: str | None = None

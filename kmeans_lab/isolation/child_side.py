@@ -2,8 +2,8 @@
 
 The parent's end is ``kmeans_lab.isolation.children``.
 
-A child loads this file alone, from the standard library alone: the package around it, and NumPy,
-come with the first function that is theirs.
+A child loads only this file, which imports only the standard library: the package around it, and
+NumPy, are imported with the first function that needs them.
 """
 
 import os
@@ -56,7 +56,7 @@ def end_with(parent: int) -> None:
 
 
 def say(item: Any) -> None:
-    """Send an item to the one who asked, while a call goes on in this child."""
+    """Send an item to the parent during a call in this child."""
     assert _answers is not None  # a child is asked
     _write(_answers, _packed("item", item))
 

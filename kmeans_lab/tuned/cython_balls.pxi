@@ -1,7 +1,7 @@
-# Balls of rows, included by cython.pxi: a tile is told from afar which centers are too far for
-# all of its rows. The method is the flagship's (cpp/simd/isa/balls-inl.h), with one level of balls
-# and the rows in their own order. A center b is out when the whole ball lies on another one's side
-# of the plane between them: score(b) − score(a) > 2 · radius · ‖a − b‖.
+# Balls of rows, included by cython.pxi: centers that are too far from all rows of a tile are ruled
+# out at once. The method is the flagship's (cpp/simd/isa/balls-inl.h), with one level of balls and
+# the rows in their own order. Center b is ruled out when, for some center a, the whole ball lies on
+# a's side of the plane between the two: score(b) − score(a) > 2 · radius · ‖a − b‖.
 
 cdef enum:
     LANES = 16  # centers of the widest vector

@@ -60,7 +60,7 @@ def _refuse_to_interpret(module: str) -> None:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, which raises whatever a damaged file or a full disk does to it."""
+    """Numba's cache, for which a damaged file or a full disk causes a warning, not an error."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled before; None where it was not, or cannot be read."""
@@ -104,7 +104,7 @@ def _say_once(what: str, why: str, also: str = "") -> None:
     if _said:
         return
     _said = True
-    # No line of code in the text: it would be this one.
+    # Without a line of code in the text, which would be this one.
     warnings.warn_explicit(
         f"Numba cannot {what} compiled code ({why}), so that its kernels are compiled anew; "
         f"{also}set NUMBA_CACHE_DIR to a folder that can be written to",

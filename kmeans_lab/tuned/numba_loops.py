@@ -13,13 +13,13 @@ such closures.
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
 
-Before its rows, the ball around a tile meets the centers. Center b is out when the whole ball lies
-on another one's side of the plane between them: score(b) − score(a) > 2 · radius · ‖a − b‖. Mostly
-one center is left, or a few; the rows meet those alone. Centers may move as they like, since no
-bound is carried from pass to pass.
+Before its rows, the ball around a tile is tested against the centers. Center b is ruled out when,
+for some center a, the whole ball lies on a's side of the plane between the two: score(b) − score(a)
+> 2 · radius · ‖a − b‖. Mostly one center is left, or a few; the rows are scored against those
+alone. Centers may move as they like, since no bound is carried from pass to pass.
 
-All of it is one file, however long: Numba's cache is told apart by the file of the function that is
-called, and would go on using old code of what that calls from another file.
+All of it is one file, however long: Numba's cache is keyed by the file of the function that is
+called, and would go on using old code of functions that it calls from another file.
 """
 
 from __future__ import annotations
