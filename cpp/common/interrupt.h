@@ -1,4 +1,4 @@
-// Ctrl-C during a long pass: the calling thread asks now and then whether a signal came.
+// Ctrl-C during a long pass: the calling thread checks now and then for a signal.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace lab {
 
-// Thrown when a signal came; what its handler raised is set already.
+// Thrown when a signal came; its handler's exception is set already.
 struct Interrupted {};
 
 class Interrupt {

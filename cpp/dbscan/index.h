@@ -69,7 +69,7 @@ public:
     const Index n, d;
 
 private:
-    using Name = std::uint64_t;  // of a column: its parts of two features, each from 1
+    using Name = std::uint64_t;  // key of a column: its parts of two features, each from 1
     static constexpr Name kFirst = (Name(1) << 32) + 1;
     static constexpr Place kAsk = 4096;  // comparisons, or rows, between two checks for Ctrl-C
 

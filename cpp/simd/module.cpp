@@ -57,7 +57,7 @@ static double inertia(const Array<T>& X, const Array<T>& centers, const Array<st
     return lab::direct_inertia(rows, centers_in, labels_in, n);
 }
 
-// As kmeans_lab/_helpers.py does for the other kernels.
+// As kmeans_lab/crews/helpers.py does for the other kernels.
 static void warn_of_fewer(int started, int wanted) {
     if (started == wanted) return;
     const int raised = PyErr_WarnFormat(
@@ -114,7 +114,7 @@ static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<dou
     return rows->greedy(X, first, draws);
 }
 
-// What works on rows that were prepared, whatever their dtype.
+// Functions of prepared rows of either dtype.
 static void bind_prepared(py::module_& module) {
     py::class_<Rows>(module, "Tiles", "Rows transposed into tiles, with their running sums.")
         .def_property_readonly("isa", &Rows::isa, "The instruction set that computes.")
@@ -142,7 +142,7 @@ static void bind_prepared(py::module_& module) {
                py::arg("counts"), "Add each row to its cluster's sum and count.");
 }
 
-// What takes X itself, and the measuring routines.
+// Functions that take X itself, and the measuring routines.
 template <typename T>
 static void bind(py::module_& module) {
     module.def(

@@ -23,7 +23,7 @@
 
 namespace lab {
 
-// The value as it is: a product that went through here is not fused with an addition.
+// The value, unchanged: a product that is passed through here is not fused with an addition.
 inline double rounded(double value) {
     LAB_HIDE(value);
     return value;
@@ -184,7 +184,7 @@ private:
     Index added_ = 0;
 };
 
-// How large and how small the magnitudes of each column are, lane by lane; zeros do not count.
+// The largest and smallest magnitudes of each column, lane by lane; zeros do not count.
 template <typename T>
 struct Range {
     static constexpr Index lanes = 64 / sizeof(T);  // of the widest vector

@@ -1,4 +1,4 @@
-// Whether a short pass is shared with the team or done alone, from how long both took lately.
+// Decides whether a short pass is shared with the team or done alone, by their recent times.
 
 #pragma once
 
@@ -9,8 +9,8 @@ namespace lab {
 
 // Handing a cache line to another core takes 50 ns or 200, depending on where a virtual machine's
 // two processors happen to be: with the nearer ones, a pass of 6 µs gains a third from a second
-// thread, with the farther ones it loses a third. Only the clock tells. Results do not depend on
-// it.
+// thread, with the farther ones it loses a third. Only a measurement can tell. Results do not
+// depend on the choice.
 class TeamOrAlone {
 public:
     // Decide about a pass of so many multiply-adds, more or less, and start the clock.

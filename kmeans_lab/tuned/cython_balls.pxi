@@ -79,7 +79,8 @@ cdef Py_ssize_t _list(
 
 
 # The centers that may be nearest to a row of a tile, in order: `found` needs room for all. The
-# center that was near last time is tried first, and then the nearest of those that it left.
+# center that was near in the last pass is tried first, and then the nearest of those that it did
+# not rule out.
 cdef Py_ssize_t _left_for(
     Shared *w, Py_ssize_t t, int32_t *found, const real *sample
 ) noexcept nogil:

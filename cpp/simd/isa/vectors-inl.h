@@ -58,7 +58,7 @@ LAB_INLINE To convert(const From& lanes) {
 #endif
 }
 
-// Values from here on, as a vector of doubles.
+// The values that begin here, as a vector of doubles.
 template <typename T>
 LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
     const auto& few = *reinterpret_cast<const typename Lanes<T>::Few*>(values);
