@@ -16,8 +16,8 @@ struct Interrupted {};
 
 class Interrupt {
 public:
-    // The calling thread begins a pass. Up to so many multiply-adds lie between two calls of came:
-    // where they are few, the clock would take longer than they do.
+    // The calling thread begins a pass. Up to this many multiply-adds lie between two calls of
+    // came: where they are few, the clock would take longer than they do.
     void begin(double work_per_call) {
         caller_ = std::this_thread::get_id();
         calls_per_time_ = int(std::clamp(kWorkPerTime / work_per_call, 1.0, 64.0));

@@ -12,7 +12,7 @@
 namespace lab {
 
 // Balls that hold all rows of a tile, of a group of tiles, of a family of groups. The balls of one
-// parent lie side by side, so that lanes are balls when they meet one center.
+// parent lie side by side, so that lanes are balls when they are tested against one center.
 template <typename T>
 struct Balls {
     static constexpr Index kids = 64 / sizeof(T);  // of one parent; the widest vector

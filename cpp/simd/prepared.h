@@ -24,7 +24,7 @@
 namespace lab {
 
 // A fit comes back with other centers. A single look at the rows needs neither balls nor sums;
-// without balls every row meets every center.
+// without balls every row is scored against every center.
 enum class Use { fit, without_balls, seeding, once };
 
 template <typename T>

@@ -13,7 +13,7 @@ namespace lab {
 // depend on the choice.
 class TeamOrAlone {
 public:
-    // Decide about a pass of so many multiply-adds, more or less, and start the clock.
+    // Decide about a pass of about this many multiply-adds, and start the clock.
     bool alone(double multiply_adds) {
         timed_ = multiply_adds < kShort;
         if (!timed_) return false;

@@ -87,7 +87,7 @@ class _Alone:
         lock = self._lock
         try:
             if not lock.acquire(timeout=_PATIENCE):
-                self.renew_lock()  # so that nobody else waits as long
+                self.renew_lock()  # so that no other thread waits as long
             while not self._settled():
                 if self._fits:
                     self._limit()

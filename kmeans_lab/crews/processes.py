@@ -176,7 +176,7 @@ class ProcessCrew(Crew):
             raise
 
     def _start_process(self, w: int) -> None:
-        # spawn: a forked child of a process with threads can inherit a lock that nobody frees
+        # spawn: a forked child of a process with threads can inherit a lock that is never released
         context = get_context("spawn")
         mine, theirs = context.Pipe()
         process = context.Process(

@@ -80,7 +80,7 @@ class Patience:
     longest : int or None
         Batches in a row without a new low.
     settled : int
-        The first batch after which starved centers have begun anew: those up to it do not count.
+        The first batch after which starved centers have been moved: those up to it do not count.
     loud : bool
         Print each batch.
     """

@@ -51,8 +51,8 @@ def lossless_suffix(path: Path) -> str:
     """Return the suffix of an image file to write; ``Refused`` where it is not supported."""
     if path.suffix.lower() in _LOSSY:
         raise Refused(
-            f"{path} would be a format that loses detail and must be one that keeps every colour, "
-            f"or others would come back; use {', '.join(OUTPUT_SUFFIXES)}"
+            f"{path} would be in a format that loses detail and must be in one that keeps every "
+            f"colour; use {', '.join(OUTPUT_SUFFIXES)}"
         )
     return known_suffix(path, OUTPUT_SUFFIXES, "name it so")
 

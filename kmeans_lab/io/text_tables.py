@@ -66,7 +66,8 @@ def read_table(path: Path, form: TextFormat) -> Floats:
             return _Table(path, encoding, form).read()
         except UnicodeError as error:
             raise Refused(
-                f"{path} begins as {encoding.upper()} text and is none ({error}); save it as UTF-8"
+                f"{path} begins as {encoding.upper()} text but is not valid "
+                f"({error}); save it as UTF-8"
             ) from None
     for encoding in ("utf-8-sig", "cp1252"):  # only names depend on it: digits are the same
         with suppress(UnicodeError):

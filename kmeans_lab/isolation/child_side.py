@@ -82,7 +82,7 @@ def serve(parent: int) -> None:
             message = _packed("raised", (_kinds(error), _said(error)))
         try:
             _write(_answers, message)
-        except OSError:  # nobody reads it, or the code has closed the pipe
+        except OSError:  # the parent has gone, or the code has closed the pipe
             os._exit(1)
     os._exit(0)  # nothing that the code has registered for the end runs
 

@@ -185,7 +185,7 @@ class Child:
             whole = True
             raise
         finally:
-            if not whole:  # an answer that nobody waits for would be taken for the next one
+            if not whole:  # a late answer would be taken for the next one
                 self.close()
         return value
 

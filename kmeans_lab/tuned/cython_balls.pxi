@@ -141,7 +141,7 @@ cdef void _settle_tile(
             _settle(w, chunk, tile + p, before, label)
 
 
-# The tiles of a chunk; balls are given up for the rest of it when they spare too little.
+# The tiles of a chunk; balls are given up for the rest of it when they rule out too few centers.
 cdef void _run_filtered(Shared *w, Chunk *chunk, const real *sample) noexcept nogil:
     cdef int32_t found[MOST_FILTERED]
     cdef real packed[MOST_LISTED * 64]

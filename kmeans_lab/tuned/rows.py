@@ -77,7 +77,7 @@ class Team(Helpers):
         super().__init__(rows, rows.n_threads - 1)
         self.bell = bell
         self.task = rows.tiles.run
-        self.labels: Labels | None = None  # live as long as somebody may write them
+        self.labels: Labels | None = None  # kept alive as long as a thread may write them
 
     def post(self, labels: Labels) -> None:
         """Let every helper take chunks."""
@@ -134,7 +134,7 @@ class TiledRows(ABC):
                 tiles.start(centers, labels)
                 self._run(len(centers), labels)
             except BaseException:
-                tiles.stop()  # nobody writes into the caller's arrays from here on
+                tiles.stop()  # nothing writes into the caller's arrays from here on
                 raise
             inertia = tiles.finish()
             if sums is not None:
