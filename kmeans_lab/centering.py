@@ -66,7 +66,7 @@ Samples: TypeAlias = Array | Centered
 def middle_and_variance(X: Array) -> tuple[Array, float]:
     """Return the middle (n_features,) in the dtype of X, and the mean variance of the features.
 
-    Both are the same in whatever order the rows are: sums in float64 decide where their rounding
+    Both are independent of the order of the rows: sums in float64 are used where their rounding
     cannot matter, which is nearly always, and exact ones where it could. The variance is a
     threshold's unit and has 24 binary digits.
     """

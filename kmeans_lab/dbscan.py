@@ -55,7 +55,7 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DBSCANResult(Shown):
-    """What was found and what it cost.
+    """The clusters that DBSCAN found, and what it cost.
 
     Instances are compared by identity, not by their arrays; the repr has three lines.
 

@@ -190,7 +190,7 @@ def kmeans(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What stays the same over all repetitions."""
+    """The settings and objects that all repetitions share."""
 
     max_iter: int
     rule: StopRule
@@ -207,7 +207,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one repetition found."""
+    """The outcome of one repetition."""
 
     centers: Array
     labels: NDArray[np.int32]

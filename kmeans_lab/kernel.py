@@ -41,7 +41,7 @@ Counts: TypeAlias = NDArray[np.int64]
 
 
 class Kernel(Protocol):
-    """What the driver needs of a kernel module."""
+    """The two functions that every kernel module has."""
 
     def assign(self, rows: Any, centers: Any, labels: Labels, /) -> float:
         """Overwrite labels with each row's nearest center (lowest index on a tie).
@@ -61,7 +61,7 @@ class Kernel(Protocol):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """Takes rows in a form of its own: a transposed copy, row norms, bounds, a thread team."""
+    """Prepares rows in a form of its own: a transposed copy, row norms, bounds, a thread team."""
 
     def prepare(self, X: Any, n_clusters: int, n_threads: int, /, *middle: Any) -> Any:
         """Return what the other functions are given in place of X; once per chunk and fit.
@@ -83,7 +83,7 @@ class Fused(Protocol):
 
 @runtime_checkable
 class TellsInertia(Protocol):
-    """The inertia that ends a fit: a million rows of two features in 1.1 ms, NumPy in 8.7."""
+    """Computes the final inertia of a fit: 10⁶ rows of two features in 1.1 ms, NumPy in 8.7."""
 
     def inertia(self, X: Any, centers: Any, labels: Labels, /, *middle: Any) -> float:
         """Sum squared distances to the chosen centers, from differences; X is not prepared."""

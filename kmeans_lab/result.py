@@ -1,4 +1,4 @@
-"""What a fit returns: its result, its history, and the seconds of each phase."""
+"""Results of a fit: what it found, its history, and the seconds of each phase."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is known about a kernel without running it: ``KernelSpec``, whose fields are checked."""
+"""``KernelSpec``: a description of a kernel, known without importing it, with checked fields."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args

@@ -35,15 +35,15 @@ class Step:
 
 
 class StopRule(Protocol):
-    """What the driver asks of a rule: its name, whether it needs ``Step.changed``, a verdict."""
+    """The interface of a rule: its name, whether it needs ``Step.changed``, and its decision."""
 
     @property
     def name(self) -> str:
-        """What ``KMeansResult.stop`` says when the rule has fired."""
+        """The value of ``KMeansResult.stop`` when the rule has fired."""
 
     @property
     def needs_changed(self) -> bool:
-        """Whether the driver has to count changed labels for it."""
+        """Whether the driver has to count changed labels for this rule."""
 
     def fired(self, step: Step) -> bool:
         """Return True when the loop should end after this step."""

@@ -1,4 +1,4 @@
-// Where the neighbours of a row can be: rows in columns, each column in the order of one feature.
+// An index of possible neighbours: rows in columns, each column in the order of one feature.
 //
 // A row within eps is within eps in each feature. Up to two features are cut into parts as wide as
 // eps, whose crossings are the columns; a third one orders the rows of a column. What is left for

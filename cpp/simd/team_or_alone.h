@@ -1,4 +1,4 @@
-// Decides whether a short pass is shared with the team or done alone, by their recent times.
+// The choice whether a short pass is shared with the team or done alone, by recent times.
 
 #pragma once
 

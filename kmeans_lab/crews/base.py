@@ -59,7 +59,7 @@ class Job:
 
 
 class Pass(NamedTuple):
-    """What one pass over the rows returns, besides the labels, sums and counts that it fills."""
+    """The return value of one pass over the rows, besides the labels, sums and counts."""
 
     inertia: float  # nan with weights, unless the job asks for it
     changed: int  # labels; −1 unless the job asks for it

@@ -42,7 +42,7 @@ class _Turn:
         fit = weakref.ref(self)
         try:
             self._alone.forget(fit)
-        finally:  # does nothing, unless a signal handler raised in the line above
+        finally:  # no effect unless a signal handler raised in the line above
             self._alone.forget(fit)
 
 

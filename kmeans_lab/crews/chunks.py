@@ -58,7 +58,7 @@ class Chunks:
 
     @property
     def prepared(self) -> list[Any]:
-        """What the kernel made of each chunk, or of its pieces."""
+        """The rows that the kernel prepared for each chunk, or for its pieces."""
         return [chunk for _, chunk, *_ in self._slots]
 
     def rescored(self) -> int:

@@ -47,7 +47,7 @@ _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each array lies in the block: name → (shape, dtype, offset)."""
+    """The place of each array in the block: name → (shape, dtype, offset)."""
 
     arrays: dict[str, tuple[tuple[int, ...], str, int]]
     size: int

@@ -240,7 +240,7 @@ class KMeans(Callbacks, BaseKMeans):
         return self
 
     def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
-        """Return scikit-learn's kind of init function as kmeans_lab's: it sees X centered."""
+        """Return scikit-learn's kind of init function as kmeans_lab's: it is given X centered."""
 
         def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
             mean = X.mean(axis=0)
@@ -266,7 +266,7 @@ class KMeans(Callbacks, BaseKMeans):
         return FitTasks(self, self._n_init, fitted_after, exponent, **told)
 
     def _who_computes(self, size: int) -> dict[str, Any]:
-        """Return ``kmeans``'s kernel and n_threads for n·k·d multiply-adds in each pass."""
+        """Return the kernel and n_threads of ``kmeans`` for n·k·d multiply-adds in each pass."""
         name = choose_kernel() if self.kernel == "auto" else self.kernel
         if self.n_threads is not None:
             return {"kernel": name, "n_threads": self._count("n_threads")}

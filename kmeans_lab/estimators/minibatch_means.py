@@ -40,7 +40,7 @@ class RunningMeans:
         Where they begin. They count as no row: a center's first rows decide where it goes.
     middle : ndarray of shape (n_features,)
         Somewhere in the data: what is added up is relative to it, and loses no digits to an offset.
-        ``spare_small_values`` looks whether rows lose any to it.
+        ``spare_small_values`` checks whether rows lose any to it.
     """
 
     def __init__(self, kernel: str, centers: Array, middle: Array) -> None:
@@ -68,7 +68,7 @@ class RunningMeans:
         self._sums = self._near * self._mass[:, None]
 
     def spare_small_values(self, X: Array) -> None:
-        """Do without a middle in columns of which some value of X would lose digits to it."""
+        """Set the middle to zero in columns where it would cost some value of X digits."""
         columns = columns_that_lose(X, self._middle)
         if len(columns) == 0:
             return
@@ -156,7 +156,7 @@ class RunningMeans:
         The rows are those that greedy k-means++ would choose next, given the other centers.
         scikit-learn draws all rows alike, wherever a center is already. It counts rows since the
         beginning, so that a center that gets none any more stays where it is. And where a center
-        has no row yet, it looks after each batch: with small ones that throws good starts away.
+        has no row yet, it checks after each batch: with small batches that throws good starts away.
         """
         if self._since < ROWS_BETWEEN_LOOKS * len(self._near):
             return 0

@@ -1,4 +1,4 @@
-"""What runs in a child process: a loop that answers calls until its pipe closes.
+"""The code that runs in a child process: a loop that answers calls until its pipe closes.
 
 The parent's end is ``kmeans_lab.isolation.children``.
 
@@ -62,7 +62,7 @@ def say(item: Any) -> None:
 
 
 def serve(parent: int) -> None:
-    """Answer calls until the pipe closes: what a child runs."""
+    """Answer calls until the pipe closes: the main function of a child."""
     global _answers
     end_with(parent)
     orders, _answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")

@@ -182,7 +182,7 @@ def with_module(spec: object, module: str, source: str) -> KernelSpec:
 
 
 def is_place(place: str) -> bool:
-    """Whether this looks like the place of a kernel: a .py file, or a module that may be there."""
+    """Whether this may name the place of a kernel: a .py file, or a module that may exist."""
     if place.endswith(".py") or "." in place:
         return True
     try:

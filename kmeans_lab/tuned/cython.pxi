@@ -269,7 +269,8 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
     cdef Py_ssize_t t, i
     cdef Chunk *chunk
     cdef int64_t c
-    lab_add(&w.inside, 1)  # before the first look: see stop
+    # Before the first look: when stop finds no thread inside, none will come later.
+    lab_add(&w.inside, 1)
     c = lab_add(&w.next, 1)
     while c < w.n_chunks:
         chunk = w.chunks + c

@@ -85,7 +85,7 @@ class _Team(Team):
 
 
 class _Plan:
-    """What a pass over the tiles reads and writes; it belongs to one number of clusters."""
+    """The arrays that a pass over the tiles reads and writes, for one number of clusters."""
 
     def __init__(self, rows: _Tiles, n_clusters: int) -> None:
         n_tiles, padded, _ = rows.tiles.shape
@@ -279,7 +279,7 @@ class _Rows(TiledRows):
 
 
 def _scale(n_features: int, dtype: Any) -> Any:
-    """Return what rounding depends on; the longest center comes with every pass."""
+    """Return the quantities on which rounding depends; each pass adds the longest center."""
     kind = np.finfo(dtype)
     up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
     return np.array([0.0, 2.0 * (n_features + 4), up, least])

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator, no-untyped-call"
-"""What Numba compiles for its tiled kernel: lanes are rows, and LLVM vectorises.
+"""Loops that Numba compiles for its tiled kernel: lanes are rows, and LLVM vectorises.
 
 For each tile the scores ‖c‖² − 2x·c of four centers at a time run through a loop over the rows of
 the tile, in which every row keeps its best, second best and label. The loop has no branch, and

@@ -1,4 +1,4 @@
-"""What Numba's and Cython's tiled kernels share: prepared rows, whose passes threads share.
+"""The common part of Numba's and Cython's tiled kernels: prepared rows, and threads for a pass.
 
 Threads are Python's own and not ``prange``: OpenMP hangs in a forked child after use and meets the
 OpenMP of other libraries, and the portable threading layer of Numba ends the process when two
@@ -71,7 +71,7 @@ class Bell(Protocol):
 
 
 class Team(Helpers):
-    """Helpers that run chunks beside the thread that asks for a pass."""
+    """Helpers that run chunks beside the thread that calls a pass."""
 
     def __init__(self, rows: TiledRows, bell: Bell) -> None:
         super().__init__(rows, rows.n_threads - 1)

@@ -1,5 +1,5 @@
-// Which centers may be nearest to some row of a ball. Included once per instruction set, after
-// vectors-inl.h.
+// The search for centers that may be nearest to some row of a ball. Included once per instruction
+// set, after vectors-inl.h.
 //
 // The idea is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric
 // reasoning", KDD 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls

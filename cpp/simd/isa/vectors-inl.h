@@ -1,5 +1,5 @@
-// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. The first of what routines-inl.h
-// includes once per instruction set.
+// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. The first of the files that
+// routines-inl.h includes once per instruction set.
 
 #ifndef LAB_ISA
 #error "vectors-inl.h is for routines-inl.h to include, once per instruction set"
