@@ -56,7 +56,7 @@ KERNELS: dict[str, KernelSpec] = {
         remedy="pip install numpy",
         arithmetic="expanded",
         blas=True,
-        auto=4,  # where none of the tuned ones can run
+        auto=4,  # used where no tuned kernel can run
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
@@ -140,7 +140,7 @@ class Incomplete(NotAKernel):
 
 
 _added: dict[str, KernelSpec] = {}
-_places: dict[str, str] = {}  # where these were found
+_places: dict[str, str] = {}  # where the added kernels were found
 
 
 def find_spec(name: str) -> KernelSpec:

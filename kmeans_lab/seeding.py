@@ -86,7 +86,7 @@ def random_rows(
     n_drawn = min(n_clusters, int(np.count_nonzero(p)))
     chosen = rng.choice(len(X), size=n_drawn, replace=False, p=p)
     rest = rng.permutation(np.flatnonzero(p == 0))
-    rest = rest[np.argsort(weights[rest] == 0, kind="stable")]  # some are too small for a share
+    rest = rest[np.argsort(weights[rest] == 0, kind="stable")]  # some were too small for a share
     return np.asarray(X[np.concatenate([chosen, rest[: n_clusters - n_drawn]])])
 
 

@@ -153,7 +153,7 @@ def make_rule(stop: str | StopRule, tol: float | None) -> StopRule:
         raise ValueError(f"stop={stop!r} is not known; choose one of {', '.join(STOP_RULES)}")
     if tol is None:
         return STOP_RULES[stop]()
-    number = checks.real(tol)  # as a product with a float16 would be another
+    number = checks.real(tol)  # a product with a float16 would round differently
     if number is None or not 0 <= number < float("inf"):
         raise ValueError(f"tol={tol!r} must be a number ≥ 0; use tol=0 for 'did not move'")
     if stop in _WITHOUT_TOL:

@@ -139,7 +139,7 @@ private:
     void refine() {
         if (done_ || total_ >= kLeastSteps) return;
         const double n = double(work_.n);
-        if (double(total_) <= n) {  // rounding may be all that is left of it
+        if (double(total_) <= n) {  // the sum may consist of rounding errors alone
             const double largest = find_largest();
             done_ = largest == 0;
             lay(Grid(n * largest));

@@ -105,7 +105,7 @@ public:
     // highest first, until nothing is left.
     void add(double* values, Index n) {
         double most = largest(values, n);
-        if (!(most < 0x1p960)) {  // what splits it would overflow; or not a number
+        if (!(most < 0x1p960)) {  // splitting would overflow; or not a number
             for (Index i = 0; i < n; ++i) add(values[i]);
             return;
         }

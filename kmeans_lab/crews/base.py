@@ -100,7 +100,7 @@ class Crew(ABC):
         self._in_one_call: Callable[[Array], float] | None = None
         self._kernel_counts = False  # how many labels a pass changed: no copy of them is needed
         self._start()
-        total = self.partials  # where nothing is to be added up
+        total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
             total = Partials.empty(1, job.n_clusters, n_features)
         self._total = total

@@ -59,7 +59,7 @@ class Helpers(ABC):
         self._process = os.getpid()
         self._calls: SimpleQueue[Any] = SimpleQueue()
         self._news: SimpleQueue[Any] = SimpleQueue()
-        self._begun: list[weakref.ref[Any]] = []  # of each, what lives as long as it does
+        self._begun: list[weakref.ref[Any]] = []  # one object per thread, alive as long as it
         self._failed: list[BaseException] = []
         self._gone = weakref.ref(owner, self._calls.put)
 
@@ -103,9 +103,9 @@ class Helpers(ABC):
                     self._failed.append(error)
                 if self._news.qsize() == 0:
                     self._news.put(None)
-            self._calls.put(self._gone)  # the next one reads it, too
+            self._calls.put(self._gone)  # for the next thread to read
         finally:
-            del alive  # and not with this frame, which the traceback of an error holds
+            del alive  # now: the traceback of an error holds this frame
 
     @property
     def _there(self) -> bool:
@@ -191,14 +191,14 @@ def undisturbed(task: Callable[[], object]) -> None:
     def run() -> None:
         try:
             begin.get_nowait()
-        except Empty:  # nobody waits for it
+        except Empty:  # no caller waits for it
             return
         try:
             task()
         except BaseException as error:
             failed.append(error)
         ended.put(None)
-        ended.put(None)  # what is raised may come after the first has been taken
+        ended.put(None)  # twice: an exception may lose the first
 
     try:
         start_new_thread(run, ())
@@ -208,7 +208,7 @@ def undisturbed(task: Callable[[], object]) -> None:
             begin.get_nowait()
         except Empty:
             ended.get()
-            raise error from None  # and not from Empty
+            raise error from None  # without Empty as its cause
         if "new thread" not in str(error):
             raise
         task()

@@ -92,7 +92,7 @@ def _partials(views: dict[str, NDArray[Any]]) -> Partials:
 class _Block(SharedMemory):
     """Shared memory that may outlive its fit: in the arrays that a traceback holds."""
 
-    _name: str | None = None  # of one that could not be opened
+    _name: str | None = None  # None: it could not be opened
     _fd: int
     _mapped = False
 
@@ -200,7 +200,7 @@ class ProcessCrew(Crew):
 
         try:
             undisturbed(make)
-            assert self._block is not None  # it was made
+            assert self._block is not None  # undisturbed(make) has set it
             self._block.reserve()
             undisturbed(self._block.close_file)
         except OSError as error:
@@ -265,7 +265,7 @@ class ProcessCrew(Crew):
         try:
             undisturbed(partial(self._end, kill))
         except BaseException:
-            self._end(kill=True)  # that has not begun
+            self._end(kill=True)  # the crew has not begun
             raise
 
     def _end(self, kill: bool) -> None:
@@ -284,7 +284,7 @@ class ProcessCrew(Crew):
         if block is not None:
             block.unlink()
             for view in ("rows", "labels", "_centers", "partials"):
-                self.__dict__.pop(view, None)  # a start that was interrupted has not made all
+                self.__dict__.pop(view, None)  # missing ones: the start was interrupted
             block.close()
 
     def __del__(self) -> None:

@@ -66,7 +66,7 @@ def serve(parent: int) -> None:
     global _answers
     end_with(parent)
     orders, _answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # Neither input nor output of the code that runs here is ours.
+    # The code that runs here must not use the pipes as its input and output.
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     try:
@@ -84,7 +84,7 @@ def serve(parent: int) -> None:
             _write(_answers, message)
         except OSError:  # the parent has gone, or the code has closed the pipe
             os._exit(1)
-    os._exit(0)  # nothing that the code has registered for the end runs
+    os._exit(0)  # without the code's exit handlers
 
 
 def _packed(what: str, value: Any) -> bytes:

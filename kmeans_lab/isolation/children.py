@@ -201,7 +201,7 @@ class Child:
         self._kill()
         self._process.wait()
         for pipe in (self._orders, self._answers):
-            with suppress(OSError):  # what was not written yet has no reader
+            with suppress(OSError):  # unwritten data have no reader any more
                 pipe.close()
 
     def __enter__(self) -> Self:
@@ -269,7 +269,7 @@ class Child:
             selector.register(pipe, selectors.EVENT_WRITE if writing else selectors.EVENT_READ)
             if not selector.select(max(0.0, self._deadline - monotonic())):
                 self._late()
-                assert self._end is not None  # that is why
+                assert self._end is not None  # set by _late
                 raise self._end
 
     def _no_answer(self) -> Ended:

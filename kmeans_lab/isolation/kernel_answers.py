@@ -27,7 +27,7 @@ def describe(place: str, spec: KernelSpec | None) -> Description:
         KERNELS[place] = spec  # possibly registered in the parent only
     begin = perf_counter()
     if place not in KERNELS and place in installed():
-        installed()[place].tried = True  # here, now
+        installed()[place].tried = True  # by the import that follows
     name = registry.known_as(place)
     trouble = availability.trouble_of(name)
     seconds = perf_counter() - begin

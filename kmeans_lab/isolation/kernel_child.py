@@ -88,7 +88,7 @@ class KernelChild(Child):
         """
 
         def hear(item: Any) -> None:
-            assert callback is not None  # or nothing is said
+            assert callback is not None  # items are sent only with a callback
             callback(self.checked(_unpack, item, X, n_clusters))
 
         answer = self.ask(
@@ -113,7 +113,7 @@ class KernelChild(Child):
         result, inputs = self.checked(_result, answer, X, n_clusters)
         if inputs != fingerprint(X):
             raise CertificateError("X was modified")
-        assert isinstance(result, KMeansResult)  # it was read
+        assert isinstance(result, KMeansResult)  # guaranteed by _result
         return result
 
     def checked(self, read: Callable[..., Any], *arguments: Any) -> Any:
@@ -129,7 +129,7 @@ class KernelChild(Child):
             return None
         try:
             maps = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8", errors="replace")
-        except OSError:  # not Linux, or it is over
+        except OSError:  # not Linux, or the process has ended
             return None
         mapped = {line.split(maxsplit=5)[-1] for line in maps.splitlines()}
         files = [file for file in mapped if file.endswith(tuple(EXTENSION_SUFFIXES))]

@@ -71,7 +71,7 @@ class Plugin:
             self.check()
         except Exception:  # loading the kernel raises it again
             return self._plain()
-        assert self._spec is not None  # it was checked
+        assert self._spec is not None  # set by check
         return self._spec
 
     def check(self) -> None:

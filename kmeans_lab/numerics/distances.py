@@ -18,12 +18,12 @@ from kmeans_lab.registry import find_spec, load_kernel
 
 Squares = NDArray[np.float64]
 
-_BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
+_BLOCK_VALUES = 1 << 20  # values of X whose differences are held at once
 _ROW_VALUES = 1024  # values laid side by side in one long row
 _FEW_FEATURES = 12  # with so few, differences are as fast as the product
-_FEW_PAIRS = 1 << 20  # of values: differences take a millisecond
-_FEW_VALUES = 1 << 12  # of X: to find a better origin takes longer than it helps
-_MANY = 8  # from the eighth part of a block on, all of it by differences is faster
+_FEW_PAIRS = 1 << 20  # pairs of values: differences take a millisecond
+_FEW_VALUES = 1 << 12  # values of X: finding a better origin takes longer than it saves
+_MANY = 8  # from an eighth of a block on, differences for all of it are faster
 #: The relative error of a square that the product gives is at most this.
 _ERROR = 2.0**-40
 
@@ -179,7 +179,7 @@ class _Product:
         self._longest = float(np.sqrt(norms.max()))
         self._right = np.concatenate([-2 * near.T, norms[None], np.ones((1, n_clusters))])
         self._left = np.ones((block, n_features + 2))
-        self._steps = n_features + 8  # that round or underflow: product, middle, differences
+        self._steps = n_features + 8  # roundings or underflows: product, middle, differences
 
     def write(self, rows: Squares, squares: Squares) -> bool:
         """Write the squared distances of rows; False where too many would need differences."""

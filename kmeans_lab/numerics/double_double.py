@@ -47,7 +47,7 @@ def excess(x: Doubles, a: Doubles, b: Doubles) -> Doubles:
     high_a, low_a = _squares(x, a)
     high_b, low_b = _squares(x, b)
     high, low = np.hstack([high_a, -high_b]), np.hstack([low_a, -low_b])
-    while high.shape[1] > 1:  # the sums of pairs of neighbours, and of those
+    while high.shape[1] > 1:  # add neighbours in pairs, then the sums in pairs, …
         if high.shape[1] % 2:
             high, low = (np.pad(it, ((0, 0), (0, 1))) for it in (high, low))
         high, lost = two_sum(high[:, ::2], high[:, 1::2])

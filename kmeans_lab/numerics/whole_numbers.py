@@ -14,7 +14,7 @@ from kmeans_lab.registry import find_spec
 
 Array = NDArray[np.floating[Any]]
 
-#: What stands in labels before a kernel writes them.
+#: The value of labels before a kernel writes them.
 POISON = -1_234_567
 #: (n_samples, n_features, n_clusters) around the widths of vectors and tiles.
 _SHAPES = (
