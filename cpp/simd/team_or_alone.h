@@ -37,7 +37,7 @@ private:
     using Clock = std::chrono::steady_clock;
     static constexpr double kShort = 1 << 19;  // some 40 µs: beyond that, a team always pays
     static constexpr int kTrial = 16;          // of so many passes, one is done each way
-    static constexpr double kForget = 1.1;     // the shortest lately: older ones count for less
+    static constexpr double kForget = 1.1;  // the shortest recent time: older ones count for less
 
     bool timed_ = false, alone_ = false;
     int passes_ = 0;

@@ -101,7 +101,7 @@ class Patience:
 
     def ended(self, step: int, inertia: float, moved: float) -> bool:
         """Return True when the fit should end after a batch of this mean inertia."""
-        # The first batch tells of the start: the average begins with the second.
+        # The first batch only reflects the start: the average begins with the second.
         newest = 1.0 if step <= 2 else self._newest
         self.smoothed = inertia if newest == 1 else (1 - newest) * self.smoothed + newest * inertia
         where = f"step {step}/{self._n_steps}"

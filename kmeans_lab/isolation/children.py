@@ -243,7 +243,7 @@ class Child:
         data = self._read(length)
         try:
             what, value = read(data)
-        except Exception:  # whatever bytes the code sent in our name
+        except Exception:  # the code may have sent any bytes
             raise self._no_answer() from None
         if what in ("answer", "item"):
             return what, value
