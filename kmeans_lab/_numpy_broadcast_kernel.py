@@ -1,7 +1,8 @@
 """The textbook NumPy one-liner, with its n·k·d temporary.
 
 Every tutorial shows this form: subtract all centers from all rows by broadcasting, square, sum,
-argmin. It is handed all rows at once, as in the textbook, and refuses what would not fit.
+argmin. It is handed all rows at once, as in the textbook, and refuses fits whose temporary would
+exceed the memory.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _refuse_what_does_not_fit(rows: Rows, n_clusters: int) -> None:
 
 
 def _available_memory() -> int:
-    """Bytes that can be had without swapping, as the Linux kernel estimates them."""
+    """Bytes available without swapping, as the Linux kernel estimates them."""
     if sys.platform == "linux":
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:

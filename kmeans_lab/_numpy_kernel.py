@@ -1,8 +1,8 @@
 """Vectorised NumPy: a blocked matrix product finds the nearest centers.
 
 ‖x − c‖² = ‖x‖² − 2 x·c + ‖c‖²; ‖x‖² is the same for every center, so the argmin needs only the
-other two terms. They are one product: a column of ones beside X meets ‖c‖² below −2c. An expansion
-loses digits when the data lie far from the origin: the driver centers X first.
+other two terms. One matrix product gives both: X with a column of ones, times −2c with a row of
+‖c‖². An expansion loses digits when the data lie far from the origin: the driver centers X first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Prepared:
         self.squares = float(np.einsum("if,if->", X, X, dtype=np.float64))  # float32 would overflow
         self.n_clusters = n_clusters
         self.block = max(1, min(n_samples, BLOCK_SCORES // n_clusters))
-        self.buffers = [self.buffer()]  # that nobody uses
+        self.buffers = [self.buffer()]  # not in use
         self.starts = np.arange(self.block) * n_clusters  # where each row's scores begin
 
     def buffer(self) -> NDArray[np.floating]:
@@ -65,7 +65,7 @@ def assign(rows: Prepared | Rows, centers: Rows, labels: Labels) -> float:
     factors = np.concatenate([-2 * centers.T, squared_norms[None]])
     inertia = rows.squares
     try:
-        buffer = rows.buffers.pop()  # one step of the interpreter's: no other thread has it
+        buffer = rows.buffers.pop()  # atomic: no other thread gets the same one
     except IndexError:
         buffer = rows.buffer()
     for first in range(0, len(rows.X), rows.block):

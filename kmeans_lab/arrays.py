@@ -1,8 +1,8 @@
-"""The one way in: whatever holds numbers or labels, as a plain NumPy array.
+"""Convert arrays, frames, columns, tensors and nested lists to plain NumPy arrays.
 
-Frames, columns, Arrow tables, tensors and nested lists are recognised by what they can do, so that
-no package has to be imported for them. What is masked or missing is refused with its place; what
-lies on a device, is sparse, or has yet to be computed is refused before anything is loaded.
+Objects of other libraries are recognised by their methods, so that no package has to be imported
+for them. Masked and missing values are refused with their position; data that are sparse, on a
+device or not yet computed are refused before anything is loaded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kmeans_lab.io.values import (
     strangers,
 )
 
-#: Methods of what is not in memory yet → what its owner calls to bring it there.
+#: Methods of objects whose data are not in memory yet → the call that loads them.
 _TO_COMPUTE = {
     "toPandas": "toPandas()",  # PySpark
     "to_spark": "to_pandas()",  # pandas on Spark
@@ -44,9 +44,9 @@ _TO_COMPUTE = {
 }
 #: How tensors of PyTorch, CuPy, Numba and cuDF are copied to the processor's memory.
 _TO_HOST = ("cpu", "get", "copy_to_host", "to_pandas")
-#: DLPack's numbers of devices whose memory the processor reads: its own, CUDA's and ROCm's pinned.
+#: DLPack's device numbers of memory that the processor reads: its own, CUDA's and ROCm's pinned.
 _HOST_DEVICES = (1, 3, 11)
-#: What else in a list has to be read by itself, before NumPy reads the whole.
+#: Other methods by which an element of a list is converted before NumPy reads the list.
 _PROTOCOLS = (
     *("__array__", "__dlpack__", "__cuda_array_interface__", "__dask_graph__"),
     *("toarray", "todense"),  # sparse
@@ -55,9 +55,10 @@ _NUMERIC = "buif"
 
 
 def read(name: str, data: Any) -> Values:
-    """Return what is in ``data`` as a plain array; a view where that is enough.
+    """Return ``data`` as a plain array; a view where possible.
 
-    Where NumPy would round integers of a list, or turn them into strings, objects are returned.
+    Where NumPy would round integers of a list, or turn them into strings, an array of objects is
+    returned.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def read(name: str, data: Any) -> Values:
 def _whole(name: str, array: Values) -> Values:
     """Return the array; ``ValueError`` where the file that it is mapped from was cut short.
 
-    To read past the end of a file would end the process (SIGBUS).
+    Reading past the end of a mapped file would end the process (SIGBUS).
     """
     root, base = array, array.base
     while isinstance(base, np.ndarray):
@@ -115,9 +116,9 @@ def _whole(name: str, array: Values) -> Values:
 
 
 def _refuse_elsewhere(name: str, data: Any) -> None:
-    """Refuse what has to be fetched, computed or consumed first, without touching its values."""
+    """Refuse data that must be fetched, computed or consumed first, without touching the values."""
     kind, what = type(data), _described(name, data)
-    in_memory = hasattr(kind, "chunks") and not data.chunks  # xarray: what has none is there
+    in_memory = hasattr(kind, "chunks") and not data.chunks  # xarray: no chunks, so in memory
     for method, call in _TO_COMPUTE.items():
         if hasattr(kind, method) and not in_memory:
             raise TypeError(
@@ -222,7 +223,7 @@ def _from_column(name: str, data: Any, f: int | None = None, column: str = "") -
 
 
 def _from_protocol(name: str, data: Any) -> Values:
-    """Return what has an array's or a buffer's protocol, or is a sequence, as NumPy reads it."""
+    """Return an object with an array or buffer protocol, or a sequence, as NumPy reads it."""
     if hasattr(type(data), "requires_grad"):  # PyTorch exports values that are detached
         data = data.detach()
     kind = type(data)
@@ -267,7 +268,7 @@ def _from_list(name: str, data: Any) -> Values:
 
 
 def _unpacked(name: str, data: Any, depth: int = 64) -> Any:
-    """Return nested lists whose arrays, columns and tensors are read: each may refuse itself."""
+    """Return nested lists with their arrays, columns and tensors converted; any may be refused."""
     if isinstance(data, list | tuple):
         if depth == 0 or all(k in PLAIN or issubclass(k, np.generic) for k in set(map(type, data))):
             return data

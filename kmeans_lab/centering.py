@@ -6,9 +6,9 @@ coarse power of two, about one standard deviation: close enough for the expansio
 data on a grid — integers stay integers, so ties stay ties. A column whose mean lies within a few
 deviations of the origin gets a middle of zero and is used as it is: the expansion loses little
 there. So is a column in which any value would lose digits: rows near zero, beside many far ones.
-Others are centered a block at a time, so that no second copy of X lies beside what a kernel makes
-of it. Each new center is rounded to what the dtype holds in the coordinates of X, so that adding
-the middle at the end changes none.
+Others are centered a block at a time, so that no second copy of X exists beside the rows that a
+kernel prepares. Each new center is rounded to what the dtype holds in the coordinates of X, so that
+adding the middle at the end changes none.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from kmeans_lab.numerics.exact_sums import column_sums
 _MANY_VALUES = 1 << 24  # differences taken in one call
 _ROW_VALUES = 1024  # values laid side by side in one long row
 _NEAR = 4  # deviations that the mean of a column may lie off the origin without harm
-#: Of the errors of variances and means: none, then each of both ends.
+#: Signs of the errors of variances and means: no error, then all combinations of the extremes.
 _SIGNS = np.array([[0, 1, -1, 1, -1], [0, 1, 1, -1, -1]])[:, :, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centered:
-    """X relative to its middle: what is taken from it is computed then."""
+    """X relative to its middle; centered rows are computed when they are requested."""
 
     X: Array
     middle: Array  # (n_features,), in the dtype of X
@@ -66,7 +66,7 @@ Samples: TypeAlias = Array | Centered
 def middle_and_variance(X: Array) -> tuple[Array, float]:
     """Return the middle (n_features,) in the dtype of X, and the mean variance of the features.
 
-    Both are the same in whatever order the rows are: sums in float64 decide where their rounding
+    Both are independent of the order of the rows: sums in float64 are used where their rounding
     cannot matter, which is nearly always, and exact ones where it could. The variance is a
     threshold's unit and has 24 binary digits.
     """
@@ -91,7 +91,7 @@ def middle_and_variance(X: Array) -> tuple[Array, float]:
         variance[f] = column_sums((column * column)[:, None]).item() / n_samples
     if len(doubtful):
         middle = _middle(mean, variance, X.dtype)
-    # Squares below the least that has all its digits say no more than that they are.
+    # Squares below the smallest normal number have lost digits; that number bounds them.
     far = np.sqrt(np.maximum(farthest, np.finfo(np.float64).tiny))
     middle[_lossy(X, middle, np.abs(mean) - far, np.abs(mean) + far)] = 0
     return middle, (rounded if certain else _rounded(variance.sum())) / X.shape[1]
@@ -102,8 +102,8 @@ def _middle(
 ) -> Array:
     # frexp: std = fraction · 2**exponent with fraction in [½, 1).
     _, exponent = np.frexp(np.sqrt(variance))
-    # A constant column is its own middle: what the dtype resolves at the mean is grid enough, and
-    # finer is none at all.
+    # A constant column is its own middle: the grid is the resolution of the dtype at the mean, and
+    # none can be finer.
     finest = np.spacing(np.abs(mean).astype(dtype)).astype(np.float64)
     grid = np.maximum(np.where(variance > 0, np.ldexp(1.0, exponent), 0), finest)
     steps = np.rint(mean / grid)
@@ -148,9 +148,9 @@ def _column_sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sum of each column or, with a mean, of its squared deviations, in float64.
 
-    And the largest of these squares, or zeros. Several rows are laid side by side, because NumPy
-    adds long rows fast and short ones slowly: 0.1 ms instead of 0.8 for both sums of the standard
-    preset.
+    The largest of these squares, or zeros, are returned as well. Several rows are laid side by
+    side, because NumPy adds long rows fast and short ones slowly: 0.1 ms instead of 0.8 for both
+    sums of the standard preset.
     """
     n_samples, n_features = X.shape
     side = max(1, min(n_samples, _ROW_VALUES // n_features))

@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def numpys_own_errors(function: F) -> F:
     """Return a function that computes under NumPy's defaults, whatever the caller's ``np.seterr``.
 
-    A product that vanishes is no fault of the caller's, who cannot know of it.
+    A product that underflows in here is no concern of the caller's.
     """
     settings = np.errstate(divide="warn", over="warn", invalid="warn", under="ignore")
     wrapped = settings(function)
@@ -100,7 +100,7 @@ def generator(random_state: Any) -> np.random.Generator:
 
 
 def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
-    """Return X as a finite, C-contiguous, native float matrix; a view where that is enough.
+    """Return X as a finite, C-contiguous, native float matrix; a view where possible.
 
     float16 becomes float32; integers, booleans and long doubles become float64; a dtype
     outside ``dtypes`` becomes float64, with a warning where that rounds integers. Values whose
@@ -139,7 +139,7 @@ def numbers(
 def _to_numbers(name: str, data: Any, dtype: np.dtype[Any]) -> str:
     if dtype.names is not None:
         if any(wide in repr(dtype) for wide in ("i8'", "u8'")):
-            return f"use {name}.tolist()"  # beside floats, the other way rounds large ones unsaid
+            return f"use {name}.tolist()"  # the other way rounds large ones silently
         return "convert it with structured_to_unstructured of numpy.lib.recfunctions"
     if dtype.kind == "M":
         return f"count from a first date, ({name} - {name}.min()) / np.timedelta64(1, 's')"
@@ -189,7 +189,7 @@ def _warn_of_rounding(name: str, data: Any, array: NDArray[Any]) -> None:
         "rounds, so that different values beyond 2**53 may become equal; subtract the smallest "
         "value of each column, as an integer, first",
         UserWarning,
-        stacklevel=7,  # who calls a public function
+        stacklevel=7,  # the caller of a public function
     )
 
 
@@ -291,5 +291,5 @@ def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: s
 
 
 def no_overflow(rows: Array, name: str = "X") -> None:
-    """Refuse rows whose squared distances would overflow to infinity, and those not finite."""
+    """Refuse rows that are not finite, or whose squared distances would overflow to infinity."""
     refuse_overflow(_largest(name, rows, rows), rows)

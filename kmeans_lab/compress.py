@@ -1,7 +1,7 @@
 """Colour quantisation: an image in at most k colours, which k-means chooses among its pixels.
 
-What k-means minimises, the sum of squared distances, is what PSNR measures: no palette of k colours
-that is a local optimum of another sum is better by that measure but by chance.
+What k-means minimises, the sum of squared distances, is what PSNR measures: a palette of k colours
+that is a local optimum of another sum is better by that measure only by chance.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from kmeans_lab.seeding import greedy
 
 Pixels = NDArray[np.uint8]
 
-#: Pixels that a start is drawn from at most: k-means++ goes through them for every colour.
+#: Most pixels that a start is drawn from: k-means++ goes through all of them for every colour.
 _START_PIXELS = 1 << 16
 
 
@@ -29,7 +29,7 @@ _START_PIXELS = 1 << 16
 class Compressed(Shown):
     """An image in few colours.
 
-    Equal to itself alone, as its arrays are not compared, and shown in three lines.
+    Instances are compared by identity, not by their arrays; the repr has three lines.
 
     Attributes
     ----------
@@ -81,10 +81,10 @@ def compress(
     Parameters
     ----------
     pixels : array of shape (…, 3) or (…, 4), uint8
-        Red, green and blue, and alpha in the last place if there are four. Pixels of alpha 0 have
-        no vote; all others have one each.
+        Red, green and blue, and alpha in the last place if there are four. Pixels of alpha 0 do not
+        count; all others count equally.
     n_clusters : int
-        Colours at most, at least 1. An image that has no more comes out unchanged.
+        Maximum number of colours, at least 1. An image with no more colours is returned unchanged.
     kernel : str or module, default "auto"
         As in ``kmeans``.
     n_init : int, default 1
@@ -107,8 +107,8 @@ def compress(
     -----
     The *distinct* colours are clustered, each weighted by its pixels, from starts that are drawn
     among 65 536 pixels. Of 12 megapixels with 1.5 million colours, 256 clusters take 2.3 seconds
-    that way, and 9.5 from all pixels. On small photographs it pays for other kernels than the
-    flagship only: china.jpg (0.27 megapixels, 97 000 colours) in 16 colours takes ``cpp`` 0.13
+    that way, and 9.5 from all pixels. On small photographs this pays only for kernels other than
+    the flagship: china.jpg (0.27 megapixels, 97 000 colours) in 16 colours takes ``cpp`` 0.13
     seconds instead of 0.29, and ``cpp-simd`` 0.05 instead of 0.02.
     """
     pixels = _checked(pixels)
@@ -148,7 +148,7 @@ def _checked(pixels: Any) -> Pixels:
 def _distinct(
     colors: Pixels,
 ) -> tuple[Pixels, NDArray[np.intp], NDArray[np.int64]]:
-    """Return distinct colours (n, 3), where each pixel's one is, and how many pixels each has."""
+    """Return distinct colours (n, 3), each pixel's index among them, and the pixels of each."""
     wide = colors.astype(np.uint32)
     packed = wide[:, 0] << 16 | wide[:, 1] << 8 | wide[:, 2]
     found, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
@@ -165,7 +165,7 @@ def _palette(
     rng: np.random.Generator,
 ) -> tuple[Pixels, int, str]:
     """Return at most n_clusters colours, the iterations, and the kernel that found them."""
-    X = colors.astype(np.float32)  # holds whole numbers to 255 as they are, in half the memory
+    X = colors.astype(np.float32)  # exact for integers up to 255, in half the memory
 
     def start(rows: Any, k: int, draws: np.random.Generator) -> Any:
         few = max(_START_PIXELS, 16 * k)
@@ -188,7 +188,7 @@ def _palette(
 
 
 def _nearest(colors: Pixels, palette: Pixels) -> NDArray[np.int32]:
-    """Return each colour's nearest one of the palette: after rounding it may be another."""
+    """Return each colour's nearest palette entry, which rounding may have changed."""
     kernel = load_kernel(choose_kernel())
     labels = np.empty(len(colors), dtype=np.int32)
     kernel.assign(colors.astype(np.float64), palette.astype(np.float64), labels)

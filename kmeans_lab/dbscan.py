@@ -55,9 +55,9 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DBSCANResult(Shown):
-    """What was found and what it cost.
+    """The clusters that DBSCAN found, and what it cost.
 
-    Equal to itself alone, as its arrays are not compared, and shown in three lines.
+    Instances are compared by identity, not by their arrays; the repr has three lines.
 
     Attributes
     ----------
@@ -67,12 +67,12 @@ class DBSCANResult(Shown):
     core : ndarray of shape (n_samples,), bool
         Which rows have min_samples neighbours.
     n_clusters : int
-        Noise is none.
+        Number of clusters; noise does not count as one.
     seconds : dict of str to float
         Wall seconds in "prepare" (checks and the index), "count" and "grow"; they add up to the
         whole call.
     kernel : str
-        What ran.
+        The kernel that ran.
     """
 
     labels: NDArray[np.int32]
@@ -107,7 +107,7 @@ def dbscan(X: Any, eps: float, min_samples: int, *, kernel: str | Kernel = "cpp"
     min_samples : int
         Neighbours that make a row core, itself included; at least 1.
     kernel : {"cpp", "python"} or module
-        Who computes: a name, or any object with the three functions of ``Kernel``.
+        The kernel that computes: a name, or any object with the three functions of ``Kernel``.
 
     Returns
     -------

@@ -32,8 +32,8 @@ Callback = Callable[[Iteration], Any]
 
 Start = Callable[[np.random.Generator, Crew], Array]
 
-#: What a kernel that expands ‖x − c‖² returns has lost too many digits below this share of the
-#: rows' own spread: where clusters are that close, differences tell what their inertia is.
+#: Below this share of the rows' own spread, an inertia that a kernel computes by expanding ‖x − c‖²
+#: has lost too many digits: where clusters are that tight, it is computed from differences.
 _LOST = 1e-4
 
 
@@ -42,10 +42,10 @@ class FollowsRepetitions(Protocol):
     """A stop rule that is also told of each of the n_init repetitions of a fit."""
 
     def begin(self) -> None:
-        """Take note: another repetition begins."""
+        """Begin another repetition."""
 
     def end(self, run: Run, /) -> bool:
-        """Take note of what it found; return True to end the fit with what there is."""
+        """End a repetition, given its outcome; return True to end the fit with the best one."""
 
 
 @checks.numpys_own_errors
@@ -100,8 +100,8 @@ def kmeans(
         Threads or processes; default 1 or, in mode "threads" and "processes", the cores this
         process may use; at most 64, or four for each of these cores.
     mode : {"serial", "threads", "processes"}, optional
-        Who computes; by default the threads that n_threads asks for: those of the kernel, if it
-        has any, else the driver's. In a script, "processes" needs ``if __name__ == "__main__":``.
+        Where the work runs; by default in n_threads threads: those of the kernel, if it has any,
+        else the driver's. In a script, "processes" needs ``if __name__ == "__main__":``.
     random_state : None, int or numpy.random.Generator
         Source of the random choices; None draws a fresh seed.
     sample_weight : array-like of shape (n_samples,), optional
@@ -123,7 +123,7 @@ def kmeans(
     KernelUnavailable
         The kernel's module or package is not installed.
     MemoryError
-        What the kernel or mode needs does not fit.
+        The memory that the kernel or mode needs is not available.
     RuntimeError
         A worker process died, or this process cannot start any: one of a pool, for instance. Or
         a callback, init function or stop rule has forked the process, and this is the child.
@@ -190,7 +190,7 @@ def kmeans(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What stays the same over all repetitions."""
+    """The settings and objects that all repetitions share."""
 
     max_iter: int
     rule: StopRule
@@ -207,7 +207,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """What one repetition found."""
+    """The outcome of one repetition."""
 
     centers: Array
     labels: NDArray[np.int32]
@@ -262,7 +262,7 @@ def _lloyd(
     for n_iter in range(1, plan.max_iter + 1):
         found = crew.assign_update(shown)  # labels, sums and counts: one pass over the rows
         watch.lap_step(found.assign, found.update)
-        update_centers(old, new)  # here and nowhere else, something becomes of empty clusters
+        update_centers(old, new)  # empty clusters are handled here and nowhere else
         called_off = plan.watched and _show(plan, crew, n_iter, old, found, seen)
         step = Step(shown, next_shown, plan.variance, found.changed, len(crew.rows))
         fired = plan.rule.fired(step)
@@ -296,12 +296,12 @@ class _MeansOfClusters:
         if np.count_nonzero(crew.counts) < len(crew.counts):
             found = crew.sums, crew.counts, crew.rows, crew.labels
             fill_empty(self._policy, *found, old, self._rng, crew.weights)
-        # Spread out first: to divide by one number per center takes NumPy longer than both.
+        # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
         self._divisors[:] = self._rows_per_center
         np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
         if self._middle is not None:
             # Round to what the dtype holds in the coordinates of X, so that labels and inertia are
-            # those of the centers returned: rounded only at the end, they would have other ties.
+            # those of the centers returned: rounded only at the end, ties could fall differently.
             new += self._middle
             new -= self._middle
 
@@ -309,13 +309,13 @@ class _MeansOfClusters:
 def _show(
     plan: _Plan, crew: Crew, n_iter: int, centers: Array, found: Pass, seen: list[Iteration]
 ) -> bool:
-    """Record the iteration and ask the callback; return True when it calls the fit off."""
+    """Record the iteration and ask the callback; return True when it ends the fit."""
     inertia = found.inertia
     if inertia <= _LOST * plan.variance * crew.rows.shape[0] * crew.rows.shape[1]:
         inertia = crew.inertia(centers, crew.labels)
     told = absolute(inertia, crew.exponent)
     where = centers + plan.middle
-    if plan.history:  # a copy: what the callback is given, it may write to
+    if plan.history:  # a copy: the callback may write to its arrays
         seen.append(Iteration(n_iter, where.copy(), None, told, found.changed))
     if plan.callback is None:
         return False

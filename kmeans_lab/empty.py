@@ -1,4 +1,4 @@
-"""What becomes of a cluster that owns no row: four policies, one place. Never NaN.
+"""Four policies for clusters that own no row; a center never becomes NaN.
 
 A policy edits the total of an iteration — sums and counts — before the means are taken, so
 the division that follows needs no special case.
@@ -37,7 +37,8 @@ def fill_empty(
 
     Only rows that lie off their centers by more than rounding are moved; where there are none,
     the old center stays. Otherwise copies of one row would change clusters for ever, between
-    their own rounded mean and the row itself. A row of weight 0 is nobody's: it is never moved.
+    their own rounded mean and the row itself. A row of weight 0 belongs to no cluster and is never
+    moved.
     """
     empty = np.flatnonzero(counts == 0)
     owned = counts if weights is None else np.bincount(labels[weights > 0], minlength=len(counts))
@@ -79,7 +80,7 @@ def _add_up_again(
     labels: NDArray[np.int32],
     weights: NDArray[np.float64] | None,
 ) -> None:
-    """Sum the clusters that gave rows away anew: a large row leaves no digits of the small ones."""
+    """Sum again the clusters that gave rows away: small rows lost digits beside a large one."""
     donors = np.unique(labels[moved])
     kept = np.isin(labels, donors)
     kept[moved] = False

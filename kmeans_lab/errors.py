@@ -1,4 +1,4 @@
-"""What the command line refuses, and how it says so."""
+"""Exceptions that the command line reports in one sentence."""
 
 
 class Refused(ValueError):

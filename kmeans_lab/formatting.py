@@ -1,7 +1,7 @@
 """Numbers in words and tables as text: one rule for the terminal, benchmarks, pages and studies.
 
-The rule, which ``web/static/words.js`` follows too: a measured number has so many significant
-digits, three unless said otherwise, and all of its digits before the decimal point; never an
+The rule, which ``web/static/words.js`` follows too: a measured number has a given count of
+significant digits, three by default, and all of its digits before the decimal point; never an
 exponent. The number is rounded first, halves away from zero, and its decimals are counted
 afterwards: 9.994 is 9.99, and 9.996 is 10.0, as 10.04 is. Thousands are grouped by commas. Zero is
 0, infinity is ∞, and what is not a number is –.
@@ -23,7 +23,7 @@ _UNITS_OF_MEMORY = ("KiB", "MiB", "GiB", "TiB")
 
 
 def digits(value: float, count: int = 3, places: int = _MOST_PLACES) -> str:
-    """Return a number with ``count`` significant digits, and at most so many decimal places."""
+    """Return a number with ``count`` significant digits, and at most ``places`` decimal places."""
     if isnan(value):
         return "–"
     if isinf(value):

@@ -1,4 +1,4 @@
-"""The contract of a kernel: all that the rest of the package may ask of one, stated once.
+"""The contract of a kernel: everything that the rest of the package may ask of one.
 
 A kernel is a *module* with two functions (PEP 544 lets a module satisfy a Protocol; there is
 no base class). Kernels decide how the two steps of Lloyd's algorithm are computed; the driver
@@ -19,8 +19,9 @@ The caller owns every array. Sums are added up in float64, whatever the dtype of
 *add*: ``update(A); update(B)`` equals ``update(A ∪ B)``, so blocks, threads and processes all use
 the same two functions. ``assign`` doubles as predict.
 
-``Kernel`` is required. All other Protocols are optional, one for each thing that a kernel, or what
-its ``prepare`` returns, may have besides: only where a published benchmark shows that it pays.
+``Kernel`` is required. All other Protocols are optional, one for each further feature of a kernel
+or of the rows that its ``prepare`` returns; each is there because a published benchmark shows that
+it pays.
 
 The driver moves the origin into the data. Where ``KernelSpec.centers`` says so, ``prepare`` and
 ``inertia`` are given X as it is and, where that is not zero, its ``middle`` (n_features,) as a last
@@ -40,7 +41,7 @@ Counts: TypeAlias = NDArray[np.int64]
 
 
 class Kernel(Protocol):
-    """What the driver needs of a kernel module."""
+    """The two functions that every kernel module has."""
 
     def assign(self, rows: Any, centers: Any, labels: Labels, /) -> float:
         """Overwrite labels with each row's nearest center (lowest index on a tie).
@@ -55,18 +56,18 @@ class Kernel(Protocol):
         """
 
 
-# What a kernel module may have besides.
+# Optional features of a kernel module.
 
 
 @runtime_checkable
 class Prepares(Protocol):
-    """Takes rows in a form of its own: a transposed copy, row norms, bounds, a thread team."""
+    """Prepares rows in a form of its own: a transposed copy, row norms, bounds, a thread team."""
 
     def prepare(self, X: Any, n_clusters: int, n_threads: int, /, *middle: Any) -> Any:
         """Return what the other functions are given in place of X; once per chunk and fit.
 
-        With ``KernelSpec.balls`` it also takes ``balls=False``: these rows are seen once, and
-        what only pays over several passes is left out.
+        With ``KernelSpec.balls`` it also takes ``balls=False``: the rows are used once, and
+        whatever pays only over several passes is left out.
         """
 
 
@@ -82,7 +83,7 @@ class Fused(Protocol):
 
 @runtime_checkable
 class TellsInertia(Protocol):
-    """The inertia that ends a fit: a million rows of two features in 1.1 ms, NumPy in 8.7."""
+    """Computes the final inertia of a fit: 10⁶ rows of two features in 1.1 ms, NumPy in 8.7."""
 
     def inertia(self, X: Any, centers: Any, labels: Labels, /, *middle: Any) -> float:
         """Sum squared distances to the chosen centers, from differences; X is not prepared."""
@@ -100,7 +101,7 @@ class PicksInstructions(Protocol):
     """Chooses among code for several instruction sets."""
 
     def isa(self) -> str:
-        """Return the choice for the next fit; ValueError where KMEANS_LAB_ISA cannot be had."""
+        """Return the choice for the next fit; ValueError where KMEANS_LAB_ISA is not available."""
 
 
 @runtime_checkable
@@ -135,12 +136,12 @@ class MeasuresLimits(Protocol):
         """Read an array once, as fast as it can be; return the sum."""
 
 
-# What the rows that ``prepare`` returned may have.
+# Optional features of the rows that ``prepare`` returns.
 
 
 @runtime_checkable
 class CountsChanged(Protocol):
-    """A stop rule that counts changed labels then needs no copy of them."""
+    """Counts changed labels, so that a stop rule needs no copy of them."""
 
     @property
     def changed(self) -> int:
@@ -149,7 +150,7 @@ class CountsChanged(Protocol):
 
 @runtime_checkable
 class CountsRescored(Protocol):
-    """Decides near-ties anew."""
+    """Decides near-ties again, by direct differences."""
 
     @property
     def rescored(self) -> int:
@@ -158,7 +159,7 @@ class CountsRescored(Protocol):
 
 @runtime_checkable
 class CountsMet(Protocol):
-    """Leaves out centers that cannot be the nearest."""
+    """Skips centers that cannot be the nearest."""
 
     @property
     def met(self) -> float:
@@ -167,7 +168,7 @@ class CountsMet(Protocol):
 
 @runtime_checkable
 class SeedsRows(Protocol):
-    """A start that finds the rows prepared saves a fifth of the time of a small fit."""
+    """Greedy k-means++ on prepared rows, which saves a fifth of the time of a small fit."""
 
     def greedy(self, X: Any, first: int, draws: Any, /) -> NDArray[np.int64]:
         """Return the rows that ``kmeans_lab.seeding.greedy_rows`` chooses."""
@@ -178,7 +179,7 @@ class Closes(Protocol):
     """Holds threads."""
 
     def close(self) -> None:
-        """End them, and wait until they have left. Called when a fit ends, however it does."""
+        """End the threads and wait for them. Called when a fit ends, however it ends."""
 
 
 def read_only(array: Array) -> Array:

@@ -24,8 +24,8 @@ _PLAIN = ("assign", "update")
 _THREADED = (*_PLAIN, "prepare")
 _CENTERING = (*_THREADED, "inertia")
 
-#: What gets a compiled module. In a checkout its own sources come before what is installed, so that
-#: installing the package again would change nothing there.
+#: How to obtain a compiled module. In a checkout, its own sources are imported before an installed
+#: package, so that installing the package again would change nothing there.
 REBUILD = (
     "pip install --editable . builds it in this checkout; in another folder, an installed "
     "kmeans_lab is imported instead"
@@ -56,7 +56,7 @@ KERNELS: dict[str, KernelSpec] = {
         remedy="pip install numpy",
         arithmetic="expanded",
         blas=True,
-        auto=4,  # where none of the tuned ones can run
+        auto=4,  # used where no tuned kernel can run
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
@@ -127,7 +127,7 @@ KERNELS: dict[str, KernelSpec] = {
 AUTO = sorted((name for name, it in KERNELS.items() if it.auto), key=lambda it: KERNELS[it].auto)
 #: The fastest: what studies and the benchmark beside other libraries compare with.
 FLAGSHIP = AUTO[0]
-#: The kernels that do something for all of them, by what they do.
+#: The kernels that provide a service to all others, by that service.
 PROVIDERS = {part: name for name in reversed(KERNELS) for part in KERNELS[name].provides}
 
 
@@ -140,7 +140,7 @@ class Incomplete(NotAKernel):
 
 
 _added: dict[str, KernelSpec] = {}
-_places: dict[str, str] = {}  # where these were found
+_places: dict[str, str] = {}  # where the added kernels were found
 
 
 def find_spec(name: str) -> KernelSpec:
@@ -159,12 +159,12 @@ def _unknown(name: str) -> str:
 
 @cache
 def installed() -> dict[str, Plugin]:
-    """Return the kernels that other installed packages bring; names of the table stay ours."""
+    """Return the kernels of other installed packages; names in the table take precedence."""
     return {name: it for name, it in plugins.read().items() if name not in KERNELS}
 
 
 def add_kernel(place: str) -> str:
-    """Make a kernel known by the path of its file or the name of its module; return its name.
+    """Register a kernel by the path of its file or the name of its module; return its name.
 
     A module may say more about itself in an attribute ``SPEC``, a ``KernelSpec``.
 
@@ -181,7 +181,7 @@ def add_kernel(place: str) -> str:
 
 
 def add_spec(place: str, spec: KernelSpec) -> str:
-    """Make a kernel known of which somebody has seen the file or module; nothing is imported."""
+    """Register a kernel whose file or module is known to exist; nothing is imported."""
     path = Path(place)
     name = path.stem if path.suffix == ".py" else place
     if name in KERNELS:
@@ -200,7 +200,7 @@ def _place(path: Path, place: str) -> str:
 
 
 def added() -> tuple[str, ...]:
-    """Return the names of the kernels that ``add_kernel`` made known."""
+    """Return the names of the kernels that ``add_kernel`` registered."""
     return tuple(_added)
 
 

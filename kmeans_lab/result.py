@@ -1,4 +1,4 @@
-"""What a fit returns: its result, its history, and the seconds of each phase."""
+"""Results of a fit: what it found, its history, and the seconds of each phase."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def _text(value: Any, write: Any) -> str:
 class Iteration(Shown):
     """One iteration, as the callback and the history see it.
 
-    Equal to itself alone, and shown in one line.
+    Instances are compared by identity; the repr has one line.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Iteration(Shown):
 class KMeansResult(Shown):
     """What a fit found and what it cost.
 
-    Equal to itself alone, as its arrays are not compared, and shown in three lines.
+    Instances are compared by identity, not by their arrays; the repr has three lines.
 
     Attributes
     ----------
@@ -106,8 +106,8 @@ class KMeansResult(Shown):
     inertia : float
         Sum of squared distances of the rows to their centers, from direct differences.
     n_iter : int
-        Iterations, each one assignment and one update. Where the loop ends before the centers
-        rest, one more assignment makes the labels match; it counts in ``seconds["finish"]`` only.
+        Iterations, each one assignment and one update. Where the loop ends before the centers stop
+        moving, one more assignment makes the labels match; it counts in ``seconds["finish"]`` only.
     converged : bool
         The stop rule fired; False when max_iter or the callback ended the loop.
     stop : str
@@ -117,7 +117,7 @@ class KMeansResult(Shown):
         "init", "assign" (with "update" in it for fused kernels), "update" (means and the stop rule
         included), "finish". They add up to the whole call, all n_init repetitions included.
     kernel, mode : str
-        What ran.
+        The kernel and the mode that ran.
     n_threads : int
         Threads or processes that were allowed.
     rescored : int
@@ -172,7 +172,7 @@ class Stopwatch:
         self._last = perf_counter()
 
     def lap(self, phase: str) -> None:
-        """Give the time since the last lap to a phase."""
+        """Add the time since the last lap to a phase."""
         now = perf_counter()
         self.seconds[phase] += now - self._last
         self._last = now

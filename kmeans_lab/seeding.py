@@ -1,4 +1,4 @@
-"""Initial centers: five named ways, an array, or a function of yours.
+"""Initial centers: five named methods, an array, or a function.
 
 Every kernel of a comparison is handed the same array, so nothing here depends on a kernel.
 """
@@ -56,7 +56,7 @@ def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> ND
 def _columns(
     X: Samples, rows: slice, features: slice, tile: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Copy some features of some rows to the tile, transposed; return what of it they fill."""
+    """Copy some features of some rows to the tile, transposed; return the part that they fill."""
     given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
     part = given[rows, features]
     if middle is not None:
@@ -86,7 +86,7 @@ def random_rows(
     n_drawn = min(n_clusters, int(np.count_nonzero(p)))
     chosen = rng.choice(len(X), size=n_drawn, replace=False, p=p)
     rest = rng.permutation(np.flatnonzero(p == 0))
-    rest = rest[np.argsort(weights[rest] == 0, kind="stable")]  # some are too small for a share
+    rest = rest[np.argsort(weights[rest] == 0, kind="stable")]  # some were too small for a share
     return np.asarray(X[np.concatenate([chosen, rest[: n_clusters - n_drawn]])])
 
 
@@ -146,7 +146,7 @@ def greedy(
     that can run, whatever kernel the fit uses: on the standard preset 0.7 ms instead of 23, and
     0.5 where it has ``prepared`` X for the fit already. The rows chosen are the same: they follow
     from X and ``rng`` alone, whatever the processor and the kernel. With weights, which that kernel
-    knows nothing of, NumPy computes.
+    does not support, NumPy is used.
     """
     first, draws = greedy_draws(len(X), n_clusters, rng, weights)
     if weights is not None:
@@ -163,7 +163,7 @@ def greedy(
 def greedy_draws(
     n_samples: int, n_clusters: int, rng: np.random.Generator, weights: Weights = None
 ) -> tuple[int, NDArray[np.float64]]:
-    """Draw all that greedy k-means++ draws: its first row, and the ``draws`` of its rounds."""
+    """Make the random draws of greedy k-means++: its first row, and the ``draws`` of its rounds."""
     first = _first_row(n_samples, rng, weights)
     return first, rng.random((n_clusters - 1, 2 + int(np.log(n_clusters))))
 
@@ -199,7 +199,7 @@ def keep_best(
     weigh: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     grid: Grid,
 ) -> int:
-    """Return the candidate that lowers the weighed sum most; ``nearest`` then knows it, too."""
+    """Return the candidate that lowers the weighed sum most; add it to ``nearest``."""
     after = squared_distances(X, X[candidates], trials[: len(candidates)])
     np.minimum(after, nearest, out=after)
     best = int(np.argmin([grid.steps(weigh(each)).sum() for each in after]))
@@ -211,7 +211,7 @@ def _heavy(distances: NDArray[np.float64], weights: Weights) -> NDArray[np.float
     return distances if weights is None else distances * weights
 
 
-#: Each is called as (X, n_clusters, rng), with weights=… where rows do not count alike.
+#: Each is called as (X, n_clusters, rng), with weights=… where rows are weighted.
 INITS: dict[str, Callable[..., Any]] = {
     "k-means++": greedy,
     "d2": d2,

@@ -1,9 +1,9 @@
-"""Soft assignment: how likely each center is a row's own, in place of which one is nearest.
+"""Soft assignment: the probability of each center for each row, instead of the nearest one.
 
-This is the E-step of a mixture of Gaussians that weigh the same and are round, with one width for
-all of them (Dempster, Laird, Rubin, "Maximum likelihood from incomplete data via the EM
-algorithm", Journal of the Royal Statistical Society B 39, 1977). As the width goes to 0 it becomes
-the assignment of k-means.
+This is the E-step of a mixture of spherical Gaussians with equal weights and one common width
+(Dempster, Laird, Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal of
+the Royal Statistical Society B 39, 1977). As the width goes to 0 it becomes the assignment of
+k-means.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
 
     Notes
     -----
-    Nothing overflows and no row becomes 0/0, however small sigma is or far the row: exponents are
-    taken relative to the row's nearest center. The difference of two squared distances is computed
-    as (μ' − μ)·((x − μ') + (x − μ)), so that it keeps its digits even where both are huge.
+    Nothing overflows and no row becomes 0/0, however small sigma is or however far away the row:
+    exponents are taken relative to the row's nearest center. The difference of two squared
+    distances is computed as (μ' − μ)·((x − μ') + (x − μ)), so that it keeps its digits even where
+    both are huge.
 
     Examples
     --------
@@ -60,7 +61,7 @@ def responsibilities(X: Any, centers: Any, sigma: float) -> Array:
         raise ValueError(f"sigma={sigma} must be a finite number > 0; 1e-9 is nearly hard")
     rows = np.asarray(checks.samples(X, ("float64",)), dtype=np.float64)
     means = np.asarray(checks.initial_centers(centers, None, rows, "centers"), dtype=np.float64)
-    if spread(rows, least_of(rows.dtype)) == 0:  # otherwise X says what is small
+    if spread(rows, least_of(rows.dtype)) == 0:  # otherwise the spread of X sets the scale
         refuse_narrow(np.vstack([rows[:1], means]))
     found = np.empty((len(rows), len(means)))
     for some in row_blocks(len(rows), max(rows.shape[1], len(means))):

@@ -1,4 +1,4 @@
-"""What is known about a kernel without running it: ``KernelSpec``, whose fields are checked."""
+"""``KernelSpec``: a description of a kernel, known without importing it, with checked fields."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -20,8 +20,8 @@ class KernelSpec:
     Attributes
     ----------
     module : str
-        Where ``assign`` and ``update`` live. Whoever finds a SPEC in a file or by an entry point
-        fills it in.
+        Where ``assign`` and ``update`` live. Filled in for a SPEC that is found in a file or
+        through an entry point.
     summary : str
         One line for the tables.
     remedy : str
@@ -29,7 +29,7 @@ class KernelSpec:
     requires : tuple of str
         Top-level packages that the kernel may import and call, by the names they are imported by.
     dtypes : tuple of str
-        The dtypes of rows that it takes: "float64" and, if it likes, "float32". The driver converts
+        The dtypes of rows that it takes: "float64" and, optionally, "float32". The driver converts
         X to float64 where it does not take its dtype.
     threading : {"gil", "nogil", "own"}
         "gil": it holds the GIL, so only processes help. "nogil": the driver's threads help.
@@ -45,7 +45,7 @@ class KernelSpec:
         Its labels are those of Σ(x − c)² in float64, added up in the order of the features, to the
         last bit. ``predict`` decides the near-ties of other kernels again.
     sources : tuple of str
-        Patterns of its files in a checkout, where its module is not all of it.
+        Patterns of its source files in a checkout, if there are more than its module.
     blas : bool
         Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
     compiles_on_first_call : bool
@@ -55,16 +55,16 @@ class KernelSpec:
     broadcasts : bool
         It holds n_samples · n_clusters · n_features values at once.
     provides : tuple of {"seeding", "limits"}
-        What its module does for all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``. The first
-        of the table that provides it is asked.
+        Services of its module to all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``. The
+        first kernel of the table that provides one is used.
     auto : int
-        Its turn where ``kernel="auto"`` looks for one that can run: 1 comes first, 0 never. Counts
-        in the table alone.
+        Its place in the order in which ``kernel="auto"`` tries kernels: 1 comes first, 0 is never
+        tried. Used for kernels of the table only.
 
     Raises
     ------
     ValueError
-        A field is of the wrong kind or has a value that nobody knows; the sentence names it.
+        A field is of the wrong kind or has an unknown value; the sentence names it.
     """
 
     module: str
@@ -86,7 +86,7 @@ class KernelSpec:
     auto: int = 0
 
     def __post_init__(self) -> None:
-        """Check each field: a wrong one would be believed until numbers are wrong."""
+        """Check each field: a wrong one would go unnoticed until results are wrong."""
         for name in ("module", "summary", "remedy"):
             _text(name, getattr(self, name))
         for name in ("requires", "dtypes", "sources", "provides"):

@@ -18,7 +18,7 @@ from kmeans_lab.kernel import Array
 class Step:
     """One iteration, as a stop rule sees it.
 
-    Its arrays are read-only and those of the loop, which overwrites them: copy what is kept.
+    Its arrays are read-only, and the loop overwrites them later: copy what you keep.
     """
 
     old: Array  # centers that the rows were assigned to
@@ -35,15 +35,15 @@ class Step:
 
 
 class StopRule(Protocol):
-    """What the driver asks of a rule: its name, whether it needs ``Step.changed``, a verdict."""
+    """The interface of a rule: its name, whether it needs ``Step.changed``, and its decision."""
 
     @property
     def name(self) -> str:
-        """What ``KMeansResult.stop`` says when the rule has fired."""
+        """The value of ``KMeansResult.stop`` when the rule has fired."""
 
     @property
     def needs_changed(self) -> bool:
-        """Whether the driver has to count changed labels for it."""
+        """Whether the driver has to count changed labels for this rule."""
 
     def fired(self, step: Step) -> bool:
         """Return True when the loop should end after this step."""
@@ -112,7 +112,7 @@ class LabelsChanged:
         """Return True when few rows changed cluster."""
         if self.tol >= 1:
             return step.changed <= self.tol
-        from fractions import Fraction  # here: decimal and random come with it
+        from fractions import Fraction  # imported here, as it imports decimal and random
 
         # As written: in binary 0.29 · 100 is 28.999999999999996, and 29 rows are meant.
         return step.changed <= int(Fraction(str(float(self.tol))) * step.n_samples)
@@ -153,7 +153,7 @@ def make_rule(stop: str | StopRule, tol: float | None) -> StopRule:
         raise ValueError(f"stop={stop!r} is not known; choose one of {', '.join(STOP_RULES)}")
     if tol is None:
         return STOP_RULES[stop]()
-    number = checks.real(tol)  # as a product with a float16 would be another
+    number = checks.real(tol)  # a product with a float16 would round differently
     if number is None or not 0 <= number < float("inf"):
         raise ValueError(f"tol={tol!r} must be a number ≥ 0; use tol=0 for 'did not move'")
     if stop in _WITHOUT_TOL:

@@ -1,8 +1,9 @@
 """Rows that count unequally: weighted sums and inertia, once for all kernels.
 
-Kernels assign, and know nothing of weights: the nearest center of a row does not depend on its
-weight. What depends on it — sums, the mass of a cluster, inertia — is added up here, exactly: each
-product of a weight and a value is rounded once, and their sum once, in whatever order they come.
+Kernels only assign, and are not given the weights: the nearest center of a row does not depend on
+its weight. What depends on it — sums, the mass of a cluster, inertia — is added up here, exactly:
+each product of a weight and a value is rounded once, and their sum once, in whatever order they
+come.
 """
 
 import warnings
@@ -49,14 +50,14 @@ def warn_of_overflow(inertia: float) -> float:
 class Weighting:
     """Weights relative to the largest, and the rows multiplied by them.
 
-    Keeps one copy of X in float64: to multiply anew would take as long as adding up.
+    Keeps one copy of X in float64: multiplying again would take as long as adding up.
 
     Attributes
     ----------
     values : ndarray of shape (n_samples,), float64
         The largest lies in [½, 1).
     exponent : int
-        Of the power of two that they were divided by.
+        Exponent of the power of two by which they were divided.
     """
 
     def __init__(self, weights: NDArray[np.float64], rows: Samples, n_clusters: int) -> None:

@@ -1,4 +1,4 @@
-// Arrays and errors at the border to Python.
+// Arrays and errors at the boundary to Python.
 //
 // No array is ever converted: pybind11 would fill a converted copy of an output, and the results
 // would be lost. So arguments are noconvert, or read and written by the functions here.
@@ -45,13 +45,13 @@ T* write(py::array& array, const char* rule) {
     return static_cast<T*>(array.mutable_data());
 }
 
-// Turns what passes throw into Python's errors; a module registers it with its own sentence.
+// Turns exceptions of passes into Python errors; a module registers it with its own message.
 template <const char* out_of_memory>
 void translate(std::exception_ptr error) {
     try {
         std::rethrow_exception(error);
     } catch (const Interrupted&) {
-        // What the signal's handler raised is set already.
+        // The signal handler's exception is set already.
     } catch (const std::bad_alloc&) {
         PyErr_SetString(PyExc_MemoryError, out_of_memory);
     }

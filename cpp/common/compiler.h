@@ -1,4 +1,4 @@
-/* What differs from compiler to compiler, for C and C++: the Cython modules include it, too. */
+/* Differences between compilers, for C and C++: the Cython modules include this file, too. */
 
 #pragma once
 

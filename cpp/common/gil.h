@@ -1,4 +1,4 @@
-// Python's lock, let go and taken again by threads that may be in a fit when the program ends.
+// Python's lock, released and taken again by threads that may be in a fit when the program ends.
 //
 // Up to Python 3.13 the interpreter ends a thread that asks for its lock after that: it unwinds the
 // thread's stack, which C++ allows neither in destructors nor without running those of objects that

@@ -1,4 +1,4 @@
-// Ctrl-C during a long pass: the calling thread asks now and then whether a signal came.
+// Ctrl-C during a long pass: the calling thread checks now and then for a signal.
 
 #pragma once
 
@@ -11,13 +11,13 @@
 
 namespace lab {
 
-// Thrown when a signal came; what its handler raised is set already.
+// Thrown when a signal came; its handler's exception is set already.
 struct Interrupted {};
 
 class Interrupt {
 public:
-    // The calling thread begins a pass. Up to so many multiply-adds lie between two calls of came:
-    // where they are few, the clock would take longer than they do.
+    // The calling thread begins a pass. Up to this many multiply-adds lie between two calls of
+    // came: where they are few, the clock would take longer than they do.
     void begin(double work_per_call) {
         caller_ = std::this_thread::get_id();
         calls_per_time_ = int(std::clamp(kWorkPerTime / work_per_call, 1.0, 64.0));

@@ -17,7 +17,7 @@ constexpr const char* kRowsOfCenters =
     "inertia needs labels from 0 to n_clusters - 1, each of which names a row of centers; assign "
     "writes such labels";
 
-// Refuse labels out of range before one of them is written to. One sign bit tells of all rows: a
+// Refuse labels out of range before one of them is written to. One sign bit serves all rows: a
 // label below zero has it, and so has last - label beyond the last; the compiler takes several
 // labels at a time.
 inline void require_clusters(const std::int32_t* labels, Index n, Index n_clusters,

@@ -1,5 +1,6 @@
-// What a thread needs to throw is allocated when it first looks at it; where memory has run out by
-// then, the C library ends the process. So threads look at it before there is anything to throw.
+// Preparation of threads that may throw. The state that this needs is allocated when it is first
+// used; where memory has run out by then, the C library ends the process. So threads use it before
+// there is anything to throw.
 
 #pragma once
 

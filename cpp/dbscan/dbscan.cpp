@@ -1,7 +1,8 @@
 // DBSCAN's two passes in C++: count every row's neighbours, then grow clusters from core rows.
 //
 // Neighbours are looked for twice and never stored: memory does not grow with their number.
-// Distances are computed and summed as in _py_dbscan.py, so that both agree on ties.
+// Distances are computed and summed as in kmeans_lab/numerics/dbscan_in_python.py, so that both
+// agree on ties.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -80,7 +81,7 @@ static void grow(const ColumnIndex& index,
     interrupt.begin(double(index.n * index.d));
     std::vector<Place> places(index.n), reached;
     for (Place p = 0; p < index.n; ++p) places[index.row(p)] = p;
-    // One byte for each row, in the order of places: memchr finds those that are left at once.
+    // One byte for each row, in the order of places: memchr finds the remaining ones fast.
     std::vector<char> done(index.n, 0);
     std::fill_n(labels, index.n, -1);
     std::int32_t cluster = 0;

@@ -1,4 +1,4 @@
-// Where the neighbours of a row can be: rows in columns, each column in the order of one feature.
+// An index of possible neighbours: rows in columns, each column in the order of one feature.
 //
 // A row within eps is within eps in each feature. Up to two features are cut into parts as wide as
 // eps, whose crossings are the columns; a third one orders the rows of a column. What is left for
@@ -69,7 +69,7 @@ public:
     const Index n, d;
 
 private:
-    using Name = std::uint64_t;  // of a column: its parts of two features, each from 1
+    using Name = std::uint64_t;  // key of a column: its parts of two features, each from 1
     static constexpr Name kFirst = (Name(1) << 32) + 1;
     static constexpr Place kAsk = 4096;  // comparisons, or rows, between two checks for Ctrl-C
 

@@ -1,4 +1,4 @@
-// Balls around rows that lie together, by which centers are told from afar.
+// Balls around rows that lie together, to rule out centers for all of them at once.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 namespace lab {
 
 // Balls that hold all rows of a tile, of a group of tiles, of a family of groups. The balls of one
-// parent lie side by side, so that lanes are balls when they meet one center.
+// parent lie side by side, so that lanes are balls when they are tested against one center.
 template <typename T>
 struct Balls {
     static constexpr Index kids = 64 / sizeof(T);  // of one parent; the widest vector
@@ -20,8 +20,8 @@ struct Balls {
     Aligned<T> middle;          // (n_parents, n_features, kids)
     Aligned<T> square;          // (n_parents, kids): squared radius
     std::vector<double> reach;  // (n_parents · kids,): the longest row in it; tiles: see Work
-    // What passes leave behind: no memory is touched before forget.
-    Aligned<std::int32_t> likely;  // (n_parents · kids,): the nearest center of last time
+    // Written by passes: no memory is touched before forget.
+    Aligned<std::int32_t> likely;  // (n_parents · kids,): the nearest center in the last pass
     Aligned<std::int32_t> owner;   // (n_parents · kids,): the cluster of all rows; −1: unknown
 
     void resize(Index n_parents, Index d) {

@@ -46,7 +46,7 @@ struct Centers {
     }
 };
 
-// All centers as one ball meets them: feature by feature, so that lanes are centers.
+// All centers as they are tested against one ball: feature by feature, so that lanes are centers.
 template <typename T>
 struct SpreadCenters {
     Index padded = 0;

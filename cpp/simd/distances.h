@@ -1,4 +1,4 @@
-// What the seeding keeps: candidates, and squared distances to the nearest center so far.
+// The state of the seeding: candidates, and squared distances to the nearest center so far.
 
 #pragma once
 
@@ -15,7 +15,7 @@ namespace lab {
 
 constexpr Index kMostCandidates = 32;  // of one round of the seeding
 
-// Rows that may become centers, as balls meet them and in double.
+// Rows that may become centers: as they are tested against balls, and in double.
 template <typename T>
 class Candidates {
 public:

@@ -25,7 +25,7 @@ struct Grid {
         shift = std::ldexp(1.5, exponent + 1);
         std::memcpy(&offset, &shift, sizeof(offset));
     }
-    // Shifted, the number is rounded as it should be, and its last bit is a step.
+    // Shifted, the number is rounded correctly, and its last bit is a step.
     std::int64_t steps(double value) const {
         const double shifted = value + shift;
         std::int64_t bits;

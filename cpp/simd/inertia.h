@@ -1,4 +1,4 @@
-// The inertia of labels that are given, by differences.
+// The inertia of given labels, by differences.
 
 #pragma once
 

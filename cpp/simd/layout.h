@@ -1,4 +1,4 @@
-// Lays the caller's rows out: in tiles, the tiles in chunks, balls around them.
+// Layout of the caller's rows: in tiles, the tiles in chunks, balls around them.
 
 #pragma once
 

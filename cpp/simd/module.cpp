@@ -108,7 +108,7 @@ static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<dou
     return rows->greedy(X, first, draws);
 }
 
-// What works on rows that were prepared, whatever their dtype.
+// Functions of prepared rows of either dtype.
 static void bind_prepared(py::module_& module) {
     py::class_<Rows>(module, "Tiles", "Rows transposed into tiles, with their running sums.")
         .def_property_readonly("isa", &Rows::isa, "The instruction set that computes.")
@@ -136,7 +136,7 @@ static void bind_prepared(py::module_& module) {
                py::arg("counts"), "Add each row to its cluster's sum and count.");
 }
 
-// What takes X itself, and the measuring routines.
+// Functions that take X itself, and the measuring routines.
 template <typename T>
 static void bind(py::module_& module) {
     module.def(

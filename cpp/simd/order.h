@@ -1,5 +1,5 @@
-// The order in which rows are put into tiles: neighbours together, so that whole tiles can be told
-// from afar which centers are too far for all of their rows.
+// The order in which rows are put into tiles: neighbours together, so that centers too far from all
+// rows of a tile can be ruled out at once.
 
 #pragma once
 
@@ -13,10 +13,10 @@
 
 namespace lab {
 
-constexpr Index kOrderedRows = 2048;  // fewer are not worth a second look
+constexpr Index kOrderedRows = 2048;  // fewer are not worth ordering
 constexpr Index kBlock = 32;          // rows that should be close to each other
 // Shares of the variance within blocks: `standard` in its own order has 0.05, shuffled 0.97 and in
-// cells 0.07; `wide-16-64`, where balls tell nothing apart, has 0.97 and 0.50.
+// cells 0.07; `wide-16-64`, where balls rule out nothing, has 0.97 and 0.50.
 constexpr double kClose = 0.05, kCloser = 0.4;
 
 // Mean and standard deviation of each feature, and the share of the variance that lies within

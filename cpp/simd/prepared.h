@@ -1,4 +1,4 @@
-// What prepare returns: rows in tiles, running sums in chunks, a team of threads.
+// The rows that prepare returns: in tiles, with running sums in chunks and a team of threads.
 
 #pragma once
 
@@ -24,7 +24,7 @@
 namespace lab {
 
 // A fit comes back with other centers. A single look at the rows needs neither balls nor sums;
-// without balls every row meets every center.
+// without balls every row is scored against every center.
 enum class Use { fit, without_balls, seeding, once };
 
 template <typename T>
@@ -89,7 +89,7 @@ public:
         if (k != n_clusters_) {
             n_clusters_ = k;
             for (Chunk& chunk : chunks_) chunk.begun = false;
-            work_.filtering = false;  // nobody knows whose the balls are, either
+            work_.filtering = false;  // the owners of the balls are unknown, too
         }
         const bool kept = sums && labels == written_ && hold(labels);
         work_.labels_out = kept ? labels : nullptr;
@@ -201,8 +201,9 @@ private:
         }
     }
 
-    // Testing balls pays where it spares most of the rows; where it did not, it rests for ever
-    // longer. Whether it is tried decides about time alone: labels are the same either way.
+    // Testing balls pays where it saves most of the work; where it did not, it is skipped for a
+    // growing number of passes. Whether balls are tested affects time alone: labels are the same
+    // either way.
     void begin_filtering() {
         const Index k = n_clusters_;
         const bool possible =

@@ -62,7 +62,7 @@ struct Routines {
     Index width, panel;
 };
 
-// What one instruction set can do at most, measured: the kernel is compared with it.
+// The measured limits of one instruction set, with which the kernel is compared.
 template <typename T>
 struct Roofline {
     double (*multiply_add)(Index rounds, T factor);

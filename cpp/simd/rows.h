@@ -13,7 +13,7 @@
 
 namespace lab {
 
-// Python sees one class, so that no call tries the wrong one first.
+// One class for Python, so that no call tries the wrong one first.
 class Rows {
 public:
     virtual ~Rows() = default;

@@ -24,8 +24,9 @@ constexpr Index kMostStretches = 1024;
 // A sum of fewer steps deserves a finer grid.
 constexpr std::int64_t kLeastSteps = std::int64_t(1) << 44;
 
-// Draws count on the rows as they were given, whatever order they were put in. Up to kManyRows,
-// their distances are kept in that order, too; beyond, a look at all of them finds what is needed.
+// Draws refer to the rows in their original order, whatever order they were put in. Up to
+// kManyRows, their distances are kept in that order, too; beyond, a look at all of them finds what
+// is needed.
 template <typename T, typename EachChunk>
 class Seeding {
 public:
@@ -113,7 +114,7 @@ private:
         for (Index f = 0; f < work_.d; ++f) candidates_.set(c, f, given_.at(row, f));
     }
 
-    // Sum up what each chunk returns, and sums of stretches where those are others.
+    // Add up the sums that chunks return, and those of stretches where these differ from chunks.
     template <typename Sum>
     void add_up(const Sum& sum_of, bool anew = false) {
         each_chunk_([&](Chunk& chunk) {
@@ -133,12 +134,12 @@ private:
         for (const std::int64_t sum : sums_) total_ += sum;
     }
 
-    // See to it that the sum is many steps. The grid follows from the distances alone, by bounds of
+    // Make sure that the sum is many steps. The grid follows from the distances alone, by bounds of
     // their sum that no order changes; `in_steps` in kmeans_lab/numerics/grids.py does the same.
     void refine() {
         if (done_ || total_ >= kLeastSteps) return;
         const double n = double(work_.n);
-        if (double(total_) <= n) {  // rounding may be all that is left of it
+        if (double(total_) <= n) {  // the sum may consist of rounding errors alone
             const double largest = find_largest();
             done_ = largest == 0;
             lay(Grid(n * largest));

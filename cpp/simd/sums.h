@@ -23,7 +23,7 @@
 
 namespace lab {
 
-// The value as it is: a product that went through here is not fused with an addition.
+// The value, unchanged: a product that is passed through here is not fused with an addition.
 inline double rounded(double value) {
     LAB_HIDE(value);
     return value;
@@ -105,7 +105,7 @@ public:
     // highest first, until nothing is left.
     void add(double* values, Index n) {
         double most = largest(values, n);
-        if (!(most < 0x1p960)) {  // what splits it would overflow; or not a number
+        if (!(most < 0x1p960)) {  // splitting would overflow; or not a number
             for (Index i = 0; i < n; ++i) add(values[i]);
             return;
         }
@@ -184,7 +184,7 @@ private:
     Index added_ = 0;
 };
 
-// How large and how small the magnitudes of each column are, lane by lane; zeros do not count.
+// The largest and smallest magnitudes of each column, lane by lane; zeros do not count.
 template <typename T>
 struct Range {
     static constexpr Index lanes = 64 / sizeof(T);  // of the widest vector

@@ -21,9 +21,9 @@
 
 namespace lab {
 
-// Nobody waits for a thread that has not begun: whoever is there takes the next piece of work, the
+// No thread waits for one that has not begun: each free thread takes the next piece of work, the
 // caller from the front and the others from the back, and the caller waits only for pieces that
-// somebody has begun. A thread that the system starts late costs nothing but its help; waiting for
+// have been begun. A thread that the system starts late costs nothing but its help; waiting for
 // each thread's own share stalled fits for 10 ms whenever the machine had been idle.
 class Team {
 public:
@@ -32,8 +32,8 @@ public:
         try {
             for (int w = 1; w < size_; ++w) threads_.emplace_back([this] { serve(); });
         } catch (...) {
-            // The system has no more threads, or no memory for one: those that are there share the
-            // work. Whatever left here would end the process, because threads are running.
+            // The system has no more threads, or no memory for one: those that exist share the
+            // work. An exception that left here would end the process, because threads are running.
         }
     }
     Team(const Team&) = delete;
@@ -48,12 +48,12 @@ public:
         for (auto& thread : threads_) thread.join();
     }
 
-    // Threads that there are, the caller's included.
+    // The number of threads, the caller's included.
     int size() const { return int(threads_.size()) + 1; }
     bool forked() const { return process() != owner_; }
 
     // Call task(0) … task(n − 1) in some order, each once, and wait for all of them; n < 65536.
-    // What one of them throws first is thrown here, when no thread is at the task any more.
+    // The first exception of a task is thrown here, when no thread runs the task any more.
     void run(int n, const std::function<void(int)>& task, bool alone = false) {
         if (threads_.empty() || alone || forked()) {
             for (int i = 0; i < n; ++i) task(i);
@@ -146,7 +146,7 @@ private:
     // Cache lines of their own: both are written often.
     alignas(64) std::atomic<std::uint64_t> ticket_{0};
     alignas(64) std::atomic<int> done_{0};
-    std::vector<std::thread> threads_;  // the last member: they use the others at once
+    std::vector<std::thread> threads_;  // the last member: threads use the others at once
 };
 
 }  // namespace lab

@@ -1,4 +1,4 @@
-// Whether a short pass is shared with the team or done alone, from how long both took lately.
+// The choice whether a short pass is shared with the team or done alone, by recent times.
 
 #pragma once
 
@@ -9,11 +9,11 @@ namespace lab {
 
 // Handing a cache line to another core takes 50 ns or 200, depending on where a virtual machine's
 // two processors happen to be: with the nearer ones, a pass of 6 µs gains a third from a second
-// thread, with the farther ones it loses a third. Only the clock tells. Results do not depend on
-// it.
+// thread, with the farther ones it loses a third. Only a measurement can tell. Results do not
+// depend on the choice.
 class TeamOrAlone {
 public:
-    // Decide about a pass of so many multiply-adds, more or less, and start the clock.
+    // Decide about a pass of about this many multiply-adds, and start the clock.
     bool alone(double multiply_adds) {
         timed_ = multiply_adds < kShort;
         if (!timed_) return false;
@@ -37,7 +37,7 @@ private:
     using Clock = std::chrono::steady_clock;
     static constexpr double kShort = 1 << 19;  // some 40 µs: beyond that, a team always pays
     static constexpr int kTrial = 16;          // of so many passes, one is done each way
-    static constexpr double kForget = 1.1;     // the shortest lately: older ones count for less
+    static constexpr double kForget = 1.1;  // the shortest recent time: older ones count for less
 
     bool timed_ = false, alone_ = false;
     int passes_ = 0;

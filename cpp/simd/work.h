@@ -1,4 +1,4 @@
-// What the flagship kernel keeps between calls, and the rare paths that need no vectors.
+// State of the flagship kernel between calls, and the rare paths that need no vectors.
 //
 // Rows lie in tiles: `width` rows transposed, so that one feature of all of them is contiguous.
 // Neighbouring tiles form groups, groups form families, families belong to chunks; a chunk is
@@ -117,7 +117,7 @@ struct Work {
         return chunk.first_family + (chunk.last_tile - chunk.first_tile + tiles - 1) / tiles;
     }
 
-    // From a family of the chunk on, nobody knows whose the balls are.
+    // From a family of the chunk on, the owners of the balls are unknown.
     void forget_owners(const Chunk& chunk, Index family) {
         constexpr Index kids = Balls<T>::kids;
         const Index end = last_family(chunk);

@@ -1,1 +1,1 @@
-"""Who computes the chunks of a fit: the calling thread, several threads, or several processes."""
+"""Crews, which compute the chunks of a fit: the calling thread, several threads, or processes."""

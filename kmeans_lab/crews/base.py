@@ -1,10 +1,10 @@
-"""What every crew has in common: labels, partial results of each chunk, and their total.
+"""The base class of all crews: labels, partial results of each chunk, and their total.
 
 A crew computes the chunks of one fit. It is given centers and fills labels and one slot of partial
-results per chunk. The crews differ in who computes: the calling thread (``serial``), several
-threads (``threads``) or several processes (``processes``). All use the same chunks and the same
-kernel functions, and slots are added in chunk order: results do not depend on the crew. A kernel
-with threads of its own is given all rows as one chunk.
+results per chunk. The crews differ in where the work runs: in the calling thread (``serial``), in
+several threads (``threads``) or in several processes (``processes``). All use the same chunks and
+the same kernel functions, and slots are added in chunk order: results do not depend on the crew. A
+kernel with threads of its own is given all rows as one chunk.
 """
 
 from abc import ABC, abstractmethod
@@ -31,12 +31,12 @@ from kmeans_lab.weights import Weighting
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """All that a crew needs to know, when it is made.
+    """Everything that a crew is given when it is created.
 
     Attributes
     ----------
     kernel, name, spec
-        Who computes, and what is known about that kernel.
+        The kernel that computes, its name, and what is known about it.
     rows : Samples of shape (n_samples, n_features)
     n_clusters, n_threads : int
     weighting : Weighting, optional
@@ -59,7 +59,7 @@ class Job:
 
 
 class Pass(NamedTuple):
-    """What one pass over the rows returns, beside the labels, sums and counts that it fills."""
+    """The return value of one pass over the rows, besides the labels, sums and counts."""
 
     inertia: float  # nan with weights, unless the job asks for it
     changed: int  # labels; −1 unless the job asks for it
@@ -100,7 +100,7 @@ class Crew(ABC):
         self._in_one_call: Callable[[Array], float] | None = None
         self._kernel_counts = False  # how many labels a pass changed: no copy of them is needed
         self._start()
-        total = self.partials  # where nothing is to be added up
+        total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
             total = Partials.empty(1, job.n_clusters, n_features)
         self._total = total
@@ -111,7 +111,7 @@ class Crew(ABC):
 
     @abstractmethod
     def _start(self) -> None:
-        """Make rows, labels and partials, and whoever fills them."""
+        """Create rows, labels and partials, and the workers that fill them."""
 
     @abstractmethod
     def _run(self, order: str, centers: Array) -> None:
@@ -119,7 +119,7 @@ class Crew(ABC):
 
     @abstractmethod
     def close(self, *, kill: bool = False) -> None:
-        """Let go of threads and processes; ``kill`` does not wait for their work."""
+        """Release threads and processes; ``kill`` does not wait for their work."""
 
     @abstractmethod
     def rescored(self) -> int:
@@ -132,7 +132,7 @@ class Crew(ABC):
 
     @property
     def exponent(self) -> int:
-        """That of the power of two in which inertia is measured."""
+        """The exponent of the power of two in which inertia is measured."""
         return 0 if self.job.weighting is None else self.job.weighting.exponent
 
     def shares(self) -> list[range]:
@@ -155,7 +155,7 @@ class Crew(ABC):
             inertia, assign, update = self._weighted(self.job.weighting, centers)
         else:
             self.partials.clear()
-            if self._in_one_call is not None:  # spares half a microsecond
+            if self._in_one_call is not None:  # saves half a microsecond
                 inertia, assign, update = self._in_one_call(centers), 1.0, 0.0
             else:
                 inertia, assign, update = self._in_chunks(centers)
@@ -197,8 +197,8 @@ class Crew(ABC):
     def inertia(self, centers: Array, labels: Labels) -> float:
         """Sum the squared distances to the chosen centers, from differences in float64.
 
-        With weights, in units of 2 to the power ``exponent``, as passes do: sums of huge ones that
-        are infinite could not be compared.
+        With weights, in units of 2 to the power ``exponent``, as passes do: sums with huge weights
+        would be infinite and could not be compared.
         """
         rows = self.rows
         if self.job.weighting is not None:

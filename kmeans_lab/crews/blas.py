@@ -1,8 +1,8 @@
-"""BLAS in the thread that calls it, for as long as any fit wants that; then as it was before.
+"""Keep BLAS to the calling thread while any fit needs that; restore its threads afterwards.
 
 A signal handler may fit, or raise, between any two steps of what is done here, and another thread
-may fork the process. So a fit counts while an object of its own lives, which ends however the fit
-does, and setting or restoring the limit can be begun anew at any time.
+may fork the process. So each fit is counted by the lifetime of an object of its own, which ends
+however the fit ends, and setting or restoring the limit can be started again at any time.
 """
 
 import os
@@ -25,7 +25,7 @@ def _pools() -> list[Any]:
 
 
 class _Turn:
-    """The context of one fit; BLAS has its threads back, at the latest, when this object goes."""
+    """The context of one fit; BLAS gets its threads back at the latest when it is destroyed."""
 
     def __init__(self, alone: "_Alone") -> None:
         self._alone = alone
@@ -42,12 +42,12 @@ class _Turn:
         fit = weakref.ref(self)
         try:
             self._alone.forget(fit)
-        finally:  # does nothing, unless a signal handler raised in the line above
+        finally:  # no effect unless a signal handler raised in the line above
             self._alone.forget(fit)
 
 
 class _Alone:
-    """Keeps BLAS to one thread from the first fit that wants it to the end of the last."""
+    """Keeps BLAS to one thread from the first fit that needs it to the end of the last."""
 
     def __init__(self) -> None:
         self.renew_lock()
@@ -66,12 +66,12 @@ class _Alone:
         self._settle()
 
     def forget(self, fit: "weakref.ref[_Turn]") -> None:
-        """Give BLAS its threads back where no other fit wants it alone."""
+        """Give BLAS its threads back unless another fit needs the limit."""
         self._fits.discard(fit)
         self._settle()
 
     def renew(self) -> None:
-        """Keep the fits of the one thread that a forked child has; nobody opens the old lock."""
+        """Keep the fits of the only thread of a forked child; the old lock may stay held."""
         self.renew_lock()
         for fit in tuple(self._fits):
             turn = fit()
@@ -80,14 +80,14 @@ class _Alone:
         self._settle()
 
     def renew_lock(self) -> None:
-        """Go on with an open lock; a signal handler may take it again in the same thread."""
+        """Replace the lock by a free one; a signal handler may take it again in the same thread."""
         self._lock = threading.RLock()
 
     def _settle(self) -> None:
         lock = self._lock
         try:
             if not lock.acquire(timeout=_PATIENCE):
-                self.renew_lock()  # so that nobody else waits as long
+                self.renew_lock()  # so that no other thread waits as long
             while not self._settled():
                 if self._fits:
                     self._limit()
@@ -122,8 +122,8 @@ class _Alone:
 def _set_threads(pool: Any, n_threads: int) -> None:
     """Set a library's number of threads.
 
-    The public method obeys the thread alone that came first, until that ends, and the last of
-    several fits may end in another one; and its lock is not for signal handlers.
+    The public method obeys only the first thread that called it, as long as that lives, while the
+    last of several fits may end in another one; and its lock is not safe in signal handlers.
     """
     getattr(pool, "_real_set_num_threads", pool.set_num_threads)(n_threads)
 

@@ -8,8 +8,8 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.partial import Partials
 from kmeans_lab.kernel import Array, Kernel, Labels, read_only
 
-#: Pairs of values that one call of a kernel that takes rows as they are may look at: a tenth of a
-#: second of plain compiled loops. Python sees Ctrl-C between two calls.
+#: Most pairs of values in one call of a kernel that takes rows as they are: a tenth of a second of
+#: plain compiled loops. Python sees Ctrl-C between two calls.
 _PIECE = 200_000_000
 
 
@@ -58,7 +58,7 @@ class Chunks:
 
     @property
     def prepared(self) -> list[Any]:
-        """What the kernel made of each chunk, or of its pieces."""
+        """The rows that the kernel prepared for each chunk, or for its pieces."""
         return [chunk for _, chunk, *_ in self._slots]
 
     def rescored(self) -> int:
@@ -66,7 +66,7 @@ class Chunks:
         return sum(getattr(chunk, "rescored", 0) for chunk in self.prepared)
 
     def in_one_call(self) -> Callable[[Array], float] | None:
-        """Return a function of the centers that is a whole step, where a single call does it."""
+        """Return a function of the centers that does a whole step, where a single call can."""
         if self._fused is None or len(self._slots) != 1:
             return None
         fused = self._fused

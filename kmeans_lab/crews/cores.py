@@ -1,4 +1,4 @@
-"""How many workers make sense here: the cores that this process may use."""
+"""The cores that this process may use, and so the number of workers that make sense."""
 
 import os
 from functools import cache

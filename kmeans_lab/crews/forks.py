@@ -1,4 +1,4 @@
-"""A child that is forked in the middle of a fit: threads and workers stay with its parent."""
+"""Detect processes forked in the middle of a fit: threads and workers stay with the parent."""
 
 import os
 
@@ -7,7 +7,7 @@ _generation = 0
 
 
 def generation() -> int:
-    """Return a number that another process, forked from this one, has not."""
+    """Return a number that is different in every process forked from this one."""
     return _generation
 
 

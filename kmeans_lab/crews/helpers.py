@@ -1,9 +1,9 @@
 """Threads that help with a pass, started so that none can be left behind.
 
-``Thread.start`` may be interrupted when the thread runs and nobody holds it yet; these are started
-below it. They sleep in a ``SimpleQueue``, whose ``put`` is a single call that no signal can
-interrupt, and what ends them is the death of the object that they serve: its weak reference is put
-there without a line of Python that an exception could leave undone.
+``Thread.start`` may be interrupted when the thread already runs and nothing refers to it yet, so
+that a lower-level function starts these. They sleep in a ``SimpleQueue``, whose ``put`` is a single
+call that no signal can interrupt, and end with the object that they serve: the callback of its weak
+reference is that ``put``, without a line of Python that an exception could interrupt.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
-#: Seconds between two looks, where a signal may come that wakes nobody.
+#: Seconds between two checks where a signal may arrive without waking a thread.
 _LOOK = 0.1
 #: Bytes that must be free for a thread: its stack, and what it allocates where C libraries end the
 #: process when they get none, such as their own data of each thread.
 _ROOM = 24 << 20
-#: Seconds for which a thread that has not begun is waited for; it leaves by itself when it does.
+#: Seconds to wait for a thread that has not begun; it ends by itself when it does.
 _LATE = 1.0
 
 
 def refuse_without_room(size: int, what: str) -> None:
-    """Raise ``MemoryError`` where so many bytes cannot be mapped; takes some microseconds."""
+    """Raise ``MemoryError`` if ``size`` bytes cannot be mapped; takes some microseconds."""
     try:
         mmap(-1, size).close()
     except OSError:
@@ -63,16 +63,16 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 class Helpers(ABC):
-    """Up to so many threads that call ``help`` whenever they are woken.
+    """Up to ``wanted`` threads that call ``help`` whenever they are woken.
 
-    They end with ``owner``, of which they hold nothing, or when ``close`` is called.
+    They end with ``owner``, to which they hold no reference, or when ``close`` is called.
 
     Parameters
     ----------
     owner : object
         What they serve.
     wanted : int
-        How many; a RuntimeWarning says that the system starts fewer.
+        How many; a RuntimeWarning says so if the system starts fewer.
     """
 
     def __init__(self, owner: Any, wanted: int) -> None:
@@ -81,16 +81,16 @@ class Helpers(ABC):
         self._process = os.getpid()
         self._calls: SimpleQueue[Any] = SimpleQueue()
         self._news: SimpleQueue[Any] = SimpleQueue()
-        self._begun: list[weakref.ref[Any]] = []  # of each, what lives as long as it does
+        self._begun: list[weakref.ref[Any]] = []  # one object per thread, alive as long as it
         self._failed: list[BaseException] = []
         self._gone = weakref.ref(owner, self._calls.put)
 
     @abstractmethod
     def help(self, seen: int) -> int:
-        """Do what there is to do; ``seen`` is what the last call in this thread returned, or 0."""
+        """Do the available work; ``seen`` is what the last call in this thread returned, or 0."""
 
     def call(self) -> None:
-        """Wake all that sleep; the first time, start them."""
+        """Wake all sleeping threads; the first time, start them."""
         if self.n < self.wanted:
             self._start()
         for _ in range(self.n - self._calls.qsize()):
@@ -119,35 +119,35 @@ class Helpers(ABC):
                     self._failed.append(error)
                 if self._news.qsize() == 0:
                     self._news.put(None)
-            self._calls.put(self._gone)  # the next one reads it, too
+            self._calls.put(self._gone)  # for the next thread to read
         finally:
-            del alive  # and not with this frame, which the traceback of an error holds
+            del alive  # now: the traceback of an error holds this frame
 
     @property
     def _there(self) -> bool:
         return any(ref() is not None for ref in self._begun)
 
     def wait(self) -> bool:
-        """Wait a moment until one has returned; say whether any is there."""
+        """Wait a moment for one to return; say whether any is at work."""
         with suppress(Empty):
             self._news.get(timeout=_LOOK if self._there or self.n == 0 else _LATE)
         self.check()
         return self._there
 
     def check(self) -> None:
-        """Raise what one of them has raised."""
+        """Raise what one of the threads has raised."""
         if self._failed:
             raise self._failed.pop()
 
     def wait_for(self, done: Callable[[], bool]) -> None:
-        """Wait until ``done()``, which itself waits a little; raise what one of them has raised."""
+        """Wait until ``done()``, which itself waits a little; raise what a thread has raised."""
         while not done():
             self.check()
             sleep(0)  # a helper's processor is doing something else
         self.check()
 
     def close(self) -> None:
-        """End them and wait until they have left; a forked child has none."""
+        """End the threads and wait for them; a forked child has none."""
         if self._process != os.getpid():
             return
         self.ended = True
@@ -175,9 +175,10 @@ def run_beside(
     done: Callable[[], bool],
     stop: Callable[[], object],
 ) -> None:
-    """Leave a task to other threads and stay awake: Python handles Ctrl-C in this one alone.
+    """Leave a task to other threads, so that this one, where Python handles Ctrl-C, stays free.
 
-    ``task`` is called in each of them until ``done()``; when ``stop()`` returns, none is at it.
+    ``task`` is called in each of them until ``done()``; when ``stop()`` returns, none is running
+    it.
     """
     helpers = _Beside(owner, n_threads, task)
     try:
@@ -206,14 +207,14 @@ def undisturbed(task: Callable[[], object]) -> None:
     def run() -> None:
         try:
             begin.get_nowait()
-        except Empty:  # nobody waits for it
+        except Empty:  # no caller waits for it
             return
         try:
             task()
         except BaseException as error:
             failed.append(error)
         ended.put(None)
-        ended.put(None)  # what is raised may come after the first has been taken
+        ended.put(None)  # twice: an exception may lose the first
 
     try:
         start_new_thread(run, ())
@@ -223,7 +224,7 @@ def undisturbed(task: Callable[[], object]) -> None:
             begin.get_nowait()
         except Empty:
             ended.get()
-            raise error from None  # and not from Empty
+            raise error from None  # without Empty as its cause
         if "new thread" not in str(error):
             raise
         task()

@@ -1,8 +1,8 @@
 """Partial results: sums, counts and inertia of some rows. They add up; means follow from them.
 
-Each chunk of rows has a slot of its own. Whoever computes a chunk — this thread, another one,
-another process — fills its slot, and the slots are added in chunk order: that makes every
-result bit-identical for any number of workers.
+Each chunk of rows has a slot of its own. The thread or process that computes a chunk fills its
+slot, and the slots are added in chunk order: that makes every result bit-identical for any number
+of workers.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Partials:
         )
 
     def clear(self) -> None:
-        """Make every slot ready to be added to."""
+        """Clear every slot."""
         self.sums.fill(0.0)
         self.counts.fill(0)
 

@@ -1,8 +1,8 @@
 """Processes that share X, labels and partial results in one block of shared memory.
 
 Each worker is sent the kernel's *name*, imports it, and keeps its own chunks for the whole fit.
-An order is one short message over a pipe; the arrays never travel. A worker that dies is seen
-at once through its sentinel. The block has a name only until every worker has mapped it, so that
+A command is one short message over a pipe; arrays are never sent. A worker that dies is seen at
+once through its sentinel. The block has a name only until every worker has mapped it, so that
 nothing can leave it behind.
 """
 
@@ -47,7 +47,7 @@ _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each array lies in the block: name → (shape, dtype, offset)."""
+    """The place of each array in the block: name → (shape, dtype, offset)."""
 
     arrays: dict[str, tuple[tuple[int, ...], str, int]]
     size: int
@@ -92,17 +92,17 @@ def _partials(views: dict[str, NDArray[Any]]) -> Partials:
 class _Block(SharedMemory):
     """Shared memory that may outlive its fit: in the arrays that a traceback holds."""
 
-    _name: str | None = None  # of one that could not be opened
+    _name: str | None = None  # None: it could not be opened
     _fd: int
     _mapped = False
 
     def __init__(self, name: str | None = None, size: int = 0) -> None:
-        self._creator = os.getpid() if name is None else None  # who takes the name away
+        self._creator = os.getpid() if name is None else None  # the process that removes the name
         super().__init__(name, create=name is None, size=size)
         self._mapped = True
 
     def reserve(self) -> None:
-        """Have its memory be there: a page that is not would end who writes to it."""
+        """Reserve its memory: writing to a page that is missing would end the process."""
         if hasattr(os, "posix_fallocate"):  # Linux hands out pages at the first write
             for first in range(0, self.size, _RESERVED_AT_ONCE):
                 os.posix_fallocate(self._fd, first, min(_RESERVED_AT_ONCE, self.size - first))
@@ -114,15 +114,15 @@ class _Block(SharedMemory):
             os.close(file)
 
     def unlink(self) -> None:
-        """Take the name away, once; the memory goes with the last process that has mapped it."""
+        """Remove the name, once; the memory is freed with the last process that has mapped it."""
         if self._name and self._creator == os.getpid():
             self._creator = None
-            if not self._mapped and os.name == "posix":  # unlink() takes it from who has no such
+            if not self._mapped and os.name == "posix":  # unlink() unregisters it
                 multiprocessing.resource_tracker.register(self._name, "shared_memory")
             super().unlink()
 
     def close(self) -> None:
-        """Unmap it, or leave that to the last array that looks into it."""
+        """Unmap the block, or leave that to the last array that refers to it."""
         self.close_file()
         with suppress(BufferError):
             super().close()
@@ -132,7 +132,7 @@ class _Block(SharedMemory):
         super().__del__()
 
 
-#: Crews whose processes run. It keeps none of them alive: one that nobody holds ends.
+#: Crews whose processes run, held weakly: one that nothing else refers to ends.
 _crews: weakref.WeakSet["ProcessCrew"] = weakref.WeakSet()
 
 
@@ -178,7 +178,7 @@ class ProcessCrew(Crew):
             raise
 
     def _start_process(self, w: int) -> None:
-        # spawn: a forked child of a process with threads can inherit a lock that nobody frees
+        # spawn: a forked child of a process with threads can inherit a lock that is never released
         context = get_context("spawn")
         mine, theirs = context.Pipe()
         process = context.Process(
@@ -202,7 +202,7 @@ class ProcessCrew(Crew):
 
         try:
             undisturbed(make)
-            assert self._block is not None  # it was made
+            assert self._block is not None  # undisturbed(make) has set it
             self._block.reserve()
             undisturbed(self._block.close_file)
         except OSError as error:
@@ -219,7 +219,7 @@ class ProcessCrew(Crew):
         self._rescored = sum(self._collect())
 
     def labels_to_keep(self, *, last: bool) -> Labels:
-        """Return a copy: the labels themselves lie in shared memory, which goes."""
+        """Return a copy: the labels themselves lie in shared memory, which is freed."""
         return self.labels.copy()
 
     def rescored(self) -> int:
@@ -263,11 +263,11 @@ class ProcessCrew(Crew):
         ) from None
 
     def close(self, *, kill: bool = False) -> None:
-        """End the processes and let go of the block."""
+        """End the processes and release the block."""
         try:
             undisturbed(partial(self._end, kill))
         except BaseException:
-            self._end(kill=True)  # that has not begun
+            self._end(kill=True)  # the crew has not begun
             raise
 
     def _end(self, kill: bool) -> None:
@@ -286,18 +286,18 @@ class ProcessCrew(Crew):
         if block is not None:
             block.unlink()
             for view in ("rows", "labels", "_centers", "partials"):
-                self.__dict__.pop(view, None)  # a start that was interrupted has not made all
+                self.__dict__.pop(view, None)  # missing ones: the start was interrupted
             block.close()
 
     def __del__(self) -> None:
-        if self._processes or self._block is not None:  # nobody has held it, for an exception came
+        if self._processes or self._block is not None:  # an exception left nothing that refers to it
             self._end(kill=True)
 
     def forget(self) -> None:
-        """Leave the workers to the process that started them: this is a forked child of it.
+        """Leave the workers to the process that started them, of which this is a forked child.
 
-        multiprocessing would end them when the child exits, and an open pipe keep them when the
-        parent does.
+        multiprocessing would end them when the child exits, and an open pipe would keep them alive
+        when the parent does.
         """
         for process in self._processes:
             getattr(multiprocessing.process, "_children", set()).discard(process)
@@ -329,13 +329,13 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
         block = _Block(block_name)
         block.close_file()
         if share.start > 0:
-            warnings.simplefilter("ignore")  # the first worker says what there is to say
+            warnings.simplefilter("ignore")  # the first worker warns for all
         with one_blas_thread() if KERNELS[name].blas else nullcontext():
             _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
-        with suppress(OSError):  # who has ended the fit
+        with suppress(OSError):  # the parent has ended the fit
             pipe.send(_picklable(error))
     if block is not None:
         block.close()
@@ -359,7 +359,7 @@ def _answer_orders(
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return the error, or its text where it does not survive the way through a pipe."""
+    """Return the error, or its text where it cannot be sent through a pipe."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,4 +1,4 @@
-"""Where worker processes cannot start, said in one sentence before one is started.
+"""Check that worker processes can start, and refuse in one sentence where they cannot.
 
 A spawned process reads the program's main module again, in the same folder. Where that cannot
 work, it would fail before any code of this package runs, and print a traceback.
@@ -9,7 +9,7 @@ import sys
 from multiprocessing import current_process, get_all_start_methods, get_start_method, process
 from typing import Any
 
-#: Of the names of worker processes: tells them from those that a program starts by itself.
+#: Prefix of the names of worker processes: tells them from those that a program starts itself.
 WORKER = "kmeans_lab worker"
 #: Exit code of a worker in which the main module has called kmeans before the worker was ready.
 UNGUARDED = 77
@@ -54,7 +54,7 @@ def _refuse_a_missing_folder() -> None:
 
 
 def _refuse_a_missing_main() -> None:
-    """Refuse where workers would read a file again that is none, or is gone."""
+    """Refuse a main module whose file is missing, since workers would read it again."""
     main: Any = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     if file is None or getattr(main, "__spec__", None) is not None or hasattr(sys, "frozen"):

@@ -1,4 +1,4 @@
-"""Choose who computes a fit, and start them: the mode, the number of workers, the crew."""
+"""Choose the mode and the number of workers of a fit, and start its crew."""
 
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.cores import available_cores, refuse_too_many
@@ -11,7 +11,7 @@ MODES = ("serial", "threads", "processes")
 def choose_workers(
     mode: str | None, n_threads: int | None, spec: KernelSpec, name: str
 ) -> tuple[str, int]:
-    """Return the mode and the number of workers; refuse more than one that could not help.
+    """Return the mode and the number of workers; refuse more than one where they could not help.
 
     Without a mode, n_threads says enough: a kernel with threads of its own is given them, one that
     releases the interpreter's lock runs in the driver's. Processes have to be asked for.

@@ -1,4 +1,4 @@
-"""Mode "threads": the chunks are cut into shares, and whoever is there takes the next one."""
+"""Mode "threads": the chunks are cut into shares, and each free thread takes the next one."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from kmeans_lab.kernel import Array
 
 
 class _Shares(Helpers):
-    """What is to be done, and threads that do it."""
+    """The shares of a pass, and the threads that do them."""
 
     def __init__(self, crew: Any, wanted: int) -> None:
         super().__init__(crew, wanted)
@@ -45,7 +45,7 @@ class ThreadCrew(SerialCrew):
 
     def _run(self, order: str, centers: Array) -> None:
         shares = self._shares
-        others = self.n_workers  # that others do
+        others = self.n_workers  # shares that other threads do
         try:
             shares.waiting.extend(partial(getattr(part, order), centers) for part in self._parts)
             shares.call()
@@ -53,7 +53,7 @@ class ThreadCrew(SerialCrew):
                 others -= 1
             while others > 0:
                 with suppress(Empty):
-                    shares.done.get(timeout=0.1)  # a signal may come where Python does not look
+                    shares.done.get(timeout=0.1)  # Python checks for signals in between
                     others -= 1
                 shares.check()
             shares.check()

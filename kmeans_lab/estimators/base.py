@@ -1,4 +1,4 @@
-"""What ``KMeans`` and ``MiniBatchKMeans`` share: what follows from centers, and their pickles."""
+"""The base class of ``KMeans`` and ``MiniBatchKMeans``: prediction from centers, and pickling."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -99,7 +99,7 @@ class BaseKMeans(
         return -warn_of_overflow(inertia)
 
     def _start(self, X: Array) -> tuple[Any, int]:
-        """Return what to start from, and how often."""
+        """Return the starting centers or method, and the number of repetitions."""
         if len(X) < (n_clusters := self._count("n_clusters")):
             raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
         init = self.init
@@ -162,11 +162,11 @@ class BaseKMeans(
     def _read(self, X: Any, *, reset: bool, dtypes: Any = (np.float64, np.float32)) -> Array:
         """Return X as a matrix of one of the dtypes; ``reset``: its columns are those of the fit.
 
-        The package's own way in comes first, for whatever holds numbers; scikit-learn sees a plain
-        array, and says what it says of shapes and of values that are not finite.
+        The package's own conversion comes first, for anything that holds numbers; scikit-learn then
+        sees a plain array, and reports wrong shapes and values that are not finite.
         """
         rows = read("X", X)
-        if rows.dtype.kind != "c":  # of which scikit-learn wants to speak itself
+        if rows.dtype.kind != "c":  # which scikit-learn reports itself
             rows = checks.numbers("X", X, rows)
         if rows.ndim > 2:
             checks.refuse_dimensions("X", X, rows.ndim)

@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks are told of a fit: its repetitions and iterations, each a task.
+"""Report a fit to scikit-learn's callbacks: its repetitions and iterations, each as a task.
 
 The protocol is that of ``sklearn.callback``, new in scikit-learn 1.9. The tree of tasks is
 fit → iteration or, where n_init > 1, fit → repetition → iteration.
@@ -24,7 +24,7 @@ except ImportError:  # a scikit-learn without callbacks: an estimator without se
 
 __all__ = ["Callbacks", "FitTasks", "Fitted", "fitted"]
 
-#: What makes an estimator a fitted one: its attributes by name.
+#: The attributes that make an estimator a fitted one, by name.
 Fitted = dict[str, Any]
 
 
@@ -41,13 +41,13 @@ def fitted(centers: Array, labels: Any, inertia: float, n_iter: int) -> Fitted:
 class FitTasks:
     """The tasks of one fit, as told to the callbacks that were set on its estimator.
 
-    A callback that returns True at a task's end ends what the task is one of: after an iteration
-    the repetition, after a repetition the fit.
+    A callback that returns True at the end of an iteration ends the repetition; at the end of a
+    repetition, it ends the fit.
 
     Parameters
     ----------
     estimator : KMeans
-        Whose ``max_iter`` and callbacks count.
+        The estimator whose ``max_iter`` and callbacks are used.
     n_init : int
         Repetitions.
     fitted_after : callable
@@ -94,7 +94,7 @@ class FitTasks:
         return self._end(self._repetition, fitted(*found, inertia, run.n_iter))
 
     def iterated(self, step: Step, *, last: bool) -> bool:
-        """End an iteration, and begin the next unless it was the last; True: a callback's stop."""
+        """End an iteration, and begin the next unless it was the last; True: a callback stops."""
         self._n_iter += 1
         here = cache(lambda: self._fitted_after(step, self._n_iter))
         stop = self._end(self._iteration, here)

@@ -44,7 +44,7 @@ class Strict:
     needs_changed: bool = True
 
     def fired(self, step: Step) -> bool:
-        """Return True when the labels rest, or the centers nearly do."""
+        """Return True when no label changed, or the centers hardly moved."""
         near = self.tol * step.variance
         rest, shift = step.changed == 0, step.squared_shift()
         converged = rest or shift <= near
@@ -98,7 +98,7 @@ class KMeans(Callbacks, BaseKMeans):
         Iterations at most, each repetition.
     tol : float, default=1e-4
         Squared movement of the centers that ends a repetition, relative to the mean variance of
-        the features. One whose labels rest ends, too.
+        the features. A repetition also ends when no label changes.
     verbose : int, default=0
         Above 0, print each iteration.
     random_state : int, RandomState instance or None, default=None
@@ -106,7 +106,7 @@ class KMeans(Callbacks, BaseKMeans):
     copy_x : bool, default=True
         Accepted; X is never modified.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
-        Accepted; kernels leave out distances that cannot matter whatever it says.
+        Accepted; kernels skip distances that cannot matter in either case.
     kernel : str, default="auto"
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
     n_threads : int, optional
@@ -240,7 +240,7 @@ class KMeans(Callbacks, BaseKMeans):
         return self
 
     def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
-        """Return scikit-learn's kind of init function as kmeans_lab's: it sees X centered."""
+        """Return scikit-learn's kind of init function as kmeans_lab's: it is given X centered."""
 
         def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
             mean = X.mean(axis=0)
@@ -266,7 +266,7 @@ class KMeans(Callbacks, BaseKMeans):
         return FitTasks(self, self._n_init, fitted_after, exponent, **told)
 
     def _who_computes(self, size: int) -> dict[str, Any]:
-        """Return ``kmeans``'s kernel and n_threads for n·k·d multiply-adds in each pass."""
+        """Return the kernel and n_threads of ``kmeans`` for n·k·d multiply-adds in each pass."""
         name = choose_kernel() if self.kernel == "auto" else self.kernel
         if self.n_threads is not None:
             return {"kernel": name, "n_threads": self._count("n_threads")}
@@ -275,7 +275,7 @@ class KMeans(Callbacks, BaseKMeans):
 
 
 def usual_threads() -> int:
-    """Return the cores that this process may use, or fewer where OpenMP is held to fewer.
+    """Return the cores that this process may use, or fewer where OpenMP is limited to fewer.
 
     That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
     """

@@ -50,7 +50,7 @@ class MiniBatchKMeans(BaseKMeans):
         Starting centers, default "k-means++" (greedy), drawn from ``init_size`` rows. A callable
         is given these rows, n_clusters and ``random_state``.
     max_iter : int, default=100
-        Passes' worth of rows at most.
+        Maximum number of rows, in passes over X.
     batch_size : int, default=1024
         Rows in a batch.
     verbose : int, default=0
@@ -58,10 +58,10 @@ class MiniBatchKMeans(BaseKMeans):
     compute_labels : bool, default=True
         Assign all rows at the end. Without that, ``inertia_`` is extrapolated from the batches.
     random_state : int, RandomState instance or None, default=None
-        Source of starting centers, batches and new beginnings.
+        Source of starting centers, batches and reassignments.
     tol : float, default=0.0
         Squared movement of the centers in one batch that ends the fit, relative to the mean
-        variance of the features; 0: none does.
+        variance of the features; 0 disables this rule.
     max_no_improvement : int or None, default=10
         Batches in a row without a new low of the smoothed inertia that end the fit.
     init_size : int, optional
@@ -71,7 +71,7 @@ class MiniBatchKMeans(BaseKMeans):
         Starts that are drawn, of which the best on ``init_size`` rows is used; "auto" is 1 for
         "k-means++" and arrays, 3 for "random" and callables.
     reassignment_ratio : float, default=0.01
-        A center with less than this share of the rows of the largest one begins anew elsewhere.
+        A center with less than this share of the rows of the largest one is moved elsewhere.
     kernel : str, default="auto"
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
 
@@ -83,7 +83,7 @@ class MiniBatchKMeans(BaseKMeans):
     inertia_ : float
         Weighted sum of squared distances to the closest center.
     n_iter_ : int
-        Passes' worth of rows that were begun.
+        Number of passes over X that were begun, by the rows taken.
     n_steps_ : int
         Batches.
     n_features_in_ : int
@@ -97,7 +97,7 @@ class MiniBatchKMeans(BaseKMeans):
     - Batches are cut from permutations of the rows, not drawn with replacement: better by up to
       1 % (``kmeans_lab.estimators.minibatch_batches``). A row's weight counts where it is added up.
     - Centers are kept as sums in float64: they lose no digits from batch to batch.
-    - Which centers are starved, and where they begin anew: see
+    - Which centers are starved, and where they are moved: see
       ``kmeans_lab.estimators.minibatch_means``.
 
     Examples
@@ -184,7 +184,7 @@ class MiniBatchKMeans(BaseKMeans):
     @_fit_context(prefer_skip_nested_validation=True)
     @checks.numpys_own_errors
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Update the centers by one batch; the first one also says where they begin.
+        """Update the centers by one batch; the first one also provides the starting centers.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ class MiniBatchKMeans(BaseKMeans):
         return X, self._weights(sample_weight, X)
 
     def _given_centers(self, X: Array) -> Array:
-        """Return the centers to go on from: somebody may have set them, or n_clusters."""
+        """Return the centers to go on from: they or n_clusters may have been set by hand."""
         centers, n_clusters = self._centers(X), self._count("n_clusters")
         counted = len(self._means.centers) if hasattr(self, "_means") else n_clusters
         if not len(centers) == n_clusters == counted:
@@ -285,7 +285,7 @@ class MiniBatchKMeans(BaseKMeans):
         return checks.initial_centers(self._fitting(init, X), n_clusters, X, "init")
 
     def _descend(self, X: Array, weights: Weights) -> float:
-        """Take batches until a rule ends it; return the smoothed inertia of a row."""
+        """Take batches until a rule ends the fit; return the smoothed inertia of a row."""
         weights = shares_of(weights, slice(None))
         counting = len(X) if weights is None else np.flatnonzero(weights)
         n_samples = counting if isinstance(counting, int) else len(counting)

@@ -1,4 +1,4 @@
-"""Which rows make a start and a batch, and after which batch it is enough."""
+"""Draw the rows of starts and batches, and decide after which batch a fit ends."""
 
 import warnings
 from collections.abc import Iterator
@@ -76,11 +76,11 @@ class Patience:
     n_steps : int
         Batches at most, to be printed.
     least_movement : float
-        A squared movement of the centers that is small enough; 0: none is.
+        A squared movement of the centers that is small enough; 0 disables this rule.
     longest : int or None
         Batches in a row without a new low.
     settled : int
-        The first batch after which starved centers have begun anew: those up to it do not count.
+        The first batch after which starved centers have been moved: those up to it do not count.
     loud : bool
         Print each batch.
     """
@@ -101,7 +101,7 @@ class Patience:
 
     def ended(self, step: int, inertia: float, moved: float) -> bool:
         """Return True when the fit should end after a batch of this mean inertia."""
-        # The first batch tells of the start: the average begins with the second.
+        # The first batch only reflects the start: the average begins with the second.
         newest = 1.0 if step <= 2 else self._newest
         self.smoothed = inertia if newest == 1 else (1 - newest) * self.smoothed + newest * inertia
         where = f"step {step}/{self._n_steps}"

@@ -1,4 +1,4 @@
-"""Centers that are running means: what mini-batch k-means makes of a kernel's sums.
+"""Centers that are running means of a kernel's sums, for mini-batch k-means.
 
 Sculley, "Web-scale k-means clustering", WWW 2010. A kernel assigns a batch, and each center moves
 to the mean of all rows that it was ever given. The sums of these rows are kept, so that a center is
@@ -40,7 +40,7 @@ class RunningMeans:
         Where they begin. They count as no row: a center's first rows decide where it goes.
     middle : ndarray of shape (n_features,)
         Somewhere in the data: what is added up is relative to it, and loses no digits to an offset.
-        ``spare_small_values`` looks whether rows lose any to it.
+        ``spare_small_values`` checks whether rows lose any to it.
     """
 
     def __init__(self, kernel: str, centers: Array, middle: Array) -> None:
@@ -68,7 +68,7 @@ class RunningMeans:
         self._sums = self._near * self._mass[:, None]
 
     def spare_small_values(self, X: Array) -> None:
-        """Do without a middle in columns of which some value of X would lose digits to it."""
+        """Set the middle to zero in columns where it would cost some value of X digits."""
         columns = columns_that_lose(X, self._middle)
         if len(columns) == 0:
             return
@@ -131,7 +131,7 @@ class RunningMeans:
     def restart_starved(
         self, ratio: float, X: Array, rng: np.random.Generator, weights: Weights = None
     ) -> int:
-        """Let centers that got too few rows begin anew at rows of the batch, now and then.
+        """Move centers that got too few rows to rows of the batch, now and then.
 
         Parameters
         ----------
@@ -148,14 +148,15 @@ class RunningMeans:
         Returns
         -------
         int
-            How many began anew: 0 unless a hundred rows per cluster came since the last look.
+            How many centers were moved: 0 unless a hundred rows per cluster came since the last
+            look.
 
         Notes
         -----
         The rows are those that greedy k-means++ would choose next, given the other centers.
         scikit-learn draws all rows alike, wherever a center is already. It counts rows since the
         beginning, so that a center that gets none any more stays where it is. And where a center
-        has no row yet, it looks after each batch: with small ones that throws good starts away.
+        has no row yet, it checks after each batch: with small batches that throws good starts away.
         """
         if self._since < ROWS_BETWEEN_LOOKS * len(self._near):
             return 0

@@ -1,1 +1,1 @@
-"""What users hand in and take away: frames, text files, images, and result files."""
+"""Input and output: frames, text files, images, and result files."""

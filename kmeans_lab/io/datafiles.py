@@ -1,6 +1,6 @@
-"""Data files in: every refusal is a sentence.
+"""Read data files: text files, .npy files and images.
 
-Rows come from text files, .npy and image files. What goes out is in ``outputs.py``.
+Every refusal is a sentence. Output files are written by ``outputs.py``.
 """
 
 import tokenize
@@ -53,7 +53,8 @@ def read_rows(
         A text file of numbers, an .npy file, or an image: its pixels as rows R, G, B, of the
         first frame where there are several, upright, an alpha channel left out.
     skip_rows : int, default 0
-        Lines to leave out at the top of a text file. Like all that follow, it is for these only.
+        Lines to leave out at the top of a text file. This and all options that follow apply to text
+        files only.
     delimiter : str, optional
         What separates columns: a character, or comma, semicolon, tab, space (any white space) or
         pipe. By default whichever of these there is, as long as only one gives numbers.

@@ -1,4 +1,4 @@
-"""Frames of pandas and Polars, and Arrow tables: recognised by what they can do, never imported."""
+"""Frames of pandas and Polars, and Arrow tables, recognised by their methods and never imported."""
 
 from __future__ import annotations
 

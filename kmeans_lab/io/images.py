@@ -1,4 +1,4 @@
-"""Images in: any file that Pillow reads becomes red, green and blue in 8 bits, by one rule.
+"""Read images: any file that Pillow reads becomes red, green and blue in 8 bits, by one rule.
 
 Sixteen bits are rounded to the nearest eight (65535 = 255 · 257), whatever the mode. Pillow keeps
 only the high byte of a colour channel of sixteen bits, so those are decoded twice, the second
@@ -27,7 +27,7 @@ _BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF tags
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """What is kept of an image file: upright pixels, its colour profile, and what it was.
+    """The parts of an image file that are kept: upright pixels, colour profile, and original mode.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Picture:
     mode : str
         Pillow's name for what its pixels were.
     frames : int
-        Of which this is the first.
+        Number of frames in the file, of which this is the first.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,14 +71,14 @@ def read_picture(path: Path) -> Picture:
             pixels = _pixels(_upright(image), path)
     except MemoryError:
         raise Refused(f"{path} does not fit into memory; scale it down") from None
-    if mode not in ("RGB", "RGBA", "P", "PA"):  # a profile of greys or inks says nothing of RGB
+    if mode not in ("RGB", "RGBA", "P", "PA"):  # a profile of greys or inks does not apply to RGB
         profile = None
     return Picture(pixels, profile, mode, frames)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open an image with Pillow, and turn whatever comes of reading it into ``Refused``."""
+    """Open an image with Pillow, and turn any error in reading it into ``Refused``."""
     try:
         from PIL import Image
     except ModuleNotFoundError:
@@ -100,7 +100,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _refuse_program(path: Path, kind: str | None) -> None:
-    if kind == "EPS":  # Pillow would have Ghostscript run it
+    if kind == "EPS":  # Pillow would run it with Ghostscript
         raise Refused(f"{path} is a PostScript program and must be an image; convert it")
 
 
@@ -152,7 +152,7 @@ def _rounded(image: Any, values: NDArray[Any]) -> Any:
 
 
 def _sixteen(path: Path, image: Any, raw: str) -> NDArray[Any]:
-    """Return all bits of each channel, by decoding the file once more."""
+    """Return all bits of each channel, by decoding the file again."""
     if raw == "LA;16B":  # as many bits as four channels of eight, which come out as they are
         grey, grey_low, alpha, alpha_low = np.moveaxis(_decoded(path, "RGBA"), -1, 0)
         grey, alpha = (grey << 8 | grey_low), (alpha << 8 | alpha_low)
@@ -204,7 +204,7 @@ def _grey(path: Path, image: Any, raw: str) -> NDArray[Any]:
 
 
 def _upright(image: Any) -> Any:
-    """Turn an image as its EXIF data say; damaged ones say nothing."""
+    """Turn an image as its EXIF data say; damaged ones are ignored."""
     from PIL import ImageOps
 
     try:

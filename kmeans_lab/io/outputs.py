@@ -1,11 +1,11 @@
-"""Files out: every one whole or absent, and never over anything that nobody gave up.
+"""Write files completely or not at all, and never over an existing one without permission.
 
 A file is written under another name in the folder that it goes to, and renamed when it is on the
 disk: a full disk or a kill leaves what was there before. A link is followed, so that the file it
-names is replaced, with its permissions; what is no file, a device for instance, is refused.
+names is replaced, with its permissions; anything that is not a file, such as a device, is refused.
 
-A fit's result goes to one .npz, or to two .csv files: labels, and centers beside them. Whatever can
-refuse an output is asked before the work, which may be long.
+A fit's result goes to one .npz, or to two .csv files: labels, and centers beside them. Every check
+that can refuse an output is made before the work, which may be long.
 """
 
 import io

@@ -1,6 +1,6 @@
-"""Images out: files of few colours, with a palette where their format and their alpha allow one.
+"""Write images of few colours, with a palette where their format and their alpha allow one.
 
-Colours that are written are those that are read back: formats that would bring others are refused.
+Colours are read back exactly as they were written: formats that would change them are refused.
 """
 
 import io
@@ -48,11 +48,11 @@ class Coloured(Protocol):
 
 
 def lossless_suffix(path: Path) -> str:
-    """Return the suffix of an image file to write; ``Refused`` where it is none of ours."""
+    """Return the suffix of an image file to write; ``Refused`` where it is not supported."""
     if path.suffix.lower() in _LOSSY:
         raise Refused(
-            f"{path} would be a format that loses detail and must be one that keeps every colour, "
-            f"or others would come back; use {', '.join(OUTPUT_SUFFIXES)}"
+            f"{path} would be in a format that loses detail and must be in one that keeps every "
+            f"colour; use {', '.join(OUTPUT_SUFFIXES)}"
         )
     return known_suffix(path, OUTPUT_SUFFIXES, "name it so")
 

@@ -1,4 +1,4 @@
-"""Paths that the command line is given: what can be read, and what a suffix promises."""
+"""Check paths given on the command line: that they can be read, and have an allowed suffix."""
 
 import json
 from pathlib import Path

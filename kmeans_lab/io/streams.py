@@ -1,4 +1,4 @@
-"""Standard streams: what their encodings lack is spelled, and whether a person looks at them.
+"""Standard streams: spell characters that their encodings lack, and detect terminals.
 
 × becomes x, ≥ becomes >=: nothing is lost, and nothing fails, where a terminal or a file takes
 ASCII or a code page of Windows.
@@ -41,14 +41,14 @@ codecs.register_error(ERRORS, _spell)
 
 
 def spell_out() -> None:
-    """Let stdout and stderr spell what their encodings do not have."""
+    """Make stdout and stderr spell characters that their encodings do not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ERRORS)
 
 
 def seen_by_a_person() -> bool:
-    """Whether somebody sees what is drawn on stderr, and there is something to draw it with."""
+    """Whether stderr is a terminal that can draw, and rich is installed."""
     from importlib.util import find_spec
 
     there = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()

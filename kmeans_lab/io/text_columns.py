@@ -18,7 +18,7 @@ HEADERS = ("auto", "yes", "no")
 
 @dataclass(frozen=True)
 class Columns:
-    """Where rows begin, and what is in them.
+    """The line on which rows begin, and the columns in them.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ def find_columns(
 def _has_header(
     sample: Sample, reading: Reading, rows: list[tuple[int, list[str]]], header: str
 ) -> bool:
-    """Return whether the first row names the columns; ``Refused`` where only the user can know."""
+    """Return whether the first row names the columns; ``Refused`` where that is ambiguous."""
     if header not in HEADERS:
         raise Refused(f"--header {header} must be one of {', '.join(HEADERS)}")
     (line, first), *others = rows
@@ -190,13 +190,13 @@ def _columns_of(
 
 
 def remedy(columns: Columns, column: int) -> str:
-    """Return how to do without a value: without its line, or without its column."""
+    """Return the advice for leaving out a value: its line, or its column."""
     left_out = without(columns, column)
     return f", drop the line{left_out}" if left_out else " or drop the line"
 
 
 def without(columns: Columns, column: int) -> str:
-    """Return how to read a file without a column; empty where there is no other."""
+    """Return the advice for leaving out a column; empty where there is no other."""
     if len(columns.chosen) == 1:
         return ""
     name = columns.names[column] if columns.names else ""

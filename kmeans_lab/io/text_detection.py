@@ -1,4 +1,4 @@
-"""How a text file may be read: what its first lines leave open is asked, not guessed.
+"""Detect how a text file is written; where its first lines are ambiguous, ask for an option.
 
 Files with a decimal point are read without options, whatever stands between their columns. Where
 another reading explains the lines better, or casts doubt on the usual one, the options that choose

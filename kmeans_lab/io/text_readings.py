@@ -37,7 +37,7 @@ _MISSING = {"", "-", "--", "?", ".", "na", "n/a", "<na>", "nan", "+nan", "-nan",
 
 @dataclass(frozen=True)
 class Reading:
-    """What separates columns (None: nothing, " ": any white space), decimals and thousands."""
+    """The separators of columns (None: nothing, " ": any white space), decimals and thousands."""
 
     delimiter: str | None = ","
     decimal: str = "."
@@ -104,7 +104,7 @@ class Reading:
             begin = reader.line_num + 1
 
     def options(self, given: "Options") -> str:
-        """Return what must be typed beside what is given already, to choose this reading."""
+        """Return the options, besides those given already, that choose this reading."""
         delimiter = "" if self.delimiter == "," != self.decimal else self.delimiter or ""
         wanted = (
             ("--delimiter", delimiter, given.delimiter),
@@ -116,7 +116,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says about the signs of a file; None: nothing."""
+    """The user's options for the signs of a file; None: not given."""
 
     delimiter: str | None = None
     decimal: str | None = None

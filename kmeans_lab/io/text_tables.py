@@ -1,7 +1,7 @@
-"""Tables of numbers in text files: columns are found and chosen, and every fault has its place.
+"""Read tables of numbers from text files; every error is reported with its position.
 
-NumPy reads plain files. What it stumbles over is read again row by row, which finds the fault, or
-what only looked like one: comments, a delimiter at the end of each line, decimal commas.
+NumPy reads plain files. A file that it rejects is read again row by row, which finds the fault, or
+accepts what is none: comments, a delimiter at the end of each line, decimal commas.
 """
 
 import csv
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TextFormat:
-    """What the user says about a text file; see the options of ``kmeans-lab fit``."""
+    """The options for a text file; see those of ``kmeans-lab fit``."""
 
     skip_rows: int = 0
     delimiter: str | None = None
@@ -66,7 +66,8 @@ def read_table(path: Path, form: TextFormat) -> Floats:
             return _Table(path, encoding, form).read()
         except UnicodeError as error:
             raise Refused(
-                f"{path} begins as {encoding.upper()} text and is none ({error}); save it as UTF-8"
+                f"{path} begins as {encoding.upper()} text but is not valid "
+                f"({error}); save it as UTF-8"
             ) from None
     for encoding in ("utf-8-sig", "cp1252"):  # only names depend on it: digits are the same
         with suppress(UnicodeError):

@@ -1,4 +1,4 @@
-"""What may stand in an array: masked and missing values, rounded ones, and what is no number."""
+"""Find values in arrays that are masked, missing, rounded or not numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN = {bool, int, float, complex, str, bytes}
 
 
 def place(name: str, index: Iterable[Any], column: str = "") -> str:
-    """Return how a value is called: ``X[3, 1]``, and the name of its column if it has one."""
+    """Return the name of a value: ``X[3, 1]``, and the name of its column if it has one."""
     where = ", ".join(str(i) for i in index)
     if not where:
         return name
@@ -76,7 +76,7 @@ def refuse_masked(name: str, data: Values) -> None:
 
 
 def refuse_missing(name: str, values: Values) -> None:
-    """Raise ``ValueError`` where an object stands for no value."""
+    """Raise ``ValueError`` where an object stands for a missing value."""
     missing = np.asarray(np.frompyfunc(_is_missing, 1, 1)(values), dtype=bool)
     if values.ndim and missing.any():
         say_missing(name, missing)

@@ -1,1 +1,1 @@
-"""Processes of their own for code that may crash, and the plug-ins whose code needs one."""
+"""Child processes for code that may crash, and plug-in kernels, whose code needs them."""

@@ -14,7 +14,7 @@ State = Literal["ready", "unavailable", "broken"]
 
 
 class _Refuses(KernelUnavailable):
-    """It is installed, and does not run with what the environment asks of it."""
+    """A kernel is installed, but cannot run with the settings in the environment."""
 
 
 def choose_kernel() -> str:
@@ -23,7 +23,7 @@ def choose_kernel() -> str:
 
 
 def first_ready(names: Sequence[str]) -> str | None:
-    """Return the first of these that can run; say once why one that is installed cannot."""
+    """Return the first of these that can run; warn once about an installed one that cannot."""
     for name in names:
         trouble = trouble_of(name)
         if trouble is None:
@@ -51,13 +51,13 @@ def outdone() -> list[str]:
 def state_of(name: str) -> tuple[State, str]:
     """Return whether a kernel can run here and, if not, why: ``("unavailable", sentence)``.
 
-    Where an installed package brings it, a process of its own imports it first: that may end it.
+    A kernel of another package is imported in a child process first: the import may crash.
     """
     return described(trouble_of(name))
 
 
 def described(trouble: Exception | None) -> tuple[State, str]:
-    """Return what ``state_of`` says of a trouble that was found."""
+    """Return what ``state_of`` says about a given error."""
     if trouble is None:
         return "ready", ""
     if isinstance(trouble, KernelUnavailable):
@@ -74,7 +74,7 @@ def reason_of(name: str) -> str:
 
 
 def reason_for(name: str, trouble: Exception | None) -> str:
-    """Return what ``reason_of`` says of a trouble that was found."""
+    """Return what ``reason_of`` says about a given error."""
     state, why = described(trouble)
     if state != "broken":
         return why

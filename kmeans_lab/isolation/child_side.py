@@ -1,9 +1,9 @@
-"""What runs in a child process: a loop that answers calls until its pipe closes.
+"""The code that runs in a child process: a loop that answers calls until its pipe closes.
 
 The parent's end is ``kmeans_lab.isolation.children``.
 
-A child loads this file alone, from the standard library alone: the package around it, and NumPy,
-come with the first function that is theirs.
+A child loads only this file, which imports only the standard library: the package around it, and
+NumPy, are imported with the first function that needs them.
 """
 
 import os
@@ -56,17 +56,17 @@ def end_with(parent: int) -> None:
 
 
 def say(item: Any) -> None:
-    """Send an item to the one who asked, while a call goes on in this child."""
+    """Send an item to the parent during a call in this child."""
     assert _answers is not None  # a child is asked
     _write(_answers, _packed("item", item))
 
 
 def serve(parent: int) -> None:
-    """Answer calls until the pipe closes: what a child runs."""
+    """Answer calls until the pipe closes: the main function of a child."""
     global _answers
     end_with(parent)
     orders, _answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # Neither input nor output of the code that runs here is ours.
+    # The code that runs here must not use the pipes as its input and output.
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     try:
@@ -82,9 +82,9 @@ def serve(parent: int) -> None:
             message = _packed("raised", (_kinds(error), _said(error)))
         try:
             _write(_answers, message)
-        except OSError:  # nobody reads it, or the code has closed the pipe
+        except OSError:  # the parent has gone, or the code has closed the pipe
             os._exit(1)
-    os._exit(0)  # nothing that the code has registered for the end runs
+    os._exit(0)  # without the code's exit handlers
 
 
 def _packed(what: str, value: Any) -> bytes:

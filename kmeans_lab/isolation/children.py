@@ -1,4 +1,4 @@
-"""Code that is not ours runs in a process of its own, which answers one call after another.
+"""Run third-party code in a child process, which answers one call after another.
 
 ``Child`` starts a fresh Python and asks it to call functions by reference::
 
@@ -28,7 +28,7 @@ from typing import IO, Any, Self
 from kmeans_lab.isolation import child_side
 from kmeans_lab.isolation.child_side import LENGTH, PIECE
 
-#: Seconds that an answer may take, unless the one who asks says something else.
+#: Seconds that an answer may take, unless the caller sets another limit.
 PATIENCE = 60.0
 
 _MOST = 2**26  # bytes of an answer, beside twice what was sent: a child cannot fill our memory
@@ -75,12 +75,12 @@ class Ended(ChildError):
 
 
 class Raised(ChildError):
-    """The code raised an exception, which is told by its name and its text.
+    """The code raised an exception, which is reported by its name and its text.
 
     Attributes
     ----------
     kinds : tuple of str
-        The names of its class and of the classes that this comes from.
+        The names of its class and of the base classes.
     said : str
         Its text.
     """
@@ -91,7 +91,7 @@ class Raised(ChildError):
 
 
 class Child:
-    """A process that calls functions; close it, or use it in a ``with``.
+    """A child process that calls functions; close it, or use it in a ``with`` statement.
 
     It is fresh: no module but ``kmeans_lab`` and what that needs has been imported. It is a session
     of its own, which Ctrl-C in a terminal does not reach, and ends when this process does.
@@ -166,9 +166,9 @@ class Child:
         Raises
         ------
         Raised
-            The call raised; the process is as it was, and can be asked again.
+            The call raised; the process goes on and can be asked again.
         Ended
-            The process ended, was ended because it took too long, or sent what is no answer.
+            The process ended, was ended because it took too long, or sent an invalid answer.
         """
         whole = False
         try:
@@ -185,13 +185,13 @@ class Child:
             whole = True
             raise
         finally:
-            if not whole:  # an answer that nobody waits for would be taken for the next one
+            if not whole:  # a late answer would be taken for the next one
                 self.close()
         return value
 
     @property
     def over(self) -> bool:
-        """Whether it cannot be asked any more."""
+        """Whether the process takes no more calls."""
         return self._end is not None
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class Child:
         self._kill()
         self._process.wait()
         for pipe in (self._orders, self._answers):
-            with suppress(OSError):  # what was not written yet has no reader
+            with suppress(OSError):  # unwritten data have no reader any more
                 pipe.close()
 
     def __enter__(self) -> Self:
@@ -243,7 +243,7 @@ class Child:
         data = self._read(length)
         try:
             what, value = read(data)
-        except Exception:  # whatever bytes the code sent in our name
+        except Exception:  # the code may have sent any bytes
             raise self._no_answer() from None
         if what in ("answer", "item"):
             return what, value
@@ -262,23 +262,23 @@ class Child:
         return data
 
     def _wait_for(self, pipe: IO[bytes], *, writing: bool) -> None:
-        """Wait until a pipe can be used, whoever holds its other end, or for the deadline."""
+        """Wait until a pipe can be used or the deadline has passed."""
         if not _POSIX:
             return  # a timer ends the process
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_WRITE if writing else selectors.EVENT_READ)
             if not selector.select(max(0.0, self._deadline - monotonic())):
                 self._late()
-                assert self._end is not None  # that is why
+                assert self._end is not None  # set by _late
                 raise self._end
 
     def _no_answer(self) -> Ended:
-        self._end = Ended("its process sent what is no answer", "sends what is no answer")
+        self._end = Ended("its process sent an invalid answer", "sends an invalid answer")
         self._kill()
         return self._end
 
     def _over(self) -> Ended:
-        """Say how it ended, once it did."""
+        """Say how the process ended, once it has."""
         self._wait_for_its_end()
         if self._end is None:
             code = self._process.returncode
@@ -301,7 +301,7 @@ class Child:
 
     @contextmanager
     def _limit(self, patience: float | None) -> Iterator[None]:
-        """End the process where what follows takes longer than its patience."""
+        """End the process if the block that follows takes longer than its patience."""
         self._patience = self.patience if patience is None else patience
         self._deadline = monotonic() + self._patience
         timer = None if _POSIX else threading.Timer(self._patience, self._late)
@@ -316,7 +316,7 @@ class Child:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads plain data and arrays: what a child sends may come from anybody's code."""
+    """Unpickles plain data and arrays only: what a child sends may come from any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _GLOBALS:

@@ -1,4 +1,4 @@
-"""What a kernel's child is asked: these functions run there, and know one kernel."""
+"""Functions that run in a kernel's child process, which knows only that kernel."""
 
 import sys
 from dataclasses import asdict
@@ -24,10 +24,10 @@ _VERBS = ("assign", "update", "prepare", "assign_update", "inertia")
 def describe(place: str, spec: KernelSpec | None) -> Description:
     """Import a kernel, and return what ``KernelChild.describe`` promises."""
     if spec is not None:
-        KERNELS[place] = spec  # a row that only the one who asks may have
+        KERNELS[place] = spec  # possibly registered in the parent only
     begin = perf_counter()
     if place not in KERNELS and place in installed():
-        installed()[place].tried = True  # here, now
+        installed()[place].tried = True  # by the import that follows
     name = registry.known_as(place)
     trouble = availability.trouble_of(name)
     seconds = perf_counter() - begin
@@ -54,7 +54,7 @@ def _text(value: Any) -> str | None:
 
 
 class _Others:
-    """A finder that finds no other kernel of the lab."""
+    """An import finder that refuses the lab's other kernels."""
 
     def __init__(self, own: str) -> None:
         self.modules = {spec.module for spec in KERNELS.values()} - {own}
@@ -85,7 +85,7 @@ def foreign_code(name: str, X: Array) -> str | None:
 
 
 def fit(name: str, X: Array, n_clusters: int, settings: FitSettings, told: bool) -> FitAnswer:
-    """Run ``kmeans``, and say each iteration where that is asked for."""
+    """Run ``kmeans``, and report each iteration if that is requested."""
     own_code_alone(name)
     X = X.copy()  # in memory as a program has it
     callback = _say if told else None
@@ -98,7 +98,7 @@ def _say(step: Iteration) -> None:
 
 
 def answer_of(result: KMeansResult, X: Array) -> FitAnswer:
-    """Return what a child tells of a fit of X."""
+    """Return a child's report of a fit of X."""
     return {
         "centers": result.centers,
         "labels": result.labels,

@@ -1,7 +1,7 @@
 """A kernel in a process of its own: described, called and fitted there, judged here.
 
 ``KernelChild(name)`` starts a process that knows this one kernel. ``survey`` describes several
-kernels, each in its own process: nobody's module is imported by the process that asks.
+kernels, each in its own process: none of their modules is imported by the calling process.
 
 In a child no other kernel of the lab can be imported, so that no kernel can pass their code off as
 its own; ``foreign_library`` looks from outside at what is mapped there.
@@ -88,7 +88,7 @@ class KernelChild(Child):
         """
 
         def hear(item: Any) -> None:
-            assert callback is not None  # or nothing is said
+            assert callback is not None  # items are sent only with a callback
             callback(self.checked(_unpack, item, X, n_clusters))
 
         answer = self.ask(
@@ -109,15 +109,15 @@ class KernelChild(Child):
         return None if found is None else str(found)
 
     def result(self, answer: Any, X: Array, n_clusters: int) -> KMeansResult:
-        """Make a result of what ``answer_of`` told; ``CertificateError`` where X is another one."""
+        """Make a result of what ``answer_of`` returned; ``CertificateError`` if X has changed."""
         result, inputs = self.checked(_result, answer, X, n_clusters)
         if inputs != fingerprint(X):
             raise CertificateError("X was modified")
-        assert isinstance(result, KMeansResult)  # it was read
+        assert isinstance(result, KMeansResult)  # guaranteed by _result
         return result
 
     def checked(self, read: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what a reader makes of an answer; where it cannot, the process is ended."""
+        """Return an answer as ``read`` checks it; end the process where that fails."""
         try:
             return read(*arguments)
         except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
@@ -129,7 +129,7 @@ class KernelChild(Child):
             return None
         try:
             maps = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8", errors="replace")
-        except OSError:  # not Linux, or it is over
+        except OSError:  # not Linux, or the process has ended
             return None
         mapped = {line.split(maxsplit=5)[-1] for line in maps.splitlines()}
         files = [file for file in mapped if file.endswith(tuple(EXTENSION_SUFFIXES))]
@@ -153,7 +153,7 @@ def survey(names: Iterable[str], patience: float | None = None) -> dict[str, Des
     Parameters
     ----------
     names : iterable of str
-        Names of kernels, whoever brings them.
+        Names of kernels, from any package.
     patience : float, optional
         Seconds that each may take.
 
@@ -186,7 +186,7 @@ def _row(name: str, patience: float | None) -> Description:
 def _broken(name: str, why: str) -> Description:
     plugin = None if name in KERNELS else installed()[name]
     if plugin is not None:
-        plugin.fault = why  # so that nobody imports it here to find out
+        plugin.fault = why  # so that it is not imported here to find out
     spec = KERNELS[name] if plugin is None else plugin.spec
     return {
         "name": name,
@@ -203,7 +203,7 @@ def _broken(name: str, why: str) -> Description:
     }
 
 
-# What the parent makes of its answers: it believes no type and no shape.
+# How the parent reads the answers: every type and every shape is checked.
 
 
 def _unpack(item: Any, X: Array, n_clusters: int) -> Iteration:

@@ -1,4 +1,4 @@
-"""Types of what a kernel's child answers.
+"""Types of the answers that a kernel's child process sends.
 
 The code that runs there may send anything in their place: ``KernelChild`` reads every field that
 it relies on, and ends a process that sends another shape.
@@ -32,7 +32,7 @@ class Description(TypedDict):
     file : str
         Where its module lies.
     seconds : float
-        What its import took.
+        Duration of its import.
     """
 
     name: str

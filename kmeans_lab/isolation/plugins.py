@@ -1,8 +1,8 @@
 """Kernels that other installed packages bring, and how to import code that is not ours.
 
-Entry points are read as text: nobody's module is imported before it is asked for, and one package
-with a mistake takes no other away. An import may raise, call ``sys.exit``, or end the process; the
-first two are errors like any other, and the last is found out in a process made for that.
+Entry points are read as text: no module is imported before it is requested, and a mistake in one
+package does not affect the others. An import may raise, call ``sys.exit``, or end the process; the
+first two are reported like any other error, and the last is detected in a child process.
 """
 
 import re
@@ -49,7 +49,7 @@ class Plugin:
     attribute : str
         Where in the module its ``KernelSpec`` is; empty without one.
     package : str
-        Who brings it: the name that ``pip uninstall`` takes.
+        The package that provides it, by the name that ``pip uninstall`` takes.
     fault : str
         Why it cannot be used, where that is known without an import.
     tried : bool
@@ -66,12 +66,12 @@ class Plugin:
 
     @property
     def spec(self) -> KernelSpec:
-        """What is known about it: a plain row until its own can be loaded."""
+        """What is known about the kernel: a plain row until its own SPEC can be loaded."""
         try:
             self.check()
-        except Exception:  # loading the kernel raises it again, for those who asked for it
+        except Exception:  # loading the kernel raises it again
             return self._plain()
-        assert self._spec is not None  # it was checked
+        assert self._spec is not None  # set by check
         return self._spec
 
     def check(self) -> None:
@@ -95,7 +95,7 @@ class Plugin:
             self.fault = f"importing {self.module} {end}"
 
     def learn(self, spec: KernelSpec) -> None:
-        """Take what a process of its own has found in its entry point: nobody imports it here."""
+        """Take over what a child process found in its entry point; nothing is imported here."""
         self._spec = spec
 
     def _plain(self) -> KernelSpec:
@@ -105,7 +105,7 @@ class Plugin:
 
 def read() -> dict[str, Plugin]:
     """Return the kernels that other installed packages bring, by name; nothing is imported."""
-    from importlib.metadata import distributions  # 20 ms: not before somebody asks
+    from importlib.metadata import distributions  # 20 ms: only on first use
 
     found: dict[str, Plugin] = {}
     for package, text in _lists(distributions()):
@@ -182,7 +182,7 @@ def with_module(spec: object, module: str, source: str) -> KernelSpec:
 
 
 def is_place(place: str) -> bool:
-    """Whether this looks like the place of a kernel: a .py file, or a module that may be there."""
+    """Whether this may name the place of a kernel: a .py file, or a module that may exist."""
     if place.endswith(".py") or "." in place:
         return True
     try:
@@ -192,7 +192,7 @@ def is_place(place: str) -> bool:
 
 
 def too_large(path: Path) -> bool:
-    """Whether a file is more than any source is, and would only fill the memory."""
+    """Whether a file is larger than any source, and would only fill the memory."""
     return path.is_file() and path.stat().st_size > _MOST_BYTES
 
 
@@ -247,7 +247,7 @@ def _import_file(path: Path) -> ModuleType:
 
 @contextmanager
 def importing(what: str) -> Iterator[None]:
-    """Import what nobody named: it neither ends the process nor prints into our output."""
+    """Keep an import that the user did not request from ending the process or printing."""
     with ending_nothing(f"importing {what}"), redirect_stdout(sys.stderr):
         yield
 
@@ -265,10 +265,10 @@ def ending_nothing(what: str) -> Iterator[None]:
 
 
 def end_of_import(place: str) -> str:
-    """Import a module or a .py file in a process of its own; say how that ended it, if it did."""
+    """Import a module or a .py file in a child process; say how the child ended, if it did."""
     from runpy import run_path
 
-    from kmeans_lab.isolation.children import (  # needed by nobody who has no such code
+    from kmeans_lab.isolation.children import (  # needed only with plug-ins
         Child,
         Ended,
         Raised,
@@ -281,5 +281,5 @@ def end_of_import(place: str) -> str:
         except Ended as end:
             return end.does
         except Raised:
-            pass  # whoever imports it next meets that, too
+            pass  # the next import raises it again
     return ""

@@ -7,7 +7,7 @@ from typing import cast
 
 from kmeans_lab.measure.schema import Pool
 
-#: Pools that would compute behind a kernel's back; they read these when they are loaded.
+#: Variables that limit pools of libraries that a kernel may call; read when these are loaded.
 POOLS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

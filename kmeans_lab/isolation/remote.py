@@ -1,7 +1,7 @@
 """A kernel's functions, called in its child: arrays go there, what was written comes back.
 
-``RemoteKernel`` looks like the kernel's module, so that questions are written as if it were here.
-What it is asked, and what the right answer is, the child does not know.
+``RemoteKernel`` has the functions of the kernel's module, so that tests are written as if it were
+local. The child knows neither why it is called nor the right answer.
 """
 
 from collections import OrderedDict
@@ -21,9 +21,9 @@ _TELLS = ("changed", "greedy")  # what prepared rows may have
 
 
 class Prepared:
-    """What ``prepare`` returned, in the child; X lies here, too.
+    """A handle for what ``prepare`` returned in the child; X is kept here, too.
 
-    ``tells`` names what else it has: "changed", "greedy".
+    ``tells`` names its optional features: "changed", "greedy".
     """
 
     def __init__(self, child: KernelChild, number: int, X: Any, tells: tuple[Any, ...]) -> None:

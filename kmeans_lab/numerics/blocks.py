@@ -8,7 +8,7 @@ BLOCK_VALUES = 65_536
 
 
 def rows_of_a_block(width: int, values: int = BLOCK_VALUES, least: int = 1) -> int:
-    """Return how many rows of ``width`` values make a block; at least so many, however wide."""
+    """Return how many rows of ``width`` values make a block; at least ``least``, however wide."""
     return max(least, values // width)
 
 
@@ -17,7 +17,7 @@ def row_blocks(
 ) -> Iterator[slice]:
     """Yield slices of consecutive rows that cover all of them.
 
-    Between two blocks Python looks whether Ctrl-C was pressed.
+    Python checks for Ctrl-C between two blocks.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Distances between rows and centers, and nearest centers, that agree to the last bit.
 
 They keep their digits wherever the origin is. Most distances are a matrix product, about the mean
-of the centers. Those that it may spoil, and those that decide which center is the nearest, are
-summed as the reference kernel sums them: Σ(x − c)² in float64, in the order of the features.
+of the centers. Those to which it may cost digits, and those that decide which center is the
+nearest, are summed as the reference kernel sums them: Σ(x − c)² in float64, in the order of the
+features.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ from kmeans_lab.registry import find_spec, load_kernel
 
 Squares = NDArray[np.float64]
 
-_BLOCK_VALUES = 1 << 20  # of X, whose differences are held at once
+_BLOCK_VALUES = 1 << 20  # values of X whose differences are held at once
 _ROW_VALUES = 1024  # values laid side by side in one long row
 _FEW_FEATURES = 12  # with so few, differences are as fast as the product
-_FEW_PAIRS = 1 << 20  # of values: differences take a millisecond
-_FEW_VALUES = 1 << 12  # of X: to find a better origin takes longer than it helps
-_MANY = 8  # from the eighth part of a block on, all of it by differences is faster
+_FEW_PAIRS = 1 << 20  # pairs of values: differences take a millisecond
+_FEW_VALUES = 1 << 12  # values of X: finding a better origin takes longer than it saves
+_MANY = 8  # from an eighth of a block on, differences for all of it are faster
 #: The relative error of a square that the product gives is at most this.
 _ERROR = 2.0**-40
 
@@ -54,7 +55,7 @@ def nearest(kernel: str, X: Array, centers: Array) -> Labels:
     Parameters
     ----------
     kernel : str
-        Who computes. Where it rounds in its own way, its near-ties are decided again.
+        The kernel that computes. Where it rounds in its own way, near-ties are decided again.
     X : ndarray of shape (n_samples, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float32 or float64
 
@@ -116,8 +117,9 @@ def _exact_middle(centers: Array) -> tuple[Array, Array, Array]:
 
     A kernel that expands ‖x − c‖² is slow far from the origin, where it has to look at many rows
     twice. y − m is exact for m/2 ≤ y ≤ 2m (Sterbenz, "Floating-Point Computation", 1974), so that
-    the kernel then sees the same differences x − c. A feature whose centers do not lie close
-    together beside that lies near enough to the origin; and where they do, hardly a row is out.
+    the kernel then sees the same differences x − c. A feature whose centers are spread widely
+    relative to their distance from the origin is near enough to it already; where they are not,
+    hardly any row lies outside the bounds.
     """
     middle = centers.mean(axis=0, dtype=np.float64).astype(centers.dtype)
     low, high = np.minimum(middle / 2, 2 * middle), np.maximum(middle / 2, 2 * middle)
@@ -177,7 +179,7 @@ class _Product:
         self._longest = float(np.sqrt(norms.max()))
         self._right = np.concatenate([-2 * near.T, norms[None], np.ones((1, n_clusters))])
         self._left = np.ones((block, n_features + 2))
-        self._steps = n_features + 8  # that round or underflow: product, middle, differences
+        self._steps = n_features + 8  # roundings or underflows: product, middle, differences
 
     def write(self, rows: Squares, squares: Squares) -> bool:
         """Write the squared distances of rows; False where too many would need differences."""

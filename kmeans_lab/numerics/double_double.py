@@ -17,14 +17,14 @@ _SPLIT = 2.0**27 + 1
 
 
 def two_sum(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
-    """Return a + b as computed, and what rounding took from it."""
+    """Return a + b as computed, and the rounding error."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
 def two_product(a: Doubles, b: Doubles) -> tuple[Doubles, Doubles]:
-    """Return a · b as computed, and what rounding took from it; below 10¹⁵⁰ in magnitude."""
+    """Return a · b as computed, and the rounding error; below 10¹⁵⁰ in magnitude."""
     product = a * b
     a_high, a_low = _halves(a)
     b_high, b_low = _halves(b)
@@ -47,7 +47,7 @@ def excess(x: Doubles, a: Doubles, b: Doubles) -> Doubles:
     high_a, low_a = _squares(x, a)
     high_b, low_b = _squares(x, b)
     high, low = np.hstack([high_a, -high_b]), np.hstack([low_a, -low_b])
-    while high.shape[1] > 1:  # the sums of pairs of neighbours, and of those
+    while high.shape[1] > 1:  # add neighbours in pairs, then the sums in pairs, …
         if high.shape[1] % 2:
             high, low = (np.pad(it, ((0, 0), (0, 1))) for it in (high, low))
         high, lost = two_sum(high[:, ::2], high[:, 1::2])

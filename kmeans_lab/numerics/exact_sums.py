@@ -46,10 +46,10 @@ class ExactTotal:
         if len(values) == 0:
             return
         most = float(np.maximum.reduce(np.abs(values)))
-        if not most < 2.0**960:  # what cuts it would overflow; or it is no number
+        if not most < 2.0**960:  # cutting would overflow; or not a number
             self._parts += values.tolist()
             return
-        digits = 52 - len(values).bit_length()  # of a part: all of them add up below 2**53
+        digits = 52 - len(values).bit_length()  # bits of a part: all parts add up below 2**53
         part = np.empty_like(values)
         while most > 0:
             cut = _ROUNDS * 2.0 ** max(int(np.frexp(most)[1]) - digits, _LEAST)
@@ -80,7 +80,8 @@ def column_sums(rows: Floats) -> Floats:
 class RunningSums:
     """Exact sums of columns over the rows of each cluster, kept from one labelling to the next.
 
-    Only rows whose label changes are looked at again: what leaves a sum is exactly what it brought.
+    Only rows whose label changes are looked at again: a row takes out of a sum exactly what it
+    added.
 
     Parameters
     ----------

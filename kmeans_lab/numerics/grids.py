@@ -30,7 +30,7 @@ class Grid:
         exponent = int(np.frexp(bound)[1]) if np.isfinite(bound) else 1022
         exponent = min(max(exponent, -1023), 1022)
         self.step = float(np.ldexp(1.0, exponent - 51))
-        # Added to a number, it rounds it as it should be, and the last bit of the sum is a step.
+        # Adding it rounds a number correctly, and the last bit of the sum is a step.
         self._shift = np.ldexp(1.5, exponent + 1)
         self._offset = self._shift.view(np.int64)
 
@@ -49,7 +49,7 @@ def in_steps(values: Values, grid: Grid) -> tuple[NDArray[np.int64], int, Grid]:
     """
     steps, n = grid.steps(values), len(values)
     total = int(steps.sum())
-    if total <= n:  # rounding may be all that is left of it
+    if total <= n:  # the sum may consist of rounding errors alone
         steps, total, grid = _in_finer_steps(values, n * float(values.max()), steps, grid)
     if total < _LEAST_STEPS:
         steps, total, grid = _in_finer_steps(values, (total + n) * grid.step, steps, grid)

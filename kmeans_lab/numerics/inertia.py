@@ -7,7 +7,7 @@ from kmeans_lab.centering import Samples
 from kmeans_lab.numerics.exact_sums import ExactTotal, row_squares
 
 _BLOCK_VALUES = 65_536  # differences held at once
-_LEAST_ROWS = 512  # fewer at a time, and calls of NumPy's cost more than what they add up
+_LEAST_ROWS = 512  # with fewer at a time, NumPy calls cost more than the sums
 
 
 def direct_inertia(

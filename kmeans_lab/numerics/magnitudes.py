@@ -1,4 +1,4 @@
-"""What is too large or too small to be squared, beside what else there is."""
+"""Refuse values and weights too large or too small for squared distances."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from kmeans_lab.kernel import Rows
 from kmeans_lab.numerics.blocks import row_blocks
 
-#: Rows, spread over all of them, that are looked at before all are.
+#: Number of rows, spread over the whole array, that are checked before all are.
 _FEW = 64
 #: Weights that differ by more have no common unit in float64.
 _MOST_UNEQUAL = 1e308

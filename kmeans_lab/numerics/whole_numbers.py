@@ -1,4 +1,4 @@
-"""Cases in small whole numbers, their exact answers, and what is wrong with other answers.
+"""Test cases in small whole numbers, their exact answers, and checks of a kernel's answers.
 
 Every correct formulation is exact on them, so that answers are compared bit for bit.
 """
@@ -14,7 +14,7 @@ from kmeans_lab.registry import find_spec
 
 Array = NDArray[np.floating[Any]]
 
-#: What stands in labels before a kernel writes them.
+#: The value of labels before a kernel writes them.
 POISON = -1_234_567
 #: (n_samples, n_features, n_clusters) around the widths of vectors and tiles.
 _SHAPES = (
@@ -29,7 +29,7 @@ _CHUNKS = tuple((n, 2, 3) for n in (2_047, 2_048, 2_049, 2_205, 4_095, 4_097))
 
 
 class Wrong(Exception):
-    """An answer, not a failure of ours."""
+    """A kernel gave a wrong answer, as opposed to an error in the test itself."""
 
 
 def whole(seed: int, shape: tuple[int, ...], dtype: str) -> Array:

@@ -77,7 +77,7 @@ cdef struct Shared:
     int64_t *total_counts
     bint keeps  # running sums: a fit comes back with other centers
     bint filtering
-    int rest, pause  # passes without balls, where they spared too little
+    int rest, pause  # passes without balls, where they ruled out too few centers
     double met  # share of all pairs of row and center that the last pass looked at
     # What threads write has cache lines of its own.
     int64_t before[8]
@@ -269,7 +269,8 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
     cdef Py_ssize_t t, i
     cdef Chunk *chunk
     cdef int64_t c
-    lab_add(&w.inside, 1)  # before the first look: whoever waits for none knows that none will come
+    # Before the first look: when stop finds no thread inside, none will come later.
+    lab_add(&w.inside, 1)
     c = lab_add(&w.next, 1)
     while c < w.n_chunks:
         chunk = w.chunks + c

@@ -1,7 +1,7 @@
-# Balls of rows, included by cython.pxi: a tile is told from afar which centers are too far for
-# all of its rows. The method is the flagship's (cpp/simd/isa/balls-inl.h), with one level of balls
-# and the rows in their own order. A center b is out when the whole ball lies on another one's side
-# of the plane between them: score(b) − score(a) > 2 · radius · ‖a − b‖.
+# Balls of rows, included by cython.pxi: centers that are too far from all rows of a tile are ruled
+# out at once. The method is the flagship's (cpp/simd/isa/balls-inl.h), with one level of balls and
+# the rows in their own order. Center b is ruled out when, for some center a, the whole ball lies on
+# a's side of the plane between the two: score(b) − score(a) > 2 · radius · ‖a − b‖.
 
 cdef enum:
     LANES = 16  # centers of the widest vector
@@ -79,7 +79,8 @@ cdef Py_ssize_t _list(
 
 
 # The centers that may be nearest to a row of a tile, in order: `found` needs room for all. The
-# center that was near last time is tried first, and then the nearest of those that it left.
+# center that was near in the last pass is tried first, and then the nearest of those that it did
+# not rule out.
 cdef Py_ssize_t _left_for(
     Shared *w, Py_ssize_t t, int32_t *found, const real *sample
 ) noexcept nogil:
@@ -140,7 +141,7 @@ cdef void _settle_tile(
             _settle(w, chunk, tile + p, before, label)
 
 
-# The tiles of a chunk; balls are given up for the rest of it when they spare too little.
+# The tiles of a chunk; balls are given up for the rest of it when they rule out too few centers.
 cdef void _run_filtered(Shared *w, Chunk *chunk, const real *sample) noexcept nogil:
     cdef int32_t found[MOST_FILTERED]
     cdef real packed[MOST_LISTED * 64]

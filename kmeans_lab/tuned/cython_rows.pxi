@@ -1,6 +1,6 @@
 # What the tiled kernel in Cython keeps between passes, included by cython.pxi: rows in tiles and
-# the memory behind them, what a pass begins and ends with, and the bell that tells waiting threads
-# of another one.
+# the memory behind them, what a pass begins and ends with, and the signal to waiting threads that
+# another pass has begun.
 
 
 cdef int _fill(Shared *w, const real[:, ::1] X) except -1:
@@ -65,8 +65,8 @@ cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
     return 0
 
 
-# Testing balls pays where it spares most of the rows; where it did not, it rests for ever longer.
-# It decides about time alone: labels are the same either way.
+# Testing balls pays where it saves most of the work; where it did not, it is skipped for a growing
+# number of passes. This affects time alone: labels are the same either way.
 cdef void _begin_filtering(Shared *w) noexcept nogil:
     cdef bint possible = w.keeps and 4 <= w.k <= MOST_FILTERED and w.d <= 64 and w.n >= 8 * w.k
     cdef bint before = w.filtering

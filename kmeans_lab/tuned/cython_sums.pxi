@@ -19,7 +19,7 @@ cdef extern from *:
         return value;
     }
     /* Take four features of a row, `step` apart, to a running sum and, where there is one, out of
-       another, limb by limb. A macro, so that it is compiled for whoever uses it; vectors are
+       another, limb by limb. A macro, so that it is compiled into each user; vectors are
        spelled out, because compilers leave loops over so few features as they are. */
     #if defined(__GNUC__)
     typedef double lab_four __attribute__((vector_size(32), aligned(8), may_alias));

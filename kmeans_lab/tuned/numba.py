@@ -3,7 +3,8 @@
 
 ``prepare`` transposes the rows once into tiles of ``width`` rows; the passes over them, and what
 makes them fast, are in ``numba_loops.py``. This module keeps what lies between passes; ``rows.py``
-lets threads share them. Where balls spare too little they rest for ever more passes.
+lets threads share them. Where balls rule out too few centers, they are skipped for a growing number
+of passes.
 
 A helper waits inside a pass for the next one's chunks before it sleeps: to wake it, it needs the
 interpreter's lock, which a pass that balls make short has hardly released.
@@ -69,7 +70,7 @@ class _Team(Team):
         self.control: Any = None
 
     def post(self, labels: Labels) -> None:
-        """Wake those that have left; the others see the chunks themselves."""
+        """Wake helpers that have left the pass; the others see the chunks themselves."""
         plan = self.tiles.plan
         if plan.control[loops.STAYING] < self.wanted:
             self.task, self.control = plan.help, plan.control
@@ -84,7 +85,7 @@ class _Team(Team):
 
 
 class _Plan:
-    """What a pass over the tiles reads and writes; it belongs to one number of clusters."""
+    """The arrays that a pass over the tiles reads and writes, for one number of clusters."""
 
     def __init__(self, rows: _Tiles, n_clusters: int) -> None:
         n_tiles, padded, _ = rows.tiles.shape
@@ -142,7 +143,7 @@ class _Plan:
         )  # fmt: skip
 
     def end(self, met: float) -> None:
-        """Let balls rest where they spared too little, ever longer."""
+        """Skip balls for a growing number of passes where they ruled out too few centers."""
         if self.filtering:
             self.pause = min(2 * self.pause + 1, 63) if met > loops.WORTHWHILE else 0
             self.rest = self.pause
@@ -278,7 +279,7 @@ class _Rows(TiledRows):
 
 
 def _scale(n_features: int, dtype: Any) -> Any:
-    """Return what rounding depends on; the longest center comes with every pass."""
+    """Return the quantities on which rounding depends; each pass adds the longest center."""
     kind = np.finfo(dtype)
     up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
     return np.array([0.0, 2.0 * (n_features + 4), up, least])

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call"
-"""How Numba's kernels are compiled: the GIL released, the code kept on disk where that can be."""
+"""Compile Numba's kernels: the GIL is released, and the code is cached on disk where possible."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def _refuse_to_interpret(module: str) -> None:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, which raises whatever a damaged file or a full disk does to it."""
+    """Numba's cache, for which a damaged file or a full disk causes a warning, not an error."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was compiled before; None where it was not, or cannot be read."""
+        """Return the code compiled earlier; None where there is none, or it cannot be read."""
         refuse_without_room(_ROOM, "Numba's compiled code")
         try:
             return super().load_overload(sig, target_context)
@@ -74,7 +74,7 @@ class _Cache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, where it can be kept."""
+        """Save compiled code, where possible."""
         try:
             super().save_overload(sig, data)
         except Exception as error:
@@ -82,14 +82,14 @@ class _Cache(FunctionCache):
 
 
 class _NoCache(NullCache):
-    """What takes its place where there is no folder for it."""
+    """Takes the place of the cache where there is no folder for it."""
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
         """Return nothing: it will be compiled."""
         refuse_without_room(_ROOM, "Numba's compiled code")
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        """Say that this is compiled in vain: the next process will do it again."""
+        """Warn that the compiled code is not saved: the next process compiles again."""
         _say_once(
             "keep", "neither the folder of kmeans_lab nor the home directory can be written to"
         )
@@ -104,7 +104,7 @@ def _say_once(what: str, why: str, also: str = "") -> None:
     if _said:
         return
     _said = True
-    # No line of code in the text: it would be this one.
+    # Without a line of code in the text, which would be this one.
     warnings.warn_explicit(
         f"Numba cannot {what} compiled code ({why}), so that its kernels are compiled anew; "
         f"{also}set NUMBA_CACHE_DIR to a folder that can be written to",

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator, no-untyped-call"
-"""What Numba compiles for its tiled kernel: lanes are rows, and LLVM vectorises.
+"""Loops that Numba compiles for its tiled kernel: lanes are rows, and LLVM vectorises.
 
 For each tile the scores ‖c‖² − 2x·c of four centers at a time run through a loop over the rows of
 the tile, in which every row keeps its best, second best and label. The loop has no branch, and
@@ -13,13 +13,13 @@ such closures.
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
 
-Before its rows, the ball around a tile meets the centers. Center b is out when the whole ball lies
-on another one's side of the plane between them: score(b) − score(a) > 2 · radius · ‖a − b‖. Mostly
-one center is left, or a few; the rows meet those alone. Centers may move as they like, since no
-bound is carried from pass to pass.
+Before its rows, the ball around a tile is tested against the centers. Center b is ruled out when,
+for some center a, the whole ball lies on a's side of the plane between the two: score(b) − score(a)
+> 2 · radius · ‖a − b‖. Mostly one center is left, or a few; the rows are scored against those
+alone. Centers may move as they like, since no bound is carried from pass to pass.
 
-All of it is one file, however long: Numba's cache is told apart by the file of the function that is
-called, and would go on using old code of what that calls from another file.
+All of it is one file, however long: Numba's cache is keyed by the file of the function that is
+called, and would go on using old code of functions that it calls from another file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GROUP = 4  # features that move together
 LONGEST_BLOCK, BLOCK = 16, 4  # features in one piece; features per piece beyond that
 WIDEST = 128  # rows of a tile at most: fewer make a smaller ball
 _RUN = 32  # rows that are looked through together for a new label
-LANES = 16  # centers that a ball meets together: the widest vector
+LANES = 16  # centers tested together against a ball: the widest vector
 MOST_FILTERED, MOST_FEATURES = 1024, 64  # up to which balls are tested
 APART = MOST_FILTERED + 8  # from a feature of all centers to the next: not always the same sets
 WORTHWHILE = 0.6  # of all pairs met: more, and balls are not worth it

@@ -36,7 +36,7 @@ _FRACTION, _LOW = 2**52 - 1, 2**32 - 1
 
 
 class Grid(NamedTuple):
-    """How the values of each column are cut into limbs.
+    """The way in which the values of each column are cut into limbs.
 
     Limb q of a column counts multiples of its unit, which is 2 to the power ``bits`` smaller than
     that of limb q − 1. Adding ``magic``, 1.5 · 2⁵² units, rounds to such a multiple.
@@ -49,7 +49,7 @@ class Grid(NamedTuple):
 
     @property
     def rounding(self) -> tuple[int, Any, Any]:
-        """What a sum's rounding depends on."""
+        """The quantities on which a sum's rounding depends."""
         return self.bits, self.unit, self.exponent
 
 

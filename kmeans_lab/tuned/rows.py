@@ -1,4 +1,4 @@
-"""What Numba's and Cython's tiled kernels share: prepared rows, whose passes threads share.
+"""The common part of Numba's and Cython's tiled kernels: prepared rows, and threads for a pass.
 
 Threads are Python's own and not ``prange``: OpenMP hangs in a forked child after use and meets the
 OpenMP of other libraries, and the portable threading layer of Numba ends the process when two
@@ -71,13 +71,13 @@ class Bell(Protocol):
 
 
 class Team(Helpers):
-    """Helpers that run chunks beside the thread that asks for a pass."""
+    """Helpers that run chunks beside the thread that calls a pass."""
 
     def __init__(self, rows: TiledRows, bell: Bell) -> None:
         super().__init__(rows, rows.n_threads - 1)
         self.bell = bell
         self.task = rows.tiles.run
-        self.labels: Labels | None = None  # live as long as somebody may write them
+        self.labels: Labels | None = None  # kept alive as long as a thread may write them
 
     def post(self, labels: Labels) -> None:
         """Let every helper take chunks."""
@@ -134,7 +134,7 @@ class TiledRows(ABC):
                 tiles.start(centers, labels)
                 self._run(len(centers), labels)
             except BaseException:
-                tiles.stop()  # nobody writes into the caller's arrays from here on
+                tiles.stop()  # nothing writes into the caller's arrays from here on
                 raise
             inertia = tiles.finish()
             if sums is not None:

@@ -84,7 +84,7 @@ class Worker:
             timer.cancel()  # or the next line might wait for it, and tell of our own signal
             raise Silenced(self._how_it_ended()) from None
         except Exception:
-            raise Silenced("sent what is no answer") from None
+            raise Silenced("sent an invalid answer") from None
         finally:
             timer.cancel()
 

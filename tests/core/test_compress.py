@@ -473,8 +473,8 @@ def test_what_is_refused_costs_a_sentence_and_writes_nothing(capsys):
         "replaced; choose another name",
         ("in.png", "-k", 4, "-o", "link.png", "--force"): "link.png is the input and is never "
         "replaced; choose another name",
-        ("in.png", "-k", 4, "-o", "o.JPG"): "o.JPG would be a format that loses detail and must "
-        f"be one that keeps every colour, or others would come back; use {names}",
+        ("in.png", "-k", 4, "-o", "o.JPG"): "o.JPG would be in a format that loses detail and "
+        f"must be in one that keeps every colour; use {names}",
         ("in.png", "-k", 4, "-o", "o.txt"): "o.txt has the suffix '.txt' and must have .png, "
         ".webp, .gif, .tif, .tiff or .bmp; name it so",
         ("in.png", "-k", 4, "-o", "no/o.png"): "there is no folder no for no/o.png; create it "

@@ -542,7 +542,7 @@ def test_names_need_a_header_and_be_told_apart():
         ),
         (
             b"\xff\xfe1",
-            " begins as UTF-16 text and is none ('utf-16-le' codec can't decode byte 0x31 in "
+            " begins as UTF-16 text but is not valid ('utf-16-le' codec can't decode byte 0x31 in "
             "position 0: truncated data); save it as UTF-8",
         ),
     ],

@@ -31,7 +31,7 @@ struct Listed {
     LAB_MEMBER Index index(int c) const { return ids[c]; }
 };
 
-// The best score so far of each row of a tile, the second best, and whose the best one is.
+// The best and second best score so far of each row of a tile, and the center of the best one.
 template <typename T, int vectors>
 struct Best {
     typename Lanes<T>::Values best[vectors], second[vectors];
@@ -129,7 +129,7 @@ LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, Index first, const Best
     moves.flush();
 }
 
-// The same for a tile that a list of centers is left for.
+// The same for a tile with a list of centers that are left.
 template <typename T, int vectors, int width, int panel>
 LAB_INLINE void assign_rows(Work<T>& work, Chunk& chunk, Index tile, std::int32_t* ids, Index n) {
     chunk.met += double(n * width);
@@ -145,8 +145,8 @@ LAB_INLINE void assign_rows(Work<T>& work, Chunk& chunk, Index tile, std::int32_
     }
 }
 
-// A group of tiles that more than one center is left for. Where they are too many for pairs, each
-// tile is tested against all centers.
+// A group of tiles with more than one center left. Where they are too many for pairs, each tile is
+// tested against all centers.
 template <typename T, int vectors, int width, int panel>
 LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, Index group, Index first_tile,
                              const std::int32_t* ids, Index n) {
@@ -176,8 +176,8 @@ LAB_INLINE void assign_group(Work<T>& work, Chunk& chunk, Index group, Index fir
     }
 }
 
-// The same as assign_tiles where balls are tested first; gives up when that spares too little.
-// Returns the first tile that was left out.
+// Like assign_tiles, but balls are tested first; gives up when that saves too little. Returns the
+// first tile that was left out.
 template <typename T, int vectors, int width, int panel>
 Index assign_filtered(Work<T>& work, Chunk& chunk) {
     constexpr Index kids = Balls<T>::kids;
@@ -219,7 +219,7 @@ Index assign_filtered(Work<T>& work, Chunk& chunk) {
         t = std::min(t, chunk.last_tile);
         const double rows = double((t - chunk.first_tile) * width);
         if (chunk.met > kWorthwhile * rows * double(k) || work.interrupt->came()) {
-            work.forget_owners(chunk, p + 1);  // their rows change hands without balls
+            work.forget_owners(chunk, p + 1);  // their rows change clusters without balls
             return t;
         }
     }

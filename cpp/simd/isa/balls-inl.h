@@ -1,11 +1,12 @@
-// Which centers may be nearest to some row of a ball. Included once per instruction set, after
-// vectors-inl.h.
+// The search for centers that may be nearest to some row of a ball. Included once per instruction
+// set, after vectors-inl.h.
 //
 // The idea is Pelleg and Moore's ("Accelerating exact k-means algorithms with geometric
 // reasoning", KDD 1999) and Kanungo et al.'s (IEEE PAMI 24, 2002), over three levels of balls
 // instead of a k-d tree. No bound is carried from pass to pass, so that centers may move as they
-// like. A center b is out when the whole ball lies on another one's side of the plane between them:
-// score(b) − score(a) > 2 · radius · ‖a − b‖, with the score ‖c‖² − 2m·c of the ball's middle m.
+// like. Center b is ruled out when, for some center a, the whole ball lies on a's side of the plane
+// between the two: score(b) − score(a) > 2 · radius · ‖a − b‖, with the score ‖c‖² − 2m·c of the
+// ball's middle m.
 
 #ifndef LAB_ISA
 #error "balls-inl.h is for routines-inl.h to include, once per instruction set"
@@ -50,7 +51,7 @@ LAB_INLINE void score_point(const SpreadCenters<T>& centers, Index d, const T* m
     }
 }
 
-// The centers that a rules out are left away; the others listed in order.
+// The centers that a rules out are left out; the others are listed in order.
 template <typename T>
 LAB_INLINE Index survivors(const SpreadCenters<T>& centers, Index k, const T* scores, T square,
                            T margin, Index a, std::int32_t* found) {
@@ -69,8 +70,8 @@ LAB_INLINE Index survivors(const SpreadCenters<T>& centers, Index k, const T* sc
     return n;
 }
 
-// One ball, with rows no longer than reach, against all centers; the center that was near last time
-// is tried first, and then the nearest of those that it left.
+// One ball, with rows no longer than reach, against all centers; the center that was near in the
+// last pass is tried first, and then the nearest of those that it did not rule out.
 template <typename T>
 Index test_ball(const Work<T>& work, Balls<T>& balls, Index b, double reach, std::int32_t* found) {
     constexpr int lanes = Lanes<T>::lanes;

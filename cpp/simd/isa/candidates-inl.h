@@ -5,8 +5,8 @@
 // keep their sums.
 //
 // A distance has the same bits wherever it is computed: in double, each square rounded by itself,
-// features in their order. What is added up are whole numbers: how many steps of a Grid each
-// distance is, so that a sum does not depend on what is added first.
+// features in their order. Sums are of whole numbers, the steps of a Grid in each distance, so that
+// they do not depend on the order of addition.
 
 #ifndef LAB_ISA
 #error "candidates-inl.h is for routines-inl.h to include, once per instruction set"
@@ -16,7 +16,7 @@ namespace lab {
 namespace LAB_ISA {
 
 // Squared distances of a tile's rows, from `x` on, to `group` candidates; the smaller ones of that
-// and `so_far` are added to `totals` in steps, lane by lane. `take` sees them, too.
+// and `so_far` are added to `totals` in steps, lane by lane. `take` is called with them, too.
 template <typename T, int vectors, int width, int group, typename Take>
 LAB_INLINE void meet_rows(const T* x, const double* const* candidates, Index d,
                           const double* so_far, const Grid& grid, Lanes<double>::Integers* totals,

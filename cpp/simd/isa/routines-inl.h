@@ -32,8 +32,8 @@ Routines<T> make_routines() {
             panel};
 }
 
-// Tiles of as many rows as a block holds in registers tell the most centers apart, and narrow
-// vectors make small tiles. Each has a ball, so that many rows get tiles of the widest vectors.
+// Tiles of as many rows as a block holds in registers rule out the most centers, and narrow vectors
+// make small tiles. Each has a ball, so that many rows get tiles of the widest vectors.
 template <typename T, int vectors, int panel>
 Routines<T> make_routines(Index n) {
     if (n > kManyRows) return make_routines<T, vectors, vectors * Balls<T>::kids, panel>();

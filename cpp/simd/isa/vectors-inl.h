@@ -1,5 +1,5 @@
-// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. The first of what routines-inl.h
-// includes once per instruction set.
+// Vectors of one instruction set, LAB_BYTES wide; 0: scalars. The first of the files that
+// routines-inl.h includes once per instruction set.
 
 #ifndef LAB_ISA
 #error "vectors-inl.h is for routines-inl.h to include, once per instruction set"
@@ -58,7 +58,7 @@ LAB_INLINE To convert(const From& lanes) {
 #endif
 }
 
-// Values from here on, as a vector of doubles.
+// The values that begin here, as a vector of doubles.
 template <typename T>
 LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
     const auto& few = *reinterpret_cast<const typename Lanes<T>::Few*>(values);
