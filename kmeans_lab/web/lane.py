@@ -38,7 +38,7 @@ _PAUSE = 1 / 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaneOrder:
-    """What the process of a lane is told.
+    """The task that the process of a lane is given.
 
     Attributes
     ----------

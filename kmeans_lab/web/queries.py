@@ -1,4 +1,4 @@
-"""Single questions that a worker answers: the table of kernels, ``explain``, the ladder.
+"""Questions that a worker process answers: the table of kernels, ``explain``, the ladder.
 
 The server asks in a worker because an answer imports every kernel, and a kernel may crash.
 """

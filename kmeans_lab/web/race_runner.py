@@ -1,4 +1,4 @@
-"""The runner of a race: a thread that starts workers, hears them, and ends those that must stop."""
+"""The runner of a race: a thread that starts workers, reads their messages and stops them."""
 
 import threading
 from multiprocessing.connection import wait
@@ -73,7 +73,7 @@ class RaceRunner(threading.Thread):
         ]
 
     def _make_data(self) -> RaceData | None:
-        """Let a worker make what all lanes share; None where there is nothing to race on."""
+        """Let a worker make what all lanes share; None if that fails."""
         n, d, _ = self.request.sizes
         self._memory = shared(n * d * np.dtype(self._dtype).itemsize)
         workload, threads = self.request.workload, {it.threads for it in self.lanes}
@@ -195,7 +195,7 @@ class RaceRunner(threading.Thread):
             self._listen()
 
     def _listen(self) -> None:
-        """Hear whoever says something, and end whoever has to."""
+        """Read the messages of lanes, and end lanes that were stopped or have timed out."""
         ends = {it.worker.connection: it for it in self.lanes if it.worker is not None}
         heard: list[Any] = wait([*ends, self.race.alarm], 1.0)
         for end in heard:

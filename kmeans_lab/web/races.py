@@ -27,7 +27,7 @@ OVER = ("done", "stopped", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a lane says after its turn.
+    """The report of a lane after its turn.
 
     Attributes
     ----------
@@ -42,14 +42,14 @@ class Turn:
 
 
 class LaneName(TypedDict):
-    """A lane as a plan and a history name it."""
+    """A lane in the plan or the history of races."""
 
     kernel: str
     threads: int
 
 
 class Plan(TypedDict):
-    """What is known once the rows are made: the data of the event ``plan``."""
+    """The data of the event ``plan``, which is sent once the rows are made."""
 
     id: str
     mode: str
@@ -177,7 +177,7 @@ class Race:
         self._changed = threading.Condition()
 
     def set(self, lane: LaneRecord, state: str, sentence: str = "") -> None:
-        """Write down that a lane is in another state."""
+        """Record a new state of a lane."""
         lane.state, lane.sentence = state, sentence
         at = round(monotonic() - self._begun, 4)
         self.log.add("lane", {"lane": lane.index, "state": state, "sentence": sentence, "at": at})
@@ -185,7 +185,7 @@ class Race:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Write down that it is over, and how."""
+        """Record that the race is over, and how it ended."""
         states = {it.state for it in self.lanes}
         if "stopped" in states and all(it.stop_wanted for it in self.lanes):
             self.state = "stopped"

@@ -36,7 +36,7 @@ _AT_ONCE = 4
 
 
 class NoAnswer(Refusal):
-    """The process that was to answer did not; ``how`` says why not."""
+    """A process did not answer its question; ``how`` says why."""
 
     def __init__(self, question: str, how: str) -> None:
         super().__init__(503, f"the process that answers {question} {how}; ask again")
@@ -44,11 +44,11 @@ class NoAnswer(Refusal):
 
 
 class Died(NoAnswer):
-    """It ended."""
+    """The process ended."""
 
 
 class Late(NoAnswer):
-    """It took too long."""
+    """The process took too long."""
 
 
 class Scheduler:
@@ -70,7 +70,7 @@ class Scheduler:
         return any(not it.log.ended for it in self.races.values())
 
     def refuse_if_busy(self) -> None:
-        """Raise a ``Refusal`` where somebody computes, or nobody may any more."""
+        """Raise a ``Refusal`` while something is computed or when the server is ending."""
         if self._closing:
             raise Refusal(503, "the server is ending; start it again")
         if self.racing:
@@ -244,7 +244,7 @@ def _hear(worker: Worker, question: str, patience: float) -> tuple[str, Any]:
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
-    """Take note of a failure that perhaps nobody waited for."""
+    """Retrieve a task's exception, so that asyncio does not report it as unhandled."""
     if not task.cancelled():
         task.exception()
 

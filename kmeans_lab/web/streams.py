@@ -1,4 +1,4 @@
-"""Answers that go on for as long as a race, and the places for those who listen to them."""
+"""Event streams that last as long as a race, and the limit on how many are open at once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

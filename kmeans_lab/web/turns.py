@@ -1,4 +1,4 @@
-"""Turns of the lanes in a measured race: all lanes in every round, in an order that is drawn.
+"""Turns of the lanes in a measured race: all lanes in every round, in a random order.
 
 What slows the machine for a while slows the fits of a round alike, and their ratios stay. Orders
 are Latin squares, as in ``kmeans_lab.measure.rounds``.

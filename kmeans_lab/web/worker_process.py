@@ -1,4 +1,4 @@
-"""Processes that compute for the server: started fresh, listened to by a pipe, killed for good.
+"""Processes that compute for the server: fresh interpreters, each with a pipe to the server.
 
 A worker is a session of its own, so that Ctrl-C in a terminal does not reach it, and killing it
 takes whatever it started along. A kernel may hold the interpreter's lock for ever, so that a worker
@@ -34,7 +34,7 @@ Task = Callable[..., None]
 
 
 class Silenced(Exception):
-    """A worker will say nothing any more; the message says what its process did."""
+    """No more messages will come from a worker; the text says what its process did."""
 
 
 class Worker:
