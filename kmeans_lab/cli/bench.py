@@ -1,4 +1,4 @@
-"""``kmeans-lab bench``, and what it shares with the commands that look at one kernel."""
+"""The commands ``kmeans-lab bench`` and ``report``, and helpers for those about one kernel."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from kmeans_lab.registry import KERNELS, installed
 
 
 class Uncertified(Exception):
-    """The run is over and printed, and something in it has no certificate or does not count."""
+    """Raised after a run was printed if a result has no certificate or the run does not count."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,7 +38,7 @@ def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compress_image(arguments: argparse.Namespace) -> None:
-    """Read an image, choose its colours, write it, and say what came of it."""
+    """Read an image, choose its colours, write it, and print the result."""
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the work
     source, target = arguments.image, arguments.output

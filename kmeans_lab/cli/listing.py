@@ -1,4 +1,4 @@
-"""The commands ``kmeans-lab kernels`` and ``kmeans-lab presets``: what there is to choose from."""
+"""The commands ``kmeans-lab kernels`` and ``kmeans-lab presets``, which list what is available."""
 
 import argparse
 import json

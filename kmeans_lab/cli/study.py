@@ -16,7 +16,7 @@ from kmeans_lab.studies import STUDIES, run_study
 from kmeans_lab.studies.notebook import Notebook
 
 _NEEDS = ("matplotlib", "sklearn", "PIL")
-#: What these time is these kernels; the others take whatever runs.
+#: Studies that time certain kernels; the others use whichever kernel can run.
 _TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder"), ("cpp", FLAGSHIP))
 _STYLES = {True: "green", False: "red", None: "yellow"}
 

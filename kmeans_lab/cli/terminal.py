@@ -1,4 +1,4 @@
-"""The terminal: output that notices when nobody reads it, and progress on stderr."""
+"""Output to the terminal, with a check that it was written, and progress on stderr."""
 
 import io
 import os

@@ -19,7 +19,7 @@ PATIENCE, MANY_PATIENCE = 60.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a kernel made of one question.
+    """The outcome of one question to a kernel.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ def examine(name: str) -> Iterator[Answer]:
 
 
 class _Exam:
-    """One kernel, in one process after another."""
+    """An examination of one kernel, in one process after another."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -74,7 +74,7 @@ class _Exam:
         self.kernel: Any = None
 
     def begin(self) -> Answer:
-        """Start a process, and ask what the kernel has."""
+        """Start a process, and ask which functions the kernel has."""
         question = "it has assign and update"
         try:
             found = self._start()

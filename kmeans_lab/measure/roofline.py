@@ -1,4 +1,4 @@
-"""What this machine can do at most: multiply-adds per second, and bytes per second.
+"""The limits of this machine: multiply-adds per second and bytes per second.
 
 Measured with the very vectors that the fastest kernel uses, for one thread or several, in the same
 run as the kernel that is held against them; the best of nine, because a limit is what can be
