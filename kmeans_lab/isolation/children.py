@@ -168,7 +168,7 @@ class Child:
         Raised
             The call raised; the process is as it was, and can be asked again.
         Ended
-            The process ended, was ended because it took too long, or sent what is no answer.
+            The process ended, was ended because it took too long, or sent an invalid answer.
         """
         whole = False
         try:
@@ -273,7 +273,7 @@ class Child:
                 raise self._end
 
     def _no_answer(self) -> Ended:
-        self._end = Ended("its process sent what is no answer", "sends what is no answer")
+        self._end = Ended("its process sent an invalid answer", "sends what is no answer")
         self._kill()
         return self._end
 

@@ -231,7 +231,7 @@ class RaceRunner(threading.Thread):
         except Silenced as end:
             self._died(it, str(end))
         except (TypeError, ValueError, LookupError):  # from whoever else writes into its pipe
-            self._died(it, "sent what is no answer")
+            self._died(it, "sent an invalid answer")
 
     def _take(self, it: LaneRecord, what: str, data: Any) -> None:
         match what:

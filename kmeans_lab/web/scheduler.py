@@ -162,7 +162,7 @@ class Scheduler:
         return task
 
     def _survey(self) -> Survey:
-        """Ask about our own kernels at once, and about each that others bring by itself.
+        """Ask about all of our own kernels together, and about each kernel of others separately.
 
         Nothing of theirs is imported in this process: it may hang, crash, or end it.
         """

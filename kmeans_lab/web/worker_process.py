@@ -52,7 +52,7 @@ class Worker:
         _tell_the_guard("+", self.process.pid)
 
     def kill(self) -> None:
-        """End it and all that it started, whatever they do, and wait until it is gone."""
+        """Kill the process and all that it started, and wait until it is gone."""
         pid = self.process.pid
         if self.process.is_alive():
             with suppress(ProcessLookupError, PermissionError):  # it may not lead a session yet
@@ -61,21 +61,21 @@ class Worker:
         self.process.join()
 
     def close(self) -> None:
-        """Kill it and give back what it held here."""
+        """Kill the process and release its resources here."""
         self.kill()
         _tell_the_guard("-", self.process.pid)
         self.connection.close()
         self.process.close()
 
     def hear(self) -> Any:
-        """Return what it sent, once there is something: plain data and arrays, nothing that acts.
+        """Wait for a message and return it: plain data and arrays, never code.
 
         Raises
         ------
         Silenced
-            It is over, or it sent something else: what runs there may write into the pipe, too.
+            The process has ended, or it sent something else: code in it may write to the pipe, too.
         """
-        # Who begins a message and does not end it would keep us waiting for ever.
+        # A message that is begun and never ended would keep us waiting for ever.
         timer = threading.Timer(_PATIENCE, self.process.kill)
         timer.start()
         try:
@@ -84,7 +84,7 @@ class Worker:
             timer.cancel()  # or the next line might wait for it, and tell of our own signal
             raise Silenced(self._how_it_ended()) from None
         except Exception:
-            raise Silenced("sent what is no answer") from None
+            raise Silenced("sent an invalid answer") from None
         finally:
             timer.cancel()
 

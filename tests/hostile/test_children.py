@@ -38,15 +38,15 @@ ENDS = {
         "it took longer than 0.7 s",
     ),
     "close everything": ("import os; os.closerange(0, 99)", "it ended its process (exit status 1)"),
-    "noise": (_PIPE + "out.write(b'noise' * 99); out.flush()", "sent what is no answer"),
+    "noise": (_PIPE + "out.write(b'noise' * 99); out.flush()", "sent an invalid answer"),
     "a long answer": (
-        _PIPE + "out.write((2**40).to_bytes(8, 'little')); out.flush()", "sent what is no answer",
+        _PIPE + "out.write((2**40).to_bytes(8, 'little')); out.flush()", "sent an invalid answer",
     ),
     "an answer that calls": (
         _PIPE + "import os, pickle\nclass Call:\n    def __reduce__(self):\n"
         "        return os._exit, (3,)\nit = pickle.dumps(('answer', Call()))\n"
         "out.write(len(it).to_bytes(8, 'little') + it); out.flush()",
-        "sent what is no answer",
+        "sent an invalid answer",
     ),
     "another thread that exits": (
         "import os, threading, time\nthreading.Timer(0.1, os._exit, (5,)).start()\ntime.sleep(99)",

@@ -143,7 +143,7 @@ class Acts:
         return os.system, ("echo read in $PPID >&2",)
 
 
-NO_ANSWER = "sent what is no answer"
+NO_ANSWER = "sent an invalid answer"
 HALF = "os.write(it.fileno(), b'\\x00\\x00\\xff\\xff'), time.sleep(600)"
 
 
