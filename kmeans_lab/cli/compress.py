@@ -21,7 +21,7 @@ def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``kmeans-lab compress``."""
     add = parser.add_argument
     add("image", metavar="IMAGE", type=Path, help="any image that Pillow reads")
-    add("-k", "--clusters", metavar="K", type=int, required=True, help="colours at most")
+    add("-k", "--clusters", metavar="K", type=int, required=True, help="at most so many colours")
     add(
         "-o",
         "--output",
@@ -30,7 +30,7 @@ def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help=f"file to write: {' '.join(OUTPUT_SUFFIXES)}",
     )
-    add("--kernel", metavar="NAME", default="auto", help="who assigns (default auto)")
+    add("--kernel", metavar="NAME", default="auto", help="the kernel to use (default auto)")
     add("--seed", metavar="N", type=int, help="seed of the random choices (default: a fresh one)")
     add("--n-init", metavar="N", type=int, default=1, help="repetitions, of which the best is kept")
     add("--force", action="store_true", help="replace an output that exists")

@@ -40,14 +40,14 @@ _CHOICES: dict[str, Iterable[str]] = {
 }
 _NUMBERS = {
     "n_init": ("--n-init", "repetitions, of which the best is kept"),
-    "max_iter": ("--max-iter", "iterations at most"),
+    "max_iter": ("--max-iter", "greatest number of iterations"),
     "n_threads": ("--threads", "threads or processes (default 1 in mode serial, else all cores)"),
     "random_state": ("--seed", "seed of the random choices (default: a fresh one)"),
 }
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``kmeans``, which refuses wrong values itself, in its own words."""
+    """Add the arguments of ``kmeans``, which checks their values itself."""
     add = parser.add_argument
     add("data", metavar="DATA", type=Path, help=f"a file: {' '.join(DATA_SUFFIXES)}")
     add("-k", "--clusters", metavar="K", type=int, required=True, help="number of clusters")

@@ -132,7 +132,7 @@ def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", metavar="1,2", default="1,2,4", help="how many; 1 is always there (1,2,4)")
     add("--grow", metavar="n,k,d", help="double these one at a time, instead of workers")
     add("--rounds", metavar="N", type=int, help="rounds (9)")
-    add("--seed", metavar="N", type=int, default=0, help="draws the order of the rounds (0)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of the order of rounds (0)")
 
 
 def scaling(arguments: argparse.Namespace) -> None:

@@ -72,8 +72,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on ``argv``, by default the process's own, and return the exit status.
 
-    0; 1: something that was measured has no certificate or does not count; 2: input is refused;
-    130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
+    0: success; 1: a measurement has no certificate or does not count; 2: input is refused;
+    130: Ctrl-C (128 + SIGINT); 141: the reader of our output is gone (128 + SIGPIPE).
     """
     hold_streams()
     spell_out()

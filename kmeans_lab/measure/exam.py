@@ -57,7 +57,7 @@ def examine(name: str) -> Iterator[Answer]:
             answer = exam.ask(question, ask)
             right = right and not answer.wrong
             yield answer
-        if right:  # it would take many a wrong one minutes
+        if right:  # a wrong kernel might take minutes
             yield exam.ask("it is right on many rows, too", many_rows, MANY_PATIENCE)
     finally:
         exam.end()
