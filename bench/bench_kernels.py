@@ -71,7 +71,7 @@ def test_fit(
 ) -> None:
     it = paired.find(kernel_name)
     if it.state == "left out":
-        pytest.skip(it.why)  # nobody would wait for it; the lab's table has the row and why
+        pytest.skip(it.why)  # too slow; the lab's table has the row and the reason
     if it.certificate is None or not it.seconds:
         benchmark.has_error = True  # keeps it out of the plugin's table and JSON
         raise CertificateError(f"{it.state}: {it.why}")

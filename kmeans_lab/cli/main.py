@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("interrupted")
         return 130
-    except SystemExit as end:  # --help, or nobody reads our output any more
+    except SystemExit as end:  # --help, or the reader of our output is gone
         return int(end.code or 0)
     return 0
 

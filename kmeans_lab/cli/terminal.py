@@ -61,7 +61,7 @@ def refuse_closed_output() -> None:
 
 
 def tell(sentence: str, who: str = "kmeans-lab: ") -> None:
-    """Write a sentence to stderr; where nobody can read it, go on without."""
+    """Write a sentence to stderr; if that fails, go on without it."""
     if sys.stderr is None or sys.stderr.closed:
         return
     try:
@@ -93,7 +93,7 @@ def hold_streams() -> None:
 
 @contextmanager
 def progress_on_stderr() -> Iterator[Any]:
-    """Yield a watcher that draws on stderr, or does nothing where nobody would see it."""
+    """Yield a watcher that draws on stderr, or does nothing where stderr is no terminal."""
     if not seen_by_a_person():
         yield lambda progress: None
         return

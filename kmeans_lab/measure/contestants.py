@@ -79,7 +79,7 @@ class Contestant:
         once = sum(spent.values()) - spent["update"]  # in which the judge spoke
         # Not so rarely that too few rounds are left for an interval.
         most = n_rounds if once > LONG else max(1, n_rounds // FEWEST)
-        # Powers of two: whoever joins fewer rounds than another meets it in all of them.
+        # Powers of two: of two contestants, the rarer one meets the other in all of its rounds.
         while 2 * self.every <= most and once / self.every > SLOW:
             self.every *= 2
 

@@ -73,7 +73,7 @@ def _loops() -> MeasuresLimits:
 
 
 def arithmetic_alone(n_threads: int) -> float:
-    """Return the seconds of a loop of multiply-adds in each of so many threads at once.
+    """Return the seconds of a loop of multiply-adds in each of ``n_threads`` concurrent threads.
 
     It needs neither memory nor the other threads: what it gains from them is what the machine has
     to give.

@@ -175,7 +175,7 @@ def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) ->
 def collecting_between_rounds() -> Iterator[Callable[[], object]]:
     """Collect garbage when the function that is yielded is called, and at no other time.
 
-    A collection belongs to whoever made the garbage, and not to the fit that it would interrupt.
+    The time of a collection belongs to the code that made the garbage, not to the next fit.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -229,7 +229,7 @@ def _take(name: str, X: Array, n_clusters: int, settings: FitSettings) -> None:
     _work[:] = name, X.copy(), n_clusters, settings  # in memory as a program has it
     gc.enable()
     gc.collect()
-    gc.disable()  # a collection belongs to whoever made the garbage
+    gc.disable()  # a collection would be timed with a fit that did not make the garbage
     gc.freeze()
 
 

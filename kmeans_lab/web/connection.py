@@ -32,7 +32,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give it a place, and close the one that has been idle the longest if there are too many.
 
-        So clients that ask for nothing keep nobody out.
+        So clients that ask for nothing do not keep others out.
         """
         super().connection_made(transport)
         self._begin_to_ask()

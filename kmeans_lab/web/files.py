@@ -112,7 +112,7 @@ class Gallery:
 
 
 def _claims(page: str) -> Iterator[dict[str, str]]:
-    """Yield the rows of the table that begins with who said it."""
+    """Yield the rows of the table of claims."""
     lines = iter(page.splitlines())
     for line in lines:
         if line.startswith("| who | claim | found | verdict |"):

@@ -78,7 +78,7 @@ class Fits:
         """Fit for ``budget`` seconds, at least once; without a number the fits do not count."""
         spent: list[float] = []
         gc.collect()
-        gc.disable()  # a collection of garbage belongs to nobody's time
+        gc.disable()  # a collection of garbage must not be timed
         try:
             while not spent or sum(spent) < budget:
                 spent.append(self._one(number))

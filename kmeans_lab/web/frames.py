@@ -34,7 +34,7 @@ class Frames:
     pause : float
         Seconds between two pictures.
     hold : float
-        Pictures of the first so many seconds are kept until it is sure that the fit takes longer.
+        Pictures of the first ``hold`` seconds are kept until the fit has taken longer than that.
         One that does not is shown otherwise, and each of its iterations is to be seen once.
     """
 

@@ -55,7 +55,7 @@ class LaneRequest(_Strict):
 
 
 class RaceRequest(_Strict):
-    """A race: who runs, on what, from where."""
+    """A race: its lanes, its data and its start."""
 
     mode: Literal["measure", "race"] = "measure"
     workload: Workload
@@ -67,7 +67,7 @@ class RaceRequest(_Strict):
 
     @property
     def preset(self) -> Preset | None:
-        """The workload's preset; None where it is nobody's, or has sizes of its own."""
+        """The workload's preset; None where it is unknown, or the workload has its own sizes."""
         return PRESETS.get(getattr(self.workload, "preset", ""))
 
     @property

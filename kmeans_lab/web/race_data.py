@@ -93,7 +93,7 @@ class RaceData:
     inputs : str
         Hash of the rows.
     roofs : dict of int to (float, float) or None
-        Operations and bytes read per second by number of threads; None where nobody can tell.
+        Operations and bytes read per second by number of threads; None where that is not known.
     """
 
     centers: Array

@@ -17,7 +17,7 @@ from kmeans_lab.web.races import OVER, LaneRecord, Race, Turn
 from kmeans_lab.web.turns import take_turns
 from kmeans_lab.web.worker_process import Silenced, Worker, core_ids, shared
 
-#: Dtype and threads → operations and bytes read per second, None where nobody can measure them.
+#: Dtype and threads → operations and bytes read per second, None where they cannot be measured.
 Roofs = dict[tuple[str, int], tuple[float, float] | None]
 
 
@@ -57,7 +57,7 @@ class RaceRunner(threading.Thread):
             )
             race.log.add("verdict", race.verdict.model_dump())
         for it in self.lanes:
-            it.labels = None  # memory is free when nobody has it any more
+            it.labels = None  # memory is freed with its last reference
         race.end()
 
     def _load_sentence(self) -> str:
@@ -230,7 +230,7 @@ class RaceRunner(threading.Thread):
             self._take(it, what, data)
         except Silenced as end:
             self._died(it, str(end))
-        except (TypeError, ValueError, LookupError):  # from whoever else writes into its pipe
+        except (TypeError, ValueError, LookupError):  # other code may write to its pipe
             self._died(it, "sent an invalid answer")
 
     def _take(self, it: LaneRecord, what: str, data: Any) -> None:

@@ -158,7 +158,7 @@ class Limits:
 
 
 def _memory_available() -> int | None:
-    """Return the bytes that could be had without swapping; None where nobody says."""
+    """Return the bytes available without swapping; None where that is not known."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:

@@ -101,7 +101,7 @@ class Scheduler:
         return race
 
     def _forget(self) -> None:
-        """Keep so many races, and so many bytes of them; the newest always."""
+        """Drop the oldest races beyond the limits on number and bytes, but never the newest."""
         while len(self.races) > 1 and (
             len(self.races) > self.limits.races
             or sum(it.log.n_bytes for it in self.races.values()) > self.limits.bytes
@@ -148,7 +148,7 @@ class Scheduler:
         """Ask, or wait with those who asked before; an answer is kept, a failure is not."""
         task = self._answers.get(key) or self._task(key, arguments)
         try:
-            return await asyncio.shield(task)  # who goes away takes no answer from the others
+            return await asyncio.shield(task)  # a client that leaves must not cancel it for others
         except Exception:
             if self._answers.get(key) is task:
                 del self._answers[key]

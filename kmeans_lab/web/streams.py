@@ -58,6 +58,6 @@ class EventStream(StreamingResponse):
     async def _told(self, log: EventLog, after: int) -> AsyncIterator[bytes]:
         async for event in log.read(after):
             yield event
-            await asyncio.sleep(0)  # or nobody would notice that the client is gone
+            await asyncio.sleep(0)  # so that a client that is gone is noticed
             if self._leave is not None and self._leave.is_set():
                 return

@@ -97,7 +97,7 @@ class Worker:
 
 
 def shared(n_bytes: int) -> Any:
-    """Return memory that workers can be handed; it is gone when nobody uses it any more."""
+    """Return memory that workers can share; it is freed with its last reference."""
     return _CONTEXT.RawArray(ctypes.c_byte, max(1, n_bytes))
 
 

@@ -46,7 +46,7 @@ export function bars(rows, label, limit = 0) {
 
 const MARKS = 200;
 
-/** At most so many fits that single ticks can still be told apart. */
+/** Thin out the ticks of many fits, so that single ones can still be told apart. */
 const some = seconds => seconds.length <= MARKS ? seconds
   : seconds.toSorted((a, b) => a - b).filter((_, i) => i % Math.ceil(seconds.length / MARKS) === 0);
 
