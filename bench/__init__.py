@@ -1,7 +1,7 @@
 """The pytest-benchmark suites and the code that they share.
 
 Importing this package holds every thread pool at one thread that has not been loaded yet: one
-thread for everybody, set before NumPy reads it. conftest.py confirms it with threadpoolctl.
+thread for every kernel, set before NumPy reads it. conftest.py confirms it with threadpoolctl.
 """
 
 import os

@@ -41,7 +41,7 @@ def centered(workload: Workload) -> tuple[Any, Any]:
 
 
 class Playback:
-    """A clock that tells what was measured before: two looks at it are one sample apart."""
+    """A clock that plays back earlier measurements: two readings of it are one sample apart."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -71,7 +71,7 @@ def test_fit(
 ) -> None:
     it = paired.find(kernel_name)
     if it.state == "left out":
-        pytest.skip(it.why)  # nobody would wait for it; the lab's table has the row and why
+        pytest.skip(it.why)  # too slow; the lab's table has the row and the reason
     if it.certificate is None or not it.seconds:
         benchmark.has_error = True  # keeps it out of the plugin's table and JSON
         raise CertificateError(f"{it.state}: {it.why}")
@@ -213,7 +213,7 @@ def timed(target: Callable[[], None]) -> float:
 
 
 def too_slow(group: str, name: str, seconds: float, rows: list[Row]) -> None:
-    """Skip a kernel that nobody would wait for, and say so in the table."""
+    """Skip a kernel that would take too long, and note this in the table."""
     reason = f"skipped: would take about {duration(seconds)}"
     rows.append(Row(group, name, certificate=reason))
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""Does a fit let other Python threads run? ``python -m bench.gil``.
+"""How much a fit slows other Python threads down: ``python -m bench.gil``.
 
 A thread that only counts is timed beside a fit in the same process, and beside the same fit in
 another process, in turns. The second tells what the machine has to give when two things compute;

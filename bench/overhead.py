@@ -1,4 +1,4 @@
-"""What has to be paid before any work is done: ``python -m bench.overhead``.
+"""The overhead before any work is done, in imports and small fits: ``python -m bench.overhead``.
 
 Imports, each in a process of its own, against ``import numpy``; fits of 100 rows by ``KMeans``
 against scikit-learn's, from the same random_state. Both take turns, and what is printed is the

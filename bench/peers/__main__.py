@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--dtype", choices=("float64", "float32"), help="only this one")
     add("--seeding", action="store_true", help="compare fits with seeding of their own instead")
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds a peer may take (60)")
-    add("--seed", type=int, default=7, help="draws the order of the rounds (7)")
+    add("--seed", type=int, default=7, help="seed of the order of rounds (7)")
     add("--json", type=Path, metavar="FILE", help="write every sample")
     return parser
 

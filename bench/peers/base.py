@@ -1,4 +1,4 @@
-"""What a library looks like to a worker: ``train`` is what the clock sees, ``read`` is off it.
+"""The interface of a library: ``train`` is timed, ``read`` is not.
 
 ``train(X, start, n_iter)`` runs exactly n_iter iterations from the starting centers and returns
 anything; ``read(model, X)`` takes the ``Outcome`` out of it.

@@ -1,4 +1,4 @@
-"""How much of the machine was taken by programs that are not part of the comparison."""
+"""Measurement of processor time taken by programs that are not part of the comparison."""
 
 import os
 from collections.abc import Iterable

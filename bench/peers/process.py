@@ -1,4 +1,4 @@
-"""The parent's end of a worker: ask, wait no longer than agreed, turn every end into a reason."""
+"""The parent's side of a worker: send requests, apply timeouts, turn each failure into a reason."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from bench.peers import POOL_VARIABLES
 
 
 class Refused(Exception):
-    """There will be no number; the message is the reason that its row prints."""
+    """A library gets no number; the message is the reason that its row prints."""
 
 
 class Process:
@@ -83,7 +83,7 @@ class Process:
         return f"failed: the process ended with status {self._child.returncode}{said}"
 
     def end(self) -> None:
-        """End the process: politely, then not."""
+        """End the process: by closing its input, then by force."""
         if self._child.stdin is not None and not self._child.stdin.closed:
             with suppress(BrokenPipeError):
                 self._child.stdin.close()  # the end of its requests

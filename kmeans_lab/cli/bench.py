@@ -1,4 +1,4 @@
-"""``kmeans-lab bench``, and what it shares with the commands that look at one kernel."""
+"""The commands ``kmeans-lab bench`` and ``report``, and helpers for those about one kernel."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from kmeans_lab.registry import KERNELS, installed
 
 
 class Uncertified(Exception):
-    """The run is over and printed, and something in it has no certificate or does not count."""
+    """Raised after a run was printed if a result has no certificate or the run does not count."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,16 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", metavar="P", action="append", help="a workload; repeatable (standard)")
     add("--kernel", metavar="K", action="append", help="a name, file or module; repeatable (all)")
     add("--threads", metavar="1,2", default="1", help="thread counts, each a table (1)")
-    add("--baseline", metavar="K", default="cpp", help="what ratios refer to (cpp)")
-    add("--rounds", metavar="N", type=int, help="rounds (24); 9 at least for sure ratios of all")
-    add("--seed", metavar="N", type=int, default=0, help="draws the order of the rounds (0)")
+    add("--baseline", metavar="K", default="cpp", help="the kernel that ratios refer to (cpp)")
+    add("--rounds", metavar="N", type=int, help="rounds (24); at least 9 to compare all kernels")
+    add("--seed", metavar="N", type=int, default=0, help="seed of the order of rounds (0)")
     add("-o", "--output", metavar="FILE", type=Path, help="also write the JSON here")
     add("--force", action="store_true", help="replace an output that exists")
-    add("--compare", metavar="OLD.json", type=Path, help="judge against an older run")
+    add("--compare", metavar="OLD.json", type=Path, help="compare with an older run")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the benchmark; ``Uncertified`` when a number is missing that should be there."""
+    """Run the benchmark; raise ``Uncertified`` if a number is missing."""
     from kmeans_lab.measure import machine, record, tables
     from kmeans_lab.measure.rounds import ROUNDS, PairedRun
 
@@ -149,7 +149,7 @@ def _raise_what_is_wrong(runs: list[Any]) -> None:
     ]
     wrong += [f"void: {one.void}" for one in runs if one.void]
     wrong += [
-        f"{one.preset} is partial: it was interrupted and has what was measured until then"
+        f"{one.preset} is partial: it was interrupted and has what had been measured until then"
         for one in runs
         if one.partial
     ]

@@ -21,7 +21,7 @@ def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``kmeans-lab compress``."""
     add = parser.add_argument
     add("image", metavar="IMAGE", type=Path, help="any image that Pillow reads")
-    add("-k", "--clusters", metavar="K", type=int, required=True, help="colours at most")
+    add("-k", "--clusters", metavar="K", type=int, required=True, help="at most so many colours")
     add(
         "-o",
         "--output",
@@ -30,7 +30,7 @@ def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help=f"file to write: {' '.join(OUTPUT_SUFFIXES)}",
     )
-    add("--kernel", metavar="NAME", default="auto", help="who assigns (default auto)")
+    add("--kernel", metavar="NAME", default="auto", help="the kernel to use (default auto)")
     add("--seed", metavar="N", type=int, help="seed of the random choices (default: a fresh one)")
     add("--n-init", metavar="N", type=int, default=1, help="repetitions, of which the best is kept")
     add("--force", action="store_true", help="replace an output that exists")
@@ -38,7 +38,7 @@ def add_compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compress_image(arguments: argparse.Namespace) -> None:
-    """Read an image, choose its colours, write it, and say what came of it."""
+    """Read an image, choose its colours, write it, and print the result."""
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the work
     source, target = arguments.image, arguments.output

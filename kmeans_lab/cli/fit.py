@@ -40,14 +40,14 @@ _CHOICES: dict[str, Iterable[str]] = {
 }
 _NUMBERS = {
     "n_init": ("--n-init", "repetitions, of which the best is kept"),
-    "max_iter": ("--max-iter", "iterations at most"),
+    "max_iter": ("--max-iter", "greatest number of iterations"),
     "n_threads": ("--threads", "threads or processes (default 1 in mode serial, else all cores)"),
     "random_state": ("--seed", "seed of the random choices (default: a fresh one)"),
 }
 
 
 def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``kmeans``, which refuses wrong values itself, in its own words."""
+    """Add the arguments of ``kmeans``, which checks their values itself."""
     add = parser.add_argument
     add("data", metavar="DATA", type=Path, help=f"a file: {' '.join(DATA_SUFFIXES)}")
     add("-k", "--clusters", metavar="K", type=int, required=True, help="number of clusters")
@@ -64,7 +64,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    """Cluster the rows of a file; show what came of it, and write it where that is asked for."""
+    """Cluster the rows of a file; print the result, and write it to a file on request."""
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
@@ -121,7 +121,7 @@ def _show_report(report: dict[str, Any]) -> None:
 
 @contextmanager
 def _progress(max_iter: int, quiet: bool) -> Iterator[Any]:
-    """Yield a callback that shows a bar on stderr, or None where nobody would see it."""
+    """Yield a callback that shows a progress bar on stderr, or None if stderr is no terminal."""
     if quiet or not seen_by_a_person():
         yield None
         return

@@ -1,4 +1,4 @@
-"""What commands take as arguments, each refused in one sentence: kernels, counts, presets, text."""
+"""Parsing of command-line arguments: kernels, counts, presets, text; refusals in one sentence."""
 
 import argparse
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ _OPTIONS = (
 def resolve(name_or_place: str, *, whole: bool = True) -> str:
     """Return the name of a kernel that can run, from a name, a .py file or a module.
 
-    Code that is not the lab's is imported by a process of its own, and not by this one.
+    Code that is not the lab's is imported in a separate process, not in this one.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def refuse_unless_ready(name: str) -> None:
 
 @contextmanager
 def answerable(name: str) -> Iterator[None]:
-    """Make a sentence of what a kernel that is not the lab's raises while it runs."""
+    """Turn an error that a kernel of others raises while it runs into one sentence."""
     try:
         with ending_nothing(f"kernel {name!r}"):
             yield

@@ -22,7 +22,7 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Ask a kernel everything that the contract promises; ``Uncertified`` where it is wrong."""
+    """Test a kernel against the whole contract; raise ``Uncertified`` if it fails."""
     from kmeans_lab.measure.exam import examine
 
     name = resolve(arguments.kernel, whole=False)  # what it lacks is the first question
@@ -55,7 +55,7 @@ def add_explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> None:
-    """Hold a kernel against the machine's limits, and say what makes it as fast as it is."""
+    """Compare a kernel with the machine's limits, and explain its speed."""
     from kmeans_lab.measure import kernel_tables, machine
     from kmeans_lab.measure.explain import explain as measure
     from kmeans_lab.measure.judging import CertificateError
@@ -102,7 +102,7 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def profile(arguments: argparse.Namespace) -> None:
-    """Say where the time of a fit goes."""
+    """Show where the time of a fit goes."""
     from kmeans_lab.measure import kernel_tables, machine
     from kmeans_lab.measure.judging import CertificateError
     from kmeans_lab.measure.profile import profile as measure
@@ -132,11 +132,11 @@ def add_scaling_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", metavar="1,2", default="1,2,4", help="how many; 1 is always there (1,2,4)")
     add("--grow", metavar="n,k,d", help="double these one at a time, instead of workers")
     add("--rounds", metavar="N", type=int, help="rounds (9)")
-    add("--seed", metavar="N", type=int, default=0, help="draws the order of the rounds (0)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of the order of rounds (0)")
 
 
 def scaling(arguments: argparse.Namespace) -> None:
-    """Say how a fit's time falls with workers, or grows with its size."""
+    """Show how a fit's time falls with workers, or grows with its size."""
     from kmeans_lab.measure import kernel_tables, machine, record
     from kmeans_lab.measure import scaling as measure
     from kmeans_lab.measure.judging import CertificateError

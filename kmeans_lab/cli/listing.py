@@ -1,4 +1,4 @@
-"""The commands ``kmeans-lab kernels`` and ``kmeans-lab presets``: what there is to choose from."""
+"""The commands ``kmeans-lab kernels`` and ``kmeans-lab presets``, which list what is available."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ def list_kernels(arguments: argparse.Namespace) -> None:
     from kmeans_lab.isolation.kernel_child import survey
 
     entries = [_kernel_entry(name) for name in KERNELS]
-    for name, it in survey(installed()).items():  # nobody's code is imported into this process
+    for name, it in survey(installed()).items():  # imports no kernel into this process
         told = {key: it[key] for key in ("state", "reason", "build")}
         entries.append({"name": name} | told | it["spec"])
     if arguments.json:

@@ -40,21 +40,21 @@ _COMMANDS: tuple[tuple[str, _Run, _AddArguments | None, str], ...] = (
     ("presets", list_presets, None, "list the standard workloads"),
     ("bench", bench.run, bench.add_arguments, "measure kernels in paired rounds, certified"),
     ("report", bench.report, bench.add_report_arguments, "write a run as one HTML page"),
-    ("check", kernel.check, kernel.add_check_arguments, "ask a kernel what the contract promises"),
+    ("check", kernel.check, kernel.add_check_arguments, "test a kernel against the contract"),
     (
         "explain",
         kernel.explain,
         kernel.add_explain_arguments,
-        "hold a kernel against what the machine can do at most",
+        "compare a kernel with the limits of the machine",
     ),
-    ("profile", kernel.profile, kernel.add_profile_arguments, "say where the time of a fit goes"),
+    ("profile", kernel.profile, kernel.add_profile_arguments, "show where the time of a fit goes"),
     (
         "scaling",
         kernel.scaling,
         kernel.add_scaling_arguments,
-        "say how a fit's time falls with workers and grows with size",
+        "show how a fit's time falls with workers and grows with size",
     ),
-    ("study", study, add_study_arguments, "try what is said about k-means"),
+    ("study", study, add_study_arguments, "test claims about k-means"),
     ("serve", serve, add_serve_arguments, "race kernels on a page in the browser"),
 )
 
@@ -72,8 +72,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line on ``argv``, by default the process's own, and return the exit status.
 
-    0; 1: something that was measured has no certificate or does not count; 2: input is refused;
-    130: Ctrl-C (128 + SIGINT); 141: our reader is gone (128 + SIGPIPE).
+    0: success; 1: a measurement has no certificate or does not count; 2: input is refused;
+    130: Ctrl-C (128 + SIGINT); 141: the reader of our output is gone (128 + SIGPIPE).
     """
     hold_streams()
     spell_out()
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("interrupted")
         return 130
-    except SystemExit as end:  # --help, or nobody reads our output any more
+    except SystemExit as end:  # --help, or the reader of our output is gone
         return int(end.code or 0)
     return 0
 

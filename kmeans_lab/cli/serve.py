@@ -25,7 +25,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a name, or name:port, that the page may be opened by, beside loopback's (repeatable)",
+        help="another name, or name:port, by which the page may be opened (repeatable)",
     )
     add("--studies", metavar="DIR", type=Path, help="folder of studies (docs/studies or studies)")
     add("--open", action="store_true", help="open the page in a browser")

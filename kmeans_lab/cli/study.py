@@ -16,7 +16,7 @@ from kmeans_lab.studies import STUDIES, run_study
 from kmeans_lab.studies.notebook import Notebook
 
 _NEEDS = ("matplotlib", "sklearn", "PIL")
-#: What these time is these kernels; the others take whatever runs.
+#: Studies that time certain kernels; the others use whichever kernel can run.
 _TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder"), ("cpp", FLAGSHIP))
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
@@ -26,7 +26,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="one of the studies, or all; none lists them")
     add("-o", "--output", metavar="DIR", type=Path, help="folder for its files (studies/NAME)")
-    add("--full", action="store_true", help="measure all of it, hours of it where there are any")
+    add("--full", action="store_true", help="measure everything, which can take hours")
     add("--force", action="store_true", help="write into a folder that has files")
 
 

@@ -1,4 +1,4 @@
-"""The terminal: output that notices when nobody reads it, and progress on stderr."""
+"""Output to the terminal, with a check that it was written, and progress on stderr."""
 
 import io
 import os
@@ -61,7 +61,7 @@ def refuse_closed_output() -> None:
 
 
 def tell(sentence: str, who: str = "kmeans-lab: ") -> None:
-    """Write a sentence to stderr; where nobody can read it, go on without."""
+    """Write a sentence to stderr; if that fails, go on without it."""
     if sys.stderr is None or sys.stderr.closed:
         return
     try:
@@ -72,7 +72,7 @@ def tell(sentence: str, who: str = "kmeans-lab: ") -> None:
 
 
 def _give_up(stream: TextIO) -> None:
-    """Let what stays in a buffer go nowhere: it has to go somewhere when the interpreter ends."""
+    """Discard what is left in a buffer, which the interpreter would flush when it ends."""
     with suppress(OSError):  # a stream that is no file has none
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -80,9 +80,9 @@ def _give_up(stream: TextIO) -> None:
 
 
 def hold_streams() -> None:
-    """Keep the numbers of standard streams that are closed from files that are opened later.
+    """Open closed standard streams on the null device, so that no later file gets their numbers.
 
-    What a kernel or another library prints would be written into those.
+    Otherwise the output of a kernel or another library would be written into such a file.
     """
     for number in range(3):
         try:
@@ -93,7 +93,7 @@ def hold_streams() -> None:
 
 @contextmanager
 def progress_on_stderr() -> Iterator[Any]:
-    """Yield a watcher that draws on stderr, or does nothing where nobody would see it."""
+    """Yield a watcher that draws on stderr, or does nothing where stderr is no terminal."""
     if not seen_by_a_person():
         yield lambda progress: None
         return

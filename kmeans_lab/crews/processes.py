@@ -290,7 +290,9 @@ class ProcessCrew(Crew):
             block.close()
 
     def __del__(self) -> None:
-        if self._processes or self._block is not None:  # an exception left nothing that refers to it
+        if (
+            self._processes or self._block is not None
+        ):  # an exception left nothing that refers to it
             self._end(kill=True)
 
     def forget(self) -> None:

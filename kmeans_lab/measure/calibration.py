@@ -1,4 +1,4 @@
-"""What a run needs beside its rounds: the calibration loop, estimates, the costs of a start."""
+"""Measurements outside the rounds of a run: calibration loop, estimates, start-up costs."""
 
 import json
 from fnmatch import fnmatch
@@ -40,7 +40,7 @@ def seconds_of_assign(kernel: str, workload: Workload) -> float:
 
 
 def some_rows(workload: Workload) -> Any:
-    """Return as many rows as are assigned in a moment by any kernel."""
+    """Return so few rows that any kernel assigns them quickly."""
     return workload.X[: max(1, min(len(workload.X), 200_000 // workload.centers.size))]
 
 

@@ -1,4 +1,4 @@
-"""The certificate: no number is published for a kernel whose result was not proved right.
+"""Certificates: no number is published for a kernel whose result was not proved correct.
 
 Two checks belong together. ``certify_fit`` watches one whole fit, outside any clock: at every
 iteration each label is judged against a direct computation of the distances, each center against
@@ -62,12 +62,12 @@ class Elsewhere(Protocol):
         """Run ``kmeans`` there; the callback is called here."""
 
     def foreign_code(self, X: Array) -> str | None:
-        """Return whose code runs in the kernel's steps in place of its own, or None."""
+        """Return the module whose code runs in the kernel's steps in place of its own, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A fit that was proved right, and what later fits are compared with.
+    """A fit that was proved correct, which later fits are compared with.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ def _differing(found: NDArray[Any], certified: NDArray[Any]) -> int:
 
 
 def in_words(ties: int) -> str:
-    """Return what tables say of something that was proved right."""
+    """Return the entry of tables for something that was proved correct."""
     return f"valid, {ties} tie{'s' * (ties != 1)}" if ties else "valid"
 
 
@@ -255,7 +255,7 @@ class _Judge:
             raise CertificateError(f"result: {error}") from None
 
     def check_stop(self, result: KMeansResult, settings: FitSettings) -> None:
-        """Judge whether so few labels changed as a fit that has stopped for that reason says."""
+        """Judge whether as few labels changed as the stop rule of the fit claims."""
         rule = make_rule(settings.get("stop", "shift"), settings.get("tol"))
         if self.repetitions > 1 or not isinstance(rule, LabelsChanged):
             return

@@ -1,9 +1,9 @@
-"""The contract as questions to a kernel: what it gets wrong is said in words.
+"""Tests of a kernel against the contract, each of which explains in words what is wrong.
 
 On small whole numbers every correct formulation is exact, so expected answers are computed in
 whole numbers and compared bit for bit; where numbers are rounded, the certificate judges, which
-forgives true near-ties only. ``kmeans-lab check`` asks them all of a kernel, wherever it lies. The
-kernel answers in a process of its own, and is judged in this one.
+forgives true near-ties only. ``kmeans-lab check`` runs them all on a kernel, wherever it is stored.
+The kernel runs in a process of its own, and is judged in this one.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from kmeans_lab.seeding import greedy_draws, greedy_rows
 #: A preset that is cut into two chunks.
 _TWO_CHUNKS = "blobs-5000-3-4"
 
-#: Shapes that are asked of a kernel that is right in all other points.
+#: Shapes for a kernel that passes all other tests.
 MANY = ((65_537, 3, 5), (1_000_003, 1, 2))
 
 
@@ -117,7 +117,7 @@ def _inputs_stay(name: str, kernel: Any) -> None:
 
 
 def _steps_follow(name: str, kernel: Any) -> None:
-    """As the driver calls it: prepared once, previous labels on entry, centers that move."""
+    """Call assign_update as the driver does: one ``prepare``, previous labels, moving centers."""
     if not isinstance(kernel, Fused):
         return
     for n in (230, 4_500):
@@ -136,7 +136,7 @@ def _steps_follow(name: str, kernel: Any) -> None:
 
 
 def _changes_are_counted(name: str, kernel: Any) -> None:
-    """As the driver asks: after each pass, where prepared rows say how many labels it changed."""
+    """Compare the count of changed labels after each pass, if the prepared rows report one."""
     for n in (230, 4_500):
         rows = read_only(whole(7, (n, 4), "float64"))
         given, labels, before = prepared(kernel, rows, 9), np.full(n, -1, np.int32), [-1] * n
@@ -160,7 +160,7 @@ def _changes_are_counted(name: str, kernel: Any) -> None:
 
 
 def _starts_are_drawn(name: str, kernel: Any) -> None:
-    """Whole numbers have ties, which the first candidate wins; others are rounded."""
+    """Compare draws on whole numbers, where the first candidate wins ties, and on rounded ones."""
     rng = np.random.default_rng(10)
     for dtype in find_spec(name).dtypes:
         for rows in (whole(11, (300, 3), dtype), rng.normal(size=(501, 5)).astype(dtype)):
@@ -177,7 +177,7 @@ def _starts_are_drawn(name: str, kernel: Any) -> None:
 
 
 def many_rows(name: str, kernel: Any) -> None:
-    """Ask both steps about more rows than any tile or chunk has."""
+    """Test both steps on more rows than any tile or chunk has."""
     for n, d, k in MANY:
         what = f"{n:,} × {d} float64, k = {k}"
         rows = read_only(whole(n, (n, d), "float64"))
@@ -261,7 +261,7 @@ def _fits_are_certified(name: str, kernel: Any) -> None:
             raise Wrong(f"preset {preset}, {error}") from None
 
 
-#: What is asked of a kernel, given its name and a ``RemoteKernel``.
+#: The tests of a kernel; each is given its name and a ``RemoteKernel``.
 QUESTIONS: dict[str, Callable[[str, Any], None]] = {
     "every row gets its nearest center": _labels_are_nearest,
     "ties go to the lowest index": _ties_go_to_the_lowest,

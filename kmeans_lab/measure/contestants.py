@@ -27,7 +27,7 @@ class Contestant:
     kernel : str
         A name of the registry.
     every : int
-        It joins each so-many-th round.
+        The contestant joins one round in ``every``.
     state : {"ready", "valid", "INVALID", "unavailable", "broken", "left out"}
         Only "valid" has a number.
     why : str
@@ -67,24 +67,24 @@ class Contestant:
     trial: Trial | None = field(default=None, repr=False)
 
     def reject(self, state: State, why: str) -> None:
-        """Take away the number, for good."""
+        """Take the contestant's number away, for good."""
         self.state, self.why = state, why
         self.seconds, self.rounds, self.trips = [], [], []
         self.phases = {p: [] for p in PHASES}
 
     def join_rounds(self, n_rounds: int) -> None:
-        """Choose the rounds that it joins by the seconds of its certified fit."""
+        """Choose the rounds that the contestant joins by the seconds of its certified fit."""
         assert self.certificate is not None  # it is valid
         spent = self.certificate.result.seconds
         once = sum(spent.values()) - spent["update"]  # in which the judge spoke
-        # No rarer than leaves it the fewest rounds that make an interval.
+        # Not so rarely that too few rounds are left for an interval.
         most = n_rounds if once > LONG else max(1, n_rounds // FEWEST)
-        # Powers of two: whoever joins fewer rounds than another meets it in all of them.
+        # Powers of two: of two contestants, the rarer one meets the other in all of its rounds.
         while 2 * self.every <= most and once / self.every > SLOW:
             self.every *= 2
 
     def ratio_to(self, base: "Contestant", confidence: float) -> Interval | None:
-        """Return how many times as long as another it takes, from the rounds that both ran in.
+        """Return the ratio of its times to those of another, from the rounds that both ran in.
 
         None for the other one itself, and where there are no such rounds.
         """
@@ -95,7 +95,7 @@ class Contestant:
         return ratio([own for own, _ in pairs], [other for _, other in pairs], confidence)
 
     def replace_seconds(self, seconds: list[float]) -> None:
-        """Take seconds of another clock; phases keep their shares, which is all its own knows."""
+        """Replace the seconds by those of another clock; phases keep their shares."""
         wholes = [sum(parts) for parts in zip(*self.phases.values(), strict=True)]
         for phase, spent in self.phases.items():
             parts = zip(spent, seconds, wholes, strict=True)

@@ -1,4 +1,4 @@
-"""What can be counted about a kernel: its lines, the memory of a fit, instructions per pair."""
+"""Counts that describe a kernel: lines of code, memory of a fit, instructions per pair."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ _CARRIED = _REPOSITORY / "kmeans_lab" / "_sources"
 
 
 def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
-    """Return the files that a kernel is written in, by the name that they have in a checkout.
+    """Return the source files of a kernel, by their names in a checkout.
 
     A kernel that is not ours is looked for where its module was imported from: ``file``, or by
     default where this process imports it.
@@ -43,7 +43,7 @@ def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
 
 
 def digest_of(name: str, file: str | None = None) -> str | None:
-    """Return what changes when a kernel's sources do; None where there are none."""
+    """Return a digest of a kernel's sources; None where there are none."""
     places = sources_of(name, file)
     found = sha256()
     for shown, place in places.items():

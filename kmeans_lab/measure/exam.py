@@ -19,7 +19,7 @@ PATIENCE, MANY_PATIENCE = 60.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a kernel made of one question.
+    """The outcome of one question to a kernel.
 
     Attributes
     ----------
@@ -57,14 +57,14 @@ def examine(name: str) -> Iterator[Answer]:
             answer = exam.ask(question, ask)
             right = right and not answer.wrong
             yield answer
-        if right:  # it would take many a wrong one minutes
+        if right:  # a wrong kernel might take minutes
             yield exam.ask("it is right on many rows, too", many_rows, MANY_PATIENCE)
     finally:
         exam.end()
 
 
 class _Exam:
-    """One kernel, in one process after another."""
+    """An examination of one kernel, in one process after another."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -74,7 +74,7 @@ class _Exam:
         self.kernel: Any = None
 
     def begin(self) -> Answer:
-        """Start a process, and ask what the kernel has."""
+        """Start a process, and ask which functions the kernel has."""
         question = "it has assign and update"
         try:
             found = self._start()

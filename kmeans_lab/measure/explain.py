@@ -2,7 +2,7 @@
 
 Everything is measured in one run, at the preset's starting centers: the limits, the steps, the
 machine code behind them, the memory of a fit, and on request the instructions of each pair of row
-and center. What cannot be told here says why.
+and center. Where something cannot be determined, a reason is given instead.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class TimedSteps(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All that is known about a kernel on one preset; None and a reason where nothing is.
+    """All that is known about a kernel on one preset; an unknown part is None and has a reason.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ def explain(
 
 
 def _code(child: TimedChild, dtype: str, n_features: int) -> MachineCode:
-    """Return what the child says of its kernel's code."""
+    """Return the child's analysis of its kernel's code."""
     try:
         told = child.ask(_machine_code, child.name, dtype, n_features)
     except Raised as error:
@@ -211,7 +211,7 @@ def _time_steps(
 
 
 def _timed_steps(name: str, rows: Any, centers: Any, n_threads: int) -> TimedSteps:
-    """Time the steps, in the child; what they give is judged by the one who asks."""
+    """Time the steps, in the child; the parent judges their results."""
     own_code_alone(name)
     kernel: Any = load_kernel(name)
     n, d = rows.shape
@@ -245,21 +245,21 @@ def _timed_steps(name: str, rows: Any, centers: Any, n_threads: int) -> TimedSte
 
 
 def verdict(it: Explanation) -> str:
-    """Say in two or three plain sentences why it is as fast as it is."""
+    """Explain in two or three sentences why the kernel is as fast as it is."""
     assign = it.steps["assign"]
     said = [_of_the_code(it)]
     if it.met < 0.9:
         said.append(
-            f"Balls of rows tell it from afar that {1 - it.met:.0%} of all distances need not be "
-            f"computed, so that it beats what a kernel could that computes them all."
+            f"Bounds on balls of rows save it {1 - it.met:.0%} of all distances, so that it is "
+            "faster than any kernel that computes them all could be."
             if assign.of_peak > 1
-            else f"Balls of rows spare it {1 - it.met:.0%} of all distances; the rest, and the "
-            "tests of the balls, take the time."
+            else f"Bounds on balls of rows save it {1 - it.met:.0%} of all distances; the others, "
+            "and the tests of the balls, take the time."
         )
     elif max(assign.of_peak, assign.of_read) < 0.35:
         said.append(
             f"It uses {percent(assign.of_peak)} of the multiply-adds and "
-            f"{percent(assign.of_read)} of the bandwidth that there are: neither limit binds, its "
+            f"{percent(assign.of_read)} of the bandwidth available: neither of them limits it, its "
             "own instructions do."
         )
     elif assign.of_peak >= assign.of_read:
@@ -273,7 +273,7 @@ def verdict(it: Explanation) -> str:
 
 
 def _of_the_update(it: Explanation) -> list[str]:
-    """Say what limits update, where a fit calls it."""
+    """Explain what limits update, if a fit calls it."""
     fused, update = it.steps.get("assign_update"), it.steps.get("update")
     if fused is not None or update is None:
         return []

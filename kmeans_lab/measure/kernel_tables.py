@@ -109,7 +109,7 @@ def of_scaling(it: Scaling) -> list[Any]:
     lines = [
         "Speedup: median over rounds of t_serial / t_p within a round, whole fits; start-up, in "
         "ms, is what comes before the first iteration; each: per worker; of the work: the "
-        "iterations alone; machine: what so many threads gained meanwhile for multiply-adds "
+        "iterations alone; machine: what as many threads gain in the same rounds for multiply-adds "
         "without memory. Every fit equals the serial one bit for bit."
     ]
     if it.serial_share is not None:

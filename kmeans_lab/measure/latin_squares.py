@@ -1,8 +1,8 @@
-"""Who runs when: Latin squares, drawn anew for each block of rounds.
+"""The order of contestants in each round: Latin squares, drawn anew for each block of rounds.
 
 In a block of N rounds each of N contestants runs at each place once, so that none of them always
 follows the same one, with a cache or a clock frequency that the other left behind. Slow ones join
-every m-th round only.
+only every m-th round.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ def latin_square(n: int, rng: Random) -> list[list[int]]:
 def rounds(every: Sequence[int], n_rounds: int, rng: Random) -> Iterator[list[int]]:
     """Yield the order of each round, as indices into ``every``.
 
-    ``every[i]`` says that contestant i joins each so-many-th round, the first one included.
+    Contestant i joins every ``every[i]``-th round, beginning with the first one.
     """
     square: list[list[int]] = []
     for r in range(n_rounds):

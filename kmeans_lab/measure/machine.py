@@ -1,4 +1,4 @@
-"""The machine card: what a number was measured on."""
+"""The machine card: a description of the machine and software behind a measurement."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What a compiler made of a kernel: the widest registers, fused multiply-adds, packed arithmetic.
+"""Machine code of a compiled kernel: widest registers, fused multiply-adds, packed arithmetic.
 
 Extension modules are read with objdump, Numba's functions by their own ``inspect_asm``. Only x86-64
 is understood.
@@ -29,7 +29,7 @@ _BITS = {"x": 128, "y": 256, "z": 512}
 
 
 class CannotTell(Exception):
-    """There is no machine code to look at; the message says why."""
+    """Something cannot be determined; the message says why."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where the time of a fit goes: the driver's phases, and for Python-level kernels their functions.
+"""Profiles of a fit: the driver's phases, and for Python-level kernels their functions.
 
 The phases are measured without a profiler and add up to the whole fit. cProfile slows what it
 watches, function by function, so its seconds are shown as shares only; it sees nothing inside

@@ -1,4 +1,4 @@
-"""Whose code runs: proof that the named kernel is the one that computes.
+"""Proof that a kernel computes with its own code.
 
 Python functions and calls of C functions are seen, which catches a wrapper that falls back to
 NumPy, or to another kernel, in silence. What compiled code calls inside is not seen.

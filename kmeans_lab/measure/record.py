@@ -41,7 +41,7 @@ _SAME = ("cpu", "cores", "affinity", "system", "python", "numpy", "numba")
 
 
 def to_dict(runs: list[PairedRun], card: Card) -> BenchRecord:
-    """Return what there is to know about some runs, as plain JSON types."""
+    """Return everything that is known about some runs, as plain JSON types."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -218,7 +218,7 @@ def _uneven(growth: GrowthRecord) -> str:
 def hold_to_machine(what: str, other: Card, card: Card, whose: str = "here") -> None:
     """Raise ``Refused`` when a machine card is not the same as another.
 
-    Cards from before kernels told their instruction sets are held to the rest.
+    Older cards without the kernels' instruction sets are compared by the other fields.
     """
     for key in _SAME:
         if other.get(key) != card.get(key):

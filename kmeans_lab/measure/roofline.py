@@ -1,4 +1,4 @@
-"""What this machine can do at most: multiply-adds per second, and bytes per second.
+"""The limits of this machine: multiply-adds per second and bytes per second.
 
 Measured with the very vectors that the fastest kernel uses, for one thread or several, in the same
 run as the kernel that is held against them; the best of nine, because a limit is what can be
@@ -73,7 +73,7 @@ def _loops() -> MeasuresLimits:
 
 
 def arithmetic_alone(n_threads: int) -> float:
-    """Return the seconds of a loop of multiply-adds in each of so many threads at once.
+    """Return the seconds of a loop of multiply-adds in each of ``n_threads`` concurrent threads.
 
     It needs neither memory nor the other threads: what it gains from them is what the machine has
     to give.

@@ -2,9 +2,9 @@
 
 A round runs every contestant once on the same input, in an order drawn from Latin squares; each is
 in a process of its own. Every round has other bytes: X and the start, times another power of two.
-The baseline runs under two names, in two processes; the ratio of these two is what the day
-resolves. A fixed loop of plain Python is timed before and after: a machine that changed meanwhile
-voids the run.
+The baseline runs under two names, in two processes; the ratio of these two is the smallest that
+the run resolves. A fixed loop of plain Python is timed before and after: if the machine's speed has
+changed meanwhile, the run is void.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ from kmeans_lab.spec import KernelSpec
 #: Rounds by default: nine are the fewest that hold for nine comparisons together; slow kernels
 #: join every fourth of 24, which leaves them ``contestants.FEWEST``.
 ROUNDS = 24
-#: The calibration loop may take this much longer or shorter at the end; ratios would stand more,
+#: The calibration loop may take this much longer or shorter at the end; ratios would tolerate more,
 #: milliseconds would not.
 DRIFT = 1.25
 TWIN = " again"
@@ -49,7 +49,7 @@ TWIN = " again"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a watcher of the run is told before each fit."""
+    """The state of a run, which its watcher is given before each fit."""
 
     what: str  # "calibrate", "certify", "round"
     name: str
@@ -77,7 +77,7 @@ class PairedRun:
     seed: int = 0
     confidence: float = CONFIDENCE
     to_rest: bool = False
-    patience: float = inf  # seconds; who would need longer for one fit is left out
+    patience: float = inf  # seconds; a kernel that would need longer for one fit is left out
     contestants: list[Contestant] = field(init=False)
     orders: list[list[str]] = field(init=False, default_factory=list)
     opening: list[float] = field(init=False, default_factory=list)
@@ -237,7 +237,7 @@ class PairedRun:
                 it.phases[phase].append(spent)
 
     def _settle(self) -> None:
-        """Let this process's clock count where a child's does not agree with it."""
+        """Use this process's clock for a child whose own clock does not agree with it."""
         found = settle(
             [it.seconds for it in self.contestants], [it.trips for it in self.contestants]
         )
@@ -256,7 +256,7 @@ class PairedRun:
         return next(it for it in self.contestants if it.name == name)
 
     def ratio_of(self, name: str) -> Interval | None:
-        """Return how many times as long as the baseline it takes; None without a number.
+        """Return the ratio of a contestant's times to the baseline's; None without a number.
 
         The intervals of all contestants hold together with ``confidence``.
         """
@@ -265,7 +265,7 @@ class PairedRun:
 
     @property
     def n_comparisons(self) -> int:
-        """How many intervals have to hold together."""
+        """The number of intervals that have to hold together."""
         return max(1, sum(it.state == "valid" for it in self.contestants) - 1)
 
     @property
@@ -283,7 +283,7 @@ class PairedRun:
 
     @property
     def void(self) -> str:
-        """Why no number of this run counts, or nothing."""
+        """The reason why no number of this run counts, or an empty string."""
         drift = self.drift
         if drift is None or 1 / DRIFT <= drift <= DRIFT:
             return ""

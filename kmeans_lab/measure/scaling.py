@@ -1,4 +1,4 @@
-"""How the time of a fit falls with workers, and how it grows with rows, clusters and features.
+"""The scaling of a fit's time with workers, and with rows, clusters and features.
 
 Rounds are paired as in ``rounds``: each worker count, or size, fits once per round in an order
 drawn from Latin squares, in a process of its own. Results do not depend on workers, so that every
@@ -52,8 +52,8 @@ class Point:
     work : Interval
         The same of the iterations alone.
     machine : float or None
-        What so many threads gained in the same rounds for a loop of multiply-adds without memory:
-        what the machine had to give. None where the flagship, which has that loop, is not built.
+        Speedup in the same rounds of a loop of multiply-adds without memory, with as many threads:
+        the most that the machine allows. None where the flagship, which has this loop, isn't built.
     """
 
     workers: int

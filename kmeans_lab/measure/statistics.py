@@ -1,4 +1,4 @@
-"""Ratios with intervals that assume nothing about noise but that rounds are alike.
+"""Ratios with intervals that assume nothing about noise except that rounds are alike.
 
 The statistic is the median of log(t / t_baseline) over rounds, in each of which both ran once on
 the same input: what slows a whole round cancels. Its interval is that of the sign test, between two
@@ -88,7 +88,7 @@ def corrected(confidence: float, n_comparisons: int) -> float:
 def ratio(
     seconds: Sequence[float], baseline: Sequence[float], confidence: float = CONFIDENCE
 ) -> Interval:
-    """Return how many times as long as the baseline it takes, from paired samples.
+    """Return the ratio of times to those of the baseline, from paired samples.
 
     Raises
     ------

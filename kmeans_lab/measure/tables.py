@@ -1,4 +1,4 @@
-"""The tables of a run: ratios with their intervals, parts, what comes before, what they rest on.
+"""The tables of a run: ratios with intervals, phases of a fit, start-up costs, the machine.
 
 Everything is taken from the record of a run (see ``record``), so that a table printed today and one
 made from a file say the same.
@@ -21,7 +21,7 @@ from kmeans_lab.measure.schema import ContestantRecord, RunRecord, StartCosts
 from kmeans_lab.measure.statistics import Interval, corrected, is_resolved
 from kmeans_lab.result import PHASES
 
-#: What comes before the first fit, and after how many fits each of it pays.
+#: The costs before the first fit, and after how many fits each of them has paid.
 STARTS = ("import ms", "compile ms", "pays", "cached ms", "pays", "build s", "pays")
 _STYLES = {"INVALID": "red", "broken": "red", "unavailable": "yellow", "left out": "dim"}
 
@@ -155,7 +155,7 @@ def _part(seconds: float | None) -> str:
 def _pays_after(
     run: RunRecord, it: ContestantRecord, cost: Literal["compile", "load", "build"]
 ) -> str:
-    """Return after how many fits a cost beyond the baseline's has been gained against it."""
+    """Return after how many fits a higher start-up cost than the baseline's has paid."""
     own = it["start"] and it["start"][cost]
     if own is None or it["name"] == run["baseline"] or run["void"]:
         return "–"
@@ -173,7 +173,7 @@ def _pays_after(
 
 
 def lines_below(run: RunRecord) -> list[str]:
-    """Return what has to be known to read the numbers."""
+    """Return the notes that explain the numbers."""
     found = measured(run)
     wanted = corrected(run["confidence"], len(found) - 1)
     lines = [

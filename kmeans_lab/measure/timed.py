@@ -29,10 +29,10 @@ from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.presets import FitSettings, Workload
 from kmeans_lab.result import KMeansResult
 
-#: What takes so many times as long as expected is not waited for, if that is over ``PATIENCE``.
+#: A fit that takes so many times as long as expected is given up, if that is over ``PATIENCE``.
 LATE = 20
-#: A child's clock may fall behind this process's by twice as much as that of another does, by so
-#: many seconds, and by this share of a fit: waking up takes a busy machine that long.
+#: A child's clock may fall behind this process's by twice as much as another child's does, by so
+#: many seconds, and by this share of a fit: waking up takes that long on a busy machine.
 SLACK, SHARE = 100e-6, 0.01
 #: Powers of two that keep squares, and their sums, far from the ends of a dtype.
 _MOST = {"float32": 24, "float64": 200}
@@ -146,13 +146,13 @@ def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) ->
     told : sequence of sequence of float
         For each child: the seconds of its fits by its own clock.
     trips : sequence of sequence of float
-        The same by this process's clock, in which there is the way there and back, too.
+        The same by this process's clock, which include the round trip of order and answer.
 
     Returns
     -------
     list of list of float
         The child's own, where its clock agrees with this process's as well as those of the others
-        do. Otherwise this process's, less the least that the way takes any child.
+        do. Otherwise this process's, less the shortest round trip of any child.
     """
     pairs = [list(zip(*both, strict=True)) for both in zip(told, trips, strict=True)]
     gaps = [
@@ -175,7 +175,7 @@ def settle(told: Sequence[Sequence[float]], trips: Sequence[Sequence[float]]) ->
 def collecting_between_rounds() -> Iterator[Callable[[], object]]:
     """Collect garbage when the function that is yielded is called, and at no other time.
 
-    A collection belongs to whoever made the garbage, and not to the fit that it would interrupt.
+    The time of a collection belongs to the code that made the garbage, not to the next fit.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -229,7 +229,7 @@ def _take(name: str, X: Array, n_clusters: int, settings: FitSettings) -> None:
     _work[:] = name, X.copy(), n_clusters, settings  # in memory as a program has it
     gc.enable()
     gc.collect()
-    gc.disable()  # a collection belongs to whoever made the garbage
+    gc.disable()  # a collection would be timed with a fit that did not make the garbage
     gc.freeze()
 
 

@@ -82,7 +82,7 @@ def _run(run: RunRecord) -> str:
 
 
 def headline(run: RunRecord) -> str:
-    """Say in a sentence what came out."""
+    """Return the result in one sentence."""
     if run["void"]:
         return "No number of this run counts."
     best: ContestantRecord | None = None
@@ -128,7 +128,7 @@ def _ratios(run: RunRecord) -> str:
             words = f"{'the same again' if is_twin(run, it) else said} <small>{bounds}</small>"
             marks = bar(axis, 1 / times.high, 1 / times.low) + mark(axis, 1 / times.middle)
         rows.append((it["name"], band + marks, words))
-    more = " A bar is the interval, the grey band what the baseline differs from itself."
+    more = " A bar is the interval, the grey band is by how much the baseline differs from itself."
     return speeds(run["baseline"], axis, rows, more)
 
 

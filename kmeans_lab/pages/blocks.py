@@ -12,7 +12,7 @@ from kmeans_lab.formatting import milliseconds_of_part
 from kmeans_lab.pages.charts import Axis
 from kmeans_lab.result import PHASES
 
-#: Of the track that a bar lies on, in percent: narrower ones would not be seen.
+#: Least width of a bar in percent of its track: a narrower one would not be visible.
 _THINNEST = 0.3
 
 
@@ -33,7 +33,7 @@ def lead(sentence: str) -> str:
 
 
 def alarm(sentence: str) -> str:
-    """Return a sentence that nobody may overlook."""
+    """Return a sentence that stands out as a warning."""
     return f'<p class="alarm">{escape(sentence)}</p>'
 
 

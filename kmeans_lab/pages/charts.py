@@ -12,7 +12,7 @@ from math import ceil, floor, log10
 
 Points = Sequence[tuple[float, float]]
 
-#: Of the height of a chart: names are no closer to each other.
+#: Least distance between two names, as a share of a chart's height.
 _GAP = 6.0
 
 

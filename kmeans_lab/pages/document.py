@@ -32,5 +32,5 @@ def document(title: str, about: str, sections: Sequence[str]) -> str:
 
 
 def measured_on(lines: Sequence[str]) -> str:
-    """Return the section that says which machine it was."""
+    """Return the section that describes the machine."""
     return section("Measured on", notes(lines))

@@ -35,9 +35,9 @@ _COLUMNS = (
     "certificate",
 )
 _MODES = {
-    "measure": "Lanes took turns in rounds; times are medians of fits that nobody watched. Ratios "
+    "measure": "Lanes took turns in rounds; times are medians of fits without watching. Ratios "
     "are medians over rounds with intervals of 99.5 %; from a single fit, only a factor of two or "
-    "more is told.",
+    "more is reported.",
     "race": "Lanes ran at once and were watched; the seconds of watching are left out.",
 }
 
@@ -46,7 +46,7 @@ def report_page(record: Record) -> str:
     """Return the page of a race's record, as ``GET /api/races/ID`` gives it."""
     names = names_of([(it["kernel"], it["threads"]) for it in record["lanes"]])
     began = strftime("%Y-%m-%d %H:%M UTC", gmtime(record["started"]))
-    verdict = record["verdict"]["sentence"] if record["verdict"] else "no lane came to an end"
+    verdict = record["verdict"]["sentence"] if record["verdict"] else "no lane finished"
     fits = [(it["result"], name) for it, name in zip(record["lanes"], names, strict=True)]
     race = section(
         record["title"],
@@ -84,11 +84,11 @@ def names_of(lanes: Sequence[tuple[str, int]]) -> list[str]:
 def _alarms(record: Record) -> str:
     said = []
     if record["verdict"] and record["verdict"]["agree"] is False:
-        said.append("The labels do not agree, and from the same start they must.")
+        said.append("The labels do not agree, although the start is the same.")
     if record["verdict"] and record["verdict"]["loaded"]:
         said.append(f"{record['verdict']['loaded'].capitalize()}.")
     if record["state"] != "done":
-        said.append(f"The race is not whole: {record['state']}.")
+        said.append(f"The race is incomplete: {record['state']}.")
     return "".join(map(alarm, said))
 
 
@@ -110,7 +110,7 @@ def _ratios(record: Record, names: list[str]) -> str:
 
 
 def _words(verdict: Record, i: int) -> str:
-    """Say what a lane's ratio tells: a factor with its interval, if it tells anything."""
+    """Return a lane's ratio in words: a factor with its interval, if a difference was found."""
     if not verdict["differs"][i]:
         return "no difference found"
     it = verdict["intervals"][i]
@@ -153,9 +153,9 @@ def _notes(record: Record) -> list[str]:
             "Same rows and same starting centers for all; at most "
             f"{plan['max_iter']} iterations; start: {start}{seed}.",
             "Of the roofline: what assign would use of the machine’s multiply-adds or bandwidth, "
-            "were every pair of row and center computed; who spares pairs may be beyond 100 %.",
+            "were every pair of row and center computed; kernels that skip pairs may exceed 100 %.",
         ]
         if plan["sharing"]:
-            said.append(f"At once means shared: {plan['sharing']}.")
+            said.append(f"Lanes that run at once share cores: {plan['sharing']}.")
     said.append(f"Made by kmeans_lab {record['version']}; race {record['id']}.")
     return said

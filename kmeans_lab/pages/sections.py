@@ -18,7 +18,7 @@ from kmeans_lab.measure.tables import STARTS, is_twin, measured, starting
 from kmeans_lab.pages.blocks import notes, part, section, table
 from kmeans_lab.pages.charts import Axis, Series, decades, plot
 
-#: Of a chart of fits: from one to so many.
+#: Range of the axis of fits.
 _MOST_FITS = 10_000
 _SCALING = ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
 
@@ -57,14 +57,14 @@ def roofline(run: RunRecord) -> str:
     how = (
         f"The roof, {plural(roof['n_threads'], 'thread')}: {digits(peak / 1e9)} GFLOP/s of "
         f"multiply-adds, {digits(read / 1e9)} GB/s read from memory; measured with the run. "
-        "Operations are counted as if every row met every center: above the roof is who spares "
-        "most of that."
+        "Operations are counted as if every row met every center: kernels that skip most of them "
+        "lie above the roof."
     )
     return part("Against the machine’s limits", plot(x, y, [limits, *marks]), how=how)
 
 
 def starts(run: RunRecord) -> str:
-    """Show what comes before the first fit, and after how many fits it has paid."""
+    """Show the costs before the first fit, and after how many fits they have paid."""
     own = [it for it in _own(run) if it["start"] is not None]
     if not own or run["void"]:
         return ""
@@ -88,12 +88,12 @@ def starts(run: RunRecord) -> str:
             numbers=True,
         ),
         how="A process that starts with nothing cached: importing, compiling, then so many fits. "
-        "Where two lines cross, the lower start has lost its lead.",
+        "Where two lines cross, the kernel with the cheaper start has lost its lead.",
     )
 
 
 def scaling(records: Sequence[ScalingRecord]) -> str:
-    """Show speedups with workers, beside what the machine had to give, and growth in words."""
+    """Show speedups by number of workers, beside those of the machine itself, and the growth."""
     if not records:
         return ""
     found = [it for record in records for it in record["workers"]]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kmeans_lab.studies.notebook import Notebook
 
-#: Name → what it asks, in the order of the gallery.
+#: The name of each study and its question, in the order of the gallery.
 STUDIES = {
     "hybrid": "How much faster is C++ than Python, and than which Python?",
     "speedup": "What do several processes gain, and what keeps it from being more?",

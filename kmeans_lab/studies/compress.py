@@ -135,7 +135,7 @@ def _images(book: Notebook, pixels: Pixels, found: list[Quantized]) -> None:
 
 
 def _numbers(book: Notebook, found: list[Quantized]) -> None:
-    """Show what everybody makes of it; bytes and Pillow's colours differ between releases."""
+    """Show the image by each quantizer; bytes and Pillow's colours differ between releases."""
     names = list(dict.fromkeys(it.who for it in found))
     everybody = [
         {"who": it.who, "k": it.k, "colours": it.colours, "PSNR, dB": it.psnr}

@@ -1,4 +1,4 @@
-"""DBSCAN, which the demo keeps beside its k-means: the same treatment, on the demo's two data sets.
+"""DBSCAN, the second algorithm of the demo, compared and timed on the demo's two data sets.
 
 Python and C++ must agree on every label; both meet scikit-learn, and k-means on the same shapes.
 """
@@ -217,7 +217,7 @@ def _draw_seconds(book: Notebook, rows: list[Row]) -> None:
 
 
 def _tell_of_the_lock(book: Notebook, X: Array) -> None:
-    """Count in another thread while C++ computes, and while nobody does."""
+    """Count in another thread while C++ computes, and while nothing else does."""
     shares = []
     for _ in range(5):
         beside = _counted(lambda: dbscan(X, RADII[-1], MIN_SAMPLES))

@@ -1,4 +1,4 @@
-"""How much faster C++ is than Python, and than which Python.
+"""How much faster C++ is than Python, which depends on the Python it is compared with.
 
 The demo's preset, 16 250 × 10 and k = 25, by its own two loops and by every kernel, from one
 starting array: seconds, and labels compared at every iteration. Then from generators of their own,
@@ -39,7 +39,7 @@ Way = Callable[..., Any]
 
 
 def run(book: Notebook) -> None:
-    """Hold all ways against each other, then look at what the demo says about two of them."""
+    """Compare all implementations, then look at what the demo says about two of them."""
     preset = PRESETS["standard"].load()
     alike = from_one_start(book, preset)
     from_their_own(book, preset, alike)
@@ -144,7 +144,7 @@ def draw(book: Notebook, seconds: dict[str, float], n_pairs: int) -> None:
 
 
 def judge(book: Notebook, preset: Workload, seconds: dict[str, float], n_pairs: int) -> None:
-    """Say what the demo's ratio consists of."""
+    """Split the demo's ratio into its factors."""
     whole, numpy = seconds[NAIVE] / seconds["cpp"], seconds[NAIVE] / seconds["numpy"]
     share = log(numpy) / log(whole)
     book.claim(

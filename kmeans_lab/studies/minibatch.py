@@ -1,4 +1,4 @@
-"""Mini-batches against all rows: what a distance buys, and what a second buys.
+"""Mini-batches against all rows: inertia reached per distance computed, and per second.
 
 The tutorial's third exercise. Work is counted in passes: as many distances as one iteration of full
 k-means computes, rows times clusters, whether or not a kernel can leave some of them out.
@@ -150,7 +150,7 @@ def _work(book: Notebook, problems: list[Problem], curves: dict[Any, Any]) -> No
 
 
 def _claim(book: Notebook, rows: list[Row]) -> None:
-    """Hold the tutorial's own points against its exercise: who is near, and nearer, first."""
+    """Try the exercise on the tutorial's own points: which method comes near the best first."""
     named = {row["who"]: row for row in rows if row["data"] == rows[0]["data"]}
     full, few = named["all rows"], named["batches of 50"]
     near, nearer = (f"passes to within {percent} %" for percent in (10, 1))
@@ -291,7 +291,7 @@ def _show_seconds(book: Notebook, problems: list[Problem], found: list[Timed]) -
 
 
 def _race(problem: Problem, found: list[Timed]) -> Row:
-    """Return who is first where one pass of mini-batches gets."""
+    """Return which method is first to reach the inertia of one pass of mini-batches."""
     mine = [it for it in found if it.data == problem.name]
     mini = next(it for it in mine if it.who == "batches of 1024")
     full = [it for it in mine if it.who == "all rows"]

@@ -1,4 +1,4 @@
-"""Where a study writes: figures as PNG and SVG, numbers as CSV, claims and text as one page.
+"""The output of a study: figures as PNG and SVG, numbers as CSV, claims and text as one page.
 
 What is measured goes to files of its own, ``*-measured.csv``: all other numbers are the same in
 every run, and a test holds them to it.

@@ -1,4 +1,4 @@
-"""The four sources' own loops, rebuilt from their descriptions: what the studies try is theirs.
+"""The four sources' own loops, rebuilt from their descriptions, for the studies to try.
 
 Each does the work that its source describes, the slow parts and the defects included, and each
 docstring names the defects that it keeps. Nothing else in this package uses them: ``kmeans`` does

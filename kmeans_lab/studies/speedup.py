@@ -1,4 +1,4 @@
-"""What several processes gain, and what keeps it from being more.
+"""The speedup by several processes, and what limits it.
 
 The multiprocessing study printed 45 speedups without a second beside them. Here its program runs
 again on its nine data sets, with seconds, start-up apart, and the same sets go through our kernels

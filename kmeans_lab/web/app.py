@@ -30,18 +30,18 @@ from kmeans_lab.web.streams import EventStream, Places
 _BUSY: dict[int | str, Any] = {
     503: {"model": Trouble, "description": "busy; Retry-After says when"}
 }
-_UNKNOWN: dict[int | str, Any] = {404: {"model": Trouble, "description": "there is no such thing"}}
-_WRONG: dict[int | str, Any] = {422: {"model": Invalid, "description": "a sentence per field"}}
+_UNKNOWN: dict[int | str, Any] = {404: {"model": Trouble, "description": "not found"}}
+_WRONG: dict[int | str, Any] = {422: {"model": Invalid, "description": "one sentence per field"}}
 _GUARDED: dict[int | str, Any] = {
-    400: {"model": Trouble, "description": "not to be understood"},
+    400: {"model": Trouble, "description": "malformed"},
     403: {"model": Trouble, "description": "from another site"},
     408: {"model": Trouble, "description": "too slow"},
     413: {"model": Trouble, "description": "too large"},
-    421: {"model": Trouble, "description": "addressed to somebody else"},
+    421: {"model": Trouble, "description": "addressed to another host"},
 }
 Name = Annotated[str, InPath(max_length=64)]
 LaneIndex = Annotated[int, InPath(ge=0, le=1023)]
-#: What an answer is in the OpenAPI document where it has no model there.
+#: Type of the answers that have no model in the OpenAPI document.
 Document = Mapping[str, object]
 
 
@@ -284,7 +284,7 @@ def _add_events(app: FastAPI, scheduler: Scheduler) -> None:
     async def events(
         race_id: Name, last_event_id: Annotated[int, Header(ge=0, le=2**53)] = 0
     ) -> Response:
-        """Tell what happens, from the beginning or after Last-Event-ID."""
+        """Stream the events of a race, from the first one or after Last-Event-ID."""
         log = scheduler.find(race_id).log
         if log.ended and last_event_id >= len(log):
             return Response(status_code=204)  # which keeps a browser from asking again

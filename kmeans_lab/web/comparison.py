@@ -1,7 +1,7 @@
-"""What came out of a race, in one sentence: who is how many times as fast, and do labels agree.
+"""The outcome of a race in one sentence: ratios to the baseline, and whether labels agree.
 
-Only a difference that is resolved is told: its interval does not hold 1, and it is larger than what
-processes of one and the same kernel differ by.
+Only a resolved difference is reported: its interval does not contain 1, and it is larger than the
+difference between processes of one and the same kernel.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from kmeans_lab.measure.statistics import Interval, is_resolved, ratio, rounds_n
 from kmeans_lab.pages.race import names_of
 from kmeans_lab.web.models import Bounds, LaneResult, Verdict
 
-#: Of each interval, and the fewest rounds that reach it.
+#: Confidence of each interval, and the fewest rounds that reach it.
 CONFIDENCE = 0.995
 FEWEST = rounds_needed(CONFIDENCE)
 #: Factors that two processes of one kernel may differ by: over so many rounds, and in fewer fits.
@@ -23,7 +23,7 @@ _FLOOR, _FLOOR_OF_FEW = 1.05, 2.0
 
 
 class Named(Protocol):
-    """A lane, as far as names need it."""
+    """What naming a lane requires."""
 
     @property
     def kernel(self) -> str:
@@ -35,7 +35,7 @@ class Named(Protocol):
 
 
 class Lane(Named, Protocol):
-    """A lane, as far as a comparison needs it."""
+    """What comparing a lane requires."""
 
     @property
     def result(self) -> LaneResult | None:
@@ -127,7 +127,7 @@ def _ratios(
         return f"{names[baseline]}, the baseline, has no time: there are no ratios"
     others = [(times_, i) for i, times_ in enumerate(times) if times_ is not None and i != baseline]
     if not others:
-        return f"{names[baseline]} has nobody to be compared with"
+        return f"{names[baseline]} has no lane to be compared with"
     others.sort(reverse=True)
     told = [f"{names[i]} is {faster(times_)} than" for times_, i in others if differs[i]]
     same = " and ".join(names[i] for _, i in others if not differs[i])

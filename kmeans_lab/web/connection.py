@@ -1,4 +1,4 @@
-"""A connection that can hold neither a place nor memory for ever, however little its client does.
+"""Connections with time limits: an idle or slow client holds neither a place nor memory for ever.
 
 uvicorn waits without limit for the rest of a request's head and for a client that reads nothing,
 counts both as connections, and refuses everybody else once there are too many.
@@ -32,7 +32,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give it a place, and close the one that has been idle the longest if there are too many.
 
-        So clients that ask for nothing keep nobody out.
+        So clients that ask for nothing do not keep others out.
         """
         super().connection_made(transport)
         self._begin_to_ask()
@@ -44,7 +44,7 @@ class Connection(H11Protocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget its limits."""
+        """Cancel the connection's time limits."""
         self._end_asking()
         self._end_reading()
         super().connection_lost(exc)
@@ -65,7 +65,7 @@ class Connection(H11Protocol):
         self._begin_to_read()
 
     def resume_writing(self) -> None:
-        """Note that it did read."""
+        """Note that the client did read."""
         self._end_reading()
         super().resume_writing()
 
@@ -76,11 +76,11 @@ class Connection(H11Protocol):
             self._begin_to_read()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, in a sentence as everywhere."""
+        """Refuse what is not HTTP, in one sentence like all refusals."""
         self._refuse(400, "the request is not HTTP/1.1; open the address in a browser")
 
     def _idle_since(self) -> float:
-        """Return when it began to have no request for us, by the loop's clock."""
+        """Return since when the connection has had no request for us, by the loop's clock."""
         if self._asking is not None:
             return self._asking.when() - float(self._limits.asking)
         if self.conn.their_state is h11.SEND_BODY:
@@ -116,7 +116,7 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Answer and close; who has said nothing is told nothing."""
+        """Answer and close; a client that has sent nothing gets no answer."""
         self._end_asking()
         if self.transport.is_closing():
             return

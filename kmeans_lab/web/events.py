@@ -1,7 +1,7 @@
-"""What happened in a race, in order, for readers that come when they like and read as they can.
+"""The log of a race's events, for any number of readers that begin and read at their own pace.
 
-One thread writes, event loops read. Nothing is ever waited for on the writing side: a slow reader
-only finds more to read.
+One thread writes, event loops read. The writer never waits for a reader: a slow one only finds
+more to read.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class EventLog:
             self._wake()
 
     def close(self) -> None:
-        """Let all readers go: the server ends."""
+        """Release all readers, because the server ends."""
         with self._lock:
             self._ended = True
             self._wake()
@@ -56,7 +56,7 @@ class EventLog:
                 loop.call_soon_threadsafe(event.set)
 
     async def read(self, after: int, heartbeat: float = HEARTBEAT) -> AsyncIterator[bytes]:
-        """Yield the events behind number ``after``, old ones at once, then as they come."""
+        """Yield the events after number ``after``: old ones at once, new ones as they come."""
         news = asyncio.Event()
         entry = asyncio.get_running_loop(), news
         with self._lock:

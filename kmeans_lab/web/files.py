@@ -24,7 +24,7 @@ def static_file(name: str) -> Path | None:
 
 
 def content_type(path: Path) -> str:
-    """Return what kind of file it is."""
+    """Return the media type of the file."""
     kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
     kind = kind or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") or path.suffix == ".svg" else kind
@@ -112,7 +112,7 @@ class Gallery:
 
 
 def _claims(page: str) -> Iterator[dict[str, str]]:
-    """Yield the rows of the table that begins with who said it."""
+    """Yield the rows of the table of claims."""
     lines = iter(page.splitlines())
     for line in lines:
         if line.startswith("| who | claim | found | verdict |"):

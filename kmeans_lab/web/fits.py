@@ -25,7 +25,7 @@ from kmeans_lab.result import PHASES, KMeansResult
 #: Runs a fit of these rows with these settings.
 Fit = Callable[[Array, FitSettings], KMeansResult]
 
-#: So many fits have other bytes, in float64; then powers come again, in another order.
+#: As many fits get different bytes, in float64; then the powers are repeated in another order.
 _FRESH = 400
 
 
@@ -41,7 +41,7 @@ class Fits:
     result : KMeansResult or None
         Of the first fit, which all others have to repeat.
     wrong : str
-        What a later fit did otherwise.
+        How a later fit differed; empty if none did.
     """
 
     def __init__(self, fit: Fit, X: Array, settings: FitSettings) -> None:
@@ -64,7 +64,7 @@ class Fits:
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """Note for how long this process has a processor meanwhile."""
+        """Record for how long this process has a processor meanwhile."""
         cpu, wall = process_time(), perf_counter()
         yield
         self._cpu += process_time() - cpu
@@ -75,10 +75,10 @@ class Fits:
         return median(self.phases[name])
 
     def turn(self, budget: float, number: int | None) -> list[float]:
-        """Fit for so many seconds, once at least; without a number they do not count."""
+        """Fit for ``budget`` seconds, at least once; without a number the fits do not count."""
         spent: list[float] = []
         gc.collect()
-        gc.disable()  # a collection of garbage belongs to nobody's time
+        gc.disable()  # a collection of garbage must not be timed
         try:
             while not spent or sum(spent) < budget:
                 spent.append(self._one(number))

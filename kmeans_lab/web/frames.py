@@ -25,7 +25,7 @@ class Frame(TypedDict):
 
 @dataclass
 class Frames:
-    """A callback that sends pictures, and knows what it cost.
+    """A callback that sends pictures and records the seconds that this took.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Frames:
     pause : float
         Seconds between two pictures.
     hold : float
-        Pictures of the first so many seconds are kept until it is sure that the fit takes longer.
+        Pictures of the first ``hold`` seconds are kept until the fit has taken longer than that.
         One that does not is shown otherwise, and each of its iterations is to be seen once.
     """
 
@@ -69,7 +69,7 @@ class Frames:
         return False
 
     def release(self) -> None:
-        """Send what was kept, and keep nothing any more."""
+        """Send the pictures kept so far, and from now on keep none."""
         for picture in self._held or ():
             self.send(picture)
         self._held = None

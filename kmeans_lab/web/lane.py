@@ -38,7 +38,7 @@ _PAUSE = 1 / 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaneOrder:
-    """What the process of a lane is told.
+    """The task that the process of a lane is given.
 
     Attributes
     ----------
@@ -107,8 +107,8 @@ class Lane:
         self._finish(proof)
 
     def _obey(self, *, may_be_long: bool) -> None:
-        """Fit when it is this lane's turn: (round, seconds of fits), until None comes."""
-        gc.freeze()  # what is there already need not be looked at in every turn
+        """Fit whenever a turn is received, as (round, seconds of fits), until None is received."""
+        gc.freeze()  # existing objects need not be scanned in every turn
         first = True
         while (turn := self.connection.recv()) is not None:
             if first:
@@ -136,7 +136,7 @@ class Lane:
         return kmeans(X, k, kernel=self.name, callback=callback, **settings)
 
     def _watched(self, hold: float) -> bool:
-        """Fit once with pictures; it counts, less the watching, if it takes longer than that."""
+        """Fit once with pictures; the fit counts, less the watching, if it is longer than hold."""
         frames = Frames(self._send_frame, self.data.plane, self.data.drawn, _PAUSE, hold=hold)
         with self.fits.clock():
             result, seconds = self._fit_with(frames)

@@ -1,4 +1,4 @@
-"""Whether the machine had other work while something was measured, and the sentence about it."""
+"""Detection of other work on the machine during a measurement, and the sentence that reports it."""
 
 import os
 from collections.abc import Sequence

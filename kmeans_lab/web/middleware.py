@@ -1,4 +1,4 @@
-"""What stands before every request: whom it is addressed to, where it comes from, how large it is.
+"""Middleware that checks every request: its target host, its origin and its size.
 
 A page of another site can make a browser send requests to 127.0.0.1. It cannot forge ``Host`` (so a
 name that somebody points at 127.0.0.1 is refused), nor leave out ``Origin`` where it changes
@@ -18,7 +18,7 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-#: Of every answer that has no other. There is no header that lets other origins read one.
+#: Headers of every answer that sets no others. None of them lets other origins read an answer.
 HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",
@@ -44,7 +44,7 @@ class Names:
     allowed: tuple[str, ...] = ()
 
     def know(self, header: str) -> bool:
-        """Whether a ``Host`` header means us."""
+        """Whether a ``Host`` header names this server."""
         try:
             it = urlsplit(f"//{header}")
             name, port = it.hostname, it.port or 80

@@ -1,4 +1,4 @@
-"""The requests that are understood, and the sentences for those that are not."""
+"""Models of requests and answers, and the sentences for requests that are not valid."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ _SEED = 2**32 - 1
 
 
 class _Strict(BaseModel):
-    """No field but these, and no text where a number belongs."""
+    """A model that accepts no other fields, and no text where a number belongs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -55,7 +55,7 @@ class LaneRequest(_Strict):
 
 
 class RaceRequest(_Strict):
-    """A race: who runs, on what, from where."""
+    """A race: its lanes, its data and its start."""
 
     mode: Literal["measure", "race"] = "measure"
     workload: Workload
@@ -67,7 +67,7 @@ class RaceRequest(_Strict):
 
     @property
     def preset(self) -> Preset | None:
-        """The workload's preset; None where it is nobody's, or has sizes of its own."""
+        """The workload's preset; None where it is unknown, or the workload has its own sizes."""
         return PRESETS.get(getattr(self.workload, "preset", ""))
 
     @property
@@ -78,13 +78,13 @@ class RaceRequest(_Strict):
 
     @property
     def iterations(self) -> int:
-        """At most so many."""
+        """The most iterations of a fit."""
         default = self.preset.max_iter if self.preset else 100
         return self.max_iter or default
 
 
 class Bounds(BaseModel):
-    """Between which a ratio lies, with this confidence; of one round, where no interval can be."""
+    """Bounds of a ratio, with their confidence; of one round only where it allows no interval."""
 
     low: float
     high: float
@@ -93,7 +93,7 @@ class Bounds(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What came of a race. Every list has an entry for each lane: None where it has no time."""
+    """The outcome of a race. Every list has an entry for each lane: None where it has no time."""
 
     baseline: int
     times: list[float | None] = Field(description="how many times as fast as the baseline")
@@ -115,7 +115,7 @@ class Certificate(BaseModel):
 
 
 class LaneResult(BaseModel):
-    """What came of a lane."""
+    """The result of a lane."""
 
     seconds: float = Field(description="median of all fits")
     n_iter: int

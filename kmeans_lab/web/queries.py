@@ -1,4 +1,4 @@
-"""Single questions that a worker answers: the table of kernels, ``explain``, the ladder.
+"""Questions that a worker process answers: the table of kernels, ``explain``, the ladder.
 
 The server asks in a worker because an answer imports every kernel, and a kernel may crash.
 """
@@ -27,7 +27,7 @@ from kmeans_lab.registry import (
     place_of,
 )
 
-#: Rounds of the ladder: enough for a picture that nobody waits long for.
+#: Rounds of the ladder: enough for a picture, and over soon.
 LADDER_ROUNDS = 3
 
 
@@ -140,7 +140,7 @@ def ladder() -> Ladder:
     from kmeans_lab.studies.ladder import FIRST, RUNGS, climb
 
     workload = PRESETS["standard"].load()
-    quiet: Any = SimpleNamespace(track=lambda items, *_: items)  # nobody looks at our terminal
+    quiet: Any = SimpleNamespace(track=lambda items, *_: items)  # no progress bar
     with quiet_pools():
         seconds = climb(quiet, workload, LADDER_ROUNDS)
         limit = None

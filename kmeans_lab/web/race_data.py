@@ -48,7 +48,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class DataOrder:
-    """What a worker is told to make.
+    """The rows, start and picture that a worker has to make.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class DataOrder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RaceData:
-    """What all lanes share beside the rows.
+    """The data that all lanes share, besides the rows.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class RaceData:
     inputs : str
         Hash of the rows.
     roofs : dict of int to (float, float) or None
-        Operations and bytes read per second by number of threads; None where nobody can tell.
+        Operations and bytes read per second by number of threads; None where that is not known.
     """
 
     centers: Array

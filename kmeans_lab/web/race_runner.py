@@ -1,4 +1,4 @@
-"""The runner of a race: a thread that starts workers, hears them, and ends those that must stop."""
+"""The runner of a race: a thread that starts workers, reads their messages and stops them."""
 
 import threading
 from multiprocessing.connection import wait
@@ -17,7 +17,7 @@ from kmeans_lab.web.races import OVER, LaneRecord, Race, Turn
 from kmeans_lab.web.turns import take_turns
 from kmeans_lab.web.worker_process import Silenced, Worker, core_ids, shared
 
-#: Dtype and threads → operations and bytes read per second, None where nobody can measure them.
+#: Dtype and threads → operations and bytes read per second, None where they cannot be measured.
 Roofs = dict[tuple[str, int], tuple[float, float] | None]
 
 
@@ -57,7 +57,7 @@ class RaceRunner(threading.Thread):
             )
             race.log.add("verdict", race.verdict.model_dump())
         for it in self.lanes:
-            it.labels = None  # memory is free when nobody has it any more
+            it.labels = None  # memory is freed with its last reference
         race.end()
 
     def _load_sentence(self) -> str:
@@ -73,7 +73,7 @@ class RaceRunner(threading.Thread):
         ]
 
     def _make_data(self) -> RaceData | None:
-        """Let a worker make what all lanes share; None where there is nothing to race on."""
+        """Let a worker make what all lanes share; None if that fails."""
         n, d, _ = self.request.sizes
         self._memory = shared(n * d * np.dtype(self._dtype).itemsize)
         workload, threads = self.request.workload, {it.threads for it in self.lanes}
@@ -195,7 +195,7 @@ class RaceRunner(threading.Thread):
             self._listen()
 
     def _listen(self) -> None:
-        """Hear whoever says something, and end whoever has to."""
+        """Read the messages of lanes, and end lanes that were stopped or have timed out."""
         ends = {it.worker.connection: it for it in self.lanes if it.worker is not None}
         heard: list[Any] = wait([*ends, self.race.alarm], 1.0)
         for end in heard:
@@ -230,7 +230,7 @@ class RaceRunner(threading.Thread):
             self._take(it, what, data)
         except Silenced as end:
             self._died(it, str(end))
-        except (TypeError, ValueError, LookupError):  # from whoever else writes into its pipe
+        except (TypeError, ValueError, LookupError):  # other code may write to its pipe
             self._died(it, "sent an invalid answer")
 
     def _take(self, it: LaneRecord, what: str, data: Any) -> None:

@@ -27,7 +27,7 @@ OVER = ("done", "stopped", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a lane says after its turn.
+    """The report of a lane after its turn.
 
     Attributes
     ----------
@@ -42,14 +42,14 @@ class Turn:
 
 
 class LaneName(TypedDict):
-    """A lane as a plan and a history name it."""
+    """A lane in the plan or the history of races."""
 
     kernel: str
     threads: int
 
 
 class Plan(TypedDict):
-    """What is known once the rows are made: the data of the event ``plan``."""
+    """The data of the event ``plan``, which is sent once the rows are made."""
 
     id: str
     mode: str
@@ -79,7 +79,7 @@ class Summary(TypedDict):
 
 @dataclass
 class LaneRecord:
-    """What is known of a lane, and what is held for it while it runs.
+    """The state of a lane, and its resources while it runs.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class LaneRecord:
         and more about it.
     result : LaneResult or None
     iterations : list of Step
-        What frames said, but for their pictures.
+        The content of the frames without their pictures.
     stop_wanted : bool
     worker, labels
         Its process, and the memory where that leaves its labels.
@@ -97,9 +97,9 @@ class LaneRecord:
         Seconds that it may still take, and while it is its turn until when, by the monotonic
         clock.
     waits : bool
-        It waits to be told something.
+        Whether the lane waits for a message from the server.
     turn : Turn or None
-        What it said about its last one.
+        Its report after its last turn.
     cores : list of int
         Those that it keeps to; all of them where empty.
     """
@@ -131,7 +131,7 @@ class LaneRecord:
         self.deadline = monotonic() + seconds
 
     def tell(self, what: object) -> None:
-        """Tell its process to go on, which counts as its time from now on."""
+        """Tell the process to go on; from now on its time counts."""
         self.waits = False
         if self.worker is not None:
             self.deadline = monotonic() + self.left
@@ -139,7 +139,7 @@ class LaneRecord:
                 self.worker.connection.send(what)
 
     def rest(self) -> None:
-        """Note that it waits to be told something, which is nobody's time."""
+        """Record that the lane waits for a message, which does not count as its time."""
         self.waits = True
         self.left, self.deadline = self.deadline - monotonic(), inf
 
@@ -150,7 +150,7 @@ class LaneRecord:
             self.worker = None
 
     def public(self) -> LaneState:
-        """Return what the server tells of it."""
+        """Return the lane's state as the server publishes it."""
         return LaneState(
             kernel=self.kernel,
             threads=self.threads,
@@ -177,7 +177,7 @@ class Race:
         self._changed = threading.Condition()
 
     def set(self, lane: LaneRecord, state: str, sentence: str = "") -> None:
-        """Write down that a lane is in another state."""
+        """Record a new state of a lane."""
         lane.state, lane.sentence = state, sentence
         at = round(monotonic() - self._begun, 4)
         self.log.add("lane", {"lane": lane.index, "state": state, "sentence": sentence, "at": at})
@@ -185,7 +185,7 @@ class Race:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Write down that it is over, and how."""
+        """Record that the race is over, and how it ended."""
         states = {it.state for it in self.lanes}
         if "stopped" in states and all(it.stop_wanted for it in self.lanes):
             self.state = "stopped"

@@ -1,4 +1,4 @@
-"""What may be asked of the server: its limits, and the sentences that say where they are."""
+"""Limits on what a request may ask for, and the sentences that explain them."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most of everything.
+    """The limits of a server.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class Limits:
     drawn : int
         Rows that are shown.
     seconds : float
-        A lane may take.
+        The most that a lane may take.
     fits : float
         Seconds of fits that a measured lane is given at least.
     races, bytes : int
-        How many races are kept, and what they may weigh.
+        How many races are kept, and how many bytes of them.
     streams : int
         Pages that may listen at once.
     connections : int
@@ -53,7 +53,7 @@ class Limits:
     body : int
         Bytes of a request.
     listening : float
-        Seconds after which who listens gives way to others, if all places are taken.
+        Seconds after which a listener gives way to another, if all places are taken.
     asking, reading : float
         Seconds for the head of a request, and again for its body; and for a client that does not
         read what waits for it.
@@ -158,7 +158,7 @@ class Limits:
 
 
 def _memory_available() -> int | None:
-    """Return the bytes that could be had without swapping; None where nobody says."""
+    """Return the bytes available without swapping; None where that is not known."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:

@@ -36,7 +36,7 @@ _AT_ONCE = 4
 
 
 class NoAnswer(Refusal):
-    """The process that was to answer did not; ``how`` says why not."""
+    """A process did not answer its question; ``how`` says why."""
 
     def __init__(self, question: str, how: str) -> None:
         super().__init__(503, f"the process that answers {question} {how}; ask again")
@@ -44,11 +44,11 @@ class NoAnswer(Refusal):
 
 
 class Died(NoAnswer):
-    """It ended."""
+    """The process ended."""
 
 
 class Late(NoAnswer):
-    """It took too long."""
+    """The process took too long."""
 
 
 class Scheduler:
@@ -70,7 +70,7 @@ class Scheduler:
         return any(not it.log.ended for it in self.races.values())
 
     def refuse_if_busy(self) -> None:
-        """Raise a ``Refusal`` where somebody computes, or nobody may any more."""
+        """Raise a ``Refusal`` while something is computed or when the server is ending."""
         if self._closing:
             raise Refusal(503, "the server is ending; start it again")
         if self.racing:
@@ -101,7 +101,7 @@ class Scheduler:
         return race
 
     def _forget(self) -> None:
-        """Keep so many races, and so many bytes of them; the newest always."""
+        """Drop the oldest races beyond the limits on number and bytes, but never the newest."""
         while len(self.races) > 1 and (
             len(self.races) > self.limits.races
             or sum(it.log.n_bytes for it in self.races.values()) > self.limits.bytes
@@ -148,7 +148,7 @@ class Scheduler:
         """Ask, or wait with those who asked before; an answer is kept, a failure is not."""
         task = self._answers.get(key) or self._task(key, arguments)
         try:
-            return await asyncio.shield(task)  # who goes away takes no answer from the others
+            return await asyncio.shield(task)  # a client that leaves must not cancel it for others
         except Exception:
             if self._answers.get(key) is task:
                 del self._answers[key]
@@ -162,7 +162,7 @@ class Scheduler:
         return task
 
     def _survey(self) -> Survey:
-        """Ask about our own kernels at once, and about each that others bring by itself.
+        """Ask about all of our own kernels together, and about each kernel of others separately.
 
         Nothing of theirs is imported in this process: it may hang, crash, or end it.
         """
@@ -244,7 +244,7 @@ def _hear(worker: Worker, question: str, patience: float) -> tuple[str, Any]:
 
 
 def _look_at(task: "asyncio.Task[Any]") -> None:
-    """Take note of a failure that perhaps nobody waited for."""
+    """Retrieve a task's exception, so that asyncio does not report it as unhandled."""
     if not task.cancelled():
         task.exception()
 

@@ -1,4 +1,4 @@
-"""uvicorn as we need it: quiet, HTTP/1.1 only, and gone soon after it is asked to go."""
+"""The uvicorn server with our settings: quiet, HTTP/1.1 only, and quick to shut down."""
 
 import socket
 from typing import Any
@@ -9,7 +9,7 @@ from kmeans_lab.web.connection import Connection
 
 
 class Server(uvicorn.Server):
-    """A server that stops what computes before it waits for those who listen to it."""
+    """A server that stops all computing before it waits for its clients."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop races, which ends the streams of their events; then end."""

@@ -1,4 +1,4 @@
-"""Answers that go on for as long as a race, and the places for those who listen to them."""
+"""Event streams that last as long as a race, and the limit on how many are open at once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,11 +13,11 @@ from kmeans_lab.web.request_limits import Limits, Refusal
 
 
 class Places:
-    """The places of those who listen: ``Limits.streams`` of them.
+    """The places of listening clients: ``Limits.streams`` of them.
 
-    Nobody can see whether somebody who takes what is sent also looks at it. So who has listened for
-    ``Limits.listening`` seconds gives way to who comes when all places are taken: a browser that is
-    still there comes again by itself, and goes on with the event that it has not seen.
+    The server cannot see whether anybody looks at what it sends. So when all places are taken, a
+    client that has listened for ``Limits.listening`` seconds gives way to a new one: a browser that
+    is still there reconnects by itself and goes on with the first event that it has not seen.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -58,6 +58,6 @@ class EventStream(StreamingResponse):
     async def _told(self, log: EventLog, after: int) -> AsyncIterator[bytes]:
         async for event in log.read(after):
             yield event
-            await asyncio.sleep(0)  # or nobody would notice that the client is gone
+            await asyncio.sleep(0)  # so that a client that is gone is noticed
             if self._leave is not None and self._leave.is_set():
                 return

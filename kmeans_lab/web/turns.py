@@ -1,4 +1,4 @@
-"""Turns of the lanes in a measured race: all lanes in every round, in an order that is drawn.
+"""Turns of the lanes in a measured race: all lanes in every round, in a random order.
 
 What slows the machine for a while slows the fits of a round alike, and their ratios stay. Orders
 are Latin squares, as in ``kmeans_lab.measure.rounds``.
@@ -12,13 +12,13 @@ from kmeans_lab.measure.contestants import FEWEST
 from kmeans_lab.web.load import running
 from kmeans_lab.web.races import LaneRecord, Turn
 
-#: Rounds, of which slow lanes join every second or fourth: enough for an interval.
+#: Number of rounds. Slow lanes join every second or fourth, which is enough for an interval.
 ROUNDS = 4 * FEWEST
 #: A lane whose fit takes more seconds joins every second round; twice as many, every fourth.
 SLOW = 0.05
 
-#: Gives a lane its turn, (round or None, seconds of fits), and returns what it says about it; None
-#: where it is over.
+#: Gives a lane its turn, (round or None, seconds of fits), and returns the lane's report; None if
+#: the lane is over.
 GiveTurn = Callable[[LaneRecord, tuple[int | None, float]], Turn | None]
 
 

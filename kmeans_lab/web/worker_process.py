@@ -1,4 +1,4 @@
-"""Processes that compute for the server: started fresh, listened to by a pipe, killed for good.
+"""Processes that compute for the server: fresh interpreters, each with a pipe to the server.
 
 A worker is a session of its own, so that Ctrl-C in a terminal does not reach it, and killing it
 takes whatever it started along. A kernel may hold the interpreter's lock for ever, so that a worker
@@ -34,7 +34,7 @@ Task = Callable[..., None]
 
 
 class Silenced(Exception):
-    """A worker will say nothing any more; the message says what its process did."""
+    """No more messages will come from a worker; the text says what its process did."""
 
 
 class Worker:
@@ -52,7 +52,7 @@ class Worker:
         _tell_the_guard("+", self.process.pid)
 
     def kill(self) -> None:
-        """End it and all that it started, whatever they do, and wait until it is gone."""
+        """Kill the process and all that it started, and wait until it is gone."""
         pid = self.process.pid
         if self.process.is_alive():
             with suppress(ProcessLookupError, PermissionError):  # it may not lead a session yet
@@ -61,21 +61,21 @@ class Worker:
         self.process.join()
 
     def close(self) -> None:
-        """Kill it and give back what it held here."""
+        """Kill the process and release its resources here."""
         self.kill()
         _tell_the_guard("-", self.process.pid)
         self.connection.close()
         self.process.close()
 
     def hear(self) -> Any:
-        """Return what it sent, once there is something: plain data and arrays, nothing that acts.
+        """Wait for a message and return it: plain data and arrays, never code.
 
         Raises
         ------
         Silenced
-            It is over, or it sent something else: what runs there may write into the pipe, too.
+            The process has ended, or it sent something else: code in it may write to the pipe, too.
         """
-        # Who begins a message and does not end it would keep us waiting for ever.
+        # A message that is begun and never ended would keep us waiting for ever.
         timer = threading.Timer(_PATIENCE, self.process.kill)
         timer.start()
         try:
@@ -97,7 +97,7 @@ class Worker:
 
 
 def shared(n_bytes: int) -> Any:
-    """Return memory that workers can be handed; it is gone when nobody uses it any more."""
+    """Return memory that workers can share; it is freed with its last reference."""
     return _CONTEXT.RawArray(ctypes.c_byte, max(1, n_bytes))
 
 

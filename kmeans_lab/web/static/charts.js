@@ -46,7 +46,7 @@ export function bars(rows, label, limit = 0) {
 
 const MARKS = 200;
 
-/** Of many fits, so many that no dot would be told from the next. */
+/** Thin out the ticks of many fits, so that single ones can still be told apart. */
 const some = seconds => seconds.length <= MARKS ? seconds
   : seconds.toSorted((a, b) => a - b).filter((_, i) => i % Math.ceil(seconds.length / MARKS) === 0);
 
@@ -76,7 +76,7 @@ const DASH = 9;
 /** Whether a lane was faster than pictures are sent. */
 const gaps = ({ frames }) => frames.some((frame, i) => i && frame.n_iter > frames[i - 1].n_iter + 1);
 
-/** What was seen are dots; the line between is only there to guide the eye. */
+/** Dots are what was observed; the line between them only guides the eye. */
 function dotted(points, line, index) {
   line.classList.add("guess");
   return draw("g", {}, line, ...points.map(point => {
@@ -85,13 +85,13 @@ function dotted(points, line, index) {
   }));
 }
 
-/** Whether all lines take the same way, but for the last digits of their sums. */
+/** Whether all lines coincide, but for the last digits of their sums. */
 function together(lines) {
   return lines.every(line => line.length === lines[0].length && line.every(([x, y], i) =>
     x === lines[0][i][0] && Math.abs(y - lines[0][i][1]) <= 1e-6 * Math.abs(y)));
 }
 
-/** What is to be seen in the chart by iteration. */
+/** The note below the chart by iteration. */
 export function inertiaNote(race) {
   const lines = race.lanes.filter(lane => lane.frames.length)
     .map(lane => lane.frames.map(frame => [frame.n_iter, frame.inertia]));
@@ -99,7 +99,7 @@ export function inertiaNote(race) {
     return "Dots are the iterations that were sent while the race was on, at most 30 a second.";
   }
   return lines.length > 1 && together(lines)
-    ? "By iteration the lines lie on each other: other code, the same steps." : "";
+    ? "By iteration the lines coincide: different code, the same steps." : "";
 }
 
 /** Inertia by iteration, or by time on a log scale. */
@@ -110,7 +110,7 @@ export function inertiaChart(race, byTime, width) {
       .filter(([x]) => x > 0);
   });
   const all = lines.flat();
-  if (!all.length) return make("p", { className: "faint" }, "No iteration was seen yet.");
+  if (!all.length) return make("p", { className: "faint" }, "No iteration has been seen yet.");
   const scale = axes(all, byTime, width);
   const paths = lines.map((line, index) => {
     const points = line.map(([x, y]) => `${scale.x(x).toFixed(1)},${scale.y(y).toFixed(1)}`);
@@ -118,7 +118,7 @@ export function inertiaChart(race, byTime, width) {
       const [cx, cy] = points[0].split(",");
       return draw("circle", { class: `dot lane-${index}`, cx, cy, r: 4 });
     }
-    // Lines that lie on each other share the way: each is seen a dash long in its turn.
+    // Lines that coincide are drawn as alternating dashes, so that each one can be seen.
     const shared = index && !byTime && together(lines);
     const seen = draw("polyline", {
       class: `lane-${index}`, points: points.join(" "), "stroke-width": 3,
@@ -156,7 +156,7 @@ function axes(all, byTime, width) {
   return { x, y, marks };
 }
 
-/** Thousands and millions by a letter, since the room beside an axis is narrow. */
+/** Abbreviate thousands and millions by a letter, since space beside an axis is narrow. */
 function short(value) {
   const sizes = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
   const [size, letter] = sizes.find(([limit]) => value >= limit) ?? [1, ""];

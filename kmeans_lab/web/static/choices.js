@@ -64,7 +64,7 @@ export function write(choice) {
   return query.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
 }
 
-/** The body that the server is asked with. */
+/** The body of the request that starts a race. */
 export function order(choice) {
   const own = Object.fromEntries([
     ["n_samples", choice.n], ["n_features", choice.d], ["n_clusters", choice.k],

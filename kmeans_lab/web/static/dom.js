@@ -1,4 +1,4 @@
-// Elements by one call each; no text is ever read as markup.
+// Helpers that create elements in one call each; text is never parsed as markup.
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, options, children) {

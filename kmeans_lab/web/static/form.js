@@ -1,4 +1,4 @@
-// The form: what is chosen, kept in the address of the page.
+// The form; its choices are kept in the address of the page.
 import { DEFAULTS, OWN, STARTS, read, write } from "./choices.js";
 import { find, make, say } from "./dom.js";
 import { digits, plural, sentence, whole } from "./words.js";
@@ -12,8 +12,8 @@ const NUMBERS = [
 ];
 
 const MODES = {
-  measure: "One lane after another, each alone on the machine: these times are true. Then all are replayed side by side.",
-  race: "All lanes at once, each in its own process. They share memory and caches, and cores where there are too few: times are longer than alone.",
+  measure: "One lane after another, each alone on the machine: these times can be trusted. Then all are replayed side by side.",
+  race: "All lanes at once, each in its own process. They share memory and caches, and cores where there are too few: times are longer than for a lane alone.",
 };
 
 export class Form {
@@ -153,7 +153,7 @@ export class Form {
           "aria-label": `Threads of lane ${index + 1}`, title: "Threads",
           onchange: event => set(1, Math.min(limits.threads, Math.max(1, Math.trunc(event.target.valueAsNumber) || 1))),
         }),
-        make("label", { className: "base", title: "Times are held against the baseline" },
+        make("label", { className: "base", title: "Times are compared with the baseline" },
           make("input", {
             type: "radio", name: "baseline", checked: index === choice.baseline,
             "aria-label": `Lane ${index + 1} is the baseline`,

@@ -1,4 +1,4 @@
-// What an empty stage shows: k-means on a few blobs, here in the page, one iteration a while.
+// The animation of an empty stage: k-means on a few blobs, computed in the page, step by step.
 import { calm, find } from "./dom.js";
 import { Scatter } from "./scatter.js";
 

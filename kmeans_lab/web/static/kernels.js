@@ -1,4 +1,4 @@
-// The kernels: the ladder from plain Python to the limit, and one kernel held against it.
+// The tab of kernels: the ladder from plain Python to the machine's limit, and one kernel explained.
 import { ask } from "./api.js";
 import { bars } from "./charts.js";
 import { find, make, say } from "./dom.js";
@@ -14,7 +14,7 @@ export class Kernels {
     find("#explain").addEventListener("click", () => this.explain());
   }
 
-  /** The tab is opened: nothing is asked for before. */
+  /** Load the tab when it is first opened, and nothing before that. */
   async open() {
     if (this.loaded) return;
     this.loaded = true;
@@ -39,7 +39,7 @@ export class Kernels {
       bars(rows, `Seconds of each kernel, preset ${kept.preset}, log scale`, kept.limit),
       make("details", {}, make("summary", {}, "The machine"),
         make("ul", { className: "plain" }, ...[kept.machine ?? []].flat().map(line => make("li", {}, line)))));
-    say(find("#ladder-note"), `Preset ${kept.preset}: ${kept.what}. Each × is against the first line.`
+    say(find("#ladder-note"), `Preset ${kept.preset}: ${kept.what}. Each × compares with the first line.`
       + (kept.limit ? ` The dashed line (${time(kept.limit)}) is a pass that does nothing but all multiply-adds, at this machine's rate.` : ""));
   }
 
@@ -49,7 +49,7 @@ export class Kernels {
     const kernel = this.kernels.find(it => it.name === name);
     const built = kernel.build ? ` Built with ${kernel.build}.` : "";
     const state = kernel.state === "ready" ? "" : ` It cannot run here: ${kernel.reason}.`;
-    const threads = { gil: "one thread", nogil: "threads of Python", own: "threads of its own" }[kernel.threading];
+    const threads = { gil: "one thread", nogil: "Python threads", own: "its own threads" }[kernel.threading];
     say(find("#kernel-note"), `${sentence(kernel.summary)}; ${whole(kernel.lines ?? 0)} lines, ${threads ?? kernel.threading}.${built}${state}`);
     find("#explain").disabled = kernel.state !== "ready";
     find("#explained").replaceChildren();

@@ -1,4 +1,4 @@
-// One lane's card: what it is doing, its picture, and what came of it.
+// The card of one lane: its state, its picture and its result.
 import { calm, draw, make, say } from "./dom.js";
 import { OVER } from "./race.js";
 import { Scatter } from "./scatter.js";

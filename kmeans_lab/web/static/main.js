@@ -1,4 +1,4 @@
-// The page begins here: asks what there is, then joins form, stage and tabs.
+// Entry point of the page: loads kernels and presets, then connects form, stage and tabs.
 import { ask, post } from "./api.js";
 import { order } from "./choices.js";
 import { isDark } from "./colours.js";
@@ -69,10 +69,10 @@ class Page {
     });
   }
 
-  /** Another page may have a race on: offer to watch it. */
+  /** Offer to watch a race that another page has started. */
   onNow(all) {
     if (all.some(isOn)) {
-      this.form.complain({ message: "A race is on in this server." });
+      this.form.complain({ message: "A race is already running on this server." });
       find("#watch").hidden = false;
     }
   }

@@ -1,4 +1,4 @@
-// The clock of a replay: one position for all lanes, moved by the hand or by time.
+// The clock of a replay: one position for all lanes, moved by the user or by time.
 
 /** Seconds that the slowest lane takes in the paced replay. */
 export const SHOWN = 6;

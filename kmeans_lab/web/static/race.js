@@ -1,4 +1,4 @@
-// One race as the page knows it: what the events said so far.
+// The state of one race, built from the events received so far.
 import { floats, labels } from "./api.js";
 
 export const OVER = new Set(["done", "stopped", "failed"]);

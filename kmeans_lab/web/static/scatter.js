@@ -1,4 +1,4 @@
-// One lane's picture: points by cluster, centers with the way they came.
+// The picture of one lane: points coloured by cluster, and centers with their paths.
 // Points are written into an ImageData: 5,000 of them take a fraction of a millisecond.
 import { isDark, palette } from "./colours.js";
 

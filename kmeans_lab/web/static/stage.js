@@ -1,4 +1,4 @@
-// The stage: one race at a time, live, and again from its frames.
+// The stage: shows one race at a time, live and as a replay of its frames.
 import { follow, remove } from "./api.js";
 import { inertiaChart, inertiaNote, laneBars } from "./charts.js";
 import { calm, find, make, say } from "./dom.js";
@@ -27,7 +27,7 @@ export class Stage {
     document.addEventListener("theme", again);
   }
 
-  /** Show a race from its first event; what is on the stage leaves it. */
+  /** Show a race from its first event, in place of the one shown before. */
   open(id) {
     this.leave?.();
     this.player?.pause();
@@ -106,7 +106,7 @@ export class Stage {
   progress() {
     const { lanes, plan } = this.race;
     const busy = lanes.filter(lane => ["starting", "preparing", "running"].includes(lane.state));
-    if (plan.mode === "race") return busy.length ? `At work: ${busy.map(title).join(", ")}` : "Getting ready …";
+    if (plan.mode === "race") return busy.length ? `Running: ${busy.map(title).join(", ")}` : "Getting ready …";
     const running = busy.filter(lane => lane.state === "running");
     if (!busy.length) return "Getting ready …";
     if (!running.length) return `Preparing ${title(busy[0])}, ${busy[0].index + 1} of ${lanes.length}`;
@@ -143,7 +143,7 @@ export class Stage {
     const { race } = this;
     const results = race.lanes.filter(lane => lane.result).length;
     const [words, labels] = results > 1 ? race.verdict?.sentence.split("; ") ?? [] : [];
-    const plain = { stopped: "Stopped.", failed: "No lane came to its end." }[race.end] ?? "Done.";
+    const plain = { stopped: "Stopped.", failed: "No lane finished." }[race.end] ?? "Done.";
     const [first, ...others] = (words || plain).split(", ");
     const more = race.verdict?.agree === false ? [labels] : [];
     if (/ (than|as) /.test(first)) this.headline(first, [...others, ...more].join(", "));
@@ -201,7 +201,7 @@ export class Stage {
     }[player.pace]);
   }
 
-  /** Move clocks and live pictures, once a frame of the screen. */
+  /** Update clocks and live pictures, once per animation frame. */
   tick() {
     this.ticking = true;
     const now = performance.now();

@@ -1,4 +1,4 @@
-// What is said about k-means, and what came of it when it was tried.
+// The tab of studies: claims about k-means, and what was found when they were tried.
 import { ask } from "./api.js";
 import { find, make } from "./dom.js";
 

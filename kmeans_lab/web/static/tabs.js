@@ -1,4 +1,4 @@
-// Tabs after the ARIA pattern: arrow keys move, only the chosen tab is in the tab order.
+// Tabs that follow the ARIA pattern: arrow keys move, only the selected tab is in the tab order.
 export class Tabs {
   constructor(list, opened) {
     this.tabs = [...list.querySelectorAll("[role=tab]")];

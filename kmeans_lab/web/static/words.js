@@ -1,10 +1,10 @@
-// Numbers as a person reads them, by the rule that kmeans_lab/formatting.py states.
+// Numbers for people to read, by the rule that kmeans_lab/formatting.py states.
 const group = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** 16250 → "16,250". */
 export const whole = number => group.format(number);
 
-/** Three digits that count, all before the point, never an exponent: 81.2, 1.04, 0.0560, 16,250. */
+/** Three significant digits, all digits before the point, no exponent: 81.2, 1.04, 0.0560, 16,250. */
 export function digits(number, count = 3) {
   if (Number.isNaN(number)) return "–";
   if (!Number.isFinite(number)) return number > 0 ? "∞" : "-∞";
@@ -33,7 +33,7 @@ export function powerOfTen(power) {
   return power < -6 ? `${digits(10 ** (power + 6), 1)} µs` : `${whole(10 ** (power - size))} ${unit}`;
 }
 
-/** What a clock shows while it runs: as wide from one moment to the next. */
+/** What a clock shows while it runs: its width stays the same from one moment to the next. */
 export const ticking = seconds => `${seconds.toFixed(seconds < 100 ? 2 : 1)} s`;
 
 /** How many times as fast: 81.2 → "81.2 ×". */
