@@ -14,7 +14,7 @@ from itertools import zip_longest
 from math import floor, inf, isinf, isnan
 from typing import Any
 
-from kmeans_lab.errors import MissingExtra
+from kmeans_lab.io.errors import MissingExtra
 
 _MOST_PLACES = 12
 _EXACT = Context(prec=400)  # digits of the largest float, and more

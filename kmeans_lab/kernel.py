@@ -52,7 +52,8 @@ class Kernel(Protocol):
     def update(self, rows: Any, labels: Labels, sums: Sums, counts: Counts, /) -> None:
         """Add each row to the sum of its cluster and one to its count. Adds; never clears.
 
-        A label outside 0 … n_clusters−1 raises ValueError, and nothing has been added.
+        The driver passes valid labels only. Compiled code, which could write out of bounds, raises
+        ValueError for a label outside 0 … n_clusters−1, and adds nothing.
         """
 
 

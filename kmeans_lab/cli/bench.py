@@ -7,8 +7,8 @@ from typing import Any
 
 from kmeans_lab.cli.inputs import counts_of, load, presets_of, resolve
 from kmeans_lab.cli.terminal import emit, progress_on_stderr, show, tell
-from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import make_table
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_output
 from kmeans_lab.io.paths import known_suffix
 from kmeans_lab.isolation.pools import quiet_pools

@@ -10,8 +10,8 @@ import numpy as np
 from kmeans_lab.cli.inputs import answerable, refuse_unless_ready
 from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.compress import compress
-from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import make_table
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.images import read_picture
 from kmeans_lab.io.outputs import plan_output
 from kmeans_lab.io.palettes import OUTPUT_SUFFIXES, encoded, lossless_suffix

@@ -15,9 +15,9 @@ from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
-from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_result, result_files
 from kmeans_lab.io.streams import seen_by_a_person
 from kmeans_lab.registry import KERNELS

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from kmeans_lab.crews.cores import refuse_too_many
-from kmeans_lab.errors import Refused
 from kmeans_lab.io.datafiles import TEXT_SUFFIXES
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of
 from kmeans_lab.isolation.children import ChildError, Ended, Raised

@@ -7,8 +7,8 @@ from typing import Any
 from kmeans_lab.cli.bench import Uncertified
 from kmeans_lab.cli.inputs import answerable, counts_of, load, presets_of, resolve
 from kmeans_lab.cli.terminal import emit, progress_on_stderr, show
-from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import make_table
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.isolation.availability import reason_of
 from kmeans_lab.isolation.pools import quiet_pools
 from kmeans_lab.registry import KERNELS, PROVIDERS, find_spec

@@ -18,7 +18,7 @@ from kmeans_lab.cli.serve import add_serve_arguments, serve
 from kmeans_lab.cli.study import add_study_arguments, study
 from kmeans_lab.cli.terminal import emit, hold_streams, refuse_closed_output, tell
 from kmeans_lab.crews.processes import WorkerDiedError
-from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.streams import spell_out
 from kmeans_lab.registry import KernelUnavailable
 

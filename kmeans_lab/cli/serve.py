@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kmeans_lab.cli.terminal import emit, tell
-from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.errors import MissingExtra, Refused
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kmeans_lab.cli.inputs import refuse_unless_ready
 from kmeans_lab.cli.terminal import emit, show
-from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.formatting import make_table
+from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.outputs import plan_folder
 from kmeans_lab.registry import FLAGSHIP
 from kmeans_lab.studies import STUDIES, run_study

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.streams import ERRORS, seen_by_a_person
 
 

@@ -290,9 +290,7 @@ class ProcessCrew(Crew):
             block.close()
 
     def __del__(self) -> None:
-        if (
-            self._processes or self._block is not None
-        ):  # an exception left nothing that refers to it
+        if self._processes or self._block is not None:  # an exception left nobody to close it
             self._end(kill=True)
 
     def forget(self) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.images import read_picture
 from kmeans_lab.io.paths import either, known_suffix, refuse_unreadable
 from kmeans_lab.io.text_tables import TextFormat, read_table

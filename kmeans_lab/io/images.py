@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.paths import refuse_unreadable
 
 _LITTLE = sys.byteorder == "little"

@@ -23,7 +23,7 @@ from stat import S_IMODE
 
 import numpy as np
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.paths import known_suffix
 from kmeans_lab.result import KMeansResult
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.paths import known_suffix
 
 _FORMATS = {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 
 
 def refuse_unreadable(path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import plural
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.text_detection import Sample
 from kmeans_lab.io.text_readings import Reading, is_missing, is_names
 

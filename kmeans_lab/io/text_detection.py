@@ -13,7 +13,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import NoReturn
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.text_readings import (
     ALIKE,
     THOUSANDS,

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 
 _NAMES = {
     "comma": ",",

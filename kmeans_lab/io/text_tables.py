@@ -19,8 +19,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.errors import Refused
 from kmeans_lab.formatting import plural
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.paths import encoding_of
 from kmeans_lab.io.text_columns import Columns, find_columns, is_all_text, remedy, without
 from kmeans_lab.io.text_detection import Sample, find_reading

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.isolation.children import ChildError, Ended, Raised
 from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.isolation.messages import Description

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NoReturn, cast
 
-from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.paths import encoding_of
 from kmeans_lab.measure.contestants import Contestant
 from kmeans_lab.measure.counts import digest_of

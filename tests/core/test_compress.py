@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from kmeans_lab import kmeans
 from kmeans_lab.cli import main as cli
 from kmeans_lab.compress import compress
-from kmeans_lab.errors import MissingExtra, Refused
+from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.images import read_picture
 from kmeans_lab.io.palettes import OUTPUT_SUFFIXES, encoded
 from kmeans_lab.presets import photograph

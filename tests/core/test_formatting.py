@@ -5,7 +5,6 @@ from math import inf, nan
 
 import pytest
 
-from kmeans_lab.errors import MissingExtra
 from kmeans_lab.formatting import (
     as_text,
     digits,
@@ -18,6 +17,7 @@ from kmeans_lab.formatting import (
     milliseconds_of_part,
     plural,
 )
+from kmeans_lab.io.errors import MissingExtra
 from tests.support.numbers import DIGITS, DURATIONS
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kmeans_lab.errors import Refused
 from kmeans_lab.io import outputs
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_output, write_file
 from kmeans_lab.studies.notebook import Notebook
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab.cli import main as cli
-from kmeans_lab.errors import Refused
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.measure import machine, record
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.pages import bench

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kmeans_lab.errors import MissingExtra, Refused
 from kmeans_lab.io.datafiles import read_rows
+from kmeans_lab.io.errors import MissingExtra, Refused
 
 SUFFIXES = ".csv, .tsv, .txt, .npy, .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff or .webp"
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from kmeans_lab.cli import main as cli
-from kmeans_lab.errors import Refused
 from kmeans_lab.io.datafiles import read_rows
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.images import read_picture
 
 RNG = np.random.default_rng(0)

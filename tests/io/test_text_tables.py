@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from kmeans_lab.cli import main as cli
-from kmeans_lab.errors import Refused
 from kmeans_lab.io.datafiles import read_rows
+from kmeans_lab.io.errors import Refused
 
 RULE = "and every value must be a number"
 FINITE = "and every value must be a finite number"

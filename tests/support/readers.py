@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab import checks
-from kmeans_lab.errors import Refused
 from kmeans_lab.io.datafiles import read_rows
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.measure import record
 from kmeans_lab.pages import bench
 
