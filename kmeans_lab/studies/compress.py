@@ -27,7 +27,7 @@ from kmeans_lab.studies.sources import TUTORIAL
 Pixels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
     """What a quantizer made of the photograph: its quality in dB, its size in kB, and the time."""
 

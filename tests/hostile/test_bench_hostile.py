@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab import kmeans
-from kmeans_lab.measure.roofline import timed
+from kmeans_lab.measure import timed
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.measure.timed import exponents, scaled, settle, unscaled
 from kmeans_lab.presets import PRESETS

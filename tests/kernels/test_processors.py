@@ -16,6 +16,13 @@ from tests.support.processors import BEST, emulate
 
 PACKAGE = Path(kmeans_lab.__file__).parent
 BINARIES = sorted(PACKAGE.rglob(f"*{EXTENSION_SUFFIXES[0]}"))
+
+
+def module_of(binary):
+    """Return the name by which a compiled module of the package is imported."""
+    return ".".join(binary.relative_to(PACKAGE.parent).parts).removesuffix(EXTENSION_SUFFIXES[0])
+
+
 # An instruction that processors before AVX do not have, as objdump writes it.
 WIDE = re.compile(r":\tv(?!err|erw)|%[yz]mm|%k[0-7]")
 # Functions that are called where the processor was asked before: those of a namespace that is named
@@ -45,7 +52,7 @@ from importlib import import_module
 import numpy as np
 levels = ["baseline", "avx2", "avx512"]
 for name in sys.argv[2:]:
-    module = import_module(f"kmeans_lab.{name}")
+    module = import_module(name)
     level = name.rpartition("_")[2]
     if level not in levels:
         continue
@@ -83,7 +90,7 @@ def test_only_functions_that_ask_the_processor_first_hold_wide_instructions(bina
     # with all others: they have to stay as they are for every processor, too.
     if platform.machine() not in ("x86_64", "AMD64") or shutil.which("objdump") is None:
         pytest.skip("looks at x86-64 code with objdump; install binutils")
-    module = ".".join(binary.relative_to(PACKAGE.parent).parts).partition(".cpython")[0]
+    module = module_of(binary)
     if "-march" in import_module(module).BUILD:
         pytest.skip("compiled for one processor: KMEANS_LAB_MARCH was set")
     command = ["objdump", "-d", "--no-show-raw-insn", binary]
@@ -104,7 +111,7 @@ def test_on_an_older_processor(processor):
 
 @pytest.mark.parametrize("processor", BEST)
 def test_every_compiled_module_can_be_imported_on_an_older_processor(processor):
-    names = [path.name.partition(".")[0] for path in BINARIES]
+    names = map(module_of, BINARIES)
     run = emulate(processor, "-c", COMPILED, BEST[processor], *names)
     assert (run.returncode, run.stdout) == (0, "imported\n"), run.stderr
 
