@@ -71,9 +71,8 @@ def middle_and_variance(X: Array) -> tuple[Array, float]:
     threshold's unit and has 24 binary digits.
     """
     n_samples = len(X)
-    mean = _column_sums(X)[0] / n_samples
-    sums, farthest = _column_sums(X, mean)
-    variance = sums / n_samples
+    mean = _column_sums(X) / n_samples
+    variance = _column_sums(X, mean) / n_samples
     unit = (n_samples + 8) * np.finfo(np.float64).eps
     off = unit * np.sqrt(variance + mean * mean)  # what rounding may have done to the means
     spread = unit * variance + off * off
@@ -91,9 +90,7 @@ def middle_and_variance(X: Array) -> tuple[Array, float]:
         variance[f] = column_sums((column * column)[:, None]).item() / n_samples
     if len(doubtful):
         middle = _middle(mean, variance, X.dtype)
-    # Squares below the smallest normal number have lost digits; that number bounds them.
-    far = np.sqrt(np.maximum(farthest, np.finfo(np.float64).tiny))
-    middle[_lossy(X, middle, np.abs(mean) - far, np.abs(mean) + far)] = 0
+    middle[columns_that_lose(X, middle)] = 0
     return middle, (rounded if certain else _rounded(variance.sum())) / X.shape[1]
 
 
@@ -111,20 +108,22 @@ def _middle(
 
 
 def columns_that_lose(X: Array, middle: Array) -> NDArray[np.intp]:
-    """Return the columns in which x − middle + middle is not x for some value."""
-    if not middle.any():
-        return np.empty(0, dtype=np.intp)
-    low, high = X.min(axis=0), X.max(axis=0)
-    return _lossy(X, middle, np.where(middle > 0, low, -high), np.maximum(-low, high))
-
-
-def _lossy(X: Array, middle: Array, least: NDArray[Any], largest: NDArray[Any]) -> NDArray[np.intp]:
-    """Return these columns, where values times the sign of the middle lie between two bounds.
+    """Return the columns in which x − middle + middle is not x for some value.
 
     A difference between values within a factor of two of each other is exact (Sterbenz, 1974): only
-    columns with others are looked at.
+    columns with other values are looked at twice.
     """
+    if not middle.any():
+        return np.empty(0, dtype=np.intp)
+    wide, rest = _side_by_side(X)
+    lows, highs = (
+        end(end(wide, axis=0).reshape(-1, X.shape[1]), axis=0)
+        for end in (np.minimum.reduce, np.maximum.reduce)
+    )
+    if len(rest):
+        lows, highs = np.minimum(lows, rest.min(axis=0)), np.maximum(highs, rest.max(axis=0))
     size = np.abs(middle)
+    least, largest = np.where(middle > 0, lows, -highs), np.maximum(-lows, highs)
     exact = (least > 0.51 * size) & (largest < 1.99 * size)
     doubtful = np.flatnonzero((middle != 0) & ~exact)
     if len(doubtful) == 0:
@@ -143,39 +142,31 @@ def _rounded(variance: float) -> float:
     return ldexp(round(ldexp(fraction, 24)), exponent - 24)
 
 
-def _column_sums(
-    X: Array, mean: NDArray[np.float64] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sum of each column or, with a mean, of its squared deviations, in float64.
+def _side_by_side(X: Array) -> tuple[Array, Array]:
+    """Return rows laid side by side in long ones, and the rest of the rows.
 
-    The largest of these squares, or zeros, are returned as well. Several rows are laid side by
-    side, because NumPy adds long rows fast and short ones slowly: 0.1 ms instead of 0.8 for both
-    sums of the standard preset.
+    NumPy computes fast along long rows and slowly along short ones: the sums of the standard preset
+    take 0.1 ms instead of 0.8.
     """
     n_samples, n_features = X.shape
     side = max(1, min(n_samples, _ROW_VALUES // n_features))
     whole = n_samples // side * side
-    wide = X[:whole].reshape(-1, side * n_features)
-    sums, largest = np.zeros((2, side * n_features))
-    tiled = None if mean is None else np.tile(mean, side)
+    return X[:whole].reshape(-1, side * n_features), X[whole:]
+
+
+def _column_sums(X: Array, mean: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return the sum of each column or, with a mean, of its squared deviations, in float64."""
+    wide, rest = _side_by_side(X)
+    sums = np.zeros(wide.shape[1])
+    tiled = None if mean is None else np.tile(mean, wide.shape[1] // X.shape[1])
     for some in row_blocks(len(wide), wide.shape[1]):
-        _add(wide[some], tiled, sums, largest)
-    sums = sums.reshape(side, n_features).sum(axis=0)
-    largest = largest.reshape(side, n_features).max(axis=0)
-    _add(X[whole:], mean, sums, largest)
-    return sums, largest
+        sums += _sums(wide[some], tiled)
+    return np.asarray(sums.reshape(-1, X.shape[1]).sum(axis=0) + _sums(rest, mean))
 
 
-def _add(
-    rows: Array,
-    mean: NDArray[np.float64] | None,
-    sums: NDArray[np.float64],
-    largest: NDArray[np.float64],
-) -> None:
+def _sums(rows: Array, mean: NDArray[np.float64] | None) -> NDArray[np.float64]:
     if mean is None:
-        sums += np.add.reduce(rows, axis=0, dtype=np.float64)
-        return
+        return np.asarray(np.add.reduce(rows, axis=0, dtype=np.float64))
     deviations = rows - mean
     deviations *= deviations
-    sums += np.add.reduce(deviations, axis=0)
-    np.maximum(largest, np.maximum.reduce(deviations, axis=0, initial=0), out=largest)
+    return np.asarray(np.add.reduce(deviations, axis=0))

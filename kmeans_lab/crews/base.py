@@ -97,6 +97,7 @@ class Crew(ABC):
         self._inertia = getattr(job.kernel, "inertia", None)
         self._alone = one_blas_thread() if job.spec.blas else nullcontext()
         self._begun = generation()
+        self._asked = job.counts_changes
         self._in_one_call: Callable[[Array], float] | None = None
         self._kernel_counts = False  # how many labels a pass changed: no copy of them is needed
         self._start()
@@ -149,16 +150,16 @@ class Crew(ABC):
 
         Overwrites labels, sums and counts.
         """
-        asked = self.job.counts_changes
+        asked = self._asked
+        if self._in_one_call is not None and (not asked or self._kernel_counts):  # the fastest way
+            self.partials.clear()
+            return Pass(self._in_one_call(centers), self._changed() if asked else -1, 1.0, 0.0)
         before = self.labels.copy() if asked and not self._kernel_counts else None
         if self.job.weighting is not None:
             inertia, assign, update = self._weighted(self.job.weighting, centers)
         else:
             self.partials.clear()
-            if self._in_one_call is not None:  # saves half a microsecond
-                inertia, assign, update = self._in_one_call(centers), 1.0, 0.0
-            else:
-                inertia, assign, update = self._in_chunks(centers)
+            inertia, assign, update = self._in_chunks(centers)
         if before is not None:
             changed = int(np.count_nonzero(self.labels != before))
         else:
