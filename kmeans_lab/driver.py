@@ -259,12 +259,13 @@ def _lloyd(
     update_centers = _MeansOfClusters(crew, plan, rng)
     crew.labels.fill(-1)
     seen: list[Iteration] = []
+    n_samples = len(crew.rows)
     for n_iter in range(1, plan.max_iter + 1):
         found = crew.assign_update(shown)  # labels, sums and counts: one pass over the rows
         watch.lap_step(found.assign, found.update)
         update_centers(old, new)  # empty clusters are handled here and nowhere else
         called_off = plan.watched and _show(plan, crew, n_iter, old, found, seen)
-        step = Step(shown, next_shown, plan.variance, found.changed, len(crew.rows))
+        step = Step(shown, next_shown, plan.variance, found.changed, n_samples)
         fired = plan.rule.fired(step)
         crew.refuse_elsewhere()
         old, new, shown, next_shown = new, old, next_shown, shown
