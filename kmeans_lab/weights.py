@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
 from kmeans_lab.kernel import Array, Labels
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import RunningSums
 from kmeans_lab.numerics.inertia import direct_inertia
-
-_BLOCK_VALUES = 65_536  # differences held at once
 
 
 def relative(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -64,9 +63,7 @@ class Weighting:
         self.values, self.exponent = relative(weights)
         n_samples, n_features = rows.shape
         columns = np.empty((n_features + 1, n_samples))
-        block = max(1, _BLOCK_VALUES // n_features)
-        for first in range(0, n_samples, block):
-            part = slice(first, first + block)
+        for part in row_blocks(n_samples, n_features):
             np.multiply(rows[part].T, self.values[part], out=columns[:-1, part])
         columns[-1] = self.values
         self._sums = RunningSums(columns, n_clusters)

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import ExactTotal, row_squares
 
-_BLOCK_VALUES = 65_536  # differences held at once
 _LEAST_ROWS = 512  # with fewer at a time, NumPy calls cost more than the sums
 
 
@@ -21,10 +21,8 @@ def direct_inertia(
     The sum over rows is exact, and so the same in whatever order they are.
     """
     wide = centers.astype(np.float64)
-    block = max(_LEAST_ROWS, _BLOCK_VALUES // rows.shape[1])
     total = ExactTotal()
-    for first in range(0, len(rows), block):
-        part = slice(first, first + block)
+    for part in row_blocks(len(rows), rows.shape[1], least=_LEAST_ROWS):
         squares = row_squares(rows[part] - wide[labels[part]])
         if weights is not None:
             squares *= weights[part]
