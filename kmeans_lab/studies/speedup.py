@@ -136,8 +136,8 @@ def extrapolate(
             if book.full
             else f" Medians of {REPEATS} fits of {SMALL:,} points, each pool compared with a "
             "serial fit run beside it; **the larger sets are extrapolated** in proportion to "
-            "their rows and iterations, with the start counted once (`--full` runs them, which takes "
-            "an hour)."
+            "their rows and iterations, with the start counted once (`--full` runs them, which "
+            "takes an hour)."
         )
     )
     book.table("speedups", rows, measured=True, shown=True)
