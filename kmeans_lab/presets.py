@@ -1,4 +1,4 @@
-"""Named workloads: the same X, the same starting centers and the same stop rule for everybody.
+"""Named workloads: the same X, the same starting centers and the same stop rule for all.
 
 Synthetic data are generated from a seed with NumPy alone; real data are the files that
 scikit-learn ships inside its wheel (extra ``data``). Starting centers are an array handed to
@@ -24,7 +24,7 @@ START_SEED = 7
 
 
 class FitSettings(TypedDict, total=False):
-    """Keyword arguments of ``kmeans``, but for the kernel and the callback."""
+    """Keyword arguments of ``kmeans`` other than the kernel and the callback."""
 
     init: Any
     n_init: int
@@ -41,7 +41,7 @@ class FitSettings(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A workload by name, known without generating it.
+    """A named workload, described without generating its data.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Preset:
     start : callable
         Starting centers from X.
     max_iter : int
-        Iterations at most.
+        Maximum number of iterations.
     stop, tol : str, float or None
         The stop rule, as ``kmeans`` takes it.
     n_init : int
@@ -81,7 +81,8 @@ class Preset:
         Raises
         ------
         ModuleNotFoundError
-            The data are real and scikit-learn or Pillow is missing; the message says what to type.
+            The data are real and scikit-learn or Pillow is missing; the message says how to
+            install it.
         """
         X = np.ascontiguousarray(self.make(), dtype=self.dtype)
         return Workload(self, X, self.start(X))
@@ -225,7 +226,7 @@ def _grid(n_samples: int, n_clusters: int) -> Preset:
 
 def _wide(n_samples: int, n_features: int, n_clusters: int, max_iter: int, dtype: str) -> Preset:
     return Preset(
-        "towards embeddings: overlapping Gaussian clusters",
+        "embedding-like sizes: overlapping Gaussian clusters",
         n_samples,
         n_features,
         n_clusters,
@@ -278,7 +279,7 @@ def _table() -> dict[str, Preset]:
 def _smoke_table() -> dict[str, Preset]:
     """Tiny versions of the others, for tests: every kind, fractions of a second in plain Python."""
     return {
-        "smoke": _ring("a tiny standard", 5, 30, 3, 5),
+        "smoke": _ring("a tiny version of the standard preset", 5, 30, 3, 5),
         "smoke-grid": _grid(400, 5),
         "smoke-image": _real(
             "every 800th pixel of the photograph", (342, 3), 6, lambda: photograph()[::800], 5
@@ -301,7 +302,7 @@ def find_preset(name: str) -> Preset:
     """Return a preset by name, or one of any size by ``blobs-N-D-K``, with ``-f32`` for float32.
 
     Those are the clusters of the wide presets: N rows, D features, K clusters, 20 iterations.
-    ``ValueError`` listing the choices when there is none.
+    Raises ``ValueError``, listing the choices, when there is no such preset.
     """
     if name in PRESETS:
         return PRESETS[name]

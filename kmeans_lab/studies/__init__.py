@@ -14,13 +14,13 @@ from kmeans_lab.studies.notebook import Notebook
 #: The name of each study and its question, in the order of the gallery.
 STUDIES = {
     "hybrid": "How much faster is C++ than Python, and than which Python?",
-    "speedup": "What do several processes gain, and what keeps it from being more?",
+    "speedup": "What do several processes gain, and what limits the gain?",
     "convergence": "What happens from one iteration to the next, and when is it time to stop?",
     "starts": "How much depends on where the centers start, and how often does a start go wrong?",
-    "how-many": "How many clusters are there, and who can tell?",
+    "how-many": "How many clusters are there, and which method can tell?",
     "limits": "Where does k-means fail, and which of its assumptions matter?",
     "dbscan": "Does a second algorithm, one that finds clusters of any shape, fit into the lab?",
-    "compress": "How does a photograph look in a few colours, and who chooses them best?",
+    "compress": "How does a photograph look in a few colours, and which method chooses them best?",
     "minibatch": "What do mini-batches save, and what do they cost?",
     "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",

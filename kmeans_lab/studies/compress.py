@@ -110,9 +110,9 @@ def _psnr(before: Pixels, after: Pixels) -> float:
 def _images(book: Notebook, pixels: Pixels, found: list[Quantized]) -> None:
     before = len(np.unique(pixels.reshape(-1, 3), axis=0))
     book.say(
-        f"scikit-learn's china.jpg, {SHAPE[1]} × {SHAPE[0]} pixels of {before:,} colours, in k "
-        f"colours: those that `compress` finds from the best of {STARTS} starts, each pixel in the "
-        "nearest one. Nothing is dithered."
+        f"scikit-learn's china.jpg, {SHAPE[1]} × {SHAPE[0]} pixels with {before:,} colours, "
+        f"reduced to k colours: those that `compress` finds from the best of {STARTS} starts, each "
+        "pixel in the nearest one, without dithering."
     )
     rows = [{"k": it.k, "colours": it.colours, "PSNR, dB": it.psnr} for it in found]
     book.table("quality", rows, shown=True)
@@ -146,9 +146,10 @@ def _numbers(book: Notebook, found: list[Quantized]) -> None:
     highest = {k: max(it.psnr for it in found if it.k == k) for k in COLORS}
     best = sum(it.psnr == highest[it.k] for it in found if it.who == KMEANS)
     book.say(
-        "Beside it, the quantizers that come with Pillow. No PSNR is higher than that of k-means "
-        f"for {best} of {len(COLORS)} numbers of colours: it minimises the very squares that PSNR "
-        "measures. Pillow can improve a palette by a k-means of its own, from one start."
+        "For comparison, the quantizers that come with Pillow. No PSNR is higher than that of "
+        f"k-means for {best} of {len(COLORS)} numbers of colours: k-means minimises the very "
+        "squares that PSNR measures. Pillow can refine a palette with its own k-means, from a "
+        "single start."
     )
     caption = "Quality and size against the number of colours"
     with book.figure("everybody", caption, 1, 2, (9.6, 3.8)) as axes:
@@ -165,8 +166,8 @@ def _numbers(book: Notebook, found: list[Quantized]) -> None:
         axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     rows = [{"who": who} | {str(k): _ms(found, who, k) for k in (4, 16, 64, 256)} for who in names]
     book.say(
-        "Milliseconds for 4 to 256 colours, writing the PNG and all "
-        f"{STARTS} starts of k-means included:"
+        f"Milliseconds for 4 to 256 colours, including writing the PNG and all {STARTS} starts of "
+        "k-means:"
     )
     book.table("seconds", rows, measured=True, shown=True)
 
@@ -191,9 +192,10 @@ def _distinct_or_all(book: Notebook, pixels: Pixels) -> None:
             }
         )
     book.say(
-        "`compress` clusters the distinct colours, each weighted by its pixels. That is the same "
-        "sum over fewer rows. The flagship kernel is faster still on all pixels of an image this "
-        "size, for they need no weights; plain kernels and large photographs gain."
+        "`compress` clusters the distinct colours, each weighted by its number of pixels. The "
+        "inertia is the same, from fewer rows. The flagship kernel is still faster on all pixels "
+        "of an image of this size, which need no weights; plain kernels and large photographs "
+        "benefit."
     )
     book.table("distinct", rows, measured=True, shown=True)
 

@@ -44,19 +44,21 @@ def _watch(book: Notebook, X: Any) -> list[Iteration]:
     book.claim(
         TUTORIAL,
         "repeat until the centers stop moving: 100 iterations are enough",
-        f"they rest after {result.n_iter}, and the inertia falls each time",
+        f"the centers stop moving after {result.n_iter} iterations, and no iteration raises the "
+        "inertia",
         result.n_iter < 100 and all(a.inertia >= b.inertia for a, b in pairwise(frames)),
     )
     book.claim(
         TUTORIAL,
         f"seed {SEED} finds the four clusters (the figure that it shows)",
-        f"it rests at an inertia of {result.inertia:,.0f}, and the best of 100 starts at "
-        f"{best.inertia:,.0f}: two centers share one blob, and two blobs one center",
+        f"the fit ends at an inertia of {result.inertia:,.0f}, the best of 100 starts at "
+        f"{best.inertia:,.0f}: two centers share one blob, and two blobs share one center",
         result.inertia < 1.001 * best.inertia,
     )
     book.say(
-        f"The tutorial's 300 points, from the rows that its seed {SEED} draws. Each frame has the "
-        "rows in the colours of the centers that they were assigned to, and these centers."
+        f"The tutorial's 300 points, with the rows that its seed {SEED} draws as the start. Each "
+        "frame shows the centers, and the rows in the colours of the centers that they were "
+        "assigned to."
     )
     caption = "Six iterations, from the tutorial's own start"
     with book.figure("frames", caption, 2, 3, (9.0, 5.6)) as axes:
@@ -112,8 +114,8 @@ def _animate(book: Notebook, X: Any, frames: list[Iteration]) -> None:
     )
     write_file(book.path("animation.html"), _PLAYER.replace("IMAGES", images))
     book.say(
-        f"The same as an [animation]({book.name}-animation.gif) and as a "
-        f"[page that plays it]({book.name}-animation.html)."
+        f"The same frames as an [animation]({book.name}-animation.gif) and as a [page that plays "
+        f"them]({book.name}-animation.html)."
     )
 
 
@@ -182,10 +184,11 @@ def _rules(book: Notebook) -> None:
             }
         )
     book.say(
-        "Six rules end the standard preset (16 250 × 10, k = 25), from one start. It comes to rest "
-        f"after {rest.n_iter} iterations. Twice nearly nothing moves for more than ten iterations, "
-        "and then a center finds its way to another blob: whoever looks at the last step only "
-        "cannot know. The demo's 35 iterations end just before the second time."
+        "Six stop rules on the standard preset (16 250 × 10, k = 25), all from one start. The fit "
+        f"is at rest, with no center moving any more, after {rest.n_iter} iterations. Twice, "
+        "almost nothing moves for more than ten iterations before a center moves to another blob: "
+        "a rule that looks only at the last step cannot foresee this. The demo's 35 iterations end "
+        "just before the second such move."
     )
     book.table("rules", rows, shown=True)
     _draw_rules(book, rows, rest)
@@ -193,7 +196,7 @@ def _rules(book: Notebook) -> None:
     book.claim(
         POOLS,
         "few changes of assignment (one row in a hundred) are a sign to stop",
-        f"it stops after {few['iterations']} of {rest.n_iter} iterations, with an inertia "
+        f"the rule stops after {few['iterations']} of {rest.n_iter} iterations, with an inertia "
         f"{few['inertia above rest, %']:.0f} % above that at rest",
         few["inertia above rest, %"] < 1,
     )
@@ -206,7 +209,7 @@ def _draw_rules(book: Notebook, rows: list[Row], rest: KMeansResult) -> None:
     ends: dict[int, list[str]] = {}
     for row in rows:
         ends.setdefault(row["iterations"], []).append(row["rule"])
-    caption = "Where each of six stop rules ends the standard preset"
+    caption = "Where each of six stop rules stops on the standard preset"
     with book.figure("rules", caption, size=(7.2, 3.6)) as axis:
         axis.plot(range(1, len(after) + 1), after, color=INK)
         for color, (end, names) in zip(PALETTE, sorted(ends.items()), strict=False):

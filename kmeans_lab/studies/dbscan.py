@@ -34,13 +34,13 @@ def run(book: Notebook) -> None:
     from sklearn.metrics import adjusted_rand_score
 
     book.say(
-        "The demo keeps DBSCAN (Ester, Kriegel, Sander and Xu, KDD 1996) as a second example of an "
+        "The demo has DBSCAN (Ester, Kriegel, Sander and Xu, KDD 1996) as a second example of an "
         "extension module. Here it has one driver and two kernels: nested loops over a dictionary "
         "of cells in Python, and C++ that sorts the rows so that neighbours lie in a few "
         "contiguous windows. Both count every row's neighbours, then grow clusters from core rows. "
-        "The demo's sets are known by their counts and parameters; where bursts and blobs lie is "
-        "ours. In the figures core rows are ringed and noise is grey. k-means is told how many "
-        "clusters there are, and has no noise."
+        "Of the demo's sets, the counts and parameters are known; the positions of bursts and "
+        "blobs are our choice. In the figures, core rows are ringed and noise is grey. k-means is "
+        "given the number of clusters, and has no notion of noise."
     )
     facts, times = [], []
     for name, (make, eps, min_samples, k) in SETS.items():
@@ -153,11 +153,11 @@ def _draw(book: Notebook, name: str, X: Array, found: tuple[Any, Any], means: An
 
 def _tell_results(book: Notebook, facts: list[Row]) -> None:
     book.say(
-        "Neighbours are those of a point on average, itself included. The adjusted Rand index "
-        "compares clusters with the bursts and blobs that were drawn, noise being one of them: 1 "
-        "is agreement. Labels and core rows are compared number by number: clusters are numbered "
-        "by their first core row, and a border row goes to the first cluster that reaches it, as "
-        "in scikit-learn."
+        "Neighbours are counted for each point, itself included, and averaged. The adjusted Rand "
+        "index compares the clusters with the bursts and blobs that were drawn, with noise as one "
+        "more group: 1 is full agreement. Labels and core rows must be equal number by number: "
+        "clusters are numbered by their first core row, and a border row goes to the first cluster "
+        "that reaches it, as in scikit-learn."
     )
     book.table("results", facts, shown=True)
     asked = [it for it in facts if it["as Python"] != "–"]
@@ -166,8 +166,8 @@ def _tell_results(book: Notebook, facts: list[Row]) -> None:
     book.claim(
         DEMO,
         "Python and C++ give the same DBSCAN labels and core rows (its program warns where not)",
-        f"on {len(same)} of {len(asked)} inputs, up to {max(it['points'] for it in asked):,} "
-        f"points; and scikit-learn the same on {len(theirs)} of {len(facts)}",
+        f"on {len(same)} of {len(asked)} inputs, of up to {max(it['points'] for it in asked):,} "
+        f"points; scikit-learn gives the same on {len(theirs)} of {len(facts)}",
         len(same) == len(asked),
     )
 
@@ -185,9 +185,9 @@ def _tell_seconds(book: Notebook, facts: list[Row], times: list[dict[str, list[f
         for fact, spent in zip(facts, times, strict=True)
     ]
     book.say(
-        "Seconds, one thread each, and ratios: medians over rounds in which everybody runs once, "
-        "in another order each time (Python on 10⁵ points: one round). The driver's checks are "
-        "included, and scikit-learn's."
+        "Seconds with one thread, and ratios: medians over rounds in which each implementation "
+        "runs once, in a different order each time (Python on 10⁵ points: one round). The input "
+        "checks of the driver and of scikit-learn are included."
     )
     book.table("seconds", rows, measured=True, shown=True)
     _draw_seconds(book, rows)
@@ -204,7 +204,9 @@ def _tell_seconds(book: Notebook, facts: list[Row], times: list[dict[str, list[f
 
 def _draw_seconds(book: Notebook, rows: list[Row]) -> None:
     many = [row for row in rows if row["data"] == "clouds"]
-    with book.figure("seconds", "10⁵ points: seconds by neighbours", size=(6.4, 3.6)) as axis:
+    with book.figure(
+        "seconds", "10⁵ points: seconds against the number of neighbours", size=(6.4, 3.6)
+    ) as axis:
         for kernel, color in zip(KERNELS, (PALETTE[2], PALETTE[0], PALETTE[1]), strict=True):
             some = [row for row in many if row[f"{kernel}, s"] is not None]
             x, y = [it["neighbours"] for it in some], [it[f"{kernel}, s"] for it in some]
@@ -226,9 +228,9 @@ def _tell_of_the_lock(book: Notebook, X: Array) -> None:
     book.claim(
         DEMO,
         "the C++ implementation releases the GIL during the hot loop",
-        f"here a thread that counts in Python keeps {100 * share:.0f} % of its speed beside DBSCAN "
-        "in C++, and none where the lock is kept; the demo's own DBSCAN extension never releases "
-        "it, as its source shows",
+        f"here a thread that counts in Python runs at {100 * share:.0f} % of its speed while "
+        "DBSCAN runs in C++, and would stand still if the GIL were held; the demo's own DBSCAN "
+        "extension never releases the GIL, as its source shows",
         None if share > 0.25 else False,  # two virtual cores may share one real one
     )
 
@@ -273,7 +275,7 @@ def _tell_of_memory(book: Notebook) -> None:
     """Measure what a call takes beyond X, each in a process of its own."""
     words = "the C++ layer makes minimal allocations"
     if not sys.platform.startswith("linux"):
-        book.claim(DEMO, words, "not measured: only Linux tells the peak of a call", None)
+        book.claim(DEMO, words, "not measured: only Linux reports the peak memory of a call", None)
         return
     rows = []
     for eps in (RADII[0], RADII[-1]):
@@ -284,8 +286,8 @@ def _tell_of_memory(book: Notebook) -> None:
             row[f"{kernel}, MiB"] = float(run.stdout)
         rows.append(row)
     book.say(
-        "Memory beyond X (1.5 MiB) on the 10⁵ points. Neighbours are counted, then looked for "
-        "again while clusters grow, and never stored; scikit-learn stores them all."
+        "Memory beyond X (1.5 MiB) on the 10⁵ points. The C++ kernel counts neighbours, searches "
+        "for them again while clusters grow, and never stores them; scikit-learn stores them all."
     )
     book.table("memory", rows, measured=True, shown=True)
     few, many = rows[0]["cpp, MiB"], rows[1]["cpp, MiB"]
@@ -293,6 +295,6 @@ def _tell_of_memory(book: Notebook) -> None:
         DEMO,
         words,
         f"here {few:.1f} MiB for 10⁵ points with few neighbours and {many:.1f} with hundreds; the "
-        "demo's DBSCAN allocates a byte per point again for every cluster, as its source shows",
+        "demo's DBSCAN allocates one byte per point anew for every cluster, as its source shows",
         None if many < 1.5 * few + 2 else False,
     )

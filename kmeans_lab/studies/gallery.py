@@ -16,12 +16,12 @@ WIDTH = 640  # pixels of a small figure, at most
 
 _INTRODUCTION = """# Studies
 
-What four well-known sources say about k-means, each claim tried with one command
+What four well-known sources say about k-means, with each claim checked by one command
 (`kmeans-lab study NAME`; all of them and this page: `make studies`): *the demo* (Python against
 C++, with a web page), *the multiprocessing study*, *the tutorial* (from scratch, with exercises)
 and *the walk-through* (NumPy, step by step). [The studies' code](../kmeans_lab/studies) is also an
-example of how to use the library. Seconds are those of one machine with two virtual cores;
-everything else comes out the same everywhere.
+example of how to use the library. Seconds were measured on one machine with two virtual
+cores; all other results are the same on every machine.
 """
 
 

@@ -111,8 +111,9 @@ def _elbow(book: Notebook, blobs: Opinions) -> None:
     _claim_elbow(book, np.array(one), blobs.inertia)
     book.say(
         "The tutorial's four blobs, and its curve: one start for each k. The inertia of the best "
-        f"clusters falls with k; that of one start need not, as with seed {BAD_SEED}. A rule finds "
-        "the bend: the point farthest below the chord from the first point to the last."
+        f"clusters falls with k; that of a single start need not, as seed {BAD_SEED} shows. A rule "
+        "finds the bend: it is the point farthest below the chord from the first point to the "
+        "last."
     )
     _draw_elbow(book, blobs, one, bad)
     rows = [
@@ -144,16 +145,17 @@ def _claim_elbow(book: Notebook, one: Array, best: Array) -> None:
     book.claim(
         TUTORIAL,
         "to choose k, look for the bend in the inertia (here the best of ten starts for each k)",
-        f"still at k = {bend(best)}: from 2 to 3 and from 3 to 4 the inertia falls by "
-        f"{gains[1]:,.0f} and {gains[2]:,.0f}. The bend of its logarithm is at "
-        f"k = {bend(np.log(best))}",
+        f"the bend is still at k = {bend(best)}: from 2 to 3 and from 3 to 4 the inertia falls by "
+        f"{gains[1]:,.0f} and {gains[2]:,.0f}. The bend of its logarithm is at k = "
+        f"{bend(np.log(best))}",
         bend(best) == 4,
     )
     book.claim(
         TUTORIAL,
         "the elbow is where adding more clusters gives diminishing returns",
-        f"the best of ten starts gains {', '.join(f'{it:,.0f}' for it in gains)}: the returns "
-        f"diminish most, {drops.max():.0f} times, at k = {drops.argmax() + 2}",
+        "with the best of ten starts, the inertia falls by "
+        f"{', '.join(f'{it:,.0f}' for it in gains)}: the returns diminish most, by a factor of "
+        f"{drops.max():.0f}, at k = {drops.argmax() + 2}",
         int(drops.argmax()) + 2 == 4,
     )
 
@@ -166,7 +168,7 @@ def _draw_elbow(book: Notebook, blobs: Opinions, one: list[float], bad: list[flo
         "ranges", [{"last k": it[0], "bend": it[1], "of the logarithm": it[2]} for it in ranges]
     )
     ks = range(1, LARGEST + 1)
-    caption = "The tutorial's elbow, and how the bend depends on where one stops looking"
+    caption = "The tutorial's elbow, and how the bend depends on the last k"
     with book.figure("elbow", caption, 1, 2, (9.0, 3.6)) as (left, right):
         left.plot(ks, bad, "o-", ms=4, color=PALETTE[1], label=f"one start, seed {BAD_SEED}")
         left.plot(ks, one, "o-", ms=4, color=PALETTE[0], label=f"one start, seed {SEED}")
@@ -184,9 +186,10 @@ def _draw_elbow(book: Notebook, blobs: Opinions, one: list[float], bad: list[flo
         right.legend(loc="lower right")
     change = next(last for last, at, _ in ranges if at == 4)
     book.say(
-        f"The rule says 3 as long as the last k is at most {change - 1}, and 4 beyond: the chord "
-        "grows flat, and the small step from 3 to 4 comes to lie below it. An eye depends on the "
-        "same. The logarithm, of which equal steps are equal ratios, says 4 with every last k."
+        f"The rule gives 3 as long as the last k is at most {change - 1}, and 4 beyond: the chord "
+        "becomes flatter, until even the small step from 3 to 4 is steeper. A judgement by eye "
+        "depends on the last k, too. With the logarithm, for which equal steps are equal ratios, "
+        "the rule gives 4 for every last k."
     )
 
 
@@ -215,9 +218,9 @@ def _silhouettes(book: Notebook, blobs: Opinions) -> None:
         for axis, k in zip(axes, (3, 4, 5), strict=True):
             _draw_silhouette(axis, blobs.X, blobs.fits[k - 1].labels, k)
     book.say(
-        "Each row is a bar as long as its silhouette, sorted within its cluster. With three "
-        "clusters one is of two blobs and its bars are shorter; with five, two clusters share a "
-        "blob, and their rows lie nearly as close to the other one."
+        "Each row is a bar as long as its silhouette, and bars are sorted within each cluster. "
+        "With three clusters, one of them covers two blobs and has shorter bars; with five, two "
+        "clusters share a blob, and the rows of each lie nearly as close to the other."
     )
 
 
@@ -245,15 +248,14 @@ def _others(book: Notebook, blobs: Opinions) -> None:
     }
     rows = [{"rows": name, "blobs": k, **it.chosen} for name, (k, it) in sets.items()]
     book.say(
-        "Three ways on three sets: the tutorial's blobs, the demo's five blobs with noise (preset "
-        "`quick`), and one draw of the walk-through's (100 points around three centers, "
+        "Three methods on three sets: the tutorial's blobs, the demo's five blobs with noise "
+        "(preset `quick`), and one draw of the walk-through's (100 points around three centers, "
         "`random_state=0`). The gap statistic compares the logarithm of the inertia with that of "
         f"{REFERENCES} sets without clusters, and takes the first k whose gap is at least the next "
-        "one's less its standard error; it can say that there is one cluster, which the silhouette "
-        "cannot."
+        "gap less its standard error; it can report a single cluster, which the silhouette cannot."
     )
     book.table("opinions", rows, shown=True)
-    caption = "What the elbow, the silhouette and the gap statistic say of three sets of rows"
+    caption = "What the elbow, the silhouette and the gap statistic say about three sets of rows"
     with book.figure("opinions", caption, 3, 4, (9.0, 7.0)) as axes:
         for line, (name, (_, found)) in zip(axes, sets.items(), strict=True):
             _draw_opinions(line, name, found)
@@ -292,6 +294,6 @@ def _draws(book: Notebook) -> None:
     ]
     book.say(
         f"One set proves little. {DRAWS} draws of the walk-through's three blobs (`random_state` 0 "
-        f"… {DRAWS - 1}), of which some overlap until two are to be seen:"
+        f"… {DRAWS - 1}); in some of them the blobs overlap so much that only two can be seen:"
     )
     book.table("draws", rows, shown=True)

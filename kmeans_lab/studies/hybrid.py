@@ -72,7 +72,9 @@ def from_one_start(book: Notebook, preset: Workload) -> bool:
         }
         for name, seen in labels.items()
     ]
-    book.say("All ways from the same starting array. Labels are compared at every iteration.")
+    book.say(
+        "All implementations start from the same array. Labels are compared at every iteration."
+    )
     book.table("labels", rows, shown=True)
     fast = [name for name in fits if name not in SLOW]
     spent: dict[str, list[float]] = {name: [] for name in fast}
@@ -96,7 +98,7 @@ def from_one_start(book: Notebook, preset: Workload) -> bool:
     ]
     book.say(
         f"Whole fits of 35 iterations, one thread, {n_pairs:,} pairs of row and center; medians of "
-        f"{ROUNDS} rounds in turns, {' and '.join(SLOW)} once."
+        f"{ROUNDS} interleaved rounds ({' and '.join(SLOW)}: one run)."
     )
     book.table("seconds", measured, measured=True, shown=True)
     draw(book, seconds, n_pairs)
@@ -150,17 +152,18 @@ def judge(book: Notebook, preset: Workload, seconds: dict[str, float], n_pairs: 
     book.claim(
         DEMO,
         "C++ takes 0.064 s where Python takes 19.87 s (310 times as long)",
-        f"{whole:.0f} times; but NumPy alone is {numpy:.0f} times as fast as that Python, which "
-        f"asks it for a product of ten numbers {1e-6 * n_pairs:.1f} million times. What is left "
-        f"between NumPy and C++ is a factor of {whole / numpy:.1f}",
+        f"{whole:.0f} times as long; but NumPy alone is {numpy:.0f} times as fast as that Python, "
+        f"which calls NumPy for a product of ten numbers {1e-6 * n_pairs:.1f} million times. The "
+        f"factor that remains between NumPy and C++ is {whole / numpy:.1f}",
         None if share > 0.5 else whole > 100,
     )
     flagship = seconds[NAIVE] / seconds[FLAGSHIP]
     book.claim(
         DEMO,
         '"99.7 % faster"',
-        f"in these words cpp is {1 - 1 / whole:.2%} faster and {FLAGSHIP} {1 - 1 / flagship:.2%}: "
-        f"{whole:.0f} and {flagship:,.0f} times as fast, which a percentage hides",
+        f"by that measure, cpp is {1 - 1 / whole:.2%} faster and {FLAGSHIP} "
+        f"{1 - 1 / flagship:.2%}; as ratios, they are {whole:.0f} and {flagship:,.0f} times as "
+        "fast, a difference that percentages hide",
         1 - 1 / whole >= 0.99,
     )
     hot = phases(preset)["assign"]
@@ -198,15 +201,16 @@ def from_their_own(book: Notebook, preset: Workload, alike: bool) -> None:
     book.claim(
         DEMO,
         "floating point and ties lead Python and C++ to slightly different minima",
-        f"from the same start all ways give {'the same' if alike else 'different'} labels in 35 "
-        f"iterations; from starts by two generators seed 7 ends at {demo['PCG64']:,.0f} and "
-        f"{demo['MT19937']:,.0f}, and {apart} of {SEEDS} seeds end apart. The generators differ, "
-        "NumPy's and that of C++'s standard library; the rounding does not matter",
+        f"from the same start, all implementations give {'the same' if alike else 'different'} "
+        "labels in 35 iterations; from starts drawn by two generators, seed 7 ends at "
+        f"{demo['PCG64']:,.0f} and {demo['MT19937']:,.0f}, and {apart} of {SEEDS} seeds end at "
+        "different minima. The cause is the generator, NumPy's or that of C++'s standard library; "
+        "rounding does not matter",
         not alike,
     )
     book.say(
-        f"Starts from two generators, {SEEDS} seeds each. PCG64 is NumPy's; MT19937 stands for "
-        "that of C++, where each standard library draws from it in a way of its own."
+        f"Starts from two generators, {SEEDS} seeds each. PCG64 is NumPy's; MT19937 stands for the "
+        "C++ generator, from which each standard library draws numbers in its own way."
     )
     caption = "Inertia after 35 iterations, by the generator that drew the start"
     with book.figure("generators", caption, size=(7.2, 3.0)) as axis:
@@ -238,9 +242,10 @@ def profile(book: Notebook, preset: Workload) -> None:
         for what, own in shares.items()
     ]
     book.say(
-        f"Its naive loop under cProfile, {n_iter} iterations. The profiler makes it "
-        f"{whole / bare:.2f} times as long; published were 13.42 s with and 19.87 s without it, so "
-        "the two cannot have been measured under the same conditions."
+        f"The demo's naive loop under cProfile, {n_iter} iterations. With the profiler, the loop "
+        f"takes {whole / bare:.2f} times as long; the published times are 13.42 s with the "
+        "profiler and 19.87 s without, so the two cannot have been measured under the same "
+        "conditions."
     )
     book.table("profile", rows, measured=True, shown=True)
     near = all(abs(row["% here"] - row["% published"]) <= 5 for row in rows)
@@ -283,8 +288,9 @@ def side_by_side(book: Notebook, preset: Workload) -> None:
         for name, what in (("naive", "naive Python, 2 iterations"), ("cpp", "C++, 35 iterations"))
     ]
     book.say(
-        "The demo's page starts both in one process and times them there. C++ gives the "
-        "interpreter's lock back while it computes, and waits for it between two passes, up to "
-        "five milliseconds each time; and both share the machine's cores."
+        "The demo's page starts both implementations in one process and times them there. The C++ "
+        "kernel releases the interpreter's lock while it computes, and must wait for the lock "
+        "between two passes, up to five milliseconds each time; both also share the machine's "
+        "cores."
     )
     book.table("both", rows, measured=True, shown=True)

@@ -69,17 +69,17 @@ def run(book: Notebook) -> None:
         )
         above = spent
     book.say(
-        "Assignment and update of an iteration on the standard preset, one thread, medians of "
-        f"{ROUNDS} rounds in turns. The limit is a pass that does nothing but the "
-        f"{preset.X.size * len(preset.centers):,} multiply-adds at the rate that was measured in "
-        f"this run: {milliseconds(limit)} ms. Lines are those of the kernel, without comments."
+        "Assignment and update of one iteration on the standard preset, one thread, medians of "
+        f"{ROUNDS} interleaved rounds. The limit is a pass that does nothing but the "
+        f"{preset.X.size * len(preset.centers):,} multiply-adds, at the rate measured in this run: "
+        f"{milliseconds(limit)} ms. Lines are counted for the kernel, without comments."
     )
     book.table("rungs", rows, measured=True, shown=True)
     draw(book, rows, limit)
     book.say(
-        "Three steps make nearly all of it: out of the interpreter, into the vectors, and no "
-        "distance that cannot matter, which goes below the limit of those who compute them all. "
-        "Which language it is written in matters least."
+        "Three steps account for nearly all of the gain: leaving the interpreter, using vectors, "
+        "and skipping distances that cannot matter, which goes below the limit of computing them "
+        "all. The language matters least."
     )
 
 

@@ -124,13 +124,13 @@ def _grid(book: Notebook, cases: dict[str, Case]) -> None:
     heights = [float(np.divide(*np.ptp(case.X, axis=0)[::-1])) for case in cases.values()]
     size = (9.0, 2.1 * sum(heights) + 0.4 * len(heights))
     book.say(
-        "The tutorial's two sets, and three of 300 rows around three centers each: one cluster "
-        "five times as wide as the others, one of 13 times as many rows, and three ten times as "
-        "long as wide. k-means (the best of ten starts) and spectral clustering are told the "
-        "number of clusters; DBSCAN is not, and what it takes for noise is grey, one more cluster "
-        "to the index. Its eps, and the gamma of spectral clustering, were searched for with the "
-        "truth at hand, which nobody has otherwise. The best possible labels are those of one who "
-        "knows how the rows were drawn."
+        "The tutorial's two sets, and three more of 300 rows around three centers each: with one "
+        "cluster five times as wide as the others, with one of 13 times as many rows, and with all "
+        "three ten times as long as wide. k-means (the best of ten starts) and spectral clustering "
+        "are given the number of clusters; DBSCAN is not, and the rows that it labels as noise are "
+        "grey and count as one more cluster in the index. The eps of DBSCAN and the gamma of "
+        "spectral clustering were chosen with the true labels at hand, which are not available in "
+        "practice. The best possible labels are those that follow from how the rows were drawn."
     )
     with book.figure("sets", caption, len(cases), 4, size, height_ratios=heights) as axes:
         for line, (name, case) in zip(axes, cases.items(), strict=True):
@@ -166,8 +166,8 @@ def _claim_shapes(book: Notebook, cases: dict[str, Case], rows: list[Row]) -> No
     book.claim(
         TUTORIAL,
         "for these shapes, use DBSCAN or spectral clustering",
-        f"adjusted Rand index {in_words(min(others))} by both on both, with eps = "
-        f"{rows[0]['eps']:g} (and five rows to a core) and gamma = {rows[0]['gamma']:g}",
+        f"adjusted Rand index {in_words(min(others))} with both methods on both sets, for eps = "
+        f"{rows[0]['eps']:g} (and min_samples = 5) and gamma = {rows[0]['gamma']:g}",
         min(others) == 1.0,
     )
 
@@ -207,8 +207,9 @@ def _settings(book: Notebook, cases: dict[str, Case]) -> None:
             | {"least gamma": sharp[0], "largest gamma": sharp[-1]}
         )
     book.say(
-        "Both have a setting that k-means has not, and it must fit. Of eps = 0.05, 0.06 … 0.60 and "
-        "gamma = 1, 2, 5 … 500 these find the tutorial's sets without a mistake:"
+        "Both methods have a parameter that k-means does not have, and its value matters. Of eps = "
+        "0.05, 0.06 … 0.60 and gamma = 1, 2, 5 … 500, these recover the tutorial's sets without a "
+        "mistake:"
     )
     book.table("settings", rows, shown=True)
 
@@ -250,13 +251,14 @@ def _degrees(book: Notebook) -> None:
 def _draw_degrees(book: Notebook, rows: list[Row]) -> None:
     """Draw the index against the ratio, a curve for each assumption."""
     book.say(
-        f"Which assumption matters? Two clusters of {ROWS} rows together, their centers {APART:g} "
-        f"standard deviations apart (three of each where these differ): {DRAWS} draws of each "
-        "degree, the best of ten starts. Long clusters side by side are cut across once that saves "
-        f"more than to cut between them, (2/π) r² > (6/2)², r > {3 * np.sqrt(np.pi / 2):.2f}; few "
-        "rows are not worth a center once cutting the many in two saves more. Until then k-means "
-        "barely notices. With unequal widths it never fails as badly: it draws the border in the "
-        "middle, and loses the rows of the wide cluster that lie beyond it."
+        f"Which assumption matters? Two clusters of {ROWS} rows in total, their centers {APART:g} "
+        f"standard deviations apart (where the widths differ, three of each): {DRAWS} draws for "
+        "each ratio, the best of ten starts. Long clusters side by side are cut across once that "
+        "lowers the inertia more than a cut between them, (2/π) r² > (6/2)², r > "
+        f"{3 * np.sqrt(np.pi / 2):.2f}; a small cluster loses its center once splitting the large "
+        "one in two lowers the inertia more. Up to that point, k-means is barely affected. With "
+        "unequal widths it never fails as badly: it puts the border in the middle, and mislabels "
+        "the rows of the wide cluster that lie beyond it."
     )
     caption = "Two clusters, more and more unequal: mean, lowest and highest of twenty draws"
     with book.figure("degrees", caption, size=(7.2, 3.8)) as axis:
@@ -288,9 +290,9 @@ def _claim_assumptions(book: Notebook, rows: list[Row]) -> None:
     book.claim(
         TUTORIAL,
         "k-means assumes spherical, equally-sized clusters",
-        f"unequal by 2 : 1 in any way, it keeps an adjusted Rand index of at least {least:.2f}. It "
-        f"fails on clusters {fails['length to width']} times as long as wide, and where one has "
-        f"{fails['rows to rows']} times the rows of the other; with 10 times the width it keeps "
-        f"{at('width to width', 10):.2f}",
+        "with clusters unequal by 2 : 1 in any respect, k-means reaches an adjusted Rand index of "
+        f"at least {least:.2f}. It fails on clusters {fails['length to width']} times as long as "
+        f"wide, and where one has {fails['rows to rows']} times as many rows as the other; where "
+        f"one is 10 times as wide, it reaches {at('width to width', 10):.2f}",
         True if all(early) else None if any(late) else False,
     )

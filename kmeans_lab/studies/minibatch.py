@@ -126,14 +126,14 @@ def _work(book: Notebook, problems: list[Problem], curves: dict[Any, Any]) -> No
                 }
             )
     book.say(
-        "Everybody starts from one array, which k-means++ drew as it was published. A batch is cut "
-        "from a permutation of the rows, and each center moves to the mean of all rows that it was "
-        "ever given (Sculley, 2010). After some of the batches, the inertia of *all* rows is "
+        "All methods start from the same array, which k-means++ drew as published. A batch is cut "
+        "from a permutation of the rows, and each center moves to the mean of all rows assigned to "
+        "it so far (Sculley, 2010). After some of the batches, the inertia of *all* rows is "
         f"computed. Median of {SEEDS} orders of the rows; a pass is as many distances as one "
-        "iteration of full k-means has, rows times clusters."
+        "iteration of full k-means computes, rows times clusters."
     )
     book.table("work", rows, shown=True)
-    caption = "What a distance buys: inertia against passes over the data"
+    caption = "Inertia against passes over the data"
     with book.figure("work", caption, 1, 3, (10.0, 3.6), sharey=True) as axes:
         for axis, problem in zip(axes, problems, strict=True):
             for size in problem.sizes:
@@ -160,8 +160,8 @@ def _claim(book: Notebook, rows: list[Row]) -> None:
         TUTORIAL,
         "instead of all points, randomly sample a batch of 50 each iteration: "
         "compare convergence speed vs accuracy",
-        f"of its 300 points, batches are within 10 % of the inertia at rest after {few[near]:.1f} "
-        f"passes and all rows after {full[near]:.0f}; within 1 % all rows are after "
+        f"on its 300 points, batches come within 10 % of the inertia at rest after {few[near]:.1f} "
+        f"passes, and all rows after {full[near]:.0f}; within 1 %, all rows come after "
         f"{full[nearer]:.0f}, and batches {late}",
         all(sooner) if sooner[0] == sooner[1] else None,
     )
@@ -256,10 +256,11 @@ def _jobs(problem: Problem) -> list[tuple[str, int, int, Callable[[int], float]]
 
 def _show_seconds(book: Notebook, problems: list[Problem], found: list[Timed]) -> None:
     book.say(
-        "The same in seconds of one thread: whole fits with their checks and final labels, ended "
-        "after so many passes. scikit-learn's estimators start from the same array."
+        "The same in seconds, with one thread: whole fits including their checks and final labels, "
+        "stopped after a given number of passes. scikit-learn's estimators start from the same "
+        "array."
     )
-    caption = "What a second buys: inertia against the time of a whole fit"
+    caption = "Inertia against the time of a whole fit"
     with book.figure("seconds", caption, 1, 2, (9.6, 4.0), sharey=True) as axes:
         for axis, problem in zip(axes, problems, strict=True):
             for who in dict.fromkeys(it.who for it in found):
@@ -279,14 +280,15 @@ def _show_seconds(book: Notebook, problems: list[Problem], found: list[Timed]) -
     plane, blobs = (list(it.values())[1:] for it in races)
     order = "before" if plane[3] < plane[0] else "after"
     book.say(
-        "When is it worth it? Not for 300 points: full k-means is at rest after a few passes. Not "
-        "in the plane, with a kernel that leaves out distances that cannot matter: on "
-        f"{problems[0].name} all rows are at rest {order} one pass of batches is over "
-        f"({plane[3]:.0f} and {plane[0]:.0f} ms). It is worth it for many rows, clusters and "
-        f"features, and a rough result: on {problems[1].name} one pass gets to "
-        f"{blobs[1]:.1f} % above rest in {blobs[0]:.0f} ms, where all rows take {blobs[2]:.0f}; "
-        "the last percent takes all rows. And it is worth it where rows come one after another and "
-        "are never in memory together: that is what `partial_fit` is for."
+        "When are mini-batches worth using? Not for 300 points: full k-means is at rest after a "
+        "few passes. Not in the plane, with a kernel that skips distances that cannot matter: on "
+        f"{problems[0].name} full k-means is at rest {order} one pass of batches is over "
+        f"({plane[3]:.0f} and {plane[0]:.0f} ms). They are worth using for many rows, clusters and "
+        f"features, where a rough result is enough: on {problems[1].name} one pass gets to "
+        f"{blobs[1]:.1f} % above rest in {blobs[0]:.0f} ms, where full k-means takes "
+        f"{blobs[2]:.0f}; the last percent needs full k-means. They are also worth using where "
+        "rows arrive one after another and are never in memory together: that is what "
+        "`partial_fit` is for."
     )
 
 

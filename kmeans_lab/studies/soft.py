@@ -34,11 +34,11 @@ def run(book: Notebook) -> None:
 def _maps(book: Notebook, X: Array, fit: KMeansResult) -> None:
     width = estimate_width(X, fit)
     book.say(
-        "The tutorial's blobs and the best of ten starts. Colour says which center is the nearest, "
-        "and how strong it is how likely that one is; where all four are equally likely the map is "
-        "white. The width σ is given, not found: soft assignment does not say how wide the "
-        f"clusters are. The rows do: the mean squared distance per feature, {fit.inertia:,.1f} / "
-        f"{X.size}, gives σ = {width:.2f}; they were drawn with {TRUE_WIDTH}."
+        "The tutorial's blobs, and the best of ten starts. The colour shows which center is "
+        "nearest, and its strength how likely that center is; where all four are equally likely, "
+        "the map is white. The width σ is given, not estimated: soft assignment does not say how "
+        "wide the clusters are. The rows do: the mean squared distance per feature, "
+        f"{fit.inertia:,.1f} / {X.size}, gives σ = {width:.2f}; they were drawn with {TRUE_WIDTH}."
     )
     low, high = X.min(axis=0) - 2.0, X.max(axis=0) + 2.0
     across, up = (np.linspace(low[f], high[f], PIXELS) for f in (0, 1))
@@ -92,8 +92,8 @@ def _entropy(book: Notebook, X: Array, fit: KMeansResult) -> None:
     book.table("widths", rows)
     book.say(
         "The entropy of a row's probabilities grows with σ from 0, where the assignment is hard, "
-        f"to log 4, where it says nothing. At all of {len(WIDTHS)} widths from {WIDTHS[0]:g} to "
-        f"{WIDTHS[-1]:g} the likeliest center is the nearest one."
+        f"to log 4, where all four clusters are equally likely. At each of {len(WIDTHS)} widths "
+        f"from {WIDTHS[0]:g} to {WIDTHS[-1]:g}, the likeliest center is the nearest one."
     )
     caption = "Mean entropy of the rows against the width"
     with book.figure("entropy", caption, size=(6.4, 3.4)) as axis:
@@ -126,8 +126,8 @@ def _mixture(book: Notebook, X: Array, fit: KMeansResult) -> None:
     book.claim(
         TUTORIAL,
         "exercise: a probability for each cluster in place of hard labels",
-        f"each row's add up to 1, and its likeliest cluster is its hard label: at {len(WIDTHS)} "
-        f"widths {changed} of {len(X)} labels change",
+        "each row's probabilities add up to 1, and its likeliest cluster is its hard label: at "
+        f"{len(WIDTHS)} widths, {changed} of {len(X)} labels change",
         changed == 0 and uneven < 1e-12,
     )
     # An order of magnitude: the last digits are the machine's.
@@ -135,7 +135,7 @@ def _mixture(book: Notebook, X: Array, fit: KMeansResult) -> None:
     book.claim(
         TUTORIAL,
         "this is the E-step of Gaussian mixture models",
-        f"scikit-learn's `GaussianMixture`, given these means, equal weights and one round "
-        f"covariance for all, differs by less than {bound:.0e} in every probability",
+        "scikit-learn's `GaussianMixture`, given these means, equal weights and one spherical "
+        f"covariance for all clusters, differs by less than {bound:.0e} in every probability",
         worst < 1e-10,
     )

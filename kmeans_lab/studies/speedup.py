@@ -66,9 +66,10 @@ def count_iterations(book: Notebook, sets: dict[Cell, Workload]) -> dict[Cell, i
             }
         )
     book.say(
-        "Nine sets: N points around k centers in the unit square, from the study's own seeds. It "
-        "stops when one label in a hundred changes. How many iterations that takes is not in its "
-        "slides; they differ by a factor of four, and so do its seconds from set to set."
+        "Nine sets: N points around k centers in the unit square, from the study's own seeds. A "
+        "fit stops when at most one label in a hundred changes. The study's slides do not say how "
+        "many iterations that takes; the number varies by a factor of four, and the seconds vary "
+        "with it from set to set."
     )
     book.table("iterations", rows, shown=True)
     caption = f"The sets of {SMALL:,} points, clustered as in the study: one start, no repetition"
@@ -128,13 +129,15 @@ def extrapolate(
             row |= {f"S{p}": found, f"then S{p}": then}
         rows.append(row)
     book.say(
-        "The study's program here, and (`then`) what it published. The start of the pool counts."
+        "The study's program on this machine, and (`then`) the published values. The time to start "
+        "the pool is included."
         + (
             ""
             if book.full
-            else f" Medians of {REPEATS} fits of {SMALL:,} points, each pool's against a serial "
-            "fit beside them; **the larger sets are extrapolated**: so many times as many rows and "
-            "iterations, the start once (`--full` runs them, for an hour)."
+            else f" Medians of {REPEATS} fits of {SMALL:,} points, each pool compared with a "
+            "serial fit run beside it; **the larger sets are extrapolated** in proportion to "
+            "their rows and iterations, with the start counted once (`--full` runs them, which "
+            "takes an hour)."
         )
     )
     book.table("speedups", rows, measured=True, shown=True)
@@ -151,8 +154,8 @@ def judge(book: Notebook, rows: list[Row]) -> None:
     book.claim(
         POOLS,
         "the speedup is not linear, and gets better with N and k",
-        f"the best of each set: {min(best):.2f} to {max(best):.2f}, and with {MANY} processes "
-        f"{min(many):.2f} to {max(many):.2f}",
+        f"the best speedup of each set is {min(best):.2f} to {max(best):.2f}; with {MANY} "
+        f"processes it is {min(many):.2f} to {max(many):.2f}",
         grows and max(many) < MANY / 2,
     )
 
@@ -188,8 +191,8 @@ def run_ours(book: Notebook, sets: dict[Cell, Workload]) -> Ours:
             row["of it start and layout, ms"] = 1e3 * median(starts[(k, n), name, 1])
             rows.append(row | {f"S{p}": times[0] / t for p, t in zip(WORKERS, times, strict=True)})
     book.say(
-        "The same nine sets, the same starts and stop rule, with kernels of ours: whole fits, the "
-        "start of threads and processes included. Processes share one copy of the rows; only "
+        "The same nine sets, with the same starts and stop rule, and our own kernels: whole fits, "
+        "including the start of threads and processes. Processes share one copy of the rows; only "
         "centers, sums and counts go back and forth."
     )
     book.table("kernels", rows, measured=True, shown=True)
@@ -198,7 +201,9 @@ def run_ours(book: Notebook, sets: dict[Cell, Workload]) -> Ours:
 
 def draw(book: Notebook, speedups: dict[Cell, list[float]], ours: Ours) -> None:
     """Draw the speedups as the study does."""
-    caption = "Speedups over processes: published, the same program here, and ours"
+    caption = (
+        "Speedup against the number of processes: published, the same program here, and our kernels"
+    )
     with book.figure("speedups", caption, 1, 3, (9.6, 3.4), sharey=True) as axes:
         for axis, k in zip(axes, CLUSTERS, strict=True):
             axis.plot(WORKERS, WORKERS, ":", color=INK, lw=1, label="ideal")
@@ -233,7 +238,7 @@ def draw_seconds(book: Notebook, seconds: dict[Cell, list[float]], ours: Ours) -
         f"{FLAGSHIP}, one thread": ours[cell, FLAGSHIP, 1],
         f"{FLAGSHIP}, 2 threads": ours[cell, FLAGSHIP, 2],
     }
-    caption = "Seconds of the largest set: a million points, k = 40"
+    caption = "Seconds for the largest set: a million points, k = 40"
     with book.figure("seconds", caption, size=(7.6, 3.2)) as axis:
         colors = [FAINT, FAINT, *[PALETTE[1]] * 2, *[PALETTE[0]] * 5]
         axis.barh(list(ways), list(ways.values()), color=colors, log=True)
@@ -275,17 +280,18 @@ def what_limits(
         / median(arithmetic_alone(2) for _ in range(5))
     )
     book.say(
-        "What a parallel fit's seconds are spent on. The parent moves sums and counters alone, row "
-        f"by row, while the others wait. And the machine: two threads of nothing but arithmetic do "
-        f"{gain:.2f} times the work of one here, and more than two have nothing to run on."
+        "How the time of a parallel fit is spent. The parent process alone moves sums and "
+        "counters, row by row, while the others wait. The machine is a limit, too: two threads of "
+        f"pure arithmetic do {gain:.2f} times the work of one here, and there are no cores for "
+        "more than two."
     )
     book.table("limits", rows, measured=True, shown=True)
     few, many = rows[1], rows[-1]
     book.claim(
         POOLS,
         "creating processes is the cost, and only large N and few processes make up for it",
-        f"starting {MANY} takes {starts[MANY]:.1f} s: {few['start %']:.0f} % of the smallest set's "
-        f"time, {many['start %']:.1f} % of the largest's",
+        f"starting {MANY} processes takes {starts[MANY]:.1f} s: {few['start %']:.0f} % of the "
+        f"smallest set's time, {many['start %']:.1f} % of the largest's",
         None if many["start %"] < 5 < few["start %"] else few["start %"] > 5,
     )
 

@@ -50,14 +50,14 @@ def _tables(book: Notebook, sets: list[Trials]) -> None:
     """Say what was fitted, and write what came of it."""
     above = np.concatenate([it.ratios(start) for it in sets for start in STARTS]) - 1
     book.say(
-        "Five starts on the tutorial's `blobs`, the walk-through's `make_blobs()`, the "
+        "Five ways to start, on the tutorial's `blobs`, the walk-through's `make_blobs()`, the "
         "multiprocessing study's `grid-10000-10` and the demo's `standard`, with the seeds 0, 1, "
-        "2, … (that of `make_blobs()` goes with them); each fit goes on until no label changes. "
-        "The best known inertia is that of the best of 100 repetitions, or of a fit that is still "
-        "better. A fit *finds the best* if it comes to within one millionth of that; the others "
-        f"are at least {above[above > SAME].min():.5f} above. *Repetitions* are those that find "
-        "the best with a probability of 99 %, by this share; *distances* are those of a fit and "
-        "its start."
+        "2, … (`make_blobs()` draws its data with the same seeds); each fit goes on until no label "
+        "changes. The best known inertia is the lowest of 100 repetitions, or that of a fit that "
+        "is better still. A fit *finds the best* if its inertia is within one millionth of that; "
+        f"the others are at least {above[above > SAME].min():.5f} above. *Repetitions* is the "
+        "number of fits that find the best with a probability of 99 %, given this share; "
+        "*distances* counts those of a fit and its start."
     )
     rows = [
         {
@@ -77,20 +77,21 @@ def _tables(book: Notebook, sets: list[Trials]) -> None:
     _, _, grid, standard = sets
     work = [grid.distances(it) * (grid.repetitions(it) or np.inf) for it in ("random", "k-means++")]
     book.say(
-        "No start asks for fewer repetitions than greedy k-means++. Its single fits go wrong, too: "
-        f"{100 * (1 - grid.found('k-means++')):.3g} % of them on `grid-10000-10`, "
+        "No start needs fewer repetitions than greedy k-means++. Even so, many of its single fits "
+        f"miss the best: {100 * (1 - grid.found('k-means++')):.3g} % of them on `grid-10000-10`, "
         f"{100 * (1 - standard.found('k-means++')):.3g} % on `standard`. For the same certainty, "
-        f"random rows cost {work[0] / work[1]:.0f} times as many distances on `grid-10000-10`.\n\n"
-        "`first` draws nothing: one fit, and whatever the order of the rows makes of it. The rows "
-        "of `standard` are in the order of their blobs, so that the first 25 are all of one blob: "
-        f"it ends at {standard.ratios('first')[0]:.1f} times the best inertia."
+        f"random rows cost {work[0] / work[1]:.0f} times as many distances on "
+        "`grid-10000-10`.\n\n`first` draws nothing: there is one fit, and its result depends on "
+        "the order of the rows. The rows of `standard` are sorted by blob, so the first 25 all lie "
+        f"in one blob, and the fit ends at {standard.ratios('first')[0]:.1f} times the best "
+        "inertia."
     )
 
 
 def _curves(book: Notebook, sets: list[Trials]) -> None:
     """Draw for each set which share of the fits ends below an inertia."""
     caption = (
-        "Which share of the fits ends at so many times the best known inertia, or less; a dotted "
+        "Share of the fits that end at or below a multiple of the best known inertia; a dotted "
         "line is a single fit"
     )
     with book.figure("ends", caption, 2, 2, (8.4, 6.2), sharey=True) as axes:
@@ -169,9 +170,9 @@ def _iterations(book: Notebook, trials: Trials, X: Array) -> None:
         }
     )
     book.say(
-        "The three choices of the multiprocessing study, on its 10 000 rows of 10 clusters. "
-        "For the *previous analysis* stands a fit of 500 random rows, the best of 10 repetitions, "
-        "whose iterations cost a twentieth each and are not counted."
+        "The three choices of the multiprocessing study, on its 10 000 rows of 10 clusters. The "
+        "*previous analysis* is a fit of 500 random rows, the best of 10 repetitions; its "
+        "iterations cost a twentieth each and are not counted."
     )
     book.table("choices", rows, shown=True)
     means = [row["iterations, mean"] for row in rows]
@@ -181,7 +182,7 @@ def _iterations(book: Notebook, trials: Trials, X: Array) -> None:
         "centroids come from the data set, random assignment or previous analysis: this choice "
         "affects the convergence",
         f"{means[0]:.0f}, {means[1]:.0f} and {means[2]:.0f} iterations on average, and "
-        f"{shares[0]:.3g}, {shares[1]:.3g} and {shares[2]:.3g} % find the best",
+        f"{shares[0]:.3g}, {shares[1]:.3g} and {shares[2]:.3g} % of the fits find the best",
         max(means) > 1.2 * min(means),
     )
 

@@ -49,8 +49,8 @@ def tutorial(book: Notebook, trials: Trials, X: Array) -> None:
     book.claim(
         TUTORIAL,
         "a random start can give bad results",
-        f"{bad['random']} of {RUNS:,} seeds end more than 10 % above the best inertia; with its "
-        f"k-means++ {bad['k-means++']} do",
+        f"{bad['random']} of {RUNS:,} seeds end more than 10 % above the best inertia; with the "
+        f"tutorial's k-means++, {bad['k-means++']} do",
         bad["random"] > 0,
     )
     _seed_0(book, X, {name: fit(draw(X, 4, 0)) for name, draw in starts.items()})
@@ -59,15 +59,17 @@ def tutorial(book: Notebook, trials: Trials, X: Array) -> None:
     book.claim(
         TUTORIAL,
         "k-means++ picks initial centroids that are spread out",
-        f"the two closest are {spread['d2']:.1f} times as far apart as the two closest blobs "
-        f"(random rows: {spread['random']:.1f} times; medians), and {100 * each['d2']:.3g} % of "
-        f"the starts have one in each blob (random rows: {100 * each['random']:.3g} %)",
+        f"the two closest centers are {spread['d2']:.1f} times as far apart as the two closest "
+        f"blobs (random rows: {spread['random']:.1f} times; medians), and {100 * each['d2']:.3g} % "
+        f"of the starts have one center in each blob (random rows: {100 * each['random']:.3g} %)",
         spread["d2"] > 2 * spread["random"],
     )
 
 
 def _seed_0(book: Notebook, X: Array, found: dict[str, KMeansResult]) -> None:
-    caption = "The tutorial's seed 0: where its random start ends, and where its k-means++ does"
+    caption = (
+        "The tutorial's seed 0: where the fits from its random start and from its k-means++ end"
+    )
     with book.figure("seed-0", caption, 1, 2, (8.0, 3.8)) as axes:
         for axis, (name, result) in zip(axes, found.items(), strict=True):
             draw_clusters(axis, X, result.labels, result.centers)
@@ -90,9 +92,9 @@ def seeding(book: Notebook, sets: list[Trials], X: Array) -> None:
         for start in STARTS
     ]
     book.say(
-        "Before the first iteration: the inertia of the starting centers; the distance of the "
-        "closest two of them, that of the closest two centers of the best fit being 1; and how "
-        "often every cluster of the best fit has one of them."
+        "Before the first iteration: the inertia of the starting centers; the distance between the "
+        "closest two of them, in units of that between the closest two centers of the best fit; "
+        "and how often each cluster of the best fit has one of them."
     )
     book.table("begins", rows, shown=True)
     published = [row for row in rows if row["start"] == "d2"]
@@ -101,8 +103,8 @@ def seeding(book: Notebook, sets: list[Trials], X: Array) -> None:
     book.claim(
         "Arthur and Vassilvitskii (2007)",
         "on average, a k-means++ start has at most 8 (ln k + 2) times the least possible inertia",
-        f"{min(found):.1f} to {max(found):.1f} times the best known on the four sets, where "
-        f"{min(bounds):.0f} to {max(bounds):.0f} are allowed",
+        f"{min(found):.1f} to {max(found):.1f} times the best known on the four sets, where the "
+        f"bound is {min(bounds):.0f} to {max(bounds):.0f}",
         all(mean <= bound for mean, bound in zip(found, bounds, strict=True)),
     )
     _plus_plus(book, sets, X)
@@ -115,8 +117,8 @@ def _plus_plus(book: Notebook, sets: list[Trials], X: Array) -> None:
     book.claim(
         WALK,
         "k-means++ produces more stable clusters",
-        "standard deviation of the final inertia, the best being 1, with random rows and with "
-        "k-means++: " + ", ".join(f"{a:.2f} and {b:.2f}" for a, b in deviations),
+        "standard deviation of the final inertia, as a multiple of the best, with random rows and "
+        "with k-means++: " + ", ".join(f"{a:.2f} and {b:.2f}" for a, b in deviations),
         all(b < a for a, b in deviations),
     )
     share = float(np.mean([_farthest(X, seed) for seed in range(RUNS)]))
@@ -124,7 +126,7 @@ def _plus_plus(book: Notebook, sets: list[Trials], X: Array) -> None:
         WALK,
         "k-means++ maximizes the distance between a centroid and the others",
         f"{100 * share:.3g} % of its draws on the tutorial's blobs take the farthest row: any row "
-        "may be drawn, with a probability that grows as D²",
+        "may be drawn, with a probability proportional to D²",
         share == 1,
     )
 
@@ -153,9 +155,9 @@ def _scikit_learn(book: Notebook, sets: list[Trials], X: Array) -> None:
     book.claim(
         WALK,
         "k-means++ is the initialization algorithm used in scikit-learn",
-        "it is called so, but draws 2 + ⌊ln k⌋ candidates for each center and keeps the best of "
-        "them: greedy k-means++. Fits that find the best, as published and greedy: "
-        + ", ".join(f"{a:.3g} and {b:.3g} %" for a, b in shares),
+        "scikit-learn uses this name, but draws 2 + ⌊ln k⌋ candidates for each center and keeps "
+        "the best of them: greedy k-means++. Share of the fits that find the best, as published "
+        "and greedy: " + ", ".join(f"{a:.3g} and {b:.3g} %" for a, b in shares),
         named if published else None if named and greedy else False,
     )
 
@@ -183,7 +185,8 @@ def walk_through(book: Notebook, trials: Trials) -> None:
     ]
     book.say(
         f"The walk-through's example, {RUNS:,} times: `make_blobs()` with the seeds 0, 1, …, and a "
-        "random start. The adjusted Rand index (ARI) is 1 where the clusters are the blobs."
+        "random start. The adjusted Rand index (ARI) is 1 where the clusters are exactly the "
+        "blobs."
     )
     book.table("walk-through", rows, shown=True)
     first = np.array([it.inertia for it in trials.fits["random"]])
@@ -222,7 +225,7 @@ def _agreement(truth: NDArray[Any], labels: NDArray[Any]) -> float:
 def _three(book: Notebook, seed: int, runs: dict[str, KMeansResult]) -> None:
     """Draw the first data set that a random start fails on: as found, as best, as drawn."""
     X, truth = default_blobs(seed)
-    caption = f"The walk-through's pictures, for data that one run fails on (seed {seed})"
+    caption = f"The walk-through's pictures, for data on which a single run fails (seed {seed})"
     panels: list[tuple[str, Any, Any]] = [
         (f"{name}: inertia {it.inertia:,.0f}", it.labels, it.centers) for name, it in runs.items()
     ]
@@ -255,7 +258,8 @@ def _compared(book: Notebook) -> None:
     book.claim(
         WALK,
         "the second plot has the clusters returned by scikit-learn",
-        "it has the blobs that `make_blobs` drew. From one start, scikit-learn's `KMeans` returns "
-        f"these on {sum(drawn)} of 200 data sets, and the walk-through's clusters on {sum(same)}",
+        "it shows the blobs that `make_blobs` drew. From the same start, scikit-learn's `KMeans` "
+        f"returns these on {sum(drawn)} of 200 data sets, and the walk-through's clusters on "
+        f"{sum(same)}",
         all(drawn),
     )
