@@ -25,6 +25,7 @@ def threads():
 @pytest.fixture(autouse=True)
 def several_threads():
     """Let BLAS have more than one thread, whatever the machine has."""
+    blas._pools.cache_clear()  # SciPy's may have been loaded after the first fit of this process
     with POOLS.limit(limits=3):
         yield
         assert threads() == {3}
