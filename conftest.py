@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support")  # its asserts tell as much as those of tests
+if "tests.support" not in sys.modules:  # it is where a plugin of ours comes first
+    pytest.register_assert_rewrite("tests.support")  # its asserts tell as much as those of tests
 
 MEASURING = "--benchmark-only" in sys.argv
 if MEASURING:
