@@ -10,6 +10,7 @@ from statistics import median
 import pytest
 
 from kmeans_lab.cli import main as cli
+from kmeans_lab.formatting import milliseconds
 from kmeans_lab.measure import record
 from kmeans_lab.pages.bench import headline, page
 from kmeans_lab.registry import KERNELS
@@ -68,7 +69,7 @@ def test_every_kernel_is_there_with_its_ratio_and_its_source(data):
     assert words in text_of(html, "cpp-simd")
     assert "the baseline" in text_of(html, "cpp")
     assert "the same again" in text_of(html, "cpp again")
-    ms = f"{median(fastest['seconds']) * 1e3:.4g}"
+    ms = milliseconds(median(fastest["seconds"]))
     assert f"cpp-simd is the fastest: {ms} ms, {words} than cpp (" in html
 
 
@@ -180,9 +181,10 @@ def test_the_fastest_is_not_praised_for_what_is_not_resolved(data):
     for it in data["runs"][0]["contestants"]:
         if it["ratio"] and it["name"] != "cpp again":
             it["ratio"] |= {"low": 0.99, "middle": 1.0, "high": 1.01}
+    ms = milliseconds(median(find(data, "cpp-simd")["seconds"]))
     assert headline(data["runs"][0]) == (
-        f"cpp-simd has the shortest median, {median(find(data, 'cpp-simd')['seconds']) * 1e3:.4g} "
-        "ms, which is not resolved from that of cpp (0.990–1.010)."
+        f"cpp-simd has the shortest median, {ms} ms, which is not resolved from that of cpp "
+        "(0.990–1.010)."
     )
 
 
