@@ -99,7 +99,8 @@ class Crew(ABC):
         self._begun = generation()
         self._asked = job.counts_changes
         self._in_one_call: Callable[[Array], float] | None = None
-        self._kernel_counts = False  # how many labels a pass changed: no copy of them is needed
+        # Where the kernel counts the labels that a pass changed, no copy of them is needed.
+        self._count_changed: Callable[[], int] | None = None
         self._start()
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
@@ -151,10 +152,12 @@ class Crew(ABC):
         Overwrites labels, sums and counts.
         """
         asked = self._asked
-        if self._in_one_call is not None and (not asked or self._kernel_counts):  # the fastest way
+        count = self._count_changed if asked else None
+        if self._in_one_call is not None and (not asked or count is not None):  # the fastest way
             self.partials.clear()
-            return Pass(self._in_one_call(centers), self._changed() if asked else -1, 1.0, 0.0)
-        before = self.labels.copy() if asked and not self._kernel_counts else None
+            inertia = self._in_one_call(centers)
+            return Pass(inertia, -1 if count is None else count(), 1.0, 0.0)
+        before = self.labels.copy() if asked and count is None else None
         if self.job.weighting is not None:
             inertia, assign, update = self._weighted(self.job.weighting, centers)
         else:
@@ -163,7 +166,7 @@ class Crew(ABC):
         if before is not None:
             changed = int(np.count_nonzero(self.labels != before))
         else:
-            changed = self._changed() if asked else -1
+            changed = -1 if count is None else count()
         return Pass(inertia, changed, assign, update)
 
     def _in_chunks(self, centers: Array) -> tuple[float, float, float]:
@@ -186,10 +189,6 @@ class Crew(ABC):
         if self.job.weighs_inertia:
             inertia = weighting.inertia(self.rows, centers, self.labels)
         return inertia, middle - start, end - middle
-
-    def _changed(self) -> int:
-        """Ask the kernel how many labels the last pass changed."""
-        raise NotImplementedError
 
     def labels_to_keep(self, *, last: bool) -> Labels:
         """Return labels that outlive the crew; after the last repetition they need no copy."""

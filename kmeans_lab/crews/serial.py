@@ -35,12 +35,13 @@ class SerialCrew(Crew):
             self._in_one_call = self._parts[0].in_one_call()
         if len(self._prepared) == 1:
             (self.prepared,) = self._prepared
-        self._kernel_counts = all(hasattr(chunk, "changed") for chunk in self._prepared)
+        if all(hasattr(chunk, "changed") for chunk in self._prepared):
+            self._count_changed = self._sum_changed
 
     def _run(self, order: str, centers: Array) -> None:
         getattr(self._parts[0], order)(centers)
 
-    def _changed(self) -> int:
+    def _sum_changed(self) -> int:
         return sum([int(chunk.changed) for chunk in self._prepared])
 
     def rescored(self) -> int:
