@@ -23,7 +23,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
-from kmeans_lab.kernel import Array, Kernel, Labels
+from kmeans_lab.kernel import Array, CountsChanged, Kernel, Labels
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.spec import KernelSpec
 from kmeans_lab.weights import Weighting
@@ -99,8 +99,9 @@ class Crew(ABC):
         self._begun = generation()
         self._asked = job.counts_changes
         self._in_one_call: Callable[[Array], float] | None = None
-        # Where the kernel counts the labels that a pass changed, no copy of them is needed.
-        self._count_changed: Callable[[], int] | None = None
+        # Prepared rows that count the labels that a pass changed, where all do: no copy is needed.
+        # The crew must not refer to itself: it ends threads when nothing refers to it.
+        self._counting: list[CountsChanged] = []
         self._start()
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
@@ -152,12 +153,12 @@ class Crew(ABC):
         Overwrites labels, sums and counts.
         """
         asked = self._asked
-        count = self._count_changed if asked else None
-        if self._in_one_call is not None and (not asked or count is not None):  # the fastest way
+        counting = self._counting
+        if self._in_one_call is not None and (not asked or counting):  # the fastest way
             self.partials.clear()
             inertia = self._in_one_call(centers)
-            return Pass(inertia, -1 if count is None else count(), 1.0, 0.0)
-        before = self.labels.copy() if asked and count is None else None
+            return Pass(inertia, _changed(counting) if asked else -1, 1.0, 0.0)
+        before = self.labels.copy() if asked and not counting else None
         if self.job.weighting is not None:
             inertia, assign, update = self._weighted(self.job.weighting, centers)
         else:
@@ -166,7 +167,7 @@ class Crew(ABC):
         if before is not None:
             changed = int(np.count_nonzero(self.labels != before))
         else:
-            changed = -1 if count is None else count()
+            changed = _changed(counting) if asked else -1
         return Pass(inertia, changed, assign, update)
 
     def _in_chunks(self, centers: Array) -> tuple[float, float, float]:
@@ -227,3 +228,7 @@ class Crew(ABC):
             self.close(kill=error is not None)
         finally:
             self._alone.__exit__(kind, error, traceback)
+
+
+def _changed(counting: list[CountsChanged]) -> int:
+    return sum([int(chunk.changed) for chunk in counting])

@@ -36,13 +36,10 @@ class SerialCrew(Crew):
         if len(self._prepared) == 1:
             (self.prepared,) = self._prepared
         if all(hasattr(chunk, "changed") for chunk in self._prepared):
-            self._count_changed = self._sum_changed
+            self._counting = self._prepared
 
     def _run(self, order: str, centers: Array) -> None:
         getattr(self._parts[0], order)(centers)
-
-    def _sum_changed(self) -> int:
-        return sum([int(chunk.changed) for chunk in self._prepared])
 
     def rescored(self) -> int:
         """Count the near-ties that the kernel has decided by direct differences so far."""
