@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include "common/compiler.h"
 #include "common/types.h"
+#include "simd/engine.h"
 #include "simd/order.h"
 #include "simd/routines.h"
 #include "simd/sums.h"
@@ -37,16 +39,51 @@ std::vector<Chunk> cut_into_chunks(const Work<T>& work, Index n_tiles, Index n_c
     return chunks;
 }
 
-// Fill the tiles of a chunk with rows, and measure them; the range of columns where it is wanted.
-// False where a signal came.
+// The ranges of columns that are added up: of the values, or of their products with weights.
 template <typename T>
-bool fill_tiles(Work<T>& work, const Routines<T>& routines, const Given<T>& given, Chunk& chunk,
-                Range<T>* range) {
+struct Ranges {
+    Range<T> values;
+    Range<double> products;
+
+    void begin(const Work<T>& work) {
+        work.weights.empty() ? values.begin(work.d) : products.begin(work.columns);
+    }
+    void join(const Ranges& other) {
+        values.join(other.values);
+        products.join(other.products);
+    }
+    void choose(Work<T>& work) const {
+        if (work.weights.empty()) {
+            work.split.choose(values, std::numeric_limits<T>::digits, work.n, work.columns);
+        } else {
+            work.split.choose(products, std::numeric_limits<double>::digits, work.n, work.columns);
+        }
+    }
+    void measure(const Work<T>& work, const Routines<T>& routines, Index tile) {
+        const Index width = work.width;
+        const T* x = work.tiles.data() + tile * width * work.d;
+        if (work.weights.empty()) {
+            routines.measure_range(x, work.d, width, values);
+            return;
+        }
+        const double* weights = work.weights.data() + tile * width;
+        std::vector<double> of(work.columns * width);
+        for (Index i = 0; i < work.d * width; ++i) of[i] = weights[i % width] * double(x[i]);
+        std::copy_n(weights, width, of.data() + work.d * width);
+        routines.measure_products(of.data(), work.columns, width, products);
+    }
+};
+
+// Fill the tiles of a chunk with rows, and measure them; the ranges of columns where they are
+// wanted. False where a signal came.
+template <typename T>
+bool fill_tiles(Work<T>& work, const Routines<T>& routines, const RowsGiven<T>& rows,
+                const Given<T>& given, Chunk& chunk, Ranges<T>* ranges) {
     constexpr Index kAhead = 32;  // rows that are fetched before they are needed
     const Index width = work.width, d = work.d, kids = Balls<T>::kids;
     double squares[ExactSum::kTogether];
     Index n_squares = 0;
-    if (range) range->begin(d);
+    if (ranges) ranges->begin(work);
     for (Index t = chunk.first_tile; t < chunk.last_tile; ++t) {
         if (t % (kids * kids) == 0 && work.interrupt->came()) return false;
         T* tile = work.tiles.data() + t * width * d;
@@ -62,6 +99,11 @@ bool fill_tiles(Work<T>& work, const Routines<T>& routines, const Given<T>& give
                 square += rounded(double(value) * double(value));
             }
             longest = std::max(longest, square);
+            if (rows.weights) {
+                double& weight = work.weights[i];
+                weight = place < 0 ? 0.0 : rows.weights[place];
+                square *= weight;
+            }
             squares[n_squares++] = square;
         }
         work.reach[t] = std::sqrt(longest);
@@ -69,7 +111,7 @@ bool fill_tiles(Work<T>& work, const Routines<T>& routines, const Given<T>& give
             chunk.squares.add(squares, n_squares);
             n_squares = 0;
         }
-        if (range) routines.measure_range(work, t, *range);
+        if (ranges) ranges->measure(work, routines, t);
     }
     return true;
 }

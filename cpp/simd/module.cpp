@@ -21,6 +21,7 @@
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
+#include "simd/engines.h"
 #include "simd/inertia.h"
 #include "simd/rows.h"
 
@@ -83,20 +84,24 @@ static Index clusters(const py::object& given) {
 static int threads(const py::object& given) { return int(count("n_threads", given, 4096)); }
 
 template <typename T>
-static std::unique_ptr<Rows> transpose(const Array<T>& X, Index n_clusters, int n_threads,
-                                       const Middle<T>& middle, lab::Use use) {
+static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int n_threads,
+                                       const Middle<T>& middle, lab::Use use,
+                                       const std::optional<Array<double>>& weights = std::nullopt) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
     require(X.shape(1) > 0, "X must have at least one feature");
-    const T* rows = X.data();
-    const T* middle_in = values_of(middle, X);
-    const Index n = X.shape(0), d = X.shape(1);
-    std::unique_ptr<Rows> made;
+    require(!weights || (weights->ndim() == 1 && weights->shape(0) == X.shape(0)),
+            "weights must have shape (n,)");
+    const lab::RowsGiven<T> rows{X.data(), values_of(middle, X),
+                                 weights ? weights->data() : nullptr, X.shape(0), X.shape(1)};
+    std::unique_ptr<lab::Engine<T>> engine;
     {
         lab::Unlocked unlocked;
-        made = std::make_unique<lab::RowsOf<T>>(rows, middle_in, n, d, n_clusters, n_threads, use);
+        engine = lab::choose_engine(rows, n_clusters, n_threads, use);
     }
-    warn_of_fewer(made->n_threads(), n_threads);
-    return made;
+    warn_of_fewer(engine->n_threads(), n_threads);
+    std::vector<py::object> kept{X};
+    if (weights) kept.push_back(*weights);
+    return std::make_unique<lab::RowsOf<T>>(std::move(engine), std::move(kept));
 }
 
 template <typename T>
@@ -104,14 +109,15 @@ static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<dou
                                  const py::object& n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
     const auto rows =
-        transpose(X, draws.shape(0) + 1, threads(n_threads), middle, lab::Use::seeding);
+        make_rows(X, draws.shape(0) + 1, threads(n_threads), middle, lab::Use::seeding);
     return rows->greedy(X, first, draws);
 }
 
 // Functions of prepared rows of either dtype.
 static void bind_prepared(py::module_& module) {
-    py::class_<Rows>(module, "Tiles", "Rows transposed into tiles, with their running sums.")
+    py::class_<Rows>(module, "PreparedRows", "Rows made ready for a fit, with their running sums.")
         .def_property_readonly("isa", &Rows::isa, "The instruction set that computes.")
+        .def_property_readonly("engine", &Rows::engine, "How nearest centers are found.")
         .def_property_readonly("changed", &Rows::changed, "Labels that the last pass changed.")
         .def_property_readonly("met", &Rows::met,
                                "Share of all pairs of row and center that the last pass met.")
@@ -142,21 +148,22 @@ static void bind(py::module_& module) {
     module.def(
         "prepare",
         [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
-           const Middle<T>& middle, bool balls) {
-            return transpose(X, clusters(n_clusters), threads(n_threads), middle,
-                             balls ? lab::Use::fit : lab::Use::without_balls);
+           const Middle<T>& middle, bool balls, const std::optional<Array<double>>& weights) {
+            return make_rows(X, clusters(n_clusters), threads(n_threads), middle,
+                             balls ? lab::Use::fit : lab::Use::without_balls, weights);
         },
         py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),
         py::arg("middle").noconvert() = py::none(), py::arg("balls") = true,
-        "Transpose X − middle into tiles, neighbours together; start a team of threads. Without "
-        "balls, every row meets every center.");
+        py::arg("weights").noconvert() = py::none(),
+        "Make X − middle ready for a fit, each row counting by its weight; start a team of "
+        "threads. Without balls, every row meets every center.");
     module.def(
         "assign",
         [](const Array<T>& X, const py::array& centers, py::array& labels) {
             require(centers.ndim() == 2,
                     "assign needs rows (n, d), centers (k, d) and labels (n,)");
             require(centers.shape(0) > 0, lab::kOneCenter);
-            const auto rows = transpose(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
+            const auto rows = make_rows(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
             return rows->pass(centers, labels, nullptr, nullptr);
         },
         py::arg("rows").noconvert(), py::arg("centers"), py::arg("labels"),

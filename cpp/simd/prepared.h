@@ -1,4 +1,5 @@
-// The rows that prepare returns: in tiles, with running sums in chunks and a team of threads.
+// Rows in tiles, with running sums in chunks and a team of threads: scored against all centers, or
+// against those that balls do not rule out.
 
 #pragma once
 
@@ -13,6 +14,7 @@
 #include "common/interrupt.h"
 #include "common/types.h"
 #include "simd/dispatch.h"
+#include "simd/engine.h"
 #include "simd/layout.h"
 #include "simd/order.h"
 #include "simd/running_sums.h"
@@ -28,25 +30,27 @@ namespace lab {
 enum class Use { fit, without_balls, seeding, once };
 
 template <typename T>
-class Prepared {
+class Prepared final : public Engine<T> {
 public:
-    // Rows are taken relative to the middle, (d,), which may be null: as they are.
-    Prepared(const T* rows, const T* middle, Index n, Index d, Index k, int n_threads, Use use)
+    Prepared(const RowsGiven<T>& rows, Index k, int n_threads, Use use)
         : isa_(chosen_isa()),
-          routines_(choose_routines<T>(isa_, n, d, k)),
+          routines_(choose_routines<T>(isa_, rows.n, rows.d, k)),
           n_clusters_(k),
           use_(use),
-          middle_(d, T(0)),
+          middle_(rows.d, T(0)),
           team_(std::make_unique<Team>(n_threads)) {
-        if (middle) std::copy_n(middle, d, middle_.begin());
-        const Given<T> given{rows, middle_.data(), d};
+        const Index n = rows.n, d = rows.d;
+        if (rows.middle) std::copy_n(rows.middle, d, middle_.begin());
+        const Given<T> given{rows.rows, middle_.data(), d};
         work_.n = n;
         work_.d = d;
+        work_.columns = d + (rows.weights ? 1 : 0);
         work_.width = routines_.width;
         work_.interrupt = &interrupt_;
         const Index n_tiles = (n + routines_.width - 1) / routines_.width;
         work_.tiles.resize(n_tiles * routines_.width * d);
         work_.labels.resize(n_tiles * routines_.width);
+        if (rows.weights) work_.weights.resize(n_tiles * routines_.width);
         work_.reach.resize(n_tiles);
         chunks_ = cut_into_chunks(work_, n_tiles, k);
         const Index n_families = chunks_.empty() ? 0 : work_.last_family(chunks_.back());
@@ -58,43 +62,39 @@ public:
             work_.groups_in.resize_with_reach(n_families, d);
             work_.tiles_in.resize(n_families * kKids, d);
         }
-        std::vector<Range<T>> ranges(chunks_.size());
+        std::vector<Ranges<T>> ranges(chunks_.size());
         each_chunk([&](Chunk& chunk) {
-            Range<T>* range = keeps_sums() ? &ranges[&chunk - chunks_.data()] : nullptr;
-            if (!fill_tiles(work_, routines_, given, chunk, range) || !has_balls()) return;
+            Ranges<T>* some = keeps_sums() ? &ranges[&chunk - chunks_.data()] : nullptr;
+            if (!fill_tiles(work_, routines_, rows, given, chunk, some) || !has_balls()) return;
             fit_balls(work_, routines_, chunk, use_ == Use::fit);
         });
         ExactSum squares;
         for (const Chunk& chunk : chunks_) squares.add(chunk.squares);
         squares_ = squares.value();
         if (!keeps_sums() || n == 0) return;
-        for (const Range<T>& range : ranges) ranges[0].join(range);
-        work_.split.choose(ranges[0], n, d);
+        for (const Ranges<T>& some : ranges) ranges[0].join(some);
+        ranges[0].choose(work_);
     }
 
-    Prepared(const Prepared&) = delete;
-    Prepared& operator=(const Prepared&) = delete;
-
-    ~Prepared() {
+    ~Prepared() override {
         // In a forked child there are no threads to end, and their locks may be held for ever.
         if (team_->forked()) static_cast<void>(team_.release());
     }
 
-    // Overwrite labels, add to sums and counts where they are given, return the inertia. With sums,
-    // the contract promises that labels hold the previous ones: if it was the last pass that wrote
-    // them, only those that change need be written.
-    double pass(const T* centers, Index k, std::int32_t* labels, double* sums,
-                std::int64_t* counts) {
+    // If it was the last pass that wrote the labels, only those that change need be written.
+    double pass(const PassArrays<T>& arrays) override {
         std::lock_guard<std::mutex> lock(mutex_);
+        const Index k = arrays.k;
+        std::int32_t* labels = arrays.labels;
         if (k != n_clusters_) {
             n_clusters_ = k;
             for (Chunk& chunk : chunks_) chunk.begun = false;
             work_.filtering = false;  // the owners of the balls are unknown, too
         }
-        const bool kept = sums && labels == written_ && hold(labels);
+        const bool kept = arrays.sums && labels == written_ && hold(labels);
         work_.labels_out = kept ? labels : nullptr;
         written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
-        work_.centers.set(centers, k, work_.d, routines_.panel);
+        work_.centers.set(arrays.centers, k, work_.d, routines_.panel);
         begin_filtering();
         // Pairs that the last pass met, and what else each of them costs.
         const double multiply_adds = met_ * double(work_.n) * double(k) * double(work_.d + 3);
@@ -111,14 +111,15 @@ public:
         team_or_alone_.end();
         end_filtering();
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
-        sums_.read(chunks_, work_.split, k, work_.d);
-        if (sums) sums_.add_to(sums, counts);
-        return std::max(sums_.inertia(squares_, centers, work_.d), 0.0);
+        sums_.read(chunks_, work_.split, k, work_.d, weighted());
+        if (arrays.sums) sums_.add_to(arrays);
+        return std::max(sums_.inertia(squares_, arrays.centers), 0.0);
     }
 
-    void update(const std::int32_t* labels, Index k, double* sums, std::int64_t* counts) const {
+    void update(const std::int32_t* labels, Index k, double* sums,
+                std::int64_t* counts) const override {
         Chunk all;
-        all.begin(k, work_.split);
+        all.begin_sums(k, work_.split);
         routines_.add_rows(work_, all, labels);
         std::vector<double> own(work_.d);
         for (Index j = 0; j < k; ++j) {
@@ -132,7 +133,7 @@ public:
     // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
     // passes its draw; the one that lowers the sum most is kept, the first of equals.
     std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
-                              Index n_candidates) {
+                              Index n_candidates) override {
         std::lock_guard<std::mutex> lock(mutex_);
         const auto each = [this](const auto& task) { this->each_chunk(task); };
         Seeding<T, decltype(each)> seeding({rows, middle_.data(), work_.d}, work_, chunks_,
@@ -146,32 +147,33 @@ public:
         return chosen;
     }
 
-    bool has_balls() const { return use_ == Use::fit || use_ == Use::seeding; }
-    Index n() const { return work_.n; }
-    Index d() const { return work_.d; }
-    const char* isa() const { return kIsaNames[int(isa_)]; }
-    int n_threads() const { return team_->size(); }
-    Index rescored() const {
+    bool seeds() const override { return has_balls(); }
+    Index n() const override { return work_.n; }
+    Index d() const override { return work_.d; }
+    bool weighted() const override { return !work_.weights.empty(); }
+    const char* isa() const override { return kIsaNames[int(isa_)]; }
+    const char* engine() const override { return has_balls() ? "balls" : "all pairs"; }
+    int n_threads() const override { return team_->size(); }
+    Index rescored() const override {
         Index sum = 0;
         for (const Chunk& chunk : chunks_) sum += chunk.rescored;
         return sum;
     }
-    // Labels that the last pass changed.
-    Index changed() const {
+    Index changed() const override {
         Index sum = 0;
         for (const Chunk& chunk : chunks_) sum += chunk.changed;
         return sum;
     }
-    // Of the last pass: the share of all pairs of a row and a center that were looked at.
-    double met() const { return met_; }
+    double met() const override { return met_; }
 
 private:
+    bool has_balls() const { return use_ == Use::fit || use_ == Use::seeding; }
     bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
 
     // Not before the first pass: until then, the seeding needs the memory.
     void begin(Chunk& chunk) {
         if (chunk.begun) return;
-        if (keeps_sums()) chunk.begin(n_clusters_, work_.split);
+        if (keeps_sums()) chunk.begin_sums(n_clusters_, work_.split);
         std::int32_t* labels = work_.labels.data();
         std::fill(labels + chunk.first_tile * work_.width, labels + chunk.last_tile * work_.width,
                   -1);
@@ -240,7 +242,7 @@ private:
         // No more than a family of tiles lies between two checks for a signal.
         const double rows_per_check = double(kKids * kKids * work_.width);
         interrupt_.begin(rows_per_check * double(n_clusters_) * double(work_.d));
-        const auto one = [&](int c) {
+        const auto one = [&](int c, int) {
             if (!interrupt_.came()) task(chunks_[c]);
         };
         team_->run(int(chunks_.size()), one, alone);

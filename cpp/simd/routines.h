@@ -21,9 +21,9 @@ using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
 template <typename T>
 using Spread = void (*)(const Centers<T>& centers, Index d, SpreadCenters<T>& to);
 
-// Widen the range of each column by the values of a tile.
+// Widen the range of each column by the values of a tile, (columns, width).
 template <typename T>
-using MeasureRange = void (*)(const Work<T>& work, Index tile, Range<T>& range);
+using MeasureRange = void (*)(const T* values, Index columns, Index width, Range<T>& range);
 
 // Add all rows to the sums of a chunk, by labels of the rows as they were given.
 template <typename T>
@@ -53,6 +53,7 @@ struct Routines {
     AssignTiles<T> assign;
     Spread<T> spread;
     MeasureRange<T> measure_range;
+    MeasureRange<double> measure_products;
     AddRows<T> add_rows;
     FitBall<T> fit_ball;
     FitParent<T> fit_parent;

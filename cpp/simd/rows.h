@@ -3,13 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/arrays.h"
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
-#include "simd/prepared.h"
+#include "simd/engine.h"
 
 namespace lab {
 
@@ -26,6 +28,7 @@ public:
     virtual Index changed() const = 0;
     virtual Index rescored() const = 0;
     virtual double met() const = 0;
+    virtual const char* engine() const = 0;
 };
 
 template <typename T>
@@ -39,13 +42,16 @@ inline constexpr const char* kOneCenter = "assign needs at least one center";
 inline constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
 inline constexpr const char* kSums = "sums must be a C-contiguous float64 array";
 inline constexpr const char* kCounts = "counts must be a C-contiguous int64 array";
+inline constexpr const char* kMasses =
+    "counts must be a C-contiguous float64 array where rows have weights";
 inline constexpr const char* kDraws = "draws must be a C-contiguous float64 array";
 
 template <typename T>
 class RowsOf final : public Rows {
 public:
-    template <typename... Given>
-    explicit RowsOf(Given... given) : rows_(given...) {}
+    // Engines may read the caller's arrays in each pass: they are kept.
+    RowsOf(std::unique_ptr<Engine<T>> engine, std::vector<py::object> kept)
+        : engine_(std::move(engine)), rows_(*engine_), kept_(std::move(kept)) {}
 
     double pass(const py::array& centers, py::array& labels, py::array* sums,
                 py::array* counts) override {
@@ -62,12 +68,15 @@ public:
         const Index k = centers.shape(0);
         std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
         double* sums_inout = sums ? write<double>(*sums, kSums) : nullptr;
-        std::int64_t* counts_inout = counts ? write<std::int64_t>(*counts, kCounts) : nullptr;
+        PassArrays<T> arrays{centers_in, k, labels_out, sums_inout};
+        if (counts && rows_.weighted()) arrays.masses = write<double>(*counts, kMasses);
+        if (counts && !rows_.weighted()) arrays.counts = write<std::int64_t>(*counts, kCounts);
         Unlocked unlocked;
-        return rows_.pass(centers_in, k, labels_out, sums_inout, counts_inout);
+        return rows_.pass(arrays);
     }
 
     void update(const py::array& labels, py::array& sums, py::array& counts) const override {
+        require(!rows_.weighted(), "rows with weights are added up by assign_update alone");
         require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
                     labels.shape(0) == rows_.n() && sums.shape(1) == rows_.d() &&
                     sums.shape(0) == counts.shape(0),
@@ -87,7 +96,7 @@ public:
         require(X.ndim() == 2 && X.shape(0) == rows_.n() && X.shape(1) == rows_.d(),
                 "greedy needs the X that was prepared");
         require(first >= 0 && first < rows_.n(), "first must be a row of X");
-        require(rows_.has_balls(), "greedy needs rows that were prepared with balls");
+        require(rows_.seeds(), "greedy needs rows that were prepared for a fit, with balls");
         const T* given = read<T>(X, kSamples<T>);
         const double* draws_in = read<double>(draws, kDraws);
         std::vector<Index> chosen;
@@ -104,8 +113,12 @@ public:
     Index rescored() const override { return rows_.rescored(); }
     double met() const override { return rows_.met(); }
 
+    const char* engine() const override { return rows_.engine(); }
+
 private:
-    Prepared<T> rows_;
+    const std::unique_ptr<Engine<T>> engine_;
+    Engine<T>& rows_;
+    const std::vector<py::object> kept_;
 };
 
 }  // namespace lab

@@ -7,54 +7,67 @@
 #include <vector>
 
 #include "common/types.h"
+#include "simd/engine.h"
+#include "simd/partial.h"
 #include "simd/sums.h"
-#include "simd/work.h"
 
 namespace lab {
 
 class RunningSums {
 public:
-    // Read those of the clusters whose rows have changed since they were read.
-    void read(std::vector<Chunk>& chunks, const Split& split, Index n_clusters, Index d) {
-        const Index size = split.size();
+    // Read those of the clusters whose rows have changed since they were read: d features each and,
+    // with weights, one column more, the mass.
+    template <typename Slot>
+    void read(std::vector<Slot>& slots, const Split& split, Index n_clusters, Index d,
+              bool weighted) {
+        const Index size = split.size(), columns = d + (weighted ? 1 : 0);
+        d_ = d;
+        weighted_ = weighted;
         sums_.resize(n_clusters * d);
         counts_.resize(n_clusters);
+        masses_.resize(n_clusters);
         std::vector<std::int64_t> limbs(size);
+        std::vector<double> own(columns);
         for (Index j = 0; j < n_clusters; ++j) {
             bool touched = false;
-            for (Chunk& chunk : chunks) {
-                touched = touched || chunk.touched[j] != 0;
-                chunk.touched[j] = 0;
+            for (Partial& slot : slots) {
+                touched = touched || slot.touched[j] != 0;
+                slot.touched[j] = 0;
             }
             if (!touched) continue;
             std::fill(limbs.begin(), limbs.end(), 0);
             counts_[j] = 0;
-            for (const Chunk& chunk : chunks) {
-                const std::int64_t* own = chunk.limbs.data() + j * size;
-                for (Index i = 0; i < size; ++i) limbs[i] += own[i];
-                counts_[j] += chunk.counts[j];
+            for (const Partial& slot : slots) {
+                const std::int64_t* some = slot.limbs.data() + j * size;
+                for (Index i = 0; i < size; ++i) limbs[i] += some[i];
+                counts_[j] += slot.counts[j];
             }
-            split.round(limbs.data(), d, sums_.data() + j * d);
+            split.round(limbs.data(), columns, own.data());
+            std::copy_n(own.data(), d, sums_.data() + j * d);
+            masses_[j] = weighted ? own[d] : double(counts_[j]);
         }
     }
 
-    void add_to(double* sums, std::int64_t* counts) const {
-        for (std::size_t i = 0; i < sums_.size(); ++i) sums[i] += sums_[i];
-        for (std::size_t j = 0; j < counts_.size(); ++j) counts[j] += counts_[j];
+    template <typename T>
+    void add_to(const PassArrays<T>& to) const {
+        for (std::size_t i = 0; i < sums_.size(); ++i) to.sums[i] += sums_[i];
+        for (std::size_t j = 0; j < counts_.size(); ++j) {
+            weighted_ ? void(to.masses[j] += masses_[j]) : void(to.counts[j] += counts_[j]);
+        }
     }
 
     // Σ‖x − c‖² = Σ‖x‖² + Σ (count · ‖c‖² − 2 c · sum). It follows from the sums alone, since no
     // product is fused with an addition.
     template <typename T>
-    double inertia(double squares, const T* centers, Index d) const {
+    double inertia(double squares, const T* centers) const {
         double inertia = squares;
         for (std::size_t j = 0; j < counts_.size(); ++j) {
-            const T* center = centers + Index(j) * d;
-            const double* sum = sums_.data() + Index(j) * d;
+            const T* center = centers + Index(j) * d_;
+            const double* sum = sums_.data() + Index(j) * d_;
             double change = 0;
-            for (Index f = 0; f < d; ++f) {
+            for (Index f = 0; f < d_; ++f) {
                 const double c = double(center[f]);
-                change += rounded(c * (rounded(double(counts_[j]) * c) - 2 * sum[f]));
+                change += rounded(c * (rounded(masses_[j] * c) - 2 * sum[f]));
             }
             inertia += change;
         }
@@ -62,7 +75,10 @@ public:
     }
 
 private:
-    std::vector<double> sums_;  // (n_clusters, n_features)
+    Index d_ = 0;
+    bool weighted_ = false;
+    std::vector<double> sums_;    // (n_clusters, n_features)
+    std::vector<double> masses_;  // (n_clusters,): weights of the rows, or their number
     std::vector<std::int64_t> counts_;
 };
 

@@ -212,8 +212,9 @@ struct Split {
     std::vector<int> lowest;    // (n_features,): exponent of the last unit
     std::vector<double> unit;   // (n_features,): the last unit, where one or two limbs are enough
 
+    // `digits`: binary ones of a value.
     template <typename T>
-    void choose(const Range<T>& range, Index n, Index d) {
+    void choose(const Range<T>& range, int digits, Index n, Index d) {
         constexpr Index lanes = Range<T>::lanes;
         int rows = 1;
         while (n >> rows != 0) ++rows;
@@ -231,7 +232,7 @@ struct Split {
             std::frexp(largest, &above);
             std::frexp(smallest, &below);
             top[f] = above - (bits - 2);
-            const int last = below - std::numeric_limits<T>::digits;  // of the lowest digit
+            const int last = below - digits;  // of the lowest digit
             count = std::max(count, 1 + Index(std::max(0, top[f] - last) + bits - 1) / bits);
         }
         lowest.resize(d);

@@ -30,7 +30,7 @@ public:
     explicit Team(int size) : size_(size), owner_(process()) {
         threads_.reserve(size_ - 1);
         try {
-            for (int w = 1; w < size_; ++w) threads_.emplace_back([this] { serve(); });
+            for (int w = 1; w < size_; ++w) threads_.emplace_back([this, w] { serve(w); });
         } catch (...) {
             // The system has no more threads, or no memory for one: those that exist share the
             // work. An exception that left here would end the process, because threads are running.
@@ -52,11 +52,14 @@ public:
     int size() const { return int(threads_.size()) + 1; }
     bool forked() const { return process() != owner_; }
 
-    // Call task(0) … task(n − 1) in some order, each once, and wait for all of them; n < 65536.
+    // A piece of work, and which thread does it: 0 is the caller.
+    using Task = std::function<void(int piece, int thread)>;
+
+    // Call the task for each piece from 0 to n − 1 once, in some order, and wait; n < 65536.
     // The first exception of a task is thrown here, when no thread runs the task any more.
-    void run(int n, const std::function<void(int)>& task, bool alone = false) {
+    void run(int n, const Task& task, bool alone = false) {
         if (threads_.empty() || alone || forked()) {
-            for (int i = 0; i < n; ++i) task(i);
+            for (int i = 0; i < n; ++i) task(i, 0);
             return;
         }
         n_ = n;
@@ -69,7 +72,7 @@ public:
             ticket_.store(turn << 32, std::memory_order_release);
         }
         if (sleeping_.load() > 0) wake_.notify_all();
-        take_pieces(turn, true);
+        take_pieces(turn, 0);
         for (int spins = 0; done_.load(std::memory_order_acquire) != n; ++spins) {
             spins < kSpins ? LAB_PAUSE() : std::this_thread::yield();
         }
@@ -89,7 +92,8 @@ private:
 
     // A ticket is the turn, then how many pieces were taken from the back and from the front. It
     // changes as a whole, so that a late thread cannot take a piece of another turn.
-    void take_pieces(std::uint64_t turn, bool from_front) {
+    void take_pieces(std::uint64_t turn, int thread) {
+        const bool from_front = thread == 0;
         for (;;) {
             std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
             const int n = n_, front = int(ticket & 0xffff), back = int(ticket >> 16 & 0xffff);
@@ -102,21 +106,23 @@ private:
                                                ticket + (from_front ? taken : taken << 16))) {
                 continue;
             }
-            for (int i = 0; i < taken; ++i) run_one(from_front ? front + i : n - 1 - back - i);
+            for (int i = 0; i < taken; ++i) {
+                run_one(from_front ? front + i : n - 1 - back - i, thread);
+            }
             done_.fetch_add(taken, std::memory_order_release);
         }
     }
 
-    void run_one(int i) {
+    void run_one(int i, int thread) {
         if (failed_.load(std::memory_order_relaxed)) return;  // the others' results are worthless
         try {
-            (*task_)(i);
+            (*task_)(i, thread);
         } catch (...) {
             if (!failed_.exchange(true)) error_ = std::current_exception();
         }
     }
 
-    void serve() {
+    void serve(int thread) {
         prepare_to_throw();
         for (std::uint64_t seen = 0;;) {
             const auto news = [&] {
@@ -131,7 +137,7 @@ private:
             }
             if (last_.load()) return;
             seen = ticket_.load(std::memory_order_acquire) >> 32;
-            take_pieces(seen, false);
+            take_pieces(seen, thread);
         }
     }
 
@@ -139,7 +145,7 @@ private:
     const int owner_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    const std::function<void(int)>* task_ = nullptr;
+    const Task* task_ = nullptr;
     std::atomic<int> n_{0}, sleeping_{0};
     std::atomic<bool> last_{false}, failed_{false};
     std::exception_ptr error_;  // of the piece that failed first; the caller's when all are done

@@ -17,6 +17,7 @@
 #include "common/types.h"
 #include "simd/balls.h"
 #include "simd/centers.h"
+#include "simd/partial.h"
 #include "simd/sums.h"
 
 namespace lab {
@@ -30,32 +31,21 @@ constexpr Index kCut = 1024;  // chunks begin at multiples, the same for every i
 constexpr Index kMostFiltered = 1024;  // clusters, with which balls are tested before rows
 constexpr Index kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
 
-// Running sums of one chunk. A row that changes cluster leaves one and joins another, exactly.
-struct Chunk {
+// Some tiles that one thread takes at a time, and the sums of their rows.
+struct Chunk : Partial {
     Index first_tile = 0, last_tile = 0;
     Index first_family = 0;
-    Index n_rows = 0;
     ExactSum squares;    // Σ‖x‖² over the chunk
-    bool begun = false;  // its rows have labels, or −1: none
-    Index changed = 0;   // labels, in the last pass
-    Index rescored = 0;  // near-ties decided by direct differences
     double inertia = 0;  // of the last pass, where all centers were met and no sums kept
     double met = 0;      // rows times centers that they were scored against, last pass
-    std::vector<std::int64_t> limbs;    // (n_clusters, limbs, stride): see Split; empty: not kept
-    std::vector<std::int64_t> counts;   // (n_clusters,)
-    std::vector<std::uint8_t> touched;  // (n_clusters,): its sums have changed since they were read
-
-    void begin(Index n_clusters, const Split& split) {
-        limbs.assign(n_clusters * split.size(), 0);
-        counts.assign(n_clusters, 0);
-        touched.assign(n_clusters, 1);
-    }
 };
 
 template <typename T>
 struct Work {
     Index n = 0, d = 0, width = 0;
-    Aligned<T> tiles;                  // (n_tiles, d, width); rows beyond n are zero
+    Index columns = 0;        // that are added up: features and, with weights, the weight
+    Aligned<T> tiles;         // (n_tiles, d, width); rows beyond n are zero
+    Aligned<double> weights;  // (n_tiles · width): as the rows lie; empty: each counts as one
     std::vector<std::uint32_t> order;  // (n,): which row lies where; empty: as they were given
     std::vector<double> reach;         // (n_tiles,): the longest row of each tile, ‖x‖
     Aligned<std::int32_t> labels;      // (n_tiles · width): labels of the last pass

@@ -20,8 +20,8 @@ COMPILED = sorted(
 # What the binding tools add, and no reader of a stub asks for: pybind11 has a metaclass of its own,
 # and a constructor that takes anything in order to refuse it.
 ADDED = r"""
-kmeans_lab\.tuned\.simd\.Tiles
-kmeans_lab\.tuned\.simd\.Tiles\.__init__
+kmeans_lab\.tuned\.simd\.PreparedRows
+kmeans_lab\.tuned\.simd\.PreparedRows\.__init__
 kmeans_lab\._cpp_dbscan\.Index
 kmeans_lab\._cpp_dbscan\.Index\.__init__
 kmeans_lab\..*cy.*\.__test__

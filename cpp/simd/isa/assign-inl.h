@@ -116,7 +116,7 @@ LAB_INLINE void settle_rows(Work<T>& work, Chunk& chunk, Index first, const Best
     const bool whole = first + vectors * lanes <= end;
     // Still above the tolerance when rounded to T.
     const T tolerance = T(work.tolerance(work.reach[first / width]) * 1.001);
-    Moves<T> moves(work, chunk);
+    TileMoves<T> moves(work, chunk);
     LAB_UNROLL for (int v = 0; v < vectors; ++v) {
         const Index row = first + v * lanes;
         const auto near_tie = all.second[v] - all.best[v] <= tolerance - Values{};

@@ -8,20 +8,20 @@
 namespace lab {
 namespace LAB_ISA {
 
-// Widen the range of each column by the values of a tile; rows beyond the last are zero.
+// Widen the range of each column by the values of a tile, (columns, width).
 template <typename T>
-void measure_range(const Work<T>& work, Index tile, Range<T>& range) {
+void measure_range(const T* values, Index columns, Index width, Range<T>& range) {
     using Values = typename Lanes<T>::Values;
     constexpr Index lanes = Lanes<T>::lanes, kept = Range<T>::lanes;
     const Values none = std::numeric_limits<T>::infinity() - Values{};
-    for (Index f = 0; f < work.d; ++f) {
-        const T* x = work.tiles.data() + (tile * work.d + f) * work.width;
+    for (Index f = 0; f < columns; ++f) {
+        const T* x = values + f * width;
         T* most = range.most.data() + f * kept;
         T* least = range.least.data() + f * kept;
         Values high, low;
         std::memcpy(&high, most, sizeof high);
         std::memcpy(&low, least, sizeof low);
-        for (Index l = 0; l < work.width; l += lanes) {
+        for (Index l = 0; l < width; l += lanes) {
             const Values value = *reinterpret_cast<const Values*>(x + l);
             const Values size = value < Values{} ? -value : value;
             const Values counted = size > Values{} ? size : none;
@@ -35,12 +35,12 @@ void measure_range(const Work<T>& work, Index tile, Range<T>& range) {
 
 constexpr Index kAtOnce = 64;  // values of a row that are split together
 
-LAB_INLINE void count_moved(Chunk& chunk, std::int32_t before, std::int32_t label, Index n) {
-    chunk.counts[label] += n;
-    chunk.touched[label] = 1;
+LAB_INLINE void count_moved(Partial& partial, std::int32_t before, std::int32_t label, Index n) {
+    partial.counts[label] += n;
+    partial.touched[label] = 1;
     if (before < 0) return;
-    chunk.counts[before] -= n;
-    chunk.touched[before] = 1;
+    partial.counts[before] -= n;
+    partial.touched[before] = 1;
 }
 
 // Split values, and add the limbs to one sum; `leaves` takes them from another one.
@@ -82,12 +82,31 @@ LAB_INLINE void move_values(const double* values, Index n, const Split& how, con
     }
 }
 
-// Rows that change cluster, some at a time: a row's values lie far apart, and vectors that read
-// what was just written value by value would wait for it.
+// The values of rows in tiles, which lie `width` apart.
 template <typename T>
+struct FromTiles {
+    const Work<T>& work;
+    Index columns;  // of a row; with weights, one more than its features
+    LAB_MEMBER void values(Index row, Index first, Index n, double* to) const {
+        const T* x = work.row_at(row) + first * work.width;
+        if (work.weights.empty()) {
+            for (Index f = 0; f < n; ++f) to[f] = double(x[f * work.width]);
+            return;
+        }
+        const double weight = work.weights[row];
+        for (Index f = 0; f < n; ++f) {
+            to[f] = first + f < work.d ? weight * double(x[f * work.width]) : weight;
+        }
+    }
+};
+
+// Rows that change cluster, some at a time: in tiles, a row's values lie far apart, and vectors
+// that read what was just written value by value would wait for it.
+template <typename From>
 class Moves {
 public:
-    LAB_MEMBER Moves(const Work<T>& work, Chunk& chunk) : work_(work), chunk_(chunk) {}
+    LAB_MEMBER Moves(const From& from, const Split& split, Partial& partial)
+        : from_(from), split_(split), partial_(partial) {}
 
     LAB_MEMBER void add(Index row, std::int32_t before, std::int32_t label) {
         moves_[n_++] = {row, before, label};
@@ -95,7 +114,15 @@ public:
     }
 
     LAB_MEMBER void flush() {
-        if (n_ > 0) carry_out(work_, chunk_, moves_, n_);
+        if (n_ == 0) return;
+        if (partial_.locks.empty()) {
+            carry_out(from_, split_, partial_, moves_, n_);
+        } else {
+            for (int i = 0; i < n_; ++i) {
+                const Locked both(partial_.locks, moves_[i].before, moves_[i].label);
+                carry_out(from_, split_, partial_, moves_ + i, 1);
+            }
+        }
         n_ = 0;
     }
 
@@ -106,20 +133,19 @@ private:
         std::int32_t before, label;  // −1: of no cluster
     };
 
-    static void carry_out(const Work<T>& work, Chunk& chunk, const Move* moves, int n_moves) {
-        const Split& how = work.split;
+    static void carry_out(const From& from, const Split& how, Partial& partial, const Move* moves,
+                          int n_moves) {
         alignas(64) double values[kRows][kAtOnce];
-        for (int i = 0; i < n_moves; ++i) count_moved(chunk, moves[i].before, moves[i].label, 1);
-        for (Index first = 0; first < work.d; first += kAtOnce) {
+        for (int i = 0; i < n_moves; ++i) count_moved(partial, moves[i].before, moves[i].label, 1);
+        for (Index first = 0; first < from.columns; first += kAtOnce) {
             const Index n = std::min(kAtOnce, how.stride - first);
-            const Index m = std::min(kAtOnce, work.d - first);
+            const Index m = std::min(kAtOnce, from.columns - first);
             for (int i = 0; i < n_moves; ++i) {
-                const T* x = work.row_at(moves[i].row) + first * work.width;
-                for (Index f = 0; f < m; ++f) values[i][f] = double(x[f * work.width]);
+                from.values(moves[i].row, first, m, values[i]);
                 for (Index f = m; f < n; ++f) values[i][f] = 0;
             }
             const double* magic = how.magic.data() + first;
-            std::int64_t* limbs = chunk.limbs.data() + first;
+            std::int64_t* limbs = partial.limbs.data() + first;
             for (int i = 0; i < n_moves; ++i) {
                 std::int64_t* joined = limbs + moves[i].label * how.size();
                 if (moves[i].before < 0) {
@@ -132,16 +158,24 @@ private:
         }
     }
 
-    const Work<T>& work_;
-    Chunk& chunk_;
+    const From from_;
+    const Split& split_;
+    Partial& partial_;
     Move moves_[kRows];
     int n_ = 0;
+};
+
+// Rows of tiles, and the sums of their chunk.
+template <typename T>
+struct TileMoves : Moves<FromTiles<T>> {
+    LAB_MEMBER TileMoves(const Work<T>& work, Chunk& chunk)
+        : Moves<FromTiles<T>>({work, work.columns}, work.split, chunk) {}
 };
 
 // Add rows of tiles to the sums of a chunk, by labels of the rows as they were given.
 template <typename T>
 void add_rows(const Work<T>& work, Chunk& chunk, const std::int32_t* labels) {
-    Moves<T> moves(work, chunk);
+    TileMoves<T> moves(work, chunk);
     for (Index row = 0; row < work.n; ++row) moves.add(row, -1, labels[work.given_as(row)]);
     moves.flush();
 }
@@ -153,10 +187,18 @@ void move_tile(const Work<T>& work, Chunk& chunk, Index tile, std::int32_t befor
     const Split& how = work.split;
     std::int64_t* joined = chunk.limbs.data() + label * how.size();
     std::int64_t* left = chunk.limbs.data() + std::max(before, 0) * how.size();
-    for (Index f = 0; f < work.d; ++f) {
+    const double* weights = work.weights.empty() ? nullptr : &work.weights[tile * work.width];
+    for (Index f = 0; f < work.columns; ++f) {
         const T* x = work.tiles.data() + (tile * work.d + f) * work.width;
         alignas(64) double values[kWidest];
-        for (Index l = 0; l < work.width; ++l) values[l] = double(x[l]);
+        if (f == work.d) {
+            std::copy_n(weights, work.width, values);
+        } else {
+            for (Index l = 0; l < work.width; ++l) values[l] = double(x[l]);
+        }
+        if (weights && f < work.d) {
+            for (Index l = 0; l < work.width; ++l) values[l] *= weights[l];
+        }
         for (Index q = 0; q < how.count; ++q) {
             const double magic = how.magic[q * how.stride + f];
             std::int64_t sum = 0;
@@ -170,7 +212,7 @@ void move_tile(const Work<T>& work, Chunk& chunk, Index tile, std::int32_t befor
 // Take a row whose label is new, or may be a near-tie, to its cluster.
 template <typename T>
 LAB_INLINE void settle(Work<T>& work, Chunk& chunk, Index row, std::int32_t label, bool near_tie,
-                       Moves<T>& moves) {
+                       TileMoves<T>& moves) {
     if (near_tie) {
         label = work.rescore(row);
         ++chunk.rescored;
@@ -191,7 +233,7 @@ void settle_tile(Work<T>& work, Chunk& chunk, Index tile, std::int32_t label) {
     bool together = before != label && !chunk.limbs.empty();
     for (Index row = first; row < end; ++row) together &= work.labels[row] == before;
     if (!together) {
-        Moves<T> moves(work, chunk);
+        TileMoves<T> moves(work, chunk);
         for (Index row = first; row < end; ++row) settle(work, chunk, row, label, false, moves);
         moves.flush();
         return;

@@ -22,6 +22,7 @@ Routines<T> make_routines() {
     return {assign_tiles<T, vectors, width, panel>,
             spread_centers<T>,
             measure_range<T>,
+            measure_range<double>,
             add_rows<T>,
             fit_ball<T>,
             fit_parent<T>,
