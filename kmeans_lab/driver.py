@@ -150,7 +150,7 @@ def kmeans(
     weights = checks.weights(sample_weight, X)
     middle, variance = middle_and_variance(X)
     rows = Centered(X, middle) if middle.any() else X
-    weighting = None if weights is None else Weighting(weights, rows, n_clusters)
+    weighting = None if weights is None else Weighting(weights)
     alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights
     drawn_by = None if weighting is None or alike else weighting.values
     start = _make_start(init, n_clusters, X, middle, n_init, drawn_by)

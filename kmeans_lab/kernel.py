@@ -64,11 +64,15 @@ class Kernel(Protocol):
 class Prepares(Protocol):
     """Prepares rows in a form of its own: a transposed copy, row norms, bounds, a thread team."""
 
-    def prepare(self, X: Any, n_clusters: int, n_threads: int, /, *middle: Any) -> Any:
+    def prepare(
+        self, X: Any, n_clusters: int, n_threads: int, /, *middle: Any, **weights: Any
+    ) -> Any:
         """Return what the other functions are given in place of X; once per chunk and fit.
 
         With ``KernelSpec.balls`` it also takes ``balls=False``: the rows are used once, and
-        whatever pays only over several passes is left out.
+        whatever pays only over several passes is left out. With ``KernelSpec.weights`` it takes
+        ``weights``, (n_samples,) in float64: ``assign_update`` then adds w·x, each rounded once,
+        and fills masses in float64 in place of counts.
         """
 
 

@@ -116,6 +116,7 @@ KERNELS: dict[str, KernelSpec] = {
         arithmetic="expanded",
         sources=("cpp/simd/module.cpp", "cpp/simd/**/*.h"),
         centers=True,
+        weights=True,
         balls=True,
         provides=("seeding", "limits"),
         auto=1,

@@ -8,7 +8,10 @@ Arithmetic = Literal["direct", "expanded"]
 Part = Literal["seeding", "limits"]
 
 _FLOATS = ("float32", "float64")
-_FLAGS = ("whole", "centers", "exact", "blas", "compiles_on_first_call", "balls", "broadcasts")
+_FLAGS = (
+    *("whole", "centers", "weights", "exact", "blas"),
+    *("compiles_on_first_call", "balls", "broadcasts"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class KernelSpec:
     centers : bool
         Its ``prepare`` and ``inertia`` take the middle of X as one more argument and subtract it:
         no centered copy of X lies beside the prepared rows.
+    weights : bool
+        Its ``prepare`` takes ``weights``, and its sums and counts are then weighted ones. The rows
+        of other kernels are weighted by the driver, in a pass of its own.
     arithmetic : {"direct", "expanded"}
         How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
     exact : bool
@@ -75,6 +81,7 @@ class KernelSpec:
     threading: Threading = "nogil"
     whole: bool = False
     centers: bool = False
+    weights: bool = False
     arithmetic: Arithmetic = "direct"
     exact: bool = False
     sources: tuple[str, ...] = ()

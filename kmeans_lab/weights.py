@@ -1,9 +1,9 @@
 """Rows that count unequally: weighted sums and inertia, once for all kernels.
 
-Kernels only assign, and are not given the weights: the nearest center of a row does not depend on
-its weight. What depends on it — sums, the mass of a cluster, inertia — is added up here, exactly:
-each product of a weight and a value is rounded once, and their sum once, in whatever order they
-come.
+The nearest center of a row does not depend on its weight, and most kernels are not given it. What
+depends on it — sums, the mass of a cluster, inertia — is added up here, exactly: each product of a
+weight and a value is rounded once, and their sum once, in whatever order they come. A kernel with
+``KernelSpec.weights`` adds up the same sums in its own pass.
 """
 
 import warnings
@@ -47,9 +47,7 @@ def warn_of_overflow(inertia: float) -> float:
 
 
 class Weighting:
-    """Weights relative to the largest, and the rows multiplied by them.
-
-    Keeps one copy of X in float64: multiplying again would take as long as adding up.
+    """Weights relative to the largest.
 
     Attributes
     ----------
@@ -59,21 +57,20 @@ class Weighting:
         Exponent of the power of two by which they were divided.
     """
 
-    def __init__(self, weights: NDArray[np.float64], rows: Samples, n_clusters: int) -> None:
+    def __init__(self, weights: NDArray[np.float64]) -> None:
         self.values, self.exponent = relative(weights)
+
+    def start_sums(self, rows: Samples, n_clusters: int) -> RunningSums:
+        """Return weighted sums that follow labels: of each feature and, last, of the weights.
+
+        They keep a copy of X in float64: multiplying again would take as long as adding up.
+        """
         n_samples, n_features = rows.shape
         columns = np.empty((n_features + 1, n_samples))
         for part in row_blocks(n_samples, n_features):
             np.multiply(rows[part].T, self.values[part], out=columns[:-1, part])
         columns[-1] = self.values
-        self._sums = RunningSums(columns, n_clusters)
-
-    def add_up(self, labels: Labels, sums: Array, mass: Array) -> None:
-        """Overwrite the sums (n_clusters, n_features) and the mass (n_clusters,) of clusters."""
-        *totals, masses = self._sums.move(labels)
-        mass[:] = masses
-        for total, column in zip(totals, sums.T, strict=True):
-            column[:] = total
+        return RunningSums(columns, n_clusters)
 
     def inertia(self, rows: Samples, centers: Array, labels: Labels) -> float:
         """Sum squared distances to the chosen centers times ``values``, from differences."""

@@ -14,9 +14,15 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 #include "common/compiler.h"
 #include "common/types.h"
+#include "simd/places.h"
 #include "simd/routines.h"
+#include "simd/row_routines.h"
 
 #define LAB_ISA baseline
 #define LAB_BYTES LAB_BASELINE_BYTES
@@ -76,6 +82,17 @@ Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
     (void)isa;
 #endif
     return baseline::choose_routines<T>(n, d, k);
+}
+
+template <typename T>
+RowRoutines<T> choose_row_routines(Isa isa, Index k) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::choose_row_routines<T>(k);
+    if (isa == Isa::avx2) return avx2::choose_row_routines<T>(k);
+#else
+    (void)isa;
+#endif
+    return baseline::choose_row_routines<T>(k);
 }
 
 template <typename T>

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/aligned.h"
 #include "common/compiler.h"
 #include "common/types.h"
 #include "simd/engine.h"
@@ -67,7 +68,8 @@ struct Ranges {
             return;
         }
         const double* weights = work.weights.data() + tile * width;
-        std::vector<double> of(work.columns * width);
+        Aligned<double> of;
+        of.resize(work.columns * width);
         for (Index i = 0; i < work.d * width; ++i) of[i] = weights[i % width] * double(x[i]);
         std::copy_n(weights, width, of.data() + work.d * width);
         routines.measure_products(of.data(), work.columns, width, products);

@@ -24,6 +24,7 @@ from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
 from kmeans_lab.kernel import Array, CountsChanged, Kernel, Labels
+from kmeans_lab.numerics.exact_sums import RunningSums
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.spec import KernelSpec
 from kmeans_lab.weights import Weighting
@@ -40,7 +41,8 @@ class Job:
     rows : Samples of shape (n_samples, n_features)
     n_clusters, n_threads : int
     weighting : Weighting, optional
-        Lets rows count by their weights: the kernel assigns, and sums are added up by the crew.
+        Lets rows count by their weights: the kernel adds them up where it can; otherwise it assigns
+        and the crew adds up.
     counts_changes : bool
         Whether each pass says how many labels it changed.
     weighs_inertia : bool
@@ -86,10 +88,14 @@ class Crew(ABC):
     partials: Partials
     prepared: Any = None
 
+    _one_process = True
+
     def __init__(self, job: Job) -> None:
         self.job = job
         n_samples, n_features = job.rows.shape
         own = job.spec.threading == "own"
+        #: Whether prepared rows carry the weights, and sums and counts of a pass are weighted.
+        self.kernel_weighs = self._one_process and job.weighting is not None and job.spec.weights
         whole = job.spec.whole or own
         self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, job.n_clusters)
         self.n_workers = 1 if own else min(job.n_threads, len(self.bounds))
@@ -105,11 +111,14 @@ class Crew(ABC):
         self._start()
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
-            total = Partials.empty(1, job.n_clusters, n_features)
+            weighted = self.kernel_weighs
+            total = Partials.empty(1, job.n_clusters, n_features, weighted=weighted)
         self._total = total
         self.sums, self.counts = total.sums[0], total.counts[0]
-        if job.weighting is not None:
+        self._weighted_sums: RunningSums | None = None
+        if job.weighting is not None and not self.kernel_weighs:
             self._in_one_call = None
+            self._weighted_sums = job.weighting.start_sums(job.rows, job.n_clusters)
             self.sums, self.counts = np.zeros(self.sums.shape), np.zeros(len(self.counts))
 
     @abstractmethod
@@ -156,14 +165,16 @@ class Crew(ABC):
         counting = self._counting
         if self._in_one_call is not None and (not asked or counting):  # the fastest way
             self.partials.clear()
-            inertia = self._in_one_call(centers)
+            inertia = self._weighed(self._in_one_call(centers), centers)
             return Pass(inertia, _changed(counting) if asked else -1, 1.0, 0.0)
         before = self.labels.copy() if asked and not counting else None
-        if self.job.weighting is not None:
-            inertia, assign, update = self._weighted(self.job.weighting, centers)
+        if self._weighted_sums is not None:
+            assign, update = self._weighted(self._weighted_sums, centers)
+            inertia = nan
         else:
             self.partials.clear()
             inertia, assign, update = self._in_chunks(centers)
+        inertia = self._weighed(inertia, centers)
         if before is not None:
             changed = int(np.count_nonzero(self.labels != before))
         else:
@@ -180,16 +191,24 @@ class Crew(ABC):
         assign, update = np.add.reduce(partials.seconds, axis=0).tolist()
         return float(np.add.reduce(partials.inertia)), assign, update
 
-    def _weighted(self, weighting: Weighting, centers: Array) -> tuple[float, float, float]:
+    def _weighted(self, totals: RunningSums, centers: Array) -> tuple[float, float]:
         start = perf_counter()
         self.assign(centers)
         middle = perf_counter()
-        weighting.add_up(self.labels, self.sums, self.counts)
-        end = perf_counter()
-        inertia = nan
-        if self.job.weighs_inertia:
-            inertia = weighting.inertia(self.rows, centers, self.labels)
-        return inertia, middle - start, end - middle
+        *sums, masses = totals.move(self.labels)
+        self.counts[:] = masses
+        for total, column in zip(sums, self.sums.T, strict=True):
+            column[:] = total
+        return middle - start, perf_counter() - middle
+
+    def _weighed(self, inertia: float, centers: Array) -> float:
+        """Return the inertia of a pass; with weights only where the job asks for it."""
+        weighting = self.job.weighting
+        if weighting is None:
+            return inertia
+        if not self.job.weighs_inertia:
+            return nan
+        return weighting.inertia(self.rows, centers, self.labels)
 
     def labels_to_keep(self, *, last: bool) -> Labels:
         """Return labels that outlive the crew; after the last repetition they need no copy."""

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.partial import Partials
 from kmeans_lab.kernel import Array, Kernel, Labels, read_only
@@ -32,6 +35,7 @@ class Chunks:
         n_threads: int,
         *,
         takes_middle: bool = False,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         prepare = getattr(kernel, "prepare", None)
         options: tuple[Any, ...] = partials.sums.shape[1], n_threads
@@ -53,7 +57,8 @@ class Chunks:
                 piece = slice(begin, min(begin + step, last))
                 chunk = read_only(rows[piece])
                 if prepare is not None:
-                    chunk = prepare(chunk, *options)
+                    weighed = {} if weights is None else {"weights": weights[piece]}
+                    chunk = prepare(chunk, *options, **weighed)
                 self._slots.append((c, chunk, labels[piece], partials.sums[c], partials.counts[c]))
 
     @property

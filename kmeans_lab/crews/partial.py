@@ -7,6 +7,7 @@ of workers.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,23 +38,26 @@ class Partials:
     Attributes
     ----------
     sums : ndarray of shape (n_chunks, n_clusters, n_features), float64
-    counts : ndarray of shape (n_chunks, n_clusters), int64
+    counts : ndarray of shape (n_chunks, n_clusters)
+        int64; float64 where the kernel adds up weights.
     inertia : ndarray of shape (n_chunks,), float64
     seconds : ndarray of shape (n_chunks, 2), float64
         Time spent in assign and in update.
     """
 
     sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    counts: NDArray[Any]
     inertia: NDArray[np.float64]
     seconds: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, n_chunks: int, n_clusters: int, n_features: int) -> "Partials":
+    def empty(
+        cls, n_chunks: int, n_clusters: int, n_features: int, *, weighted: bool = False
+    ) -> "Partials":
         """Allocate the slots."""
         return cls(
             np.zeros((n_chunks, n_clusters, n_features)),
-            np.zeros((n_chunks, n_clusters), dtype=np.int64),
+            np.zeros((n_chunks, n_clusters), dtype=np.float64 if weighted else np.int64),
             np.zeros(n_chunks),
             np.zeros((n_chunks, 2)),
         )

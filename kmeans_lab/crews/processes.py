@@ -141,6 +141,7 @@ class ProcessCrew(Crew):
 
     _processes: Any = ()
     _block: _Block | None = None
+    _one_process = False  # workers get no weights
 
     def __init__(self, job: Job) -> None:
         self._rescored = 0

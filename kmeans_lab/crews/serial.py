@@ -16,7 +16,9 @@ class SerialCrew(Crew):
         self.rows = job.rows
         # The passes fill them; until then, while the start is drawn, they take no memory.
         self.labels = np.empty(len(job.rows), dtype=np.int32)
-        self.partials = Partials.empty(len(self.bounds), job.n_clusters, job.rows.shape[1])
+        self.partials = Partials.empty(
+            len(self.bounds), job.n_clusters, job.rows.shape[1], weighted=self.kernel_weighs
+        )
         self._parts = [
             Chunks(
                 job.kernel,
@@ -27,6 +29,7 @@ class SerialCrew(Crew):
                 share,
                 self.kernel_threads,
                 takes_middle=job.spec.centers,
+                weights=self.weights if self.kernel_weighs else None,
             )
             for share in self.shares()
         ]

@@ -93,7 +93,7 @@ class RunningMeans:
             The (weighted) inertia of the batch before the centers moved.
         """
         rows = self._rows(X)
-        weighting = None if weights is None else Weighting(weights, rows, len(self._near))
+        weighting = None if weights is None else Weighting(weights)
         job = Job(
             _for_batches(self.kernel),
             self.kernel,
@@ -229,11 +229,5 @@ def _for_batches(name: str) -> Any:
         assign=kernel.assign,
         update=kernel.update,
         assign_update=kernel.assign_update,
-        prepare=partial(_without_balls, kernel.prepare),
+        prepare=partial(kernel.prepare, balls=False),
     )
-
-
-def _without_balls(
-    prepare: Any, X: Array, n_clusters: int, n_threads: int, middle: Array | None = None
-) -> Any:
-    return prepare(X, n_clusters, n_threads, middle, balls=False)

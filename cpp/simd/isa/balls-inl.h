@@ -64,7 +64,7 @@ LAB_INLINE Index survivors(const SpreadCenters<T>& centers, Index k, const T* sc
         const Values above = *reinterpret_cast<const Values*>(scores + j) - base;
         const Values limit = *reinterpret_cast<const Values*>(apart + j) * square;
         const auto out = (above > Values{}) & (above * above > limit);
-        n += Found<T>(opposite(out)).list(j, found + n);
+        n += list_bits<T>(bits_of<T>(opposite(out)), j, found + n);
     }
     while (n > 0 && found[n - 1] >= k) --n;  // padding
     return n;

@@ -76,7 +76,7 @@ LAB_INLINE std::uint32_t near_balls(const Balls<T>& balls,
         *kept += convert<WideIntegers>(far)
                      ? *reinterpret_cast<const WideIntegers*>(slots.sums.data() + slot)
                      : WideIntegers{};
-        bits |= Found<T>(opposite(far)).bits() << i;  // near where a value is not a number
+        bits |= bits_of<T>(opposite(far)) << i;  // near where a value is not a number
     }
     return bits & std::uint32_t((std::uint64_t(1) << count) - 1);
 }

@@ -10,6 +10,9 @@
 #include "simd/isa/moves-inl.h"
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
+#include "simd/isa/rows-inl.h"
+#include "simd/isa/row_moves-inl.h"
+#include "simd/isa/hamerly-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on
@@ -54,8 +57,21 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
     return make_routines<T, 2, 4>(n);
 }
 
+template <typename T, int vectors, int panel>
+RowRoutines<T> make_row_routines() {
+    return {measure_rows<T>, add_given<T>, assign_failing<T, vectors, panel>, panel, panel};
+}
+
+// Fives where they leave out fewer places than fours.
+template <typename T>
+RowRoutines<T> choose_row_routines(Index k) {
+    const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
+    return fives ? make_row_routines<T, 2, 5>() : make_row_routines<T, 2, 4>();
+}
+
 }  // namespace LAB_ISA
 }  // namespace lab
 
+#undef LAB_TRANSPOSES
 #undef LAB_ISA
 #undef LAB_BYTES

@@ -15,7 +15,6 @@ struct Vectors {
     typedef T Values __attribute__((vector_size(LAB_BYTES)));
     typedef Integer Integers __attribute__((vector_size(LAB_BYTES)));
     typedef std::int32_t Labels __attribute__((vector_size(LAB_BYTES / sizeof(T) * 4), aligned(4)));
-    typedef signed char Flags __attribute__((vector_size(LAB_BYTES / sizeof(T))));
     typedef double Wide __attribute__((vector_size(LAB_BYTES / sizeof(T) * 8)));
     // As many values as doubles fill a vector.
     typedef T Few __attribute__((vector_size(LAB_BYTES / 8 * sizeof(T))));
@@ -58,6 +57,19 @@ LAB_INLINE To convert(const From& lanes) {
 #endif
 }
 
+// Store lanes as numbers of another type.
+template <typename To, typename Vector>
+LAB_INLINE void store_as(const Vector& vector, To* to) {
+#if LAB_BYTES > 0
+    constexpr int lanes = sizeof(Vector) / sizeof(vector[0]);
+    typedef To Others __attribute__((vector_size(lanes * sizeof(To))));
+    const Others others = __builtin_convertvector(vector, Others);
+    std::memcpy(to, &others, sizeof others);
+#else
+    *to = To(vector);
+#endif
+}
+
 // The values that begin here, as a vector of doubles.
 template <typename T>
 LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
@@ -80,24 +92,113 @@ LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values,
     return bits - grid.offset;
 }
 
-// Whether a lane is a near-tie or differs from the label that is stored for it.
+#if LAB_BYTES > 0 && defined(LAB_SHUFFLE)
+#define LAB_TRANSPOSES 1
+// Sixteen bytes of a vector: what instructions mix without crossing between parts.
 template <typename T>
-LAB_INLINE bool any(const typename Lanes<T>::Integers& near_tie,
-                    const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
-    using Integers = typename Lanes<T>::Integers;
-#if LAB_BYTES > 0
-    using Labels = typename Lanes<T>::Labels;
-    using Flags = typename Lanes<T>::Flags;
-    const Integers before =
-        __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
-    const Flags flags = __builtin_convertvector(near_tie | (index != before), Flags);
-    std::uint64_t words[(sizeof(Flags) + 7) / 8] = {};
-    std::memcpy(words, &flags, sizeof(Flags));
-    std::uint64_t found = 0;
-    for (const std::uint64_t word : words) found |= word;
-    return found != 0;
+struct Block {
+    static constexpr int size = 16 / int(sizeof(T));
+    typedef T Values __attribute__((vector_size(16)));
+};
+
+// Of every block of two vectors the lower or upper half, `unit` values of each in turn.
+template <typename T, int unit, bool upper, int... place>
+LAB_INLINE typename Lanes<T>::Values interleave(const typename Lanes<T>::Values& a,
+                                                const typename Lanes<T>::Values& b,
+                                                std::integer_sequence<int, place...>) {
+    constexpr int size = Block<T>::size, half = upper ? size / 2 : 0;
+    return LAB_SHUFFLE(a, b,
+                       (place / size * size + half + place % size / unit / 2 * unit + place % unit +
+                        place % size / unit % 2 * Lanes<T>::lanes)...);
+}
+template <typename T, int unit, bool upper>
+LAB_INLINE typename Lanes<T>::Values interleave(const typename Lanes<T>::Values& a,
+                                                const typename Lanes<T>::Values& b) {
+    return interleave<T, unit, upper>(a, b, std::make_integer_sequence<int, Lanes<T>::lanes>());
+}
+
+// Blocks side by side: the first, and those that are `step` farther each.
+template <typename T>
+LAB_INLINE typename Lanes<T>::Values join(const typename Block<T>::Values* blocks, int step) {
+#if LAB_BYTES == 16
+    static_cast<void>(step);
+    return blocks[0];
 #else
-    return near_tie || index != Integers(*stored);
+    typedef T Pair __attribute__((vector_size(32)));
+    const auto pair = [](const auto& a, const auto& b) -> Pair {
+        if constexpr (sizeof(T) == 4) return LAB_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+        if constexpr (sizeof(T) == 8) return LAB_SHUFFLE(a, b, 0, 1, 2, 3);
+    };
+    const Pair low = pair(blocks[0], blocks[step]);
+#if LAB_BYTES == 32
+    return low;
+#else
+    const Pair high = pair(blocks[2 * step], blocks[3 * step]);
+    if constexpr (sizeof(T) == 4) {
+        return LAB_SHUFFLE(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    } else {
+        return LAB_SHUFFLE(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+#endif
+#endif
+}
+
+// A block of each row, for as many rows as there are lanes, becomes a vector of each place.
+template <typename T>
+LAB_INLINE void transpose(const typename Block<T>::Values* rows, typename Lanes<T>::Values* to) {
+    if constexpr (sizeof(T) == 8) {
+        const auto even = join<T>(rows, 2), odd = join<T>(rows + 1, 2);
+        to[0] = interleave<T, 1, false>(even, odd);
+        to[1] = interleave<T, 1, true>(even, odd);
+    } else {
+        const auto r0 = join<T>(rows, 4), r1 = join<T>(rows + 1, 4);
+        const auto r2 = join<T>(rows + 2, 4), r3 = join<T>(rows + 3, 4);
+        const auto a = interleave<T, 1, false>(r0, r1), b = interleave<T, 1, true>(r0, r1);
+        const auto c = interleave<T, 1, false>(r2, r3), d = interleave<T, 1, true>(r2, r3);
+        to[0] = interleave<T, 2, false>(a, c);
+        to[1] = interleave<T, 2, true>(a, c);
+        to[2] = interleave<T, 2, false>(b, d);
+        to[3] = interleave<T, 2, true>(b, d);
+    }
+}
+#endif
+
+// The roots of numbers that are not negative.
+template <typename T>
+LAB_INLINE typename Lanes<T>::Values square_roots(const typename Lanes<T>::Values& of) {
+#if defined(__x86_64__) && LAB_BYTES == 64
+    if constexpr (sizeof(T) == 4) return _mm512_maskz_sqrt_ps(0xffff, of);
+    if constexpr (sizeof(T) == 8) return _mm512_maskz_sqrt_pd(0xff, of);
+#elif defined(__x86_64__) && LAB_BYTES == 32
+    if constexpr (sizeof(T) == 4) return _mm256_sqrt_ps(of);
+    if constexpr (sizeof(T) == 8) return _mm256_sqrt_pd(of);
+#elif defined(__x86_64__) && LAB_BYTES == 16
+    if constexpr (sizeof(T) == 4) return _mm_sqrt_ps(of);
+    if constexpr (sizeof(T) == 8) return _mm_sqrt_pd(of);
+#elif LAB_BYTES > 0
+    typename Lanes<T>::Values roots;
+    for (int l = 0; l < Lanes<T>::lanes; ++l) roots[l] = std::sqrt(of[l]);
+    return roots;
+#else
+    return std::sqrt(of);
+#endif
+}
+
+// The values at as many places as there are lanes.
+LAB_INLINE Lanes<float>::Values gather(const float* from, const std::int32_t* places) {
+#if defined(__x86_64__) && LAB_BYTES == 64
+    // The masks take all lanes: gcc 12 warns of what the shorter forms leave undefined.
+    const __m512i at = _mm512_loadu_si512(places);
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, at, from, 4);
+#elif defined(__x86_64__) && LAB_BYTES == 32
+    const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(places));
+    return _mm256_i32gather_ps(from, at, 4);
+#elif LAB_BYTES > 0
+    Lanes<float>::Values values;
+    for (int l = 0; l < Lanes<float>::lanes; ++l) values[l] = from[places[l]];
+    return values;
+#else
+    return from[*places];
 #endif
 }
 
@@ -111,44 +212,60 @@ LAB_INLINE Mask opposite(const Mask& mask) {
 #endif
 }
 
-// Bytes of one vector's comparison: 0xff where it holds.
+// A bit for each lane for which a comparison holds.
 template <typename T>
-struct Found {
-    static constexpr int lanes = Lanes<T>::lanes;
-    std::uint64_t words[(lanes + 7) / 8] = {};
-
-    LAB_MEMBER explicit Found(const typename Lanes<T>::Integers& mask) {
-#if LAB_BYTES > 0
-        const auto flags = __builtin_convertvector(mask, typename Lanes<T>::Flags);
-        std::memcpy(words, &flags, sizeof(flags));
+LAB_INLINE std::uint32_t bits_of(const typename Lanes<T>::Integers& mask) {
+#if defined(__x86_64__) && LAB_BYTES == 64
+    if constexpr (sizeof(T) == 4) return std::uint32_t(_mm512_movepi32_mask((__m512i)mask));
+    if constexpr (sizeof(T) == 8) return std::uint32_t(_mm512_movepi64_mask((__m512i)mask));
+#elif defined(__x86_64__) && LAB_BYTES == 32
+    if constexpr (sizeof(T) == 4) return std::uint32_t(_mm256_movemask_ps((__m256)mask));
+    if constexpr (sizeof(T) == 8) return std::uint32_t(_mm256_movemask_pd((__m256d)mask));
+#elif defined(__x86_64__) && LAB_BYTES == 16
+    if constexpr (sizeof(T) == 4) return std::uint32_t(_mm_movemask_ps((__m128)mask));
+    if constexpr (sizeof(T) == 8) return std::uint32_t(_mm_movemask_pd((__m128d)mask));
+#elif LAB_BYTES > 0
+    std::uint32_t bits = 0;
+    for (int l = 0; l < Lanes<T>::lanes; ++l) bits |= std::uint32_t(mask[l] & 1) << l;
+    return bits;
 #else
-        words[0] = mask ? 0xff : 0;
+    return mask ? 1 : 0;
 #endif
-    }
+}
 
-    // A bit for each lane that holds.
-    LAB_MEMBER std::uint32_t bits() const {
-        constexpr std::uint64_t ones = 0x0101010101010101, gather = 0x0102040810204080;
-        std::uint32_t found = 0;
-        for (int w = 0; w < int(sizeof(words) / 8); ++w) {
-            found |= std::uint32_t((words[w] & ones) * gather >> 56) << (8 * w);
-        }
-        return found;
+// Write the places of the bits that are set, from `first` on; return how many. As many places more
+// as a vector has lanes may be written, but no fewer than eight.
+template <typename T>
+LAB_INLINE Index list_bits(std::uint32_t bits, Index first, std::int32_t* to) {
+    Index n = 0;
+    for (int l = 0; l < Lanes<T>::lanes; l += 8, bits >>= 8) {
+        const std::uint32_t some = bits & 0xff;
+#if LAB_BYTES > 0
+        typedef std::int32_t Eight __attribute__((vector_size(32), aligned(4)));
+        *reinterpret_cast<Eight*>(to + n) =
+            *reinterpret_cast<const Eight*>(kPlaces.of[some]) + std::int32_t(first + l);
+#else
+        to[n] = std::int32_t(first);
+#endif
+        n += kPlaces.count[some];
     }
+    return n;
+}
 
-    // Write the lanes that hold, from `first` on; return how many.
-    LAB_MEMBER Index list(Index first, std::int32_t* to) const {
-        Index n = 0;
-        for (int w = 0; w < int(sizeof(words) / 8); ++w) {
-            if (words[w] == 0) continue;
-            for (int l = 0; l < 8 && l < lanes; ++l) {  // no branch: one place more or less
-                to[n] = std::int32_t(first + w * 8 + l);
-                n += words[w] >> (8 * l) & 1;
-            }
-        }
-        return n;
-    }
-};
+// Whether a lane is a near-tie or differs from the label that is stored for it.
+template <typename T>
+LAB_INLINE bool any(const typename Lanes<T>::Integers& near_tie,
+                    const typename Lanes<T>::Integers& index, const std::int32_t* stored) {
+    using Integers = typename Lanes<T>::Integers;
+#if LAB_BYTES > 0
+    using Labels = typename Lanes<T>::Labels;
+    const Integers before =
+        __builtin_convertvector(*reinterpret_cast<const Labels*>(stored), Integers);
+    return bits_of<T>(near_tie | (index != before)) != 0;
+#else
+    return near_tie || index != Integers(*stored);
+#endif
+}
 
 }  // namespace LAB_ISA
 }  // namespace lab

@@ -1,0 +1,70 @@
+// Rows as they lie, with one bound each: for few features or few clusters.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "common/types.h"
+#include "simd/row_engine.h"
+
+namespace lab {
+
+template <typename T>
+class HamerlyEngine final : public RowEngine<T> {
+public:
+    HamerlyEngine(const RowsGiven<T>& rows, Index k, int n_threads)
+        : RowEngine<T>(rows, k, n_threads) {
+        constexpr Index padding = RowEngine<T>::kPadding;
+        state_.origin.at = work_.given.middle;
+        state_.slack.resize(rows.n + padding);
+        std::fill_n(state_.slack.data() + rows.n, padding, std::numeric_limits<float>::infinity());
+    }
+
+    const char* engine() const override { return "bound per row"; }
+
+private:
+    using RowEngine<T>::work_;
+    using RowEngine<T>::routines_;
+
+    void plan(const T* centers, bool carried) override {
+        const Index k = this->n_clusters_, d = work_.d;
+        state_.carried = choose_scale(centers, k * d) && carried;
+        state_.narrow.set(centers, state_.origin, k, d, routines_.panel_narrow, state_.scale);
+        state_.wide.set(centers, state_.origin, k, d, routines_.panel_wide, state_.scale);
+        state_.direct.set(centers, k, d);
+        if (state_.carried) {
+            state_.move(old_.data(), centers, k, d);
+        } else {
+            state_.rest(k);
+        }
+        old_.assign(centers, centers + k * d);
+    }
+
+    void assign(Part& part, Partial& sums) override {
+        routines_.hamerly(work_, state_, part, sums);
+    }
+
+    // Make the longest row about as long as one, so that floats neither overflow nor vanish; or the
+    // largest value of a center where that is far beyond all rows. False: the scale has changed.
+    bool choose_scale(const T* centers, Index n_values) {
+        double largest = 0;
+        for (Index i = 0; i < n_values; ++i) {
+            largest = std::fmax(largest, std::fabs(double(centers[i])));
+        }
+        const double longest = work_.longest;
+        const double unit = largest > kFar * longest ? largest : longest;
+        const double scale = Panels<float>::template scale_for<T>(unit);
+        const bool same = scale == state_.scale;
+        state_.scale = scale;
+        return same;
+    }
+
+    static constexpr double kFar = 1 << 30;
+
+    HamerlyState<T> state_;
+    std::vector<T> old_;  // (k, d): the centers of the last pass
+};
+
+}  // namespace lab

@@ -1,0 +1,230 @@
+// The base of engines that take rows as they lie: parts of rows, sums, threads, labels.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "common/interrupt.h"
+#include "common/types.h"
+#include "simd/dispatch.h"
+#include "simd/engine.h"
+#include "simd/prepared.h"
+#include "simd/row_work.h"
+#include "simd/running_sums.h"
+#include "simd/team.h"
+#include "simd/team_or_alone.h"
+
+namespace lab {
+
+template <typename T>
+class RowEngine : public Engine<T> {
+public:
+    // Rows are taken relative to the middle, (d,), which may be null, and count by their weights,
+    // (n,), which may be null. The caller keeps rows and weights.
+    RowEngine(const RowsGiven<T>& rows, Index k, int n_threads)
+        : isa_(chosen_isa()),
+          routines_(choose_row_routines<T>(isa_, k)),
+          n_clusters_(k),
+          middle_(rows.d, T(0)),
+          team_(std::make_unique<Team>(n_threads)) {
+        if (rows.middle) std::copy_n(rows.middle, rows.d, middle_.begin());
+        work_.given = {rows.rows, middle_.data(), rows.d};
+        work_.weights = rows.weights;
+        work_.n = rows.n;
+        work_.d = rows.d;
+        work_.columns = rows.d + (rows.weights ? 1 : 0);
+        work_.interrupt = &interrupt_;
+        work_.labels.resize(rows.n + kPadding);
+        std::fill_n(work_.labels.data() + rows.n, kPadding, 0);
+        cut();
+        measure();
+    }
+
+    ~RowEngine() override {
+        // In a forked child there are no threads to end, and their locks may be held for ever.
+        if (team_->forked()) static_cast<void>(team_.release());
+    }
+
+    double pass(const PassArrays<T>& arrays) override {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const Index k = arrays.k;
+        if (k != n_clusters_ || slots_.empty()) restart(k);
+        const bool kept = arrays.sums && arrays.labels == written_ && hold(arrays.labels);
+        work_.labels_out = kept ? arrays.labels : nullptr;
+        written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
+        const bool carried = whole_;
+        whole_ = false;
+        plan(arrays.centers, carried);
+        const double multiply_adds = met_ * double(work_.n) * double(k) * double(work_.d + 3);
+        const bool alone = team_->size() > 1 && team_or_alone_.alone(multiply_adds);
+        each_part(
+            [&](Part& part, int thread) {
+                part.changed = 0;
+                part.met = 0;
+                assign(part, slots_[std::size_t(thread) % slots_.size()]);
+                if (!kept && !interrupt_.came()) overwrite(part, arrays.labels);
+            },
+            alone);
+        whole_ = true;
+        written_ = arrays.labels;
+        team_or_alone_.end();
+        met_ = 0;
+        for (const Part& part : parts_) met_ += part.met;
+        met_ /= double(std::max(work_.n, Index(1))) * double(k);
+        sums_.read(slots_, work_.split, k, work_.d, weighted());
+        if (arrays.sums) sums_.add_to(arrays);
+        return std::max(sums_.inertia(squares_, arrays.centers), 0.0);
+    }
+
+    void update(const std::int32_t* labels, Index k, double* sums,
+                std::int64_t* counts) const override {
+        Partial all;
+        all.begin_sums(k, work_.split, false);
+        routines_.add_rows(work_, all, labels);
+        std::vector<double> own(work_.columns);
+        for (Index j = 0; j < k; ++j) {
+            if (all.counts[j] == 0) continue;
+            work_.split.round(all.limbs.data() + j * work_.split.size(), work_.columns, own.data());
+            for (Index f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
+            counts[j] += all.counts[j];
+        }
+    }
+
+    std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
+                              Index n_candidates) override {
+        Prepared<T> tiles({rows, middle_.data(), nullptr, work_.n, work_.d}, n_rounds + 1,
+                          team_->size(), Use::seeding);
+        return tiles.greedy(rows, first, draws, n_rounds, n_candidates);
+    }
+
+    Index n() const override { return work_.n; }
+    Index d() const override { return work_.d; }
+    bool weighted() const override { return work_.weights != nullptr; }
+    const char* isa() const override { return kIsaNames[int(isa_)]; }
+    int n_threads() const override { return team_->size(); }
+    double met() const override { return met_; }
+    Index rescored() const override { return total(&Part::rescored); }
+    Index changed() const override { return total(&Part::changed); }
+
+protected:
+    // Lay the centers out for a pass. What was carried from pass to pass holds, or does not: this
+    // is the first pass, the number of centers has changed, or the last pass was interrupted.
+    virtual void plan(const T* centers, bool carried) = 0;
+    // Assign the rows of a part; rows that change cluster leave one sum and join another.
+    virtual void assign(Part& part, Partial& sums) = 0;
+
+    template <typename Task>
+    void each_part(const Task& task, bool alone = false) {
+        interrupt_.begin(kRowsPerCheck * double(n_clusters_) * double(work_.d));
+        const auto one = [&](int p, int thread) {
+            if (!interrupt_.came()) task(parts_[p], thread);
+        };
+        team_->run(int(parts_.size()), one, alone);
+        if (interrupt_.came()) throw Interrupted();
+    }
+
+    const Isa isa_;
+    const RowRoutines<T> routines_;
+    Index n_clusters_;
+    RowWork<T> work_;
+    std::vector<Part> parts_;
+
+    static constexpr Index kPadding = 128;  // labels behind the last one, for whole vectors
+    static constexpr double kRowsPerCheck = 1024;
+
+private:
+    static constexpr Index kLeast = 1024;      // rows of a part at least
+    static constexpr Index kParts = 256;       // parts at most: a hundred threads find work
+    static constexpr Index kValues = 1 << 21;  // of all slots of sums together, unless one has more
+
+    void cut() {
+        const Index rows = std::max(Index(1), (work_.n / kParts + kLeast) / kLeast) * kLeast;
+        for (Index first = 0; first < work_.n; first += rows) {
+            Part part;
+            part.first = first;
+            part.last = std::min(first + rows, work_.n);
+            parts_.push_back(part);
+        }
+    }
+
+    // One look at all rows: how their values are split for sums, Σ‖x‖², the longest.
+    void measure() {
+        std::vector<Measured> all(std::size_t(std::max(team_->size(), 1)));
+        for (Measured& one : all) one.range.begin(work_.columns);
+        each_part([&](const Part& part, int thread) {
+            routines_.measure(work_, part, all[std::size_t(thread)]);
+        });
+        for (std::size_t t = 1; t < all.size(); ++t) {
+            all[0].range.join(all[t].range);
+            all[0].squares.add(all[t].squares);
+            all[0].longest = std::max(all[0].longest, all[t].longest);
+        }
+        squares_ = all[0].squares.value();
+        work_.longest = std::sqrt(all[0].longest);
+        const int digits = work_.weights ? 53 : std::numeric_limits<T>::digits;
+        work_.split.choose(all[0].range, digits, work_.n, work_.columns);
+    }
+
+    // Begin without labels and with empty sums. Sums take memory for each thread, and are shared
+    // where that would be too much.
+    void restart(Index k) {
+        n_clusters_ = k;
+        whole_ = false;
+        slots_.clear();
+        written_ = nullptr;
+        const Index threads = team_->size();
+        const Index room = std::max(Index(1), kValues / std::max(Index(1), k * work_.split.size()));
+        std::vector<Partial> slots(std::size_t(std::min(threads, room)));
+        for (Partial& slot : slots) {
+            slot.begin_sums(k, work_.split, Index(slots.size()) < threads);
+        }
+        std::fill_n(work_.labels.data(), work_.n, -1);
+        slots_ = std::move(slots);
+    }
+
+    // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
+    // few labels of each part tell a caller that hands over other arrays.
+    bool hold(const std::int32_t* labels) const {
+        for (const Part& part : parts_) {
+            const Index step = (part.last - part.first + 3) / 4;
+            for (Index i = part.first; i < part.last; i += step) {
+                if (labels[i] != work_.labels[i]) return false;
+            }
+        }
+        return true;
+    }
+
+    void overwrite(Part& part, std::int32_t* labels) const {
+        part.changed = 0;
+        for (Index i = part.first; i < part.last; ++i) {
+            part.changed += labels[i] != work_.labels[i];
+            labels[i] = work_.labels[i];
+        }
+    }
+
+    Index total(Index Part::* of) const {
+        Index sum = 0;
+        for (const Part& part : parts_) sum += part.*of;
+        return sum;
+    }
+
+    std::vector<T> middle_;
+    Interrupt interrupt_;
+    TeamOrAlone team_or_alone_;
+    double met_ = 1;
+    bool whole_ = false;                     // the last pass came to its end
+    const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
+    double squares_ = 0;                     // Σ‖x‖², times weights
+    std::vector<Partial> slots_;             // sums of each thread, or of some
+    RunningSums sums_;
+    std::unique_ptr<Team> team_;
+    std::mutex mutex_;
+};
+
+}  // namespace lab

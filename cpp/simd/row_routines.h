@@ -1,0 +1,25 @@
+// The routines for rows as they lie that are compiled once per instruction set.
+
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+#include "simd/hamerly_state.h"
+#include "simd/row_work.h"
+
+namespace lab {
+
+template <typename T>
+struct RowRoutines {
+    // Look at the rows of a part for the first time.
+    void (*measure)(const RowWork<T>& work, const Part& part, Measured& to);
+    // Add all rows to sums, by these labels.
+    void (*add_rows)(const RowWork<T>& work, Partial& sums, const std::int32_t* labels);
+    // Assign the rows of a part whose distances to their two nearest centers may have changed
+    // order.
+    void (*hamerly)(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums);
+    Index panel_narrow, panel_wide;  // centers that are scored side by side, in float and in double
+};
+
+}  // namespace lab

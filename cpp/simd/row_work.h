@@ -1,0 +1,49 @@
+// State of the engines that take rows as they lie in the caller's array: nothing is transposed.
+
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "common/aligned.h"
+#include "common/interrupt.h"
+#include "common/types.h"
+#include "simd/order.h"
+#include "simd/partial.h"
+#include "simd/sums.h"
+
+namespace lab {
+
+// Some neighbouring rows, which one thread takes at a time.
+struct Part {
+    Index first = 0, last = 0;  // rows
+    Index changed = 0;          // labels, in the last pass
+    Index rescored = 0;         // near-ties decided by the reference's arithmetic, so far
+    double met = 0;             // pairs of row and center that the last pass looked at
+    // Where float32 decides too little, scores are computed in double for a growing number of
+    // passes.
+    int wide_left = 0, wide_next = 1;
+};
+
+template <typename T>
+struct RowWork {
+    Given<T> given;                   // rows of the caller, and the middle they are relative to
+    const double* weights = nullptr;  // (n,): of rows; null: each counts as one
+    Index n = 0, d = 0;
+    Index columns = 0;             // that are added up: features and, with weights, the weight
+    Split split;                   // of the values, for sums
+    double longest = 0;            // the longest row, ‖x‖
+    Aligned<std::int32_t> labels;  // (n,) and padding: labels of the last pass
+    std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
+    Interrupt* interrupt = nullptr;
+};
+
+// What is learnt in one look at some rows, before the first pass.
+struct Measured {
+    Range<double> range;  // of each column that is added up
+    ExactSum squares;     // Σ‖x‖², times weights
+    double longest = 0;   // max ‖x‖²
+};
+
+}  // namespace lab
