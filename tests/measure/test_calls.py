@@ -22,7 +22,7 @@ from bench.peers.calls.estimate import count_of_rounds, seconds_of_row
 from bench.peers.calls.judge import Judge, Rested
 from bench.peers.calls.main import instruction_sets
 from bench.peers.calls.report import Report
-from bench.peers.calls.run import OTHER, TWIN, Measured, hand_over
+from bench.peers.calls.run import OTHER, TWIN, Crew, Measured, Measurement, hand_over
 from bench.peers.calls.sides import Given, Side, alike
 from bench.peers.calls.table import Row, choose, nearest, rows, tiny
 from bench.peers.cells import Cell, Embedded
@@ -161,6 +161,57 @@ def test_a_call_that_changes_x_or_its_result_is_told(tmp_path: Path) -> None:
         assert ready.X is not None
 
 
+class Worker:
+    """A process that answers what a test wants, in a turn after the first ones."""
+
+    name, pid = "cpp-simd", os.getpid()
+
+    def __init__(self, isa: str, after: int = 0, **wrong: object) -> None:
+        self.isa, self.after, self.wrong, self.asked = isa, after, wrong, 0
+
+    def answer(self) -> dict[str, object]:
+        return {"version": "kmeans-lab 0"}
+
+    def ask(self, do: str, **given: object) -> dict[str, object]:
+        if do == "prepare":
+            pools = [{"api": "openblas", "threads": self.wrong.get("threads", 1), "blas": ""}]
+            return {"pools": pools, "isa": self.isa}
+        self.asked += 1
+        right = {"seconds": [0.1], "busy": 1.0, "strayed": 0, "modified": False}
+        return right | (self.wrong if self.asked > self.after else {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"strayed": 1}, "avx2: 1 of 1 calls ended elsewhere than before"),
+        ({"modified": True}, "avx2: X was modified"),
+        ({"busy": 1.9}, "avx2 kept 1.9 cores busy with 1 allowed"),
+        ({"threads": 2}, "thread pools of [2] in place of 1"),
+        ({"isa": "baseline"}, "baseline ran in place of avx2"),
+    ],
+)
+def test_a_row_whose_timed_calls_go_wrong_has_a_reason_and_no_ratio(
+    wrong: dict, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first call, off the clock, and the first round are right.
+    workers = {isa: Worker(isa) for isa in ("", "avx2")}
+    workers["avx2"] = Worker(wrong.pop("isa", "avx2"), after=2, **wrong)
+    crew = Crew("cpp-simd", tmp_path, 1.0)
+    crew._greeted = dict.fromkeys(workers.values(), False)
+    monkeypatch.setattr(crew, "process", lambda name, n_threads, isa="": workers[isa])
+    monkeypatch.setattr(Measurement, "_certify", lambda self, judge: "valid")
+    monkeypatch.setattr(
+        "bench.peers.calls.run.Disturbance", lambda pids: SimpleNamespace(cores=lambda: 0.0)
+    )
+    monkeypatch.setattr("bench.peers.calls.run.PAUSE", (0.0, 0.0))
+    row = Row("", "", "fit", CELL, 1.0)
+    found = Measurement(row, ("avx2",), crew, quick=False).run(4, 0)
+    assert found.reason == f"no number: {sentence}"
+    assert (found.certificate, found.ratio("avx2"), found.floor()) == ("", None, None)
+    assert list(tmp_path.iterdir()) == []  # the data are gone
+
+
 def measured(row: Row, ours: float, base: float, **more: object) -> Measured:
     it = Measured(row, ("avx2",), certificate="valid", **more)
     it.seconds = {"avx2": [ours] * 6, it.base("avx2"): [base] * 6, "avx2" + TWIN: [ours * 1.02] * 6}
@@ -243,7 +294,7 @@ def test_a_target_that_is_not_a_number_is_not_reached() -> None:
     assert not replace(row, call="weighted").reaches(float("nan"), 1.0)
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, 110])
 @pytest.mark.parametrize("isas", [("avx2",), ("avx2", "avx512")])
 def test_nothing_is_cut_off(width: int, isas: tuple[str, ...]) -> None:
     everything = rows(np.zeros((5000, 384), np.float32))
@@ -258,7 +309,7 @@ def test_nothing_is_cut_off(width: int, isas: tuple[str, ...]) -> None:
     assert "…" not in "".join(lines)
     shown = [line for line in lines if " it. " in line and "×" in line[:12]]
     assert len(shown) == len(everything)
-    assert ("ours ms" in lines[0]) == (width == 120 or len(isas) == 1)
+    assert ("base ms" in lines[0]) == (width == 110 or len(isas) == 1)
 
 
 def test_rows_are_chosen_by_kind_or_by_a_part_of_their_name() -> None:

@@ -24,7 +24,7 @@ from kmeans_lab.measure import machine
 SCHEMA = 1
 _NAMES = {"baseline": "baseline", "avx2": "AVX2", "avx512": "AVX-512", "": "ours"}
 #: Columns of a terminal in which times fit beside the ratios of two instruction sets.
-_WIDE = 100
+_WIDE = 110
 LEGEND = (
     f"Each ratio is {OTHER}'s time over ours (weighted fits: ours over ours without weights, and "
     "at most the target), the median over paired rounds of whole calls with the same data, start, "
@@ -78,7 +78,8 @@ class Report:
 
     def headers(self, *, times: bool = True) -> list[str]:
         """Return the headings of these columns."""
-        found = ["base ms", *["ours ms"] * len(self.isas)] if times else []
+        names = [_NAMES[isa] for isa in self.isas] if len(self.isas) > 1 else ["ours"]
+        found = ["base ms", *(f"{name} ms" for name in names)] if times else []
         for isa in self.isas:
             found += [_NAMES[isa], "interval", "target", "ok"]
         return found
@@ -151,7 +152,7 @@ class Report:
             f"{', '.join(crew.versions.values())}; {OTHER}'s BLAS: {blas}. KMEANS_LAB_ISA sets our "
             "instructions alone: its BLAS chooses its own in every column"
         )
-        return found
+        return list(dict.fromkeys(found))
 
     def _summary(self, isa: str) -> str:
         verdicts = [self.reaches(it, isa) for it in self.rows if it.row.kind != "drawn"]
