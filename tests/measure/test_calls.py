@@ -319,6 +319,9 @@ def test_rows_are_chosen_by_kind_or_by_a_part_of_their_name() -> None:
         "score"
     ] * 3
     assert {row.n_threads for row in choose("four iterations", everything)} == {1, 2}
+    real = rows(np.zeros((5000, 384), np.float32))
+    (row,) = choose("float32 5000×384 k100", real)  # and not k1000
+    assert (row.dtype, row.cell.n_clusters) == ("float32", 100)
     with pytest.raises(ValueError, match="--rows pairs is in no row; name one of fit, few, four,"):
         choose("fit,pairs", everything)
     with pytest.raises(ValueError, match="embeddings need --data"):

@@ -5,6 +5,7 @@ our time over that of our own fit without weights, and at most the target. Kinds
 are those of the report.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log
@@ -187,22 +188,26 @@ def _sizes(cell: Cell) -> tuple[int, int, int]:
 
 
 def choose(wanted: str, everything: list[Row]) -> list[Row]:
-    """Return the rows that a list of words names: kinds, or parts of headings and shapes."""
+    """Return the rows that a list names: kinds, or words that all stand in heading and shape."""
     kinds = list(dict.fromkeys(row.kind for row in everything))
     chosen: set[int] = set()
     for word in filter(None, (part.strip() for part in wanted.split(","))):
         found = {
             i
             for i, row in enumerate(everything)
-            if (row.kind == word if word in kinds else word in row.name)
+            if (row.kind == word if word in kinds else _words(word) <= _words(row.name))
         }
         if not found:
             raise ValueError(
-                f"--rows {word} is in no row; name one of {', '.join(kinds)}, or a part of a "
-                "heading or shape (embeddings need --data)"
+                f"--rows {word} is in no row; name one of {', '.join(kinds)}, or words of a "
+                "heading and shape (embeddings need --data)"
             )
         chosen |= found
     return [row for i, row in enumerate(everything) if i in chosen]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.split(r"[ ,:×]+", text))
 
 
 def tiny(row: Row) -> Row:
