@@ -49,7 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     whole = parser.add_argument_group(
         "whole calls", "as users make them, each beside scikit-learn's and its target"
     ).add_argument
-    whole("--calls", action="store_true", help="compare these instead; what it will take is printed first")
+    whole(
+        "--calls",
+        action="store_true",
+        help="compare these instead; what it will take is printed first",
+    )
     whole("--rows", metavar="A,B", help="only these: kinds like fit, words like 'k25 35'")
     whole("--isa", metavar="I,J", help="instruction sets of ours (avx2,avx512, where they run)")
     whole("--quick", action="store_true", help="data of a few hundred rows: does it work?")
