@@ -5,15 +5,19 @@ scikit-learn ships inside its wheel (extra ``data``). Starting centers are an ar
 every kernel and every peer: two libraries given the same seed do not start alike.
 """
 
+import os
 import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab import checks
+from kmeans_lab.io.datafiles import Refused, read_rows
 from kmeans_lab.kernel import Array
 from kmeans_lab.result import Lines, Shown
 from kmeans_lab.seeding import d2, random_rows
@@ -21,6 +25,8 @@ from kmeans_lab.stopping import StopRule
 
 #: The seed of every start that no published study fixes.
 START_SEED = 7
+#: Names the file that the presets ``embeddings-K`` read; every process of a run sees it.
+EMBEDDINGS_VARIABLE = "KMEANS_LAB_EMBEDDINGS"
 
 
 class FitSettings(TypedDict, total=False):
@@ -190,6 +196,24 @@ def handwritten_digits() -> Array:
     return values
 
 
+def embeddings(path: Path | None = None) -> Array:
+    """Return the rows of a file of embeddings; float16 becomes float32, as in ``kmeans``.
+
+    The file is named by ``KMEANS_LAB_EMBEDDINGS`` unless ``path`` does. Raises ``ValueError`` where
+    there is none, or what is there is no file of numbers.
+    """
+    if path is None:
+        named = os.environ.get(EMBEDDINGS_VARIABLE, "")
+        if not named:
+            raise Refused(
+                "the presets embeddings-K read rows that the package cannot ship; set "
+                f"{EMBEDDINGS_VARIABLE} to an .npy file with an embedding in each row "
+                "(docs/measuring.md says how to make one)"
+            )
+        path = Path(named)
+    return checks.samples(read_rows(path), ("float32", "float64"))
+
+
 def _sklearn_datasets() -> Any:
     try:
         import PIL  # noqa: F401 (scikit-learn's image reader needs it)
@@ -234,6 +258,25 @@ def _wide(n_samples: int, n_features: int, n_clusters: int, max_iter: int, dtype
         _random_start(n_clusters),
         max_iter=max_iter,
         dtype=dtype,
+    )
+
+
+def _embedded(n_clusters: int, dtype: str | None) -> Preset:
+    rows = embeddings()
+    if n_clusters > len(rows):
+        raise Refused(
+            f"preset='embeddings-{n_clusters}' needs as many rows and the file has {len(rows)}; "
+            "name a larger file or fewer clusters"
+        )
+    return Preset(
+        "embeddings from your own file",
+        len(rows),
+        rows.shape[1],
+        n_clusters,
+        lambda: rows,
+        _random_start(n_clusters),
+        max_iter=20,
+        dtype=dtype or str(rows.dtype),
     )
 
 
@@ -296,12 +339,16 @@ PRESETS: dict[str, Preset] = _table()
 
 
 _SIZES = re.compile(r"blobs-(\d+)-(\d+)-(\d+)(-f32)?")
+_EMBEDDED = re.compile(r"embeddings-(\d+)(-f32|-f64)?")
+_SUFFIXES = {"-f32": "float32", "-f64": "float64", None: None}
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by name, or one of any size by ``blobs-N-D-K``, with ``-f32`` for float32.
+    """Return a preset by name, or one of any size by ``blobs-N-D-K`` or ``embeddings-K``.
 
-    Those are the clusters of the wide presets: N rows, D features, K clusters, 20 iterations.
+    Blobs are the clusters of the wide presets: N rows, D features, K clusters, 20 iterations, with
+    ``-f32`` in float32. Embeddings are the rows of the file that ``KMEANS_LAB_EMBEDDINGS`` names;
+    ``-f32`` or ``-f64`` asks for another dtype than ``embeddings`` gives them.
     Raises ``ValueError``, listing the choices, when there is no such preset.
     """
     if name in PRESETS:
@@ -310,7 +357,9 @@ def find_preset(name: str) -> Preset:
         n, d, k = (int(size) for size in sizes.groups()[:3])
         if d >= 1 and n >= k >= 1:
             return _wide(n, d, k, 20, "float32" if sizes[4] else "float64")
+    if (found := _EMBEDDED.fullmatch(name)) and (k := int(found[1])) >= 1:
+        return _embedded(k, _SUFFIXES[found[2]])
     raise ValueError(
-        f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}, or blobs-N-D-K for any "
-        "sizes with N ≥ K"
+        f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}, blobs-N-D-K for any "
+        "sizes with N ≥ K, or embeddings-K for rows of your own"
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.peers import report
+from bench.peers.calls import main as calls
 from bench.peers.libraries import PEERS
 from bench.peers.referee import Referee, choose_counts
 from bench.peers.rounds import Comparison
@@ -20,7 +22,7 @@ from kmeans_lab.io.outputs import write_file
 from kmeans_lab.io.streams import spell_out
 from kmeans_lab.kernel import Array
 from kmeans_lab.measure import machine
-from kmeans_lab.presets import Workload, find_preset
+from kmeans_lab.presets import EMBEDDINGS_VARIABLE, Workload, find_preset
 from kmeans_lab.registry import FLAGSHIP, find_spec
 
 
@@ -37,9 +39,25 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"a kernel of ours; the first is what ratios refer to ({FLAGSHIP}, cpp)")  # fmt: skip
     add("--dtype", choices=("float64", "float32"), help="only this one")
     add("--seeding", action="store_true", help="compare fits with seeding of their own instead")
+    add("--data", type=Path, metavar="FILE",
+        help="an .npy file of embeddings, for --preset embeddings-K and --calls")  # fmt: skip
+    add("--iterations", type=int, metavar="N",
+        help="of the longer fits, at most (the preset's; where one is long, fewer)")  # fmt: skip
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds a peer may take (60)")
     add("--seed", type=int, default=7, help="seed of the order of rounds (7)")
     add("--json", type=Path, metavar="FILE", help="write every sample")
+    whole = parser.add_argument_group(
+        "whole calls", "as users make them, each beside scikit-learn's and its target"
+    ).add_argument
+    whole(
+        "--calls",
+        action="store_true",
+        help="compare these instead; what it will take is printed first",
+    )
+    whole("--rows", metavar="A,B", help="only these: kinds like fit, words like 'k25 35'")
+    whole("--isa", metavar="I,J", help="instruction sets of ours (avx2,avx512, where they run)")
+    whole("--quick", action="store_true", help="data of a few hundred rows: does it work?")
+    whole("--markdown", action="store_true", help="print the table as Markdown")
     return parser
 
 
@@ -55,6 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     console = Console(highlight=False)
+    if options.calls:
+        try:
+            return calls.run(options, console)
+        except ValueError as error:
+            parser.error(str(error))
     results = [pair for name in options.preset for pair in compare(name, options, console)]
     baseline = options.kernel[0]
     rows = [row for _, comparison in results for row in comparison.rows]
@@ -76,7 +99,11 @@ def check(options: argparse.Namespace) -> None:
     options.threads = [int(number) for number in options.threads.split(",")]
     if options.rounds < 1 or min(options.threads) < 1:
         raise ValueError("--rounds and --threads must be at least 1")
+    if options.iterations is not None and options.iterations < 2:
+        raise ValueError(f"--iterations {options.iterations} must be at least 2")
     refuse_too_many(f"--threads {max(options.threads)}", max(options.threads))
+    if options.data is not None:
+        os.environ[EMBEDDINGS_VARIABLE] = str(options.data.absolute())
     for name in options.preset:
         find_preset(name)
     for name in options.kernel:
@@ -94,7 +121,7 @@ def compare(
     kept = []
     with tempfile.TemporaryDirectory(prefix="kmeans-lab-peers-") as temporary:
         folder = Path(temporary)
-        start, counts, remark = choose_start(workload)
+        start, counts, remark = choose_start(workload, options.iterations)
         dtypes = hand_over(workload, start, folder, options.dtype)
         for threads in options.threads:
             plural = "s" * (threads != 1)
@@ -115,14 +142,14 @@ def compare(
     return kept
 
 
-def choose_start(workload: Workload) -> tuple[Array, tuple[int, int], str]:
+def choose_start(workload: Workload, most: int | None = None) -> tuple[Array, tuple[int, int], str]:
     """Return starting centers that do not rest at once, the iterations, and a remark."""
     X, max_iter = workload.X, workload.preset.max_iter
-    counts = choose_counts(X, workload.centers, max_iter)
+    counts = choose_counts(X, workload.centers, max_iter, most)
     if counts[1] > counts[0]:
         return workload.centers, counts, ""
     first = X[: len(workload.centers)].copy()
-    counts = choose_counts(X, first, max_iter)
+    counts = choose_counts(X, first, max_iter, most)
     if counts[1] > counts[0]:
         return first, counts, "; start: the first rows, since the preset's own rests at once"
     raise SystemExit("the centers rest after one iteration: there is nothing to compare")

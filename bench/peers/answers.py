@@ -8,6 +8,7 @@ class Pool(TypedDict):
 
     api: str
     threads: int
+    blas: str  # release and processor that it has chosen code for; "" for other pools
 
 
 class Hello(TypedDict):
@@ -48,6 +49,22 @@ class Turn(Saved):
     busy: float  # cores
     wall: float
     strayed: int
+
+
+class Prepared(TypedDict):
+    """A whole call that is ready to be made."""
+
+    pools: list[Pool]
+    isa: str
+
+
+class Called(TypedDict):
+    """Timed whole calls; the result of the last one is in a file."""
+
+    seconds: list[float]
+    busy: float  # cores
+    strayed: int  # calls whose result is not that of the first
+    modified: bool  # X was
 
 
 class Draw(TypedDict):

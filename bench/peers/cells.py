@@ -30,6 +30,9 @@ class Cell:
     max_iter: int
     spread: float = 2.0
 
+    def __str__(self) -> str:
+        return _in_words(self)
+
     def draw(self) -> tuple[Array, Array]:
         """Return X and starting centers; both follow from the shape."""
         r = np.random.default_rng(self.n_samples)
@@ -37,6 +40,41 @@ class Cell:
         X = c[r.integers(0, self.n_clusters, self.n_samples)]
         X = X + r.normal(size=(self.n_samples, self.n_features))
         return X, X[r.choice(self.n_samples, self.n_clusters, replace=False)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """The rows of a file, or n_samples of them drawn with replacement and moved a little.
+
+    The noise has half the standard deviation of each feature, so that two copies of a row are half
+    as far from each other as two rows are on average.
+    """
+
+    rows: Array
+    n_samples: int
+    n_clusters: int
+    max_iter: int = 20
+
+    @property
+    def n_features(self) -> int:
+        """Return how many values a row has."""
+        return int(self.rows.shape[1])
+
+    def __str__(self) -> str:
+        return _in_words(self)
+
+    def draw(self) -> tuple[Array, Array]:
+        """Return X and starting centers; the seed is the number of rows."""
+        r, X = np.random.default_rng(self.n_samples), self.rows.astype(np.float64)
+        if self.n_samples != len(X):
+            noise = 0.5 * X.std(axis=0)
+            X = X[r.integers(0, len(X), self.n_samples)]
+            X += r.normal(size=X.shape) * noise
+        return X, X[r.choice(self.n_samples, self.n_clusters, replace=False)]
+
+
+def _in_words(cell: "Cell | Embedded") -> str:
+    return f"{cell.n_samples}×{cell.n_features} k{cell.n_clusters} {cell.max_iter} it."
 
 
 def drawn(count: int = 12, seed: int = SEED) -> list[Cell]:

@@ -73,6 +73,7 @@ PEERS: dict[str, type[Library]] = {
     "mlpack-dualtree": _mlpack("dualtree"),
     "superkmeans-exact": others.SuperKMeansExact,
     "superkmeans": others.SuperKMeans,
+    "superkmeans-default": others.SuperKMeansDefault,
     "clostera": others.Clostera,
 }
 

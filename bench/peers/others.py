@@ -207,6 +207,19 @@ class SuperKMeansExact(SuperKMeans):
     remark = "takes no starting centers: judged from its own"
 
 
+class SuperKMeansDefault(SuperKMeans):
+    """The same as its authors set it: a sample of the rows, and an end when little improves."""
+
+    remark = "its own defaults: samples, prunes, ends early; takes no starting centers"
+
+    def train(self, X: Any, start: Any, n_iter: int) -> Any:
+        """Run at most n_iter iterations from a start of its own."""
+        model = self.estimator(
+            len(start), X.shape[1], iters=n_iter, n_threads=self.threads, seed=SEED
+        )
+        return model, model.train(X)
+
+
 class Clostera(Library):
     """clostera's dense exact k-means."""
 

@@ -17,14 +17,23 @@ class Refused(Exception):
     """A library gets no number; the message is the reason that its row prints."""
 
 
+class Unequal(Refused):
+    """A fit that is right and did other work: fewer rows or iterations. It stands beside."""
+
+
 class Process:
     """One library in a process of its own; a context manager that ends it."""
 
-    def __init__(self, name: str, threads: int, folder: Path, timeout: float) -> None:
+    def __init__(
+        self, name: str, threads: int, folder: Path, timeout: float, isa: str = ""
+    ) -> None:
         self.name, self.threads, self.timeout = name, threads, timeout
-        self._errors = folder / f"stderr-{name.replace(':', '-').replace('/', '-')}-{threads}.txt"
+        safe = f"{name}-{threads}{isa}".replace(":", "-").replace("/", "-")
+        self._errors = folder / f"stderr-{safe}.txt"
         self._rest = b""
-        pools = dict.fromkeys(POOL_VARIABLES, str(threads))
+        added = dict.fromkeys(POOL_VARIABLES, str(threads))
+        if isa:
+            added["KMEANS_LAB_ISA"] = isa
         with self._errors.open("wb") as errors:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "bench.peers.worker", name, "--threads", str(threads)],
@@ -32,7 +41,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=Path(__file__).parents[2],
-                env=os.environ | pools,
+                env=os.environ | added,
             )
 
     @property
@@ -42,6 +51,11 @@ class Process:
 
     def ask(self, do: str, **arguments: object) -> Any:
         """Send a request and return its answer; ``Refused`` with the reason if there is none."""
+        self.send(do, **arguments)
+        return self.answer()
+
+    def send(self, do: str, **arguments: object) -> None:
+        """Send a request; ``answer`` must be called before the next one."""
         request = json.dumps({"do": do} | arguments) + "\n"
         assert self._child.stdin is not None
         if self._child.stdin.closed:
@@ -51,6 +65,9 @@ class Process:
             self._child.stdin.flush()
         except BrokenPipeError:
             raise Refused(self._last_words()) from None
+
+    def answer(self) -> Any:
+        """Wait for the answer to the last request; ``Refused`` if there is none."""
         line = self._line()
         try:
             answer = json.loads(line)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.peers.answers import Saved
-from bench.peers.process import Refused
+from bench.peers.process import Refused, Unequal
 from kmeans_lab import kmeans
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
@@ -48,12 +48,15 @@ def rests_after(path: list[Array], dtype: str) -> int:
     return len(path) - 1
 
 
-def choose_counts(X: Array, start: Array, max_iter: int) -> tuple[int, int]:
+def choose_counts(
+    X: Array, start: Array, max_iter: int, most: int | None = None
+) -> tuple[int, int]:
     """Return how many iterations the short and the long fit take, both away from rest.
 
-    (1, 1) where the centers rest too early to compare anything.
+    ``most`` replaces the limit that follows from the time of an iteration. (1, 1) where the centers
+    rest too early to compare anything.
     """
-    cap = max(3, min(max_iter, 35, int(5e9 / (X.size * len(start)))))
+    cap = most or max(3, min(max_iter, 35, int(5e9 / (X.size * len(start)))))
     many = min(cap, rests_after(follow(X, start, cap + 2), "float32"))
     return max(1, many // 5), max(1, many)
 
@@ -90,9 +93,7 @@ class Referee:
 
     def judge(self, answer: Saved, save: str, dtype: str, n_iter: int) -> str:
         """Judge a result from the common start; return the certificate's text."""
-        if (dtype, n_iter) not in self._paths:
-            self._paths[dtype, n_iter] = follow(*self.given(dtype), n_iter + 1)
-        path = self._paths[dtype, n_iter]
+        path = self._path(dtype, n_iter)
         centers = self._check(answer, save, dtype, n_iter)
         if answer["n_iter"] is None:
             away = [float(np.abs(centers - there).max()) for there in path]
@@ -117,11 +118,24 @@ class Referee:
             "valid" if exact else f"approximate: inertia {more:+.0e} relative to exact iterations"
         )
 
+    def excess(self, save: str, dtype: str, n_iter: int) -> float:
+        """Return by how much a result's inertia is above that of our n_iter iterations."""
+        X, path = self.given(dtype)[0], self._path(dtype, n_iter)
+        expected = inertia_of(X, path[n_iter])
+        return (inertia_of(X, np.load(self._folder / f"{save}-centers.npy")) - expected) / expected
+
+    def _path(self, dtype: str, n_iter: int) -> list[Array]:
+        if (dtype, n_iter) not in self._paths:
+            self._paths[dtype, n_iter] = follow(*self.given(dtype), n_iter + 1)
+        return self._paths[dtype, n_iter]
+
     def _check(self, answer: Saved, save: str, dtype: str, n_iter: int) -> Array:
-        _require(not answer["refused"], answer["refused"])
         _require(not answer["modified"], "X was modified")
         done = answer["n_iter"]
-        _require(done in (None, n_iter), f"{done} iterations in place of {n_iter}")
+        if answer["refused"]:
+            raise Unequal(f"no number: {answer['refused']}")
+        if done not in (None, n_iter):
+            raise Unequal(f"no number: {done} iterations in place of {n_iter}")
         centers = np.load(self._folder / f"{save}-centers.npy")
         expected = self.given(dtype)[1].shape
         _require(centers.shape == expected, f"centers of shape {centers.shape}, not {expected}")

@@ -1,14 +1,16 @@
 """The tables of the comparison, the lines below them, and the JSON."""
 
 import platform
+from math import inf
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.peers.libraries import PEERS
 from bench.peers.rounds import Comparison, Row, ratios
-from kmeans_lab.formatting import digits, duration, faster_between, make_table
+from kmeans_lab.formatting import digits, duration, faster, faster_between, make_table
 from kmeans_lab.measure import machine
 
 SCHEMA = 1
@@ -44,8 +46,10 @@ def comparison_table(title: str, rows: list[Row], baseline: str) -> Table:
                 f"{row.few}–{row.many}",
                 f"{row.cores():.1f}",
             ]
-        result = row.reason.partition(":")[0] or row.certificate.partition(" ")[0]
-        style = "red" if row.reason.startswith(("no number", "failed")) else ""
+        result = "beside" if row.beside else row.reason.partition(":")[0]
+        result = result or row.certificate.partition(" ")[0]
+        wrong = row.reason.startswith(("no number", "failed")) and not row.beside
+        style = "red" if wrong else ""
         table.add_row(Text(row.peer), _SHORT[row.dtype], *numbers, _result(result), style=style)
     return table
 
@@ -64,7 +68,7 @@ def footnotes(rows: list[Row], rounds: int) -> list[str]:
     for row in rows:
         name = f"{row.peer} {_SHORT[row.dtype]}" if row.dtype else row.peer
         if row.reason:
-            note(name, row.reason)
+            note(name, "; ".join(filter(None, [row.reason, row.beside])))
             continue
         if row.certificate != "valid":
             note(name, row.certificate)
@@ -82,12 +86,27 @@ def footnotes(rows: list[Row], rounds: int) -> list[str]:
     return [f"{', '.join(names)}: {text}" for text, names in notes.items()]
 
 
+def fastest(rows: list[Row], baseline: str) -> list[str]:
+    """Name the fastest library of each kind that trained on all rows, and the ratio to it."""
+    peers: dict[tuple[str, str], tuple[float, str]] = {}
+    for row in rows:
+        found = ratios(row, baseline_of(row, rows, baseline))
+        if row.peer in PEERS and found:
+            kind = _SHORT[row.dtype], "exact" if row.certificate == "valid" else "approximate"
+            peers[kind] = min(peers.get(kind, (inf, "")), (median(found), row.peer))
+    return [
+        f"fastest {kind} {dtype} library that trained on all rows for as many iterations: {peer}; "
+        f"{baseline} is {faster(ratio)}"
+        for (dtype, kind), (ratio, peer) in peers.items()
+    ]
+
+
 def print_comparison(
     console: Console, title: str, comparison: Comparison, baseline: str, rounds: int
 ) -> None:
     """Print a table and its footnotes."""
     console.print(comparison_table(title, comparison.rows, baseline))
-    for note in footnotes(comparison.rows, rounds):
+    for note in [*fastest(comparison.rows, baseline), *footnotes(comparison.rows, rounds)]:
         console.print(Text(f"  {note}"), style="dim")
     others = comparison.others
     if others is None:
@@ -138,12 +157,13 @@ def as_json(results: list[tuple[str, Comparison]], baseline: str, rounds: int) -
 
 
 def _row(row: Row, rows: list[Row], baseline: str) -> dict[str, object]:
-    kept = ("peer", "dtype", "reason", "certificate", "remark", "version", "few", "many", "pools")
+    kept = ("peer", "dtype", "reason", "beside", "certificate", "remark", "version", "few", "many")
     turns = {
         number: {"few": turn["few"], "many": turn["many"], "busy": turn["busy"]}
         for number, turn in row.turns.items()
     }
     return {name: getattr(row, name) for name in kept} | {
+        "pools": row.pools,
         "turns": turns,
         "cores": row.cores(),
         "whole_fit_seconds": row.whole_fits() if row.turns else None,

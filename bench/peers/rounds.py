@@ -18,8 +18,9 @@ import numpy as np
 
 from bench.peers.answers import Fit, Hello, Pool, Saved, Turn
 from bench.peers.disturbance import Disturbance
-from bench.peers.process import Process, Refused
+from bench.peers.process import Process, Refused, Unequal
 from bench.peers.referee import Referee
+from kmeans_lab.formatting import duration
 
 #: Seconds that a turn should last, and above which a library joins every m-th round only.
 TURN, LONG_TURN = 0.1, 2.0
@@ -41,6 +42,7 @@ class Row:
     dtype: str
     threads: int
     reason: str = ""
+    beside: str = ""  # what a fit that did other work took, and its inertia
     certificate: str = ""
     remark: str = ""
     version: str = ""
@@ -174,16 +176,23 @@ class Comparison:
 
     def _certify(self, runner: _Runner, hello: Hello) -> None:
         row, ask = runner.row, runner.process.ask
-        _check_threads(hello["threads_set"], hello["pools"], self.threads)
+        check_threads(hello["threads_set"], hello["pools"], self.threads)
         ask("load", folder=str(self.folder), dtype=row.dtype)
         short = f"{runner.save}-few"
         ask("fit", dtype=row.dtype, n_iter=row.few, save=short)  # also compiles and warms up
         while True:
             answer: Fit = ask("fit", dtype=row.dtype, n_iter=row.many, save=runner.save)
             row.pools = answer["pools"]
-            _check_threads(None, answer["pools"], self.threads)
+            check_threads(None, answer["pools"], self.threads)
             try:
                 row.certificate = self._judge(runner, hello, answer)
+            except Unequal:
+                excess = self.referee.excess(runner.save, row.dtype, row.many)
+                row.beside = (
+                    f"asked for {row.many} iterations, it takes {duration(answer['seconds'])}; its "
+                    f"inertia is {excess:+.2%} relative to ours after as many"
+                )
+                raise
             except Refused as refused:
                 # A start of its own may rest earlier than ours: fewer iterations, cut the same way.
                 fewer = row.many - max(1, row.many // 8)
@@ -249,7 +258,7 @@ class Comparison:
             row.refuse("no number: its short and its long fits do not differ reliably")
 
 
-def _check_threads(setting: int | None, pools: list[Pool], threads: int) -> None:
+def check_threads(setting: int | None, pools: list[Pool], threads: int) -> None:
     found = [pool["threads"] for pool in pools] + ([] if setting is None else [setting])
     if any(number != threads for number in found):
         raise Refused(f"no number: thread pools of {found} in place of {threads}")

@@ -16,7 +16,7 @@ from time import perf_counter, process_time
 from typing import Any, TextIO
 
 from bench.peers import POOL_VARIABLES
-from bench.peers.answers import Draw, Fit, Hello, Pool, Saved, Turn
+from bench.peers.answers import Called, Draw, Fit, Hello, Pool, Prepared, Saved, Turn
 
 
 class Worker:
@@ -26,6 +26,7 @@ class Worker:
         self.name, self.threads = name, threads
         self.library: Any = None
         self.data: dict[str, tuple[Any, Any]] = {}
+        self.side: Any = None
         self.folder = Path()
         self.certified: dict[tuple[str, int], Any] = {}  # centers by dtype and iterations
 
@@ -106,6 +107,19 @@ class Worker:
             "n_iter": median(counts) if counts else None,
         }
 
+    def do_prepare(self, call: str, folder: str, n_iter: int, empty: str) -> Prepared:
+        """Make a whole call ready, on the data that lie in the folder."""
+        from bench.peers.calls.sides import Given, Side
+
+        if self.side is None:
+            self.side = Side(self.name, self.threads)
+        self.side.prepare(call, Given(Path(folder), n_iter, empty))
+        return {"pools": _pools(), "isa": self.side.isa()}
+
+    def do_call(self, call: str, seed: int, repeats: int, save: str) -> Called:
+        """Time a whole call that was prepared."""
+        return self.side.call(call, seed, repeats, Path(save), clocked)  # type: ignore[no-any-return]
+
     def _saved(self, model: Any, dtype: str, save: str) -> Saved:
         import numpy as np
 
@@ -142,7 +156,14 @@ def _pools() -> list[Pool]:
     import threadpoolctl
 
     found = threadpoolctl.threadpool_info()
-    return [{"api": p["internal_api"], "threads": p["num_threads"]} for p in found]
+    return [
+        {
+            "api": p["internal_api"],
+            "threads": p["num_threads"],
+            "blas": f"{p['version']} ({p.get('architecture')})" if p["user_api"] == "blas" else "",
+        }
+        for p in found
+    ]
 
 
 def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure.certify import fingerprint
-from kmeans_lab.presets import PRESETS, find_preset, grid_blobs, grid_start, quick_blobs
+from kmeans_lab.presets import PRESETS, embeddings, find_preset, grid_blobs, grid_start, quick_blobs
 
 SLOW = ("grid-1000000", "wide-64", "wide-128")
 QUICK = [name for name in PRESETS if not name.startswith(SLOW)]
@@ -134,6 +134,52 @@ def test_blobs_come_in_any_size(name: str, shape: tuple[int, int], k: int, kind:
     workload = find_preset(name).load()
     assert (workload.X.shape, workload.X.dtype.name) == (shape, kind)
     assert workload.centers.shape == (k, shape[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "kind"),
+    [
+        ("embeddings-7", "float16", "float32"),
+        ("embeddings-7", "float32", "float32"),
+        ("embeddings-7", "float64", "float64"),
+        ("embeddings-7-f64", "float16", "float64"),
+        ("embeddings-7-f32", "float64", "float32"),
+    ],
+)
+def test_embeddings_are_rows_of_a_file_of_yours(name, stored, kind, tmp_path, monkeypatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 5)).astype(stored)
+    np.save(tmp_path / "mine.npy", rows)
+    monkeypatch.setenv("KMEANS_LAB_EMBEDDINGS", str(tmp_path / "mine.npy"))
+    preset = find_preset(name)
+    assert (preset.n_samples, preset.n_features, preset.n_clusters) == (60, 5, 7)
+    workload = preset.load()
+    assert workload.X.dtype == workload.centers.dtype == preset.dtype == kind
+    assert np.array_equal(workload.X, rows.astype(kind))
+    assert len(np.unique(workload.centers, axis=0)) == 7
+    here = embeddings(tmp_path / "mine.npy")
+    assert here.dtype == ("float64" if stored == "float64" else "float32")
+    assert np.array_equal(here, rows)
+
+
+def test_embeddings_without_a_file_are_refused_in_a_sentence(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("KMEANS_LAB_EMBEDDINGS", raising=False)
+    with pytest.raises(
+        ValueError, match=r"cannot ship; set KMEANS_LAB_EMBEDDINGS to an \.npy file"
+    ):
+        find_preset("embeddings-100")
+    monkeypatch.setenv("KMEANS_LAB_EMBEDDINGS", str(tmp_path / "mine.npy"))
+    with pytest.raises(ValueError, match=r"there is no file .*mine\.npy; check the path"):
+        find_preset("embeddings-100")
+    np.save(tmp_path / "mine.npy", np.zeros((5, 2)))
+    with pytest.raises(
+        ValueError, match="embeddings-6' needs as many rows and the file has 5; name"
+    ):
+        find_preset("embeddings-6")
+    np.save(tmp_path / "mine.npy", np.zeros(5))
+    with pytest.raises(ValueError, match=r"mine\.npy: X has 1 dimension and must have 2"):
+        find_preset("embeddings-5")
+    with pytest.raises(ValueError, match="preset='embeddings-0' is not known"):
+        find_preset("embeddings-0")
 
 
 @pytest.mark.parametrize("name", ["blobs-3-2-4", "blobs-3-0-1", "blobs-3-2-0", "blobs-3-2", "x"])

@@ -14,7 +14,7 @@ pytest.importorskip("threadpoolctl", reason="pip install 'kmeans-lab[bench]'")
 pytest.importorskip("rich", reason="pip install 'kmeans-lab[bench]'")
 from bench.peers.disturbance import Disturbance
 from bench.peers.referee import choose_counts, follow, inertia_of, rests_after
-from bench.peers.report import ours_is
+from bench.peers.report import fastest, ours_is
 from bench.peers.rounds import Row, ratios
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,8 @@ class Modifies(Right):
         return model
 class Samples(Right):
     def read(self, model, X):
-        return replace(super().read(model, X), refused="trained on 9 of 150 rows")
+        refused, centers = "trained on 9 of 150 rows", model.centers * 1.1
+        return replace(super().read(model, X), refused=refused, centers=centers)
 class Hangs(Right):
     def train(self, X, start, n_iter):
         time.sleep(60)
@@ -150,6 +151,20 @@ def test_a_peer_that_did_not_do_equal_work_is_a_row_with_its_reason(name, fakes)
     assert "×" not in line
 
 
+@pytest.mark.parametrize("name", ["Samples", "Fewer"])
+def test_a_peer_that_did_less_work_stands_beside_with_its_inertia(name, fakes) -> None:
+    rows, printed = fakes
+    row = rows[f"fakes:{name}", "float64"]
+    assert row["ratios"] == []
+    assert "iterations, it takes " in row["beside"]
+    above = float(row["beside"].partition("inertia is ")[2].partition("%")[0])
+    assert above >= (0.5 if name == "Samples" else 0.0)
+    line = next(line for line in printed.splitlines() if line.split()[:1] == [f"fakes:{name}"])
+    assert line.split()[-1] == "beside"
+    others = {peer: row["beside"] for (peer, _), row in rows.items() if row["beside"]}
+    assert others.keys() == {"fakes:Samples", "fakes:Fewer"}
+
+
 def test_a_peer_that_cannot_be_imported_is_unavailable(fakes) -> None:
     rows, printed = fakes
     reason = rows["no_such_module:Peer", ""]["reason"]
@@ -203,6 +218,12 @@ def test_seeding_of_their_own_is_a_table_of_its_own(tmp_path: Path) -> None:
         (["--peer", "sklearn"], "peer='sklearn' is not known; choose one of scikit-learn,"),
         (["--preset", "standart"], "preset='standart' is not known"),
         (["--kernel", "fast"], "kernel='fast' is not known"),
+        (["--iterations", "1"], "--iterations 1 must be at least 2"),
+        (
+            ["--preset", "embeddings-3"],
+            "the presets embeddings-K read rows that the package cannot",
+        ),
+        (["--preset", "embeddings-3", "--data", "no.npy"], "there is no file"),
         (["--threads", "0"], "--rounds and --threads must be at least 1"),
         (["--threads", "1,99999"], "--threads 99999 must be at most "),
     ],
@@ -246,6 +267,27 @@ def test_ratios_are_paired_within_a_round_and_the_difference_cancels_what_a_fit_
     assert ours.held_up() == 4 / 16  # each round's second short fit
 
 
+def test_the_fastest_that_did_equal_work_is_named_and_an_approximate_one_apart() -> None:
+    ours = Row("cpp-simd", "float32", 1, certificate="valid", few=1, many=5)
+    ours.turns = {0: turn(1, 5)}
+    rows = [ours]
+    for peer, certificate, many in (
+        ("faiss", "valid", 13),
+        ("scikit-learn", "valid", 9),
+        ("superkmeans", "approximate: inertia", 3),
+        ("cpp", "valid", 2),  # no other library
+    ):
+        rows.append(Row(peer, "float32", 1, certificate=certificate, few=1, many=5))
+        rows[-1].turns = {0: turn(1, many)}
+    assert fastest(rows, "cpp-simd") == [
+        "fastest exact f32 library that trained on all rows for as many iterations: scikit-learn; "
+        "cpp-simd is 2.00 × faster",
+        "fastest approximate f32 library that trained on all rows for as many iterations: "
+        "superkmeans; cpp-simd is 2.00 × slower",
+    ]
+    assert fastest(rows[:1], "cpp-simd") == []
+
+
 def test_the_counts_stay_away_from_rest() -> None:
     rng = np.random.default_rng(0)
     X = np.vstack([rng.normal(c, 1.0, size=(60, 2)) for c in (0.0, 2.0, 4.0)])
@@ -253,4 +295,5 @@ def test_the_counts_stay_away_from_rest() -> None:
     few, many = choose_counts(X, X[:3], 35)
     assert 1 <= few < many <= rests_after(path, "float64") < 40
     assert choose_counts(X, path[-1], 35) == (1, 1)
+    assert choose_counts(X, X[:3], 35, most=4) == (1, 4)
     assert inertia_of(X, path[-1]) < inertia_of(X, path[1]) < inertia_of(X, path[0])
