@@ -59,6 +59,13 @@ inline int lowest_bit(unsigned long long word) {
 #define LAB_TO_MEMORY(a, b, c)
 #endif
 
+/* Whether vectors can be put together from any places of two others: LAB_SHUFFLE(a, b, places). */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define LAB_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+
 /* What a thread does between two looks at a variable that another one writes. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define LAB_PAUSE() __builtin_ia32_pause()

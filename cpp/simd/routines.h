@@ -8,6 +8,7 @@
 #include "simd/balls.h"
 #include "simd/centers.h"
 #include "simd/distances.h"
+#include "simd/panels.h"
 #include "simd/sums.h"
 #include "simd/work.h"
 

@@ -10,6 +10,7 @@
 #include "simd/isa/moves-inl.h"
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
+#include "simd/isa/rows-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on
@@ -56,5 +57,6 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
 }  // namespace LAB_ISA
 }  // namespace lab
 
+#undef LAB_TRANSPOSES
 #undef LAB_ISA
 #undef LAB_BYTES

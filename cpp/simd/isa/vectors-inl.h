@@ -80,6 +80,77 @@ LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values,
     return bits - grid.offset;
 }
 
+#if LAB_BYTES > 0 && defined(LAB_SHUFFLE)
+#define LAB_TRANSPOSES 1
+// Sixteen bytes of a vector: what instructions mix without crossing between parts.
+template <typename T>
+struct Block {
+    static constexpr int size = 16 / int(sizeof(T));
+    typedef T Values __attribute__((vector_size(16)));
+};
+
+// Of every block of two vectors the lower or upper half, `unit` values of each in turn.
+template <typename T, int unit, bool upper, int... place>
+LAB_INLINE typename Lanes<T>::Values interleave(const typename Lanes<T>::Values& a,
+                                                const typename Lanes<T>::Values& b,
+                                                std::integer_sequence<int, place...>) {
+    constexpr int size = Block<T>::size, half = upper ? size / 2 : 0;
+    return LAB_SHUFFLE(a, b,
+                       (place / size * size + half + place % size / unit / 2 * unit + place % unit +
+                        place % size / unit % 2 * Lanes<T>::lanes)...);
+}
+template <typename T, int unit, bool upper>
+LAB_INLINE typename Lanes<T>::Values interleave(const typename Lanes<T>::Values& a,
+                                                const typename Lanes<T>::Values& b) {
+    return interleave<T, unit, upper>(a, b, std::make_integer_sequence<int, Lanes<T>::lanes>());
+}
+
+// Blocks side by side: the first, and those that are `step` farther each.
+template <typename T>
+LAB_INLINE typename Lanes<T>::Values join(const typename Block<T>::Values* blocks, int step) {
+#if LAB_BYTES == 16
+    static_cast<void>(step);
+    return blocks[0];
+#else
+    typedef T Pair __attribute__((vector_size(32)));
+    const auto pair = [](const auto& a, const auto& b) -> Pair {
+        if constexpr (sizeof(T) == 4) return LAB_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+        if constexpr (sizeof(T) == 8) return LAB_SHUFFLE(a, b, 0, 1, 2, 3);
+    };
+    const Pair low = pair(blocks[0], blocks[step]);
+#if LAB_BYTES == 32
+    return low;
+#else
+    const Pair high = pair(blocks[2 * step], blocks[3 * step]);
+    if constexpr (sizeof(T) == 4) {
+        return LAB_SHUFFLE(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    } else {
+        return LAB_SHUFFLE(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+#endif
+#endif
+}
+
+// A block of each row, for as many rows as there are lanes, becomes a vector of each place.
+template <typename T>
+LAB_INLINE void transpose(const typename Block<T>::Values* rows, typename Lanes<T>::Values* to) {
+    if constexpr (sizeof(T) == 8) {
+        const auto even = join<T>(rows, 2), odd = join<T>(rows + 1, 2);
+        to[0] = interleave<T, 1, false>(even, odd);
+        to[1] = interleave<T, 1, true>(even, odd);
+    } else {
+        const auto r0 = join<T>(rows, 4), r1 = join<T>(rows + 1, 4);
+        const auto r2 = join<T>(rows + 2, 4), r3 = join<T>(rows + 3, 4);
+        const auto a = interleave<T, 1, false>(r0, r1), b = interleave<T, 1, true>(r0, r1);
+        const auto c = interleave<T, 1, false>(r2, r3), d = interleave<T, 1, true>(r2, r3);
+        to[0] = interleave<T, 2, false>(a, c);
+        to[1] = interleave<T, 2, true>(a, c);
+        to[2] = interleave<T, 2, false>(b, d);
+        to[3] = interleave<T, 2, true>(b, d);
+    }
+}
+#endif
+
 // Whether a lane is a near-tie or differs from the label that is stored for it.
 template <typename T>
 LAB_INLINE bool any(const typename Lanes<T>::Integers& near_tie,

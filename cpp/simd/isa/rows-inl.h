@@ -1,0 +1,168 @@
+// Rows scored as they lie: a few at a time are transposed into a tile that stays in the first
+// cache, so that nothing of X is copied. Included once per instruction set, after assign-inl.h.
+
+#ifndef LAB_ISA
+#error "rows-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
+
+namespace lab {
+namespace LAB_ISA {
+
+// Rows one after the other, or wherever a list says.
+template <typename T>
+struct Following {
+    const T* first;
+    Index d;
+    LAB_MEMBER const T* operator[](Index i) const { return first + i * d; }
+};
+template <typename T>
+struct Pointed {
+    const T* const* rows;
+    LAB_MEMBER const T* operator[](Index i) const { return rows[i]; }
+};
+
+// One value of a row as it is scored. Where S is wider than T, a subtraction of our own is wide.
+template <typename S, typename T>
+LAB_INLINE S scored(T x, T at, T scale, bool given) {
+    if constexpr (sizeof(S) > sizeof(T)) {
+        return (given ? S(T(x - at)) : S(x) - S(at)) * S(scale);
+    } else {
+        return S((x - at) * scale);
+    }
+}
+
+#if defined(LAB_TRANSPOSES)
+// A block of a row, from this feature on.
+template <typename S, typename T>
+LAB_INLINE typename Block<S>::Values scored_block(const T* x, const T* at, T scale, bool given) {
+    constexpr int size = Block<S>::size;
+    typedef T Given __attribute__((vector_size(size * sizeof(T))));
+    typedef typename Block<S>::Values To;
+    Given values, origin;
+    std::memcpy(&values, x, sizeof values);
+    std::memcpy(&origin, at, sizeof origin);
+    if constexpr (sizeof(S) > sizeof(T)) {
+        const To moved =
+            given ? __builtin_convertvector(values - origin, To)
+                  : __builtin_convertvector(values, To) - __builtin_convertvector(origin, To);
+        return moved * S(scale);
+    } else {
+        return __builtin_convertvector((values - origin) * scale, To);
+    }
+}
+#endif
+
+// Spread rows into a tile, `vectors` times as many as there are lanes: value f of row i goes to
+// tile[f · width + i]. Returns their squared lengths.
+template <typename S, int vectors, typename T, typename List>
+LAB_INLINE void spread_rows(const List& rows, const Origin<T>& origin, double scaled, Index d,
+                            S* tile, typename Lanes<S>::Values* squares) {
+    using Values = typename Lanes<S>::Values;
+    constexpr int lanes = Lanes<S>::lanes;
+    constexpr Index width = vectors * lanes;
+    const T scale = T(scaled);
+    LAB_UNROLL for (int v = 0; v < vectors; ++v) squares[v] = Values{};
+    const auto add = [&](Index f, int v, const Values& values) {
+        std::memcpy(tile + f * width + v * lanes, &values, sizeof values);
+        squares[v] += values * values;
+    };
+#if defined(LAB_TRANSPOSES)
+    constexpr Index size = Block<S>::size;
+    if (d >= size) {
+        for (Index f = 0; f < d; f += size) {
+            // The last block overlaps the one before: nothing beyond a row is read.
+            const Index from = std::min(f, d - size), old = f - from;
+            for (int v = 0; v < vectors; ++v) {
+                typename Block<S>::Values blocks[lanes];
+                LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+                    const T* x = rows[v * lanes + l] + from;
+                    blocks[l] = scored_block<S>(x, origin.at + from, scale, origin.given);
+                }
+                Values across[size];
+                transpose<S>(blocks, across);
+                LAB_UNROLL for (Index q = 0; q < size; ++q) {
+                    if (q >= old) add(from + q, v, across[q]);
+                }
+            }
+        }
+        return;
+    }
+#endif
+    for (Index f = 0; f < d; ++f) {
+        for (Index i = 0; i < width; ++i) {
+            tile[f * width + i] = scored<S>(rows[i][f], origin.at[f], scale, origin.given);
+        }
+        for (int v = 0; v < vectors; ++v) {
+            Values values;
+            std::memcpy(&values, tile + f * width + v * lanes, sizeof values);
+            add(f, v, values);
+        }
+    }
+}
+
+// Score the rows of a tile against all panels.
+template <typename S, int vectors, int panel>
+LAB_INLINE void score_rows(const S* tile, const Panels<S>& panels, Best<S, vectors>& all) {
+    constexpr int width = vectors * Lanes<S>::lanes;
+    for (Index j = 0; j < panels.padded; j += panel) {
+        const Packed<S, panel> from{panels.packed.data() + j * panels.d, panels.squares.data() + j,
+                                    j};
+        score_panel<S, vectors, width, panel>(tile, from, panels.d, all);
+    }
+}
+
+// How far apart the two best scores of rows must be at least.
+template <typename S>
+LAB_INLINE typename Lanes<S>::Values tolerance(const Panels<S>& panels,
+                                               const typename Lanes<S>::Values& squares) {
+    return panels.least + panels.rate * squares;
+}
+
+// Whether rows are to be decided by differences: also those with a score that is not a number.
+template <typename S, int vectors>
+LAB_INLINE typename Lanes<S>::Integers near_ties(const Best<S, vectors>& all,
+                                                 const Panels<S>& panels,
+                                                 const typename Lanes<S>::Values& squares, int v) {
+    return opposite(all.second[v] - all.best[v] > tolerance<S>(panels, squares));
+}
+
+// The nearest center by the reference's arithmetic, as Work::rescore finds it, to the last bit.
+template <typename T>
+LAB_INLINE std::int32_t nearest_directly(const T* row, const Origin<T>& origin,
+                                         const DirectCenters& centers) {
+    using Values = typename Lanes<double>::Values;
+    using Integers = typename Lanes<double>::Integers;
+    constexpr int lanes = Lanes<double>::lanes, group = int(DirectCenters::kGroup);
+    constexpr int vectors = group / lanes;
+    Values best = std::numeric_limits<double>::infinity() - Values{};
+    Integers index{}, ids{};
+    const double* center = centers.packed.data();
+    for (Index j = 0; j < centers.padded; j += group) {
+        Values sums[vectors] = {};
+        for (Index f = 0; f < centers.d; ++f, center += group) {
+            const Values x = origin.row(row, f) - Values{};
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                sums[v] += rounded_square(x - *reinterpret_cast<const Values*>(center + v * lanes));
+            }
+        }
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            const Integers less = sums[v] < best;  // the first of equals stays
+            best = less ? sums[v] : best;
+            index = less ? ids + (j + v * lanes) : index;
+        }
+    }
+    double least = lane(best, 0);
+    std::int64_t label = lane(index, 0);
+    for (int l = 1; l < lanes; ++l) {
+        const double own = lane(best, l);
+        const std::int64_t mine = lane(index, l) + l;
+        if (own < least || (own == least && mine < label)) {
+            least = own;
+            label = mine;
+        }
+    }
+    return std::int32_t(label);
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab
