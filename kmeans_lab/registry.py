@@ -117,7 +117,7 @@ KERNELS: dict[str, KernelSpec] = {
         sources=("cpp/simd/module.cpp", "cpp/simd/**/*.h"),
         centers=True,
         balls=True,
-        provides=("seeding", "limits"),
+        provides=("seeding", "limits", "measuring"),
         auto=1,
     ),
 }

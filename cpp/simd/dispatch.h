@@ -18,6 +18,10 @@
 #include "common/types.h"
 #include "simd/routines.h"
 
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define LAB_ISA baseline
 #define LAB_BYTES LAB_BASELINE_BYTES
 #include "simd/isa/routines-inl.h"
@@ -76,6 +80,17 @@ Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
     (void)isa;
 #endif
     return baseline::choose_routines<T>(n, d, k);
+}
+
+template <typename T>
+Calls<T> choose_calls(Isa isa, Index d, Index k) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::choose_calls<T>(d, k);
+    if (isa == Isa::avx2) return avx2::choose_calls<T>(d, k);
+#else
+    (void)isa;
+#endif
+    return baseline::choose_calls<T>(d, k);
 }
 
 template <typename T>

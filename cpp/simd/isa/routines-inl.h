@@ -11,6 +11,9 @@
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
 #include "simd/isa/rows-inl.h"
+#include "simd/isa/distances-inl.h"
+#include "simd/isa/magnitude-inl.h"
+#include "simd/isa/nearest-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on

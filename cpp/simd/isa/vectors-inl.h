@@ -65,6 +65,16 @@ LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
     return convert<Lanes<double>::Values>(few);
 }
 
+// The lanes of an index, as labels.
+template <typename T>
+LAB_INLINE void copy_labels(const typename Lanes<T>::Integers& index, std::int32_t* to) {
+#if LAB_BYTES > 0
+    *reinterpret_cast<typename Lanes<T>::Labels*>(to) = convert<typename Lanes<T>::Labels>(index);
+#else
+    *to = std::int32_t(index);
+#endif
+}
+
 // Doubles squared, and rounded before they are added to anything: see `rounded` of one value.
 LAB_INLINE Lanes<double>::Values rounded_square(const Lanes<double>::Values& values) {
     Lanes<double>::Values square = values * values;
@@ -78,6 +88,22 @@ LAB_INLINE Lanes<double>::Integers steps_in(const Lanes<double>::Values& values,
     Lanes<double>::Integers bits;
     std::memcpy(&bits, &shifted, sizeof(bits));
     return bits - grid.offset;
+}
+
+LAB_INLINE Lanes<double>::Values square_root(const Lanes<double>::Values& values) {
+#if LAB_BYTES == 64 && defined(__x86_64__)
+    return _mm512_maskz_sqrt_pd(0xff, values);  // gcc 12 warns of the plain one
+#elif LAB_BYTES == 32 && defined(__x86_64__)
+    return _mm256_sqrt_pd(values);
+#elif LAB_BYTES == 16 && defined(__x86_64__)
+    return _mm_sqrt_pd(values);
+#elif LAB_BYTES > 0
+    Lanes<double>::Values roots;
+    for (int l = 0; l < Lanes<double>::lanes; ++l) roots[l] = std::sqrt(values[l]);
+    return roots;
+#else
+    return std::sqrt(values);
+#endif
 }
 
 #if LAB_BYTES > 0 && defined(LAB_SHUFFLE)
