@@ -118,7 +118,7 @@ KERNELS: dict[str, KernelSpec] = {
         centers=True,
         weights=True,
         balls=True,
-        provides=("seeding", "limits"),
+        provides=("seeding", "limits", "measuring"),
         auto=1,
     ),
 }

@@ -5,9 +5,10 @@ from typing import Any, Literal, get_args
 
 Threading = Literal["gil", "nogil", "own"]
 Arithmetic = Literal["direct", "expanded"]
-Part = Literal["seeding", "limits"]
+Part = Literal["seeding", "limits", "measuring"]
 
-_FLOATS = ("float32", "float64")
+#: The dtypes of rows that kernels may take.
+FLOATS = ("float32", "float64")
 _FLAGS = (
     *("whole", "centers", "weights", "exact", "blas"),
     *("compiles_on_first_call", "balls", "broadcasts"),
@@ -60,9 +61,9 @@ class KernelSpec:
         Its ``prepare`` takes ``balls=False``, for rows that are seen once.
     broadcasts : bool
         It holds n_samples · n_clusters · n_features values at once.
-    provides : tuple of {"seeding", "limits"}
-        Services of its module to all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``. The
-        first kernel of the table that provides one is used.
+    provides : tuple of {"seeding", "limits", "measuring"}
+        Services of its module to all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``,
+        ``kernel.MeasuresRows``. The first kernel of the table that provides one is used.
     auto : int
         Its place in the order in which ``kernel="auto"`` tries kernels: 1 comes first, 0 is never
         tried. Used for kernels of the table only.
@@ -77,7 +78,7 @@ class KernelSpec:
     summary: str
     remedy: str
     requires: tuple[str, ...] = ()
-    dtypes: tuple[str, ...] = _FLOATS
+    dtypes: tuple[str, ...] = FLOATS
     threading: Threading = "nogil"
     whole: bool = False
     centers: bool = False
@@ -107,7 +108,7 @@ class KernelSpec:
             raise ValueError(f"auto={self.auto!r} of a KernelSpec must be an integer ≥ 0")
         _packages(self.requires)
         for dtype in self.dtypes:
-            _choice("dtypes", dtype, _FLOATS)
+            _choice("dtypes", dtype, FLOATS)
         for part in self.provides:
             _choice("provides", part, get_args(Part))
         if "float64" not in self.dtypes:

@@ -96,6 +96,17 @@ RowRoutines<T> choose_row_routines(Isa isa, Index k) {
 }
 
 template <typename T>
+Calls<T> choose_calls(Isa isa, Index d, Index k) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::choose_calls<T>(d, k);
+    if (isa == Isa::avx2) return avx2::choose_calls<T>(d, k);
+#else
+    (void)isa;
+#endif
+    return baseline::choose_calls<T>(d, k);
+}
+
+template <typename T>
 Roofline<T> choose_roofline(Isa isa) {
 #if defined(LAB_DISPATCHES)
     if (isa == Isa::avx512) return avx512::roofline<T>();

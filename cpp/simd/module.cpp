@@ -23,6 +23,7 @@
 #include "common/types.h"
 #include "simd/engines.h"
 #include "simd/inertia.h"
+#include "simd/once/calls.h"
 #include "simd/rows.h"
 
 namespace py = pybind11;
@@ -30,6 +31,12 @@ using lab::Array;
 using lab::Index;
 using lab::require;
 using lab::Rows;
+
+static constexpr char kOneFeature[] = "X must have at least one feature";
+static constexpr char kAssigns[] = "assign needs rows (n, d), centers (k, d) and labels (n,)";
+template <typename T>
+static constexpr const char* kOut = sizeof(T) == 8 ? "out must be a C-contiguous float64 array"
+                                                   : "out must be a C-contiguous float32 array";
 
 // A row of X that all others are taken relative to, or nothing.
 template <typename T>
@@ -88,7 +95,7 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
                                        const Middle<T>& middle, lab::Use use,
                                        const std::optional<Array<double>>& weights = std::nullopt) {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
-    require(X.shape(1) > 0, "X must have at least one feature");
+    require(X.shape(1) > 0, kOneFeature);
     require(!weights || (weights->ndim() == 1 && weights->shape(0) == X.shape(0)),
             "weights must have shape (n,)");
     const lab::RowsGiven<T> rows{X.data(), values_of(middle, X),
@@ -102,6 +109,73 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
     std::vector<py::object> kept{X};
     if (weights) kept.push_back(*weights);
     return std::make_unique<lab::RowsOf<T>>(std::move(engine), std::move(kept));
+}
+
+// The arguments of a call that looks at X once.
+template <typename T>
+static lab::OnRows<T> on_rows(const Array<T>& X, const py::array& centers,
+                              const py::object& n_threads, const T* middle = nullptr) {
+    require(X.ndim() == 2 && centers.ndim() == 2 && X.shape(1) == centers.shape(1),
+            "X (n, d) and centers (k, d) must have as many columns");
+    require(X.shape(1) > 0, kOneFeature);
+    require(centers.shape(0) > 0, lab::kOneCenter);
+    return {X.data(),
+            lab::read<T>(centers, lab::kCenters<T>),
+            middle,
+            X.shape(0),
+            X.shape(1),
+            centers.shape(0),
+            threads(n_threads)};
+}
+
+template <typename T>
+static lab::Labelled label(const lab::OnRows<T>& given, py::array& labels, bool with_inertia) {
+    require(labels.ndim() == 1 && labels.shape(0) == given.n, kAssigns);
+    std::int32_t* labels_out = lab::write<std::int32_t>(labels, lab::kLabels);
+    lab::Labelled found;
+    {
+        lab::Unlocked unlocked;
+        found = lab::label_all(given, labels_out, with_inertia);
+    }
+    warn_of_fewer(given.n_threads - found.missing, given.n_threads);
+    return found;
+}
+
+template <typename T>
+static double assign(const Array<T>& X, const py::array& centers, py::array& labels,
+                     const py::object& n_threads, const Middle<T>& middle) {
+    require(X.ndim() == 2 && centers.ndim() == 2 && X.shape(1) == centers.shape(1), kAssigns);
+    return label(on_rows(X, centers, n_threads, values_of(middle, X)), labels, true).inertia;
+}
+
+template <typename T>
+static Index label_rows(const Array<T>& X, const py::array& centers, py::array& labels,
+                        const py::object& n_threads) {
+    return label(on_rows(X, centers, n_threads), labels, false).rescored;
+}
+
+template <typename T>
+static void distances(const Array<T>& X, const py::array& centers, py::array& out,
+                      const py::object& n_threads) {
+    const auto given = on_rows(X, centers, n_threads);
+    require(out.ndim() == 2 && out.shape(0) == given.n && out.shape(1) == given.n_clusters,
+            "distances needs out (n, k)");
+    T* to = lab::write<T>(out, kOut<T>);
+    int missing;
+    {
+        lab::Unlocked unlocked;
+        missing = lab::measure_all(given, to);
+    }
+    warn_of_fewer(given.n_threads - missing, given.n_threads);
+}
+
+template <typename T>
+static double largest(const Array<T>& values, const py::object& n_threads) {
+    const T* begin = values.data();
+    const Index n = values.size();
+    const int wanted = threads(n_threads);
+    lab::Unlocked unlocked;
+    return double(lab::largest_of_all(begin, n, wanted));
 }
 
 template <typename T>
@@ -157,17 +231,19 @@ static void bind(py::module_& module) {
         py::arg("weights").noconvert() = py::none(),
         "Make X − middle ready for a fit, each row counting by its weight; start a team of "
         "threads. Without balls, every row meets every center.");
-    module.def(
-        "assign",
-        [](const Array<T>& X, const py::array& centers, py::array& labels) {
-            require(centers.ndim() == 2,
-                    "assign needs rows (n, d), centers (k, d) and labels (n,)");
-            require(centers.shape(0) > 0, lab::kOneCenter);
-            const auto rows = make_rows(X, centers.shape(0), 1, Middle<T>(), lab::Use::once);
-            return rows->pass(centers, labels, nullptr, nullptr);
-        },
-        py::arg("rows").noconvert(), py::arg("centers"), py::arg("labels"),
-        "The same for an array that has not been prepared.");
+    module.def("assign", &assign<T>, py::arg("rows").noconvert(), py::arg("centers"),
+               py::arg("labels"), py::arg("n_threads") = 1,
+               py::arg("middle").noconvert() = py::none(),
+               "The same for an array, which is not copied.");
+    module.def("label_rows", &label_rows<T>, py::arg("X").noconvert(), py::arg("centers"),
+               py::arg("labels"), py::arg("n_threads"),
+               "Overwrite labels with each row's nearest center; return how many near-ties direct "
+               "differences have decided.");
+    module.def("distances", &distances<T>, py::arg("X").noconvert(), py::arg("centers"),
+               py::arg("out"), py::arg("n_threads"),
+               "Overwrite out with the distance of each row to each center.");
+    module.def("largest", &largest<T>, py::arg("values").noconvert(), py::arg("n_threads"),
+               "Return the largest magnitude; NaN where a value is not finite.");
     module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
                py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
                "Return the sum of squared distances of X − middle to the chosen centers, by "

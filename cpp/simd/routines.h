@@ -8,6 +8,8 @@
 #include "simd/balls.h"
 #include "simd/centers.h"
 #include "simd/distances.h"
+#include "simd/once/query.h"
+#include "simd/panels.h"
 #include "simd/sums.h"
 #include "simd/work.h"
 
@@ -61,6 +63,28 @@ struct Routines {
     KeepCandidate<T> keep_candidate;
     SumAgain<T> sum_again;
     Index width, panel;
+};
+
+// Label a range of rows as they lie; add their squared distances where those are wanted.
+template <typename T>
+using LabelRange = void (*)(Query<T>& query, Index first, Index last, ExactSum* inertia);
+
+// Write the distances of rows to all centers, which are packed, too.
+template <typename T>
+using MeasureDistances = void (*)(const T* rows, Index n, const T* centers,
+                                  const DirectCenters& packed, T* distances);
+
+// The largest magnitude of some values; not a number where one is not finite.
+template <typename T>
+using LargestOf = T (*)(const T* values, Index n);
+
+// The routines of calls that look at X once.
+template <typename T>
+struct Calls {
+    PanelWidths widths;
+    LabelRange<T> label;
+    MeasureDistances<T> measure;
+    LargestOf<T> largest;
 };
 
 // The measured limits of one instruction set, with which the kernel is compared.

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
-from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.driver import Run, kmeans
-from kmeans_lab.estimators.base import BaseKMeans
+from kmeans_lab.estimators.base import BaseKMeans, usual_threads
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, read_only
@@ -272,11 +270,3 @@ class KMeans(Callbacks, BaseKMeans):
             return {"kernel": name, "n_threads": self._count("n_threads")}
         helps = size > _SMALL and find_spec(name).threading != "gil"
         return {"kernel": name, "n_threads": usual_threads() if helps else 1}
-
-
-def usual_threads() -> int:
-    """Return the cores that this process may use, or fewer where OpenMP is limited to fewer.
-
-    That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
-    """
-    return max(1, min(int(_openmp_effective_n_threads()), available_cores()))

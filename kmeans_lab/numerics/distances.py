@@ -3,18 +3,21 @@
 They keep their digits wherever the origin is. Most distances are a matrix product, about the mean
 of the centers. Those to which it may cost digits, and those that decide which center is the
 nearest, are summed as the reference kernel sums them: Σ(x − c)² in float64, in the order of the
-features.
+features. A kernel that looks at rows as they are, without preparing them, computes where there is
+one; NumPy where there is none.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.crews.blas import one_blas_thread
+from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
 
 Squares = NDArray[np.float64]
 
@@ -28,13 +31,15 @@ _MANY = 8  # from an eighth of a block on, differences for all of it are faster
 _ERROR = 2.0**-40
 
 
-def distances(X: Array, centers: Array) -> Array:
+def distances(X: Array, centers: Array, n_threads: int = 1) -> Array:
     """Return the distance of each row to each center.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float32 or float64
+    n_threads : int
+        They share the work where the kernel that measures for all others can run.
 
     Returns
     -------
@@ -43,13 +48,32 @@ def distances(X: Array, centers: Array) -> Array:
         center that ``nearest`` gives it.
     """
     found = np.empty((len(X), len(centers)), dtype=np.result_type(X, centers))
-    with one_blas_thread(), np.errstate(under="ignore"):
-        for part, squares in _squares(X, centers):
-            np.sqrt(squares, out=found[part], casting="same_kind")
+    if first_ready((PROVIDERS["measuring"],)) is None:
+        _in_numpy(X, centers, found)
+        return found
+    provider: Any = load_kernel(PROVIDERS["measuring"])
+    wide = np.ascontiguousarray(centers, dtype=found.dtype)
+    for part, rows in _parts(X, found.dtype):
+        provider.distances(rows, wide, found[part], n_threads)
     return found
 
 
-def nearest(kernel: str, X: Array, centers: Array) -> Labels:
+def _in_numpy(X: Array, centers: Array, found: Array) -> None:
+    with one_blas_thread(), np.errstate(under="ignore"):
+        for part, squares in _squares(X, centers):
+            np.sqrt(squares, out=found[part], casting="same_kind")
+
+
+def _parts(X: Array, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Array]]:
+    """Yield slices of rows and the rows, contiguous and of a dtype; all at once where they are."""
+    if X.dtype == dtype and X.flags.c_contiguous:
+        yield slice(0, len(X)), X
+        return
+    for part in row_blocks(len(X), X.shape[1], _BLOCK_VALUES):
+        yield part, np.ascontiguousarray(X[part], dtype=dtype)
+
+
+def nearest(kernel: str, X: Array, centers: Array, n_threads: int = 1) -> Labels:
     """Return the center that is nearest to each row, the first of those that are equally near.
 
     Parameters
@@ -58,11 +82,19 @@ def nearest(kernel: str, X: Array, centers: Array) -> Labels:
         The kernel that computes. Where it rounds in its own way, near-ties are decided again.
     X : ndarray of shape (n_samples, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float32 or float64
+    n_threads : int
+        They share the work where the kernel looks at rows without preparing them.
 
     Returns
     -------
     ndarray of shape (n_samples,), int32
     """
+    if look := getattr(load_kernel(kernel), "label_rows", None):
+        dtype = np.result_type(X, centers)
+        wide, labels = np.ascontiguousarray(centers, dtype=dtype), np.empty(len(X), dtype=np.int32)
+        for part, rows in _parts(X, dtype):
+            look(rows, wide, labels[part], n_threads)
+        return labels
     with np.errstate(under="ignore"):
         labels = _by_kernel(kernel, X, centers)
     if not find_spec(kernel).exact:

@@ -1,10 +1,16 @@
 """Refuse values and weights too large or too small for squared distances."""
 
+from math import isfinite, nan
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Rows
 from kmeans_lab.numerics.blocks import row_blocks
+from kmeans_lab.registry import PROVIDERS, load_kernel
+from kmeans_lab.spec import FLOATS
 
 #: Number of rows, spread over the whole array, that are checked before all are.
 _FEW = 64
@@ -14,6 +20,19 @@ _MOST_UNEQUAL = 1e308
 _LIGHT = 2.0**-10
 #: The least product of a weight and a value that has all its digits.
 _LEAST = float(np.finfo(np.float64).tiny)
+
+
+def largest_of(rows: Rows, n_threads: int = 1) -> float:
+    """Return the largest magnitude; NaN where a value is not finite.
+
+    By the kernel that measures for all others, where it can run: it reads a value once.
+    """
+    plain = rows.flags.c_contiguous and rows.flags.aligned and rows.dtype.isnative
+    if plain and rows.dtype.name in FLOATS and (it := first_ready((PROVIDERS["measuring"],))):
+        provider: Any = load_kernel(it)
+        return float(provider.largest(rows, n_threads))
+    low, high = float(rows.min()), float(rows.max())
+    return max(-low, high) if isfinite(low) and isfinite(high) else nan
 
 
 def refuse_overflow(largest: float, like: Rows) -> None:

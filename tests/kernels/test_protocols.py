@@ -18,7 +18,11 @@ from kmeans_lab.spec import Part
 PROTOCOLS = [it for it in vars(contract).values() if getattr(it, "_is_protocol", False)]
 MEMBERS = {name for it in PROTOCOLS for name in it.__dict__ | it.__annotations__}
 STATED = {name for name in MEMBERS if not name.startswith("_")}
-PARTS = {"seeding": contract.Seeds, "limits": contract.MeasuresLimits}
+PARTS = {
+    "seeding": contract.Seeds,
+    "limits": contract.MeasuresLimits,
+    "measuring": contract.MeasuresRows,
+}
 #: What code asks of a kernel by a name in quotes.
 ASKED = re.compile(r'(?:get|has)attr\((?:kernel|chunk|prepared|given|load_kernel\(\w+\)), "(\w+)"')
 

@@ -89,6 +89,7 @@ def test_a_row_is_nowhere_nearer_than_where_predict_puts_it(kernel_name, few, da
 def test_distances_keep_their_digits(few, data):
     X, centers = data.draw(rows_and_centers([1, 2, 3, 7, 16, 33]))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "first_ready", lambda names: None)
         patch.setattr(distances, "_FEW_PAIRS", few)
         patch.setattr(distances, "_FEW_FEATURES", 0)
         patch.setattr(distances, "_MANY", 1)  # the product, and differences where it fails

@@ -9,8 +9,6 @@ namespace lab {
 namespace LAB_ISA {
 
 constexpr Index kListed = 1024;  // rows that are tested together
-// Where float leaves more than this share of the rows to differences, double is cheaper.
-constexpr double kDoubtful = 0.05;
 
 // How much nearer than all others a row's center is at least, in lengths: what rounding may have
 // done to both squared distances is taken off, and a millionth of the lengths for the roots, for

@@ -13,6 +13,9 @@
 #include "simd/isa/rows-inl.h"
 #include "simd/isa/row_moves-inl.h"
 #include "simd/isa/hamerly-inl.h"
+#include "simd/isa/distances-inl.h"
+#include "simd/isa/magnitude-inl.h"
+#include "simd/isa/nearest-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on

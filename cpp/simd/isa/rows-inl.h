@@ -8,17 +8,27 @@
 namespace lab {
 namespace LAB_ISA {
 
+// Where float leaves more than this share of the rows to differences, double is cheaper.
+constexpr double kDoubtful = 0.05;
+
 // Rows one after the other, or wherever a list says.
 template <typename T>
 struct Following {
     const T* first;
     Index d;
     LAB_MEMBER const T* operator[](Index i) const { return first + i * d; }
+    // Those behind the next `width` ones, when `done` of as many values have been read.
+    LAB_MEMBER void fetch(Index width, Index done, Index size) const {
+        constexpr Index line = 64 / sizeof(T);
+        const T* next = first + width * (d + done);
+        for (Index i = 0; i < width * size; i += line) LAB_PREFETCH(next + i);
+    }
 };
 template <typename T>
 struct Pointed {
     const T* const* rows;
     LAB_MEMBER const T* operator[](Index i) const { return rows[i]; }
+    LAB_MEMBER void fetch(Index, Index, Index) const {}
 };
 
 // One value of a row as it is scored. Where S is wider than T, a subtraction of our own is wide.
@@ -72,6 +82,7 @@ LAB_INLINE void spread_rows(const List& rows, const Origin<T>& origin, double sc
         for (Index f = 0; f < d; f += size) {
             // The last block overlaps the one before: nothing beyond a row is read.
             const Index from = std::min(f, d - size), old = f - from;
+            rows.fetch(width, f, size);
             for (int v = 0; v < vectors; ++v) {
                 typename Block<S>::Values blocks[lanes];
                 LAB_UNROLL for (int l = 0; l < lanes; ++l) {
@@ -124,6 +135,50 @@ LAB_INLINE typename Lanes<S>::Integers near_ties(const Best<S, vectors>& all,
                                                  const Panels<S>& panels,
                                                  const typename Lanes<S>::Values& squares, int v) {
     return opposite(all.second[v] - all.best[v] > tolerance<S>(panels, squares));
+}
+
+// Add the squared differences of rows and centers, pair by pair, to `vectors` times as many sums as
+// there are lanes: in the order of the features, each square rounded.
+template <int vectors, typename T>
+LAB_INLINE void add_squares(const T* const* rows, const T* const* centers, const Origin<T>& origin,
+                            Index d, typename Lanes<double>::Values* sums) {
+    constexpr int lanes = Lanes<double>::lanes;
+#if defined(LAB_TRANSPOSES)
+    using Pair = typename Block<double>::Values;
+    typedef T Given __attribute__((vector_size(2 * sizeof(T))));
+    for (Index f = 0; f < d && d > 1; f += 2) {
+        const Index from = std::min(f, d - 2);  // the last pair overlaps the one before
+        Given middle{};
+        if (origin.given) std::memcpy(&middle, origin.at + from, sizeof middle);
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            Pair pairs[lanes];
+            LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+                Given x, c;
+                std::memcpy(&x, rows[v * lanes + l] + from, sizeof x);
+                std::memcpy(&c, centers[v * lanes + l] + from, sizeof c);
+                if (origin.given) x -= middle;
+                pairs[l] = __builtin_convertvector(x, Pair) - __builtin_convertvector(c, Pair);
+            }
+            typename Lanes<double>::Values across[2];
+            transpose<double>(pairs, across);
+            if (from == f) sums[v] += rounded_square(across[0]);
+            sums[v] += rounded_square(across[1]);
+        }
+    }
+    if (d > 1) return;
+#endif
+    for (int v = 0; v < vectors; ++v) {
+        for (Index f = 0; f < d; ++f) {
+            double differences[lanes];
+            for (int l = 0; l < lanes; ++l) {
+                const Index i = v * lanes + l;
+                differences[l] = origin.row(rows[i], f) - double(centers[i][f]);
+            }
+            typename Lanes<double>::Values values;
+            std::memcpy(&values, differences, sizeof values);
+            sums[v] += rounded_square(values);
+        }
+    }
 }
 
 // The nearest center by the reference's arithmetic, as Work::rescore finds it, to the last bit.

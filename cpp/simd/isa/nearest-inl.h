@@ -1,0 +1,110 @@
+// Labels of rows as they lie, and their squared distances. Included once per instruction set, after
+// rows-inl.h.
+
+#ifndef LAB_ISA
+#error "nearest-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
+
+namespace lab {
+namespace LAB_ISA {
+
+constexpr Index kTooFew = 4;  // near-ties tell nothing about other rows
+
+// Label rows by scores of type S, until near-ties are so many that wider scores cost less than
+// differences do. Returns the first row that has no label.
+template <typename S, int vectors, int panel, typename T>
+Index label_rows(Query<T>& query, const Panels<S>& panels, Index first, Index last) {
+    using Values = typename Lanes<S>::Values;
+    constexpr int lanes = Lanes<S>::lanes, width = vectors * lanes;
+    Aligned<S> tile;
+    tile.resize(width * query.d);
+    Index seen = 0, decided = 0, i = first;
+    for (; i < last && !query.interrupt.came(); i += width) {
+        const Index rows = std::min(Index(width), last - i);
+        const T* x = query.rows + i * query.d;
+        Values squares[vectors];
+        if (rows == width) {
+            spread_rows<S, vectors>(Following<T>{x, query.d}, query.origin, panels.scale, query.d,
+                                    tile.data(), squares);
+        } else {
+            const T* list[width];
+            for (Index l = 0; l < width; ++l) list[l] = x + std::min(l, rows - 1) * query.d;
+            spread_rows<S, vectors>(Pointed<T>{list}, query.origin, panels.scale, query.d,
+                                    tile.data(), squares);
+        }
+        Best<S, vectors> all;
+        score_rows<S, vectors, panel>(tile.data(), panels, all);
+        std::int32_t found[width], near[width + 16];
+        Index n_near = 0;
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            store_as(all.index[v], found + v * lanes);
+            const auto doubtful = near_ties<S, vectors>(all, panels, squares[v], v);
+            n_near += list_bits<S>(bits_of<S>(doubtful), v * lanes, near + n_near);
+        }
+        while (n_near > 0 && near[n_near - 1] >= rows) --n_near;  // the last row, repeated
+        seen += rows;
+        decided += n_near;
+        if (sizeof(S) == 4 && double(decided - kTooFew) > kDoubtful * double(seen)) {
+            decided -= n_near;
+            break;
+        }
+        for (Index m = 0; m < n_near; ++m) {
+            if (query.interrupt.came()) return last;
+            found[near[m]] = nearest_directly(x + near[m] * query.d, query.origin, query.direct());
+        }
+        std::memcpy(query.labels + i, found, rows * sizeof *found);
+    }
+    query.rescored += decided;
+    return i;
+}
+
+// Squared distances of rows to their own centers, two vectors of rows at a time: the bits of
+// direct_inertia.
+template <typename T>
+void own_squares(const Query<T>& query, Index first, Index n, double* squares) {
+    using Values = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes, vectors = 2, width = vectors * lanes;
+    const Index d = query.d;
+    const T *rows[width], *centers[width];
+    for (Index i = 0; i < n; i += width) {
+        for (Index l = 0; l < width; ++l) {
+            const Index row = first + std::min(i + l, n - 1);
+            rows[l] = query.rows + row * d;
+            centers[l] = query.centers + Index(query.labels[row]) * d;
+        }
+        Values sums[vectors] = {};
+        add_squares<vectors>(rows, centers, query.origin, d, sums);
+        double found[width];
+        std::memcpy(found, sums, sizeof found);
+        std::copy_n(found, std::min(Index(width), n - i), squares + i);
+    }
+}
+
+// Label a range of rows; add their squared distances where those are wanted.
+template <typename T, int vectors, int panel, int wide_panel>
+void label_range(Query<T>& query, Index first, Index last, ExactSum* inertia) {
+    Index done = label_rows<float, vectors, panel>(query, query.narrow, first, last);
+    if (done < last && !query.interrupt.came()) {
+        done = label_rows<double, 2, wide_panel>(query, query.wide(), done, last);
+    }
+    if (!inertia || query.interrupt.came()) return;
+    double squares[ExactSum::kTogether];
+    for (Index i = first; i < last; i += ExactSum::kTogether) {
+        const Index n = std::min(ExactSum::kTogether, last - i);
+        own_squares(query, i, n, squares);
+        inertia->add(squares, n);
+    }
+}
+
+// The routines of single calls: four vectors of rows where few features leave little to do.
+template <typename T>
+Calls<T> choose_calls(Index d, Index k) {
+    constexpr Index wide = 4;
+    const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
+    if (d <= 4) return {{2, wide}, label_range<T, 4, 2, wide>, measure_distances<T>, largest_of<T>};
+    if (fives) return {{5, wide}, label_range<T, 2, 5, wide>, measure_distances<T>, largest_of<T>};
+    return {{4, wide}, label_range<T, 2, 4, wide>, measure_distances<T>, largest_of<T>};
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab

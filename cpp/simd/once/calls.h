@@ -1,0 +1,143 @@
+// Calls that look at X once: labels, their squared distances, all distances. Nothing is prepared,
+// and X is not copied; threads share ranges of rows.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "common/interrupt.h"
+#include "common/types.h"
+#include "simd/dispatch.h"
+#include "simd/once/kept_team.h"
+#include "simd/once/query.h"
+#include "simd/panels.h"
+#include "simd/sums.h"
+
+namespace lab {
+
+// Runs task(first, last) on ranges of rows that cover all of them.
+class SharedRows {
+public:
+    SharedRows(Index n, double work_per_row, int n_threads)
+        : n_(n),
+          rows_(rows_of_a_range(n, work_per_row)),
+          n_threads_(n > rows_ ? n_threads : 1),
+          team_(n_threads_) {}
+
+    // How many threads the system has not started.
+    int missing() const { return n_threads_ - team_->size(); }
+
+    template <typename Task>
+    void run(Interrupt& interrupt, const Task& task) {
+        team_->run(int((n_ + rows_ - 1) / rows_), [&](int i, int) {
+            if (!interrupt.came()) task(i * rows_, std::min(n_, (i + 1) * rows_));
+        });
+        if (interrupt.came()) throw Interrupted();
+    }
+
+private:
+    static constexpr double kRange = 1 << 18;  // multiply-adds: some 5 µs
+    static constexpr Index kLeast = 64, kMost = 1024, kMostRanges = 1 << 15;
+
+    static Index rows_of_a_range(Index n, double work_per_row) {
+        const Index rows = Index(std::clamp(kRange / work_per_row, double(kLeast), double(kMost)));
+        return std::max(rows / kLeast * kLeast, (n + kMostRanges - 1) / kMostRanges);
+    }
+
+    const Index n_, rows_;
+    const int n_threads_;
+    KeptTeam team_;
+};
+
+// What a call on X is given. Without a middle, rows and centers are as they are.
+template <typename T>
+struct OnRows {
+    const T* rows;     // (n, d)
+    const T* centers;  // (n_clusters, d)
+    const T* middle;   // (d,), or null
+    Index n, d, n_clusters;
+    int n_threads;
+};
+
+// Where the origin of scores lies best, if rows are as they are: amid the centers.
+template <typename T>
+std::vector<T> mean_center(const OnRows<T>& given) {
+    std::vector<double> sums(given.d);
+    for (Index j = 0; j < given.n_clusters; ++j) {
+        for (Index f = 0; f < given.d; ++f) sums[f] += double(given.centers[j * given.d + f]);
+    }
+    std::vector<T> mean(given.d);
+    for (Index f = 0; f < given.d; ++f) mean[f] = T(sums[f] / double(given.n_clusters));
+    return mean;
+}
+
+struct Labelled {
+    Index rescored;  // rows that were decided by differences
+    double inertia;
+    int missing;  // threads
+};
+
+template <typename T>
+Labelled label_all(const OnRows<T>& given, std::int32_t* labels, bool with_inertia) {
+    const Calls<T> calls = choose_calls<T>(chosen_isa(), given.d, given.n_clusters);
+    const std::vector<T> mean = given.middle ? std::vector<T>() : mean_center(given);
+    const Origin<T> origin{given.middle ? given.middle : mean.data(), given.middle != nullptr};
+    const double work = double(given.n_clusters) * double(given.d);
+    Interrupt interrupt;
+    interrupt.begin(16 * work);  // a tile lies between two checks
+    Query<T> query(given.rows, given.n, given.centers, given.n_clusters, given.d, origin,
+                   calls.widths, labels, interrupt);
+    SharedRows shared(given.n, work, given.n_threads);
+    std::mutex mutex;
+    ExactSum total;
+    shared.run(interrupt, [&](Index first, Index last) {
+        ExactSum own;
+        calls.label(query, first, last, with_inertia ? &own : nullptr);
+        if (!with_inertia) return;
+        std::lock_guard<std::mutex> lock(mutex);
+        total.add(own);
+    });
+    return {query.rescored, total.value(), shared.missing()};
+}
+
+// Write the distances of all rows to all centers, (n, n_clusters); return how many threads have not
+// been started.
+template <typename T>
+int measure_all(const OnRows<T>& given, T* distances) {
+    const Calls<T> calls = choose_calls<T>(chosen_isa(), given.d, given.n_clusters);
+    DirectCenters packed;
+    packed.set(given.centers, given.n_clusters, given.d);
+    const double work = double(given.n_clusters) * double(given.d + 1);
+    SharedRows shared(given.n, work, given.n_threads);
+    Interrupt interrupt;
+    interrupt.begin(64 * work);
+    shared.run(interrupt, [&](Index first, Index last) {
+        calls.measure(given.rows + first * given.d, last - first, given.centers, packed,
+                      distances + first * given.n_clusters);
+    });
+    return shared.missing();
+}
+
+// The largest magnitude of n values; not a number where one is not finite.
+template <typename T>
+T largest_of_all(const T* values, Index n, int n_threads) {
+    constexpr Index line = 1024;  // values that one step of a range takes
+    const Calls<T> calls = choose_calls<T>(chosen_isa(), 1, 1);
+    SharedRows shared((n + line - 1) / line, double(line), n_threads);
+    Interrupt interrupt;
+    interrupt.begin(1 << 18);
+    std::mutex mutex;
+    T most = 0, zero = 0;
+    shared.run(interrupt, [&](Index first, Index last) {
+        const T own = calls.largest(values + first * line, std::min(n, last * line) - first * line);
+        std::lock_guard<std::mutex> lock(mutex);
+        most = std::max(most, own);
+        zero += own * T(0);
+    });
+    return most + zero;
+}
+
+}  // namespace lab
