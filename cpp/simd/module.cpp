@@ -21,9 +21,9 @@
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
-#include "simd/calls.h"
 #include "simd/engines.h"
 #include "simd/inertia.h"
+#include "simd/once/calls.h"
 #include "simd/rows.h"
 
 namespace py = pybind11;

@@ -147,32 +147,4 @@ struct DirectCenters {
     }
 };
 
-// Centers for distances by ‖x‖² + ‖c‖² − 2x·c, and what decides which of those to do again.
-template <typename T>
-struct Expanded {
-    const T* centers;  // (n_clusters, n_features)
-    const Origin<T> origin;
-    Panels<double> panels;
-
-    Expanded(const T* centers, const Origin<T>& origin, Index k, Index d)
-        : centers(centers), origin(origin) {
-        panels.set(centers, origin, k, d, DirectCenters::kGroup);
-    }
-
-    // A square is off by (2d + 8) u (r + C)²: the products and ‖c‖² as for Panels, ‖x‖² by as many
-    // additions, and one for all. Squares that are less than 2^40 times that have lost digits; the
-    // least one is among those that are within twice that of the least found, and is summed by
-    // differences, too. Not a number where one of them is none: then all squares are summed so.
-    double limit(double length, double least) const {
-        const double eps = std::numeric_limits<double>::epsilon();
-        const double reach = std::sqrt(length) + panels.longest;
-        const double error = double(panels.d + 4) * (eps * reach * reach + kTiny);
-        return least + 2 * error > error * kDigits ? least + 2 * error : error * kDigits;
-    }
-
-private:
-    static constexpr double kDigits = 1099511627776.0;  // 2^40
-    static constexpr double kTiny = std::numeric_limits<double>::min();
-};
-
 }  // namespace lab

@@ -8,8 +8,8 @@
 #include "simd/balls.h"
 #include "simd/centers.h"
 #include "simd/distances.h"
+#include "simd/once/query.h"
 #include "simd/panels.h"
-#include "simd/query.h"
 #include "simd/sums.h"
 #include "simd/work.h"
 
@@ -69,12 +69,10 @@ struct Routines {
 template <typename T>
 using LabelRange = void (*)(Query<T>& query, Index first, Index last, ExactSum* inertia);
 
-// Write the distances of rows to all centers.
+// Write the distances of rows to all centers, which are packed, too.
 template <typename T>
-using MeasureRows = void (*)(const T* rows, Index n, const DirectCenters& centers, T* distances);
-
-template <typename T>
-using ExpandRows = void (*)(const T* rows, Index n, const Expanded<T>& with, T* distances);
+using MeasureDistances = void (*)(const T* rows, Index n, const T* centers,
+                                  const DirectCenters& packed, T* distances);
 
 // The largest magnitude of some values; not a number where one is not finite.
 template <typename T>
@@ -85,8 +83,7 @@ template <typename T>
 struct Calls {
     PanelWidths widths;
     LabelRange<T> label;
-    MeasureRows<T> measure;
-    ExpandRows<T> expand;
+    MeasureDistances<T> measure;
     LargestOf<T> largest;
 };
 

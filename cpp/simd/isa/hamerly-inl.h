@@ -147,7 +147,7 @@ void assign_failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partia
             }
         }
         scored += n;
-        if (!wide && too_doubtful(part.rescored - before, scored)) {
+        if (!wide && scored >= 256 && double(part.rescored - before) > kDoubtful * double(scored)) {
             wide = true;
             part.wide_left = part.wide_next;
             part.wide_next = std::min(2 * part.wide_next, 64);

@@ -8,6 +8,8 @@
 namespace lab {
 namespace LAB_ISA {
 
+constexpr Index kTooFew = 4;  // near-ties tell nothing about other rows
+
 // Label rows by scores of type S, until near-ties are so many that wider scores cost less than
 // differences do. Returns the first row that has no label.
 template <typename S, int vectors, int panel, typename T>
@@ -32,18 +34,17 @@ Index label_rows(Query<T>& query, const Panels<S>& panels, Index first, Index la
         }
         Best<S, vectors> all;
         score_rows<S, vectors, panel>(tile.data(), panels, all);
-        std::int32_t found[width], near[width + 8];
+        std::int32_t found[width], near[width + 16];
         Index n_near = 0;
         LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            copy_labels<S>(all.index[v], found + v * lanes);
-            const std::uint32_t bits =
-                bits_of<S>(near_ties<S, vectors>(all, panels, squares[v], v));
-            if (bits != 0) n_near += list_bits<S>(bits, v * lanes, near + n_near);
+            store_as(all.index[v], found + v * lanes);
+            const auto doubtful = near_ties<S, vectors>(all, panels, squares[v], v);
+            n_near += list_bits<S>(bits_of<S>(doubtful), v * lanes, near + n_near);
         }
         while (n_near > 0 && near[n_near - 1] >= rows) --n_near;  // the last row, repeated
         seen += rows;
         decided += n_near;
-        if (sizeof(S) == 4 && too_doubtful(decided, seen)) {
+        if (sizeof(S) == 4 && double(decided - kTooFew) > kDoubtful * double(seen)) {
             decided -= n_near;
             break;
         }
@@ -100,13 +101,9 @@ template <typename T>
 Calls<T> choose_calls(Index d, Index k) {
     constexpr Index wide = 4;
     const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
-    if (d <= 4)
-        return {
-            {2, wide}, label_range<T, 4, 2, wide>, measure_rows<T>, expand_rows<T>, largest_of<T>};
-    if (fives)
-        return {
-            {5, wide}, label_range<T, 2, 5, wide>, measure_rows<T>, expand_rows<T>, largest_of<T>};
-    return {{4, wide}, label_range<T, 2, 4, wide>, measure_rows<T>, expand_rows<T>, largest_of<T>};
+    if (d <= 4) return {{2, wide}, label_range<T, 4, 2, wide>, measure_distances<T>, largest_of<T>};
+    if (fives) return {{5, wide}, label_range<T, 2, 5, wide>, measure_distances<T>, largest_of<T>};
+    return {{4, wide}, label_range<T, 2, 4, wide>, measure_distances<T>, largest_of<T>};
 }
 
 }  // namespace LAB_ISA

@@ -8,6 +8,9 @@
 namespace lab {
 namespace LAB_ISA {
 
+// Where float leaves more than this share of the rows to differences, double is cheaper.
+constexpr double kDoubtful = 0.05;
+
 // Rows one after the other, or wherever a list says.
 template <typename T>
 struct Following {
@@ -145,8 +148,8 @@ LAB_INLINE void add_squares(const T* const* rows, const T* const* centers, const
     typedef T Given __attribute__((vector_size(2 * sizeof(T))));
     for (Index f = 0; f < d && d > 1; f += 2) {
         const Index from = std::min(f, d - 2);  // the last pair overlaps the one before
-        Given middle;
-        std::memcpy(&middle, origin.at + from, sizeof middle);
+        Given middle{};
+        if (origin.given) std::memcpy(&middle, origin.at + from, sizeof middle);
         LAB_UNROLL for (int v = 0; v < vectors; ++v) {
             Pair pairs[lanes];
             LAB_UNROLL for (int l = 0; l < lanes; ++l) {
@@ -177,10 +180,6 @@ LAB_INLINE void add_squares(const T* const* rows, const T* const* centers, const
         }
     }
 }
-
-// Whether near-ties are so many that scores in double cost less than differences do: one row in
-// twenty. A few tell nothing about the others.
-LAB_INLINE bool too_doubtful(Index decided, Index seen) { return (decided - 4) * 20 > seen; }
 
 // The nearest center by the reference's arithmetic, as Work::rescore finds it, to the last bit.
 template <typename T>

@@ -77,16 +77,6 @@ LAB_INLINE Lanes<double>::Values doubles_at(const T* values) {
     return convert<Lanes<double>::Values>(few);
 }
 
-// The lanes of an index, as labels.
-template <typename T>
-LAB_INLINE void copy_labels(const typename Lanes<T>::Integers& index, std::int32_t* to) {
-#if LAB_BYTES > 0
-    *reinterpret_cast<typename Lanes<T>::Labels*>(to) = convert<typename Lanes<T>::Labels>(index);
-#else
-    *to = std::int32_t(index);
-#endif
-}
-
 // Doubles squared, and rounded before they are added to anything: see `rounded` of one value.
 LAB_INLINE Lanes<double>::Values rounded_square(const Lanes<double>::Values& values) {
     Lanes<double>::Values square = values * values;

@@ -6,20 +6,17 @@
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
-#include <optional>
 #include <vector>
 
 #include "common/interrupt.h"
 #include "common/types.h"
 #include "simd/dispatch.h"
-#include "simd/kept_team.h"
+#include "simd/once/kept_team.h"
+#include "simd/once/query.h"
 #include "simd/panels.h"
-#include "simd/query.h"
 #include "simd/sums.h"
 
 namespace lab {
-
-constexpr Index kManyFeatures = 32;  // from here on, distances by the expansion cost less
 
 // Runs task(first, last) on ranges of rows that cover all of them.
 class SharedRows {
@@ -111,27 +108,15 @@ Labelled label_all(const OnRows<T>& given, std::int32_t* labels, bool with_inert
 template <typename T>
 int measure_all(const OnRows<T>& given, T* distances) {
     const Calls<T> calls = choose_calls<T>(chosen_isa(), given.d, given.n_clusters);
-    const bool expanding = given.d >= kManyFeatures;
-    const std::vector<T> mean = mean_center(given);
-    std::optional<Expanded<T>> expanded;
-    DirectCenters centers;
-    if (expanding) {
-        expanded.emplace(given.centers, Origin<T>{mean.data(), false}, given.n_clusters, given.d);
-    } else {
-        centers.set(given.centers, given.n_clusters, given.d);
-    }
+    DirectCenters packed;
+    packed.set(given.centers, given.n_clusters, given.d);
     const double work = double(given.n_clusters) * double(given.d + 1);
     SharedRows shared(given.n, work, given.n_threads);
     Interrupt interrupt;
     interrupt.begin(64 * work);
     shared.run(interrupt, [&](Index first, Index last) {
-        const T* rows = given.rows + first * given.d;
-        T* to = distances + first * given.n_clusters;
-        if (expanding) {
-            calls.expand(rows, last - first, *expanded, to);
-        } else {
-            calls.measure(rows, last - first, centers, to);
-        }
+        calls.measure(given.rows + first * given.d, last - first, given.centers, packed,
+                      distances + first * given.n_clusters);
     });
     return shared.missing();
 }
