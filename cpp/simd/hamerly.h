@@ -8,6 +8,9 @@
 
 #include "common/types.h"
 #include "simd/row_engine.h"
+#if defined(LAB_AUDIT)
+#include "simd/hamerly_audit.h"
+#endif
 
 namespace lab {
 
@@ -44,6 +47,9 @@ private:
 
     void assign(Part& part, Partial& sums) override {
         routines_.hamerly(work_, state_, part, sums);
+#if defined(LAB_AUDIT)
+        audit(work_, state_, old_.data(), part);
+#endif
     }
 
     // Make the longest row about as long as one, so that floats neither overflow nor vanish; or the

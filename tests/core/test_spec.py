@@ -21,6 +21,7 @@ WRONG = {
     "sources": ["a.py", (3,), None],
     "whole": [1, None, "yes", np.True_],
     "centers": [0, "no"],
+    "weights": [1, "no"],
     "exact": [1, None],
     "blas": ["openblas", None],
     "compiles_on_first_call": [1, "jit"],
