@@ -18,6 +18,10 @@
 #include "common/types.h"
 #include "simd/routines.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #define LAB_ISA baseline
 #define LAB_BYTES LAB_BASELINE_BYTES
 #include "simd/isa/routines-inl.h"
@@ -76,6 +80,17 @@ Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
     (void)isa;
 #endif
     return baseline::choose_routines<T>(n, d, k);
+}
+
+template <typename T>
+Screening<T> choose_screening(Isa isa) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::screening<T>();
+    if (isa == Isa::avx2) return avx2::screening<T>();
+#else
+    (void)isa;
+#endif
+    return baseline::screening<T>();
 }
 
 template <typename T>

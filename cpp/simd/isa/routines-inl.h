@@ -11,6 +11,7 @@
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
 #include "simd/isa/candidates-inl.h"
+#include "simd/isa/screening-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on
 
