@@ -107,6 +107,17 @@ Calls<T> choose_calls(Isa isa, Index d, Index k) {
 }
 
 template <typename T>
+Screening<T> choose_screening(Isa isa) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::screening<T>();
+    if (isa == Isa::avx2) return avx2::screening<T>();
+#else
+    (void)isa;
+#endif
+    return baseline::screening<T>();
+}
+
+template <typename T>
 Roofline<T> choose_roofline(Isa isa) {
 #if defined(LAB_DISPATCHES)
     if (isa == Isa::avx512) return avx512::roofline<T>();

@@ -1,4 +1,5 @@
-// A check of every row's slack after a pass, for builds with LAB_AUDIT: against distances in double.
+// A check of every row's slack after a pass, for builds with LAB_AUDIT: against distances in
+// double.
 
 #pragma once
 

@@ -182,9 +182,27 @@ template <typename T>
 static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<double>& draws,
                                  const py::object& n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
-    const auto rows =
-        make_rows(X, draws.shape(0) + 1, threads(n_threads), middle, lab::Use::seeding);
-    return rows->greedy(X, first, draws);
+    require(X.ndim() == 2 && X.shape(1) > 0, "greedy needs X (n, d), with at least one feature");
+    const Index n = X.shape(0), d = X.shape(1), n_rounds = draws.shape(0);
+    const T* middle_in = values_of(middle, X);
+    const std::vector<T> zero(middle_in ? 0 : d, T(0));
+    const lab::Given<T> given{X.data(), middle_in ? middle_in : zero.data(), d};
+    if (!lab::screening_pays(given, n, n_rounds + 1)) {
+        const auto rows = make_rows(X, n_rounds + 1, threads(n_threads), middle, lab::Use::seeding);
+        return rows->greedy(X, first, draws);
+    }
+    const int wanted = threads(n_threads);
+    int started = 0;
+    const auto chosen = lab::drawn(n, first, draws, [&](const double* draws_in) {
+        lab::Team team(wanted);
+        lab::Interrupt interrupt;
+        started = team.size();
+        lab::ScreenedSeeding<T> seeding(
+            given, n, draws.shape(1), lab::choose_screening<T>(lab::chosen_isa()), team, interrupt);
+        return lab::draw_rows(seeding, first, draws_in, n_rounds, draws.shape(1));
+    });
+    warn_of_fewer(started, wanted);
+    return chosen;
 }
 
 // Functions of prepared rows of either dtype.

@@ -13,12 +13,13 @@
 
 #include "common/interrupt.h"
 #include "common/types.h"
+#include "simd/ball_seeding.h"
 #include "simd/dispatch.h"
 #include "simd/engine.h"
 #include "simd/layout.h"
 #include "simd/order.h"
 #include "simd/running_sums.h"
-#include "simd/seeding.h"
+#include "simd/screened_seeding.h"
 #include "simd/team.h"
 #include "simd/team_or_alone.h"
 #include "simd/work.h"
@@ -130,21 +131,20 @@ public:
         }
     }
 
-    // Greedy k-means++: rounds of candidates, each drawn where the running sum of squared distances
-    // passes its draw; the one that lowers the sum most is kept, the first of equals.
+    // Greedy k-means++ on the rows as they were given; see draw_rows.
     std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
                               Index n_candidates) override {
         std::lock_guard<std::mutex> lock(mutex_);
-        const auto each = [this](const auto& task) { this->each_chunk(task); };
-        Seeding<T, decltype(each)> seeding({rows, middle_.data(), work_.d}, work_, chunks_,
-                                           routines_, n_candidates, each);
-        std::vector<Index> chosen{first};
-        seeding.keep(first);
-        for (Index r = 0; r < n_rounds; ++r) {
-            chosen.push_back(seeding.best_of(draws + r * n_candidates, n_candidates));
-            seeding.keep(chosen.back());
+        const Given<T> given{rows, middle_.data(), work_.d};
+        if (screening_pays(given, work_.n, n_rounds + 1)) {
+            ScreenedSeeding<T> seeding(given, work_.n, n_candidates, choose_screening<T>(isa_),
+                                       *team_, interrupt_);
+            return draw_rows(seeding, first, draws, n_rounds, n_candidates);
         }
-        return chosen;
+        const auto each = [this](const auto& task) { this->each_chunk(task); };
+        BallSeeding<T, decltype(each)> seeding(given, work_, chunks_, routines_, n_candidates,
+                                               each);
+        return draw_rows(seeding, first, draws, n_rounds, n_candidates);
     }
 
     bool seeds() const override { return has_balls(); }

@@ -9,7 +9,9 @@
 #include "simd/centers.h"
 #include "simd/distances.h"
 #include "simd/once/query.h"
+#include "simd/order.h"
 #include "simd/panels.h"
+#include "simd/screen.h"
 #include "simd/sums.h"
 #include "simd/work.h"
 
@@ -85,6 +87,22 @@ struct Calls {
     LabelRange<T> label;
     MeasureDistances<T> measure;
     LargestOf<T> largest;
+};
+
+// The seeding that screens rows, from `first` to before `last`: copy them, estimate what each
+// candidate takes from the sum of their distances and how wrong that may be, measure it, keep one
+// candidate, add distances up. Sums are in steps, estimates are not.
+template <typename T>
+struct Screening {
+    void (*copy_rows)(const Given<T>& given, Screen& screen, Index first, Index last);
+    void (*estimate)(const Screened& candidates, Index first, Index last, Screen& screen,
+                     double* gains, double* errors);
+    void (*try_candidates)(const Given<T>& given, const Screen& screen, const Screened& candidates,
+                           Index first, Index last, std::int64_t* gains);
+    std::int64_t (*keep_candidate)(const Given<T>& given, const Screened& candidate, Index first,
+                                   Index last, Screen& screen);
+    std::int64_t (*sum)(const Screen& screen, Index first, Index last);
+    Index width;
 };
 
 // The measured limits of one instruction set, with which the kernel is compared.

@@ -98,6 +98,13 @@ public:
 
     std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
                               Index n_candidates) override {
+        const Given<T> given{rows, middle_.data(), work_.d};
+        if (screening_pays(given, work_.n, n_rounds + 1)) {
+            std::lock_guard<std::mutex> lock(mutex_);
+            ScreenedSeeding<T> seeding(given, work_.n, n_candidates, choose_screening<T>(isa_),
+                                       *team_, interrupt_);
+            return draw_rows(seeding, first, draws, n_rounds, n_candidates);
+        }
         Prepared<T> tiles({rows, middle_.data(), nullptr, work_.n, work_.d}, n_rounds + 1,
                           team_->size(), Use::seeding);
         return tiles.greedy(rows, first, draws, n_rounds, n_candidates);

@@ -46,6 +46,21 @@ inline constexpr const char* kMasses =
     "counts must be a C-contiguous float64 array where rows have weights";
 inline constexpr const char* kDraws = "draws must be a C-contiguous float64 array";
 
+// The rows that greedy k-means++ chooses among n, by a function of the draws.
+template <typename Draw>
+py::array_t<Index> drawn(Index n, Index first, const py::array& draws, const Draw& draw) {
+    require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= kMostCandidates,
+            "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
+    require(first >= 0 && first < n, "first must be a row of X");
+    const double* draws_in = read<double>(draws, kDraws);
+    std::vector<Index> chosen;
+    {
+        Unlocked unlocked;
+        chosen = draw(draws_in);
+    }
+    return py::array_t<Index>(Index(chosen.size()), chosen.data());
+}
+
 template <typename T>
 class RowsOf final : public Rows {
 public:
@@ -91,20 +106,13 @@ public:
     }
 
     py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) override {
-        require(draws.ndim() == 2 && draws.shape(1) > 0 && draws.shape(1) <= kMostCandidates,
-                "greedy needs draws (rounds, candidates), with 1 to 32 candidates");
         require(X.ndim() == 2 && X.shape(0) == rows_.n() && X.shape(1) == rows_.d(),
                 "greedy needs the X that was prepared");
-        require(first >= 0 && first < rows_.n(), "first must be a row of X");
         require(rows_.seeds(), "greedy needs rows that were prepared for a fit, with balls");
         const T* given = read<T>(X, kSamples<T>);
-        const double* draws_in = read<double>(draws, kDraws);
-        std::vector<Index> chosen;
-        {
-            Unlocked unlocked;
-            chosen = rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
-        }
-        return py::array_t<Index>(Index(chosen.size()), chosen.data());
+        return drawn(rows_.n(), first, draws, [&](const double* draws_in) {
+            return rows_.greedy(given, first, draws_in, draws.shape(0), draws.shape(1));
+        });
     }
 
     const char* isa() const override { return rows_.isa(); }

@@ -26,7 +26,7 @@ assert portable.isa() == "baseline"
 reference = load_kernel("cpp")
 rng = np.random.default_rng(0)
 for kind in "f4", "f8":
-    for n, d, k in (1, 1, 1), (333, 3, 7), (5000, 2, 30), (4000, 10, 25):
+    for n, d, k in (1, 1, 1), (333, 3, 7), (5000, 2, 30), (4000, 10, 25), (1500, 17, 9):
         points = rng.normal(scale=10, size=(k, d))
         X = (points[rng.integers(k, size=n)] + rng.normal(size=(n, d))).astype(kind)
         centers = (points + rng.normal(size=(k, d))).astype(kind)

@@ -17,6 +17,7 @@
 #include "simd/isa/magnitude-inl.h"
 #include "simd/isa/nearest-inl.h"
 #include "simd/isa/candidates-inl.h"
+#include "simd/isa/screening-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on
 

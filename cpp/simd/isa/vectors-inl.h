@@ -212,6 +212,53 @@ LAB_INLINE Mask opposite(const Mask& mask) {
 #endif
 }
 
+// Lanes hold two 16-bit numbers each; return the sums of the products of those in the same place.
+LAB_INLINE Lanes<float>::Integers pair_products(const Lanes<float>::Integers& a,
+                                                const Lanes<float>::Integers& b) {
+#if LAB_BYTES == 64
+    return Lanes<float>::Integers(_mm512_madd_epi16(__m512i(a), __m512i(b)));
+#elif LAB_BYTES == 32
+    return Lanes<float>::Integers(_mm256_madd_epi16(__m256i(a), __m256i(b)));
+#elif LAB_BYTES == 16 && defined(__SSE2__)
+    return Lanes<float>::Integers(_mm_madd_epi16(__m128i(a), __m128i(b)));
+#elif LAB_BYTES > 0
+    return (a >> 16) * (b >> 16) + (a << 16 >> 16) * (b << 16 >> 16);
+#else
+    return std::int16_t(a >> 16) * std::int16_t(b >> 16) +
+           std::int16_t(a & 0xffff) * std::int16_t(b & 0xffff);
+#endif
+}
+
+// Lane l of vector v and lane v of vector l change places, for all l and v.
+template <int half = Lanes<double>::lanes / 2>
+LAB_INLINE void turn(Lanes<double>::Values (&vectors)[Lanes<double>::lanes]) {
+#if LAB_BYTES > 8
+    using Doubles = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes;
+    LAB_UNROLL for (int v = 0; v < lanes; ++v) {
+        if (v & half) continue;
+        const Doubles a = vectors[v], b = vectors[v + half];
+#if defined(__clang__)
+        LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+            vectors[v][l] = l & half ? b[l - half] : a[l];
+            vectors[v + half][l] = l & half ? b[l] : a[l + half];
+        }
+#else
+        Lanes<double>::Integers upper = {}, lower = {};
+        LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+            upper[l] = l & half ? lanes + l - half : l;
+            lower[l] = l & half ? lanes + l : l + half;
+        }
+        vectors[v] = __builtin_shuffle(a, b, upper);
+        vectors[v + half] = __builtin_shuffle(a, b, lower);
+#endif
+    }
+    if constexpr (half > 1) turn<half / 2>(vectors);
+#else
+    static_cast<void>(vectors);
+#endif
+}
+
 // A bit for each lane for which a comparison holds.
 template <typename T>
 LAB_INLINE std::uint32_t bits_of(const typename Lanes<T>::Integers& mask) {
