@@ -14,6 +14,10 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 #include "common/compiler.h"
 #include "common/types.h"
 #include "simd/routines.h"
@@ -76,6 +80,17 @@ Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
     (void)isa;
 #endif
     return baseline::choose_routines<T>(n, d, k);
+}
+
+template <typename T>
+CellRoutines<T> choose_cell_routines(Isa isa, Index d) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::choose_cell_routines<T>(d);
+    if (isa == Isa::avx2) return avx2::choose_cell_routines<T>(d);
+#else
+    (void)isa;
+#endif
+    return baseline::choose_cell_routines<T>(d);
 }
 
 template <typename T>

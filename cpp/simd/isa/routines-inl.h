@@ -10,6 +10,10 @@
 #include "simd/isa/moves-inl.h"
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
+#include "simd/isa/cell_tiles-inl.h"
+#include "simd/isa/cell_boxes-inl.h"
+#include "simd/isa/cells_audit-inl.h"
+#include "simd/isa/cells-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/roofline-inl.h"
 // clang-format on
@@ -52,6 +56,15 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
         return make_routines<T, 2, 8>(n);
     }
     return make_routines<T, 2, 4>(n);
+}
+
+template <typename T, int d = 1>
+CellRoutines<T> choose_cell_routines(Index n_features) {
+    if constexpr (d < kMostCellFeatures) {
+        if (n_features > d) return choose_cell_routines<T, d + 1>(n_features);
+    }
+    return {measure_features<T, d>, lay_group<T, d>, lay_centers<d>, assign_cells<T, d>,
+            add_given<T>};
 }
 
 }  // namespace LAB_ISA
