@@ -57,12 +57,14 @@ struct CellBoxes {
     static constexpr Index kids = 16;  // tiles of a group
     Aligned<float> middle, half;       // (n_groups, d)
     Aligned<float> offset, sides;      // (n_groups, d, kids): of tiles, half as long as they are
+    Aligned<float> reach;  // (n_groups, kids): the longest row of a tile, from its middle
 
     void resize(Index n_groups, Index d) {
         middle.resize(n_groups * d);
         half.resize(n_groups * d);
         offset.resize(n_groups * d * kids);
         sides.resize(n_groups * d * kids);
+        reach.resize(n_groups * kids);
     }
 };
 

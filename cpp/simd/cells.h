@@ -236,8 +236,11 @@ private:
     }
 
     void overwrite(CellChunk& chunk, std::int32_t* labels) const {
+        constexpr Index ahead = 64;  // most places of labels are far from each other
+        const Index first = first_row(chunk), last = last_row(chunk);
         chunk.changed = 0;
-        for (Index row = first_row(chunk); row < last_row(chunk); ++row) {
+        for (Index row = first; row < last; ++row) {
+            LAB_PREFETCH(labels + work_.given_as(std::min(row + ahead, last - 1)));
             std::int32_t& label = labels[work_.given_as(row)];
             const std::int32_t own = work_.label_of(row);
             chunk.changed += label != own;

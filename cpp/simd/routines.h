@@ -77,6 +77,11 @@ struct CellRoutines {
     void (*add_rows)(const CellWork<T>& work, Partial& sums, const std::int32_t* labels);
 };
 
+// The inertia of given labels, by differences.
+template <typename T>
+using DirectInertia = double (*)(const Given<T>& rows, const T* centers, const std::int32_t* labels,
+                                 Index n);
+
 // The measured limits of one instruction set, with which the kernel is compared.
 template <typename T>
 struct Roofline {

@@ -140,30 +140,16 @@ LAB_INLINE void sum_column(const double* values, std::uint32_t rows, const Split
     }
 }
 
-// The limbs of a row; `first`: overwrite what is there.
-template <typename T, int d>
-LAB_INLINE void add_row(const CellTile<T>& tile, Index l, const Split& how, bool first,
-                        std::int64_t* to) {
-    for (Index f = 0; f < d + (tile.weights ? 1 : 0); ++f) {
-        double value = f < d ? double(tile.values[f * CellTile<T>::rows + l]) : 1.0;
-        if (tile.weights) value *= tile.weights[l];
-        for (Index at = f; at < how.size(); at += how.stride) {
-            to[at] = (first ? 0 : to[at]) + split(value, how.magic[at]);
-        }
-    }
-}
-
-// The same for some rows of a tile, all columns.
+// The same for all columns of a tile.
 template <typename T, int d>
 LAB_INLINE void sum_rows(const CellTile<T>& tile, std::uint32_t rows, const Split& how,
                          std::int64_t* to) {
     constexpr Index n = CellTile<T>::rows;
-    const std::uint32_t but_one = rows & (rows - 1), but_two = but_one & (but_one - 1);
-    if ((but_two & (but_two - 1)) == 0) {  // up to three rows are faster one by one
-        add_row<T, d>(tile, LAB_LOWEST_BIT(rows), how, true, to);
-        if (but_one != 0) add_row<T, d>(tile, LAB_LOWEST_BIT(but_one), how, false, to);
-        if (but_two != 0) add_row<T, d>(tile, LAB_LOWEST_BIT(but_two), how, false, to);
-        return;
+    if constexpr (sizeof(T) == sizeof(double)) {
+        if (!tile.weights) {
+            for (Index f = 0; f < d; ++f) sum_column(tile.values + f * n, rows, how, f, to);
+            return;
+        }
     }
     for (Index f = 0; f < d + (tile.weights ? 1 : 0); ++f) {
         alignas(64) double values[n];
@@ -242,6 +228,26 @@ inline void move_limbs(Partial& sums, const Split& how, const std::int64_t* limb
     for (Index i = 0; i < size; ++i) left[i] -= limbs[i];
 }
 
+// A row from one cluster to another: faster than its limbs apart where few rows move.
+template <typename T, int d>
+LAB_INLINE void move_row(Partial& sums, const Split& how, const CellTile<T>& tile, Index l,
+                         std::int32_t before, std::int32_t label) {
+    const Index size = how.size();
+    std::int64_t* joined = sums.limbs.data() + label * size;
+    std::int64_t* left = sums.limbs.data() + std::max(before, 0) * size;
+    const std::int64_t leaves = before < 0 ? 0 : -1;
+    count_moved(sums, before, label, 1);
+    for (Index f = 0; f < d + (tile.weights ? 1 : 0); ++f) {
+        double value = f < d ? double(tile.values[f * CellTile<T>::rows + l]) : 1.0;
+        if (tile.weights) value *= tile.weights[l];
+        for (Index at = f; at < size; at += how.stride) {
+            const std::int64_t limb = split(value, how.magic[at]);
+            joined[at] += limb;
+            left[at] -= limb & leaves;
+        }
+    }
+}
+
 inline float above(double value) { return float(value * (1 + 0x1p-20) + 1e-37); }
 
 // Look at the tiles of a group: boxes, sums, squares.
@@ -306,6 +312,14 @@ void lay_group(CellWork<T>& work, CellChunk& chunk, Index group) {
             const double at = from + double(offset);
             side = above(std::max(high[i][f] - at, at - low[i][f]) + 0x1p-50);
         }
+    }
+    for (Index i = 0; i < kids; ++i) {
+        double square = 0;
+        for (Index f = 0; f < d; ++f) {
+            const double side = double(work.boxes.sides[(group * d + f) * kids + i]);
+            square += side * side;
+        }
+        work.boxes.reach[first + i] = above(std::sqrt(square));
     }
 }
 

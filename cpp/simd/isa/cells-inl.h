@@ -8,7 +8,8 @@
 namespace lab {
 namespace LAB_ISA {
 
-constexpr int kFewNear = 3;  // near-ties of a tile that are decided one by one
+constexpr int kFewNear = 3;   // near-ties of a tile that are decided one by one
+constexpr int kFewMoved = 4;  // rows of a tile that move one by one
 
 // What one thread needs for a chunk.
 template <typename T, int d>
@@ -115,15 +116,13 @@ private:
     void share(Index g, Index tile, Index m) {
         const CellTile<T> copy = tile_with_rows<T, d>(work_, chunk_, tile);
         const Index i = tile % kTiles, n = work_.rows_of(tile);
-        double from[d], reach = 0;
+        double from[d];
         for (Index f = 0; f < d; ++f) {
             const Index at = (g * d + f) * kTiles + i;
-            const double side = double(work_.boxes.sides[at]);
             from[f] = double(work_.boxes.middle[g * d + f]) + double(work_.boxes.offset[at]);
-            reach += side * side;
         }
         const double longest = list_centers(from, m);
-        const double least = work_.tolerance(longest, std::sqrt(reach) * 1.0001);
+        const double least = work_.tolerance(longest, double(work_.boxes.reach[tile]));
         const std::uint32_t near =
             every(n) & score_rows(copy.values, from, m, float(least * LAB_MUTANT_TOLERANCE));
         chunk_.met += double(m * kRows);
@@ -259,7 +258,15 @@ private:
             const Index l = LAB_LOWEST_BIT(bits);
             work_.labels_out[work_.given_as(tile * kRows + l)] = found_[l];
         }
-        chunk_.changed += count_bits(moved);
+        const int n = count_bits(moved);
+        chunk_.changed += n;
+        if (n <= kFewMoved && sums_.locks.empty()) {
+            for (; moved != 0; moved &= moved - 1) {
+                const Index l = LAB_LOWEST_BIT(moved);
+                move_row<T, d>(sums_, work_.split, copy, l, was[l], found_[l]);
+            }
+            return;
+        }
         while (moved != 0) {
             const Index l = LAB_LOWEST_BIT(moved);
             const std::uint32_t same = moved & equal(was, was[l]) & equal(found_, found_[l]);

@@ -67,6 +67,14 @@ CellRoutines<T> choose_cell_routines(Index n_features) {
             add_given<T>};
 }
 
+template <typename T>
+double inertia_of(const Given<T>& rows, const T* centers, const std::int32_t* labels, Index n) {
+    if (rows.d == 1) return direct_inertia<1>(rows, centers, labels, n);
+    if (rows.d == 2) return direct_inertia<2>(rows, centers, labels, n);
+    if (rows.d == 3) return direct_inertia<3>(rows, centers, labels, n);
+    return direct_inertia<0>(rows, centers, labels, n);
+}
+
 }  // namespace LAB_ISA
 }  // namespace lab
 
