@@ -275,7 +275,7 @@ def _lloyd(
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
     # After the swap, old is the newest and new the one before it.
     if not (old == new).all():
-        crew.assign(shown)  # so that labels match the centers that are returned
+        crew.settle(shown)  # so that labels match the centers that are returned
     labels = crew.labels_to_keep(last=last)
     inertia = crew.inertia(old, labels)
     watch.lap("finish")

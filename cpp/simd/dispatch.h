@@ -20,6 +20,7 @@
 
 #include "common/compiler.h"
 #include "common/types.h"
+#include "simd/inertia.h"
 #include "simd/places.h"
 #include "simd/routines.h"
 #include "simd/row_routines.h"
@@ -115,6 +116,28 @@ Screening<T> choose_screening(Isa isa) {
     (void)isa;
 #endif
     return baseline::screening<T>();
+}
+
+template <typename T>
+CellRoutines<T> choose_cell_routines(Isa isa, Index d) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::choose_cell_routines<T>(d);
+    if (isa == Isa::avx2) return avx2::choose_cell_routines<T>(d);
+#else
+    (void)isa;
+#endif
+    return baseline::choose_cell_routines<T>(d);
+}
+
+template <typename T>
+DirectInertia<T> choose_inertia(Isa isa) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::inertia_of<T>;
+    if (isa == Isa::avx2) return avx2::inertia_of<T>;
+#else
+    (void)isa;
+#endif
+    return baseline::inertia_of<T>;
 }
 
 template <typename T>

@@ -22,7 +22,6 @@
 #include "common/labels.h"
 #include "common/types.h"
 #include "simd/engines.h"
-#include "simd/inertia.h"
 #include "simd/once/calls.h"
 #include "simd/rows.h"
 
@@ -60,9 +59,10 @@ static double inertia(const Array<T>& X, const Array<T>& centers, const Array<st
     const T* centers_in = centers.data();
     const std::int32_t* labels_in = labels.data();
     const Index n = X.shape(0), k = centers.shape(0);
+    const lab::DirectInertia<T> sum = lab::choose_inertia<T>(lab::chosen_isa());
     lab::Unlocked unlocked;
     lab::require_clusters(labels_in, n, k, lab::kRowsOfCenters);
-    return lab::direct_inertia(rows, centers_in, labels_in, n);
+    return sum(rows, centers_in, labels_in, n);
 }
 
 static void warn_of_fewer(int started, int wanted) {

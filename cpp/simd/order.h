@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "common/aligned.h"
 #include "common/interrupt.h"
 #include "common/types.h"
 
@@ -73,49 +75,102 @@ Layout sample_layout(const Given<T>& given, const Row& row, Index n, Index d) {
     return layout;
 }
 
-// Cells are halved n_bits times, each time the longer side of all: a k-d tree of fixed splits, so
-// that a row's cell follows from its values alone. Returns the rows in the order of their cells.
+// The cell of a row: cells are halved n_bits times, each time the longer side of all: a k-d tree of
+// fixed splits, so that a row's cell follows from its values alone.
 template <typename T>
-std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, Index d, const Layout& layout,
-                                      Interrupt& interrupt) {
-    const int n_bits = std::clamp(int(std::ceil(std::log2(double(n) / kBlock))) + 1, 1, 20);
-    std::vector<double> side(d);
-    std::vector<std::vector<int>> bits(d);  // of each feature: the bits of the cell that it gives
-    for (Index f = 0; f < d; ++f) side[f] = 4 * layout.deviation[f];
-    for (int bit = n_bits - 1; bit >= 0; --bit) {
-        const Index longest = std::max_element(side.begin(), side.end()) - side.begin();
-        side[longest] /= 2;
-        bits[longest].push_back(bit);
-    }
-    std::vector<std::vector<std::uint32_t>> given(d);  // the cell's bits for each part of a side
-    for (Index f = 0; f < d; ++f) {
-        const int m = int(bits[f].size());
-        if (m == 0 || !(layout.deviation[f] > 0)) continue;
-        given[f].resize(Index(1) << m);
-        for (Index q = 0; q < Index(1) << m; ++q) {
-            for (int b = 0; b < m; ++b)
-                given[f][q] |= std::uint32_t(q >> (m - 1 - b) & 1) << bits[f][b];
+class Cells {
+public:
+    Cells(const Given<T>& rows, Index n, const Layout& layout)
+        : rows_(rows),
+          n_bits_(std::clamp(int(std::ceil(std::log2(double(n) / kBlock))) + 1, 1, 20)) {
+        const Index d = rows.d;
+        std::vector<double> side(d);
+        std::vector<std::vector<int>> bits(d);  // of each feature: the bits of the cell it gives
+        for (Index f = 0; f < d; ++f) side[f] = 4 * layout.deviation[f];
+        for (int bit = n_bits_ - 1; bit >= 0; --bit) {
+            const Index longest = std::max_element(side.begin(), side.end()) - side.begin();
+            side[longest] /= 2;
+            bits[longest].push_back(bit);
+        }
+        for (Index f = 0; f < d; ++f) {
+            const int m = int(bits[f].size());
+            if (m == 0 || !(layout.deviation[f] > 0)) continue;
+            Side one{f, layout.mean[f] - 2 * layout.deviation[f], 0, 0,
+                     std::vector<std::uint32_t>(Index(1) << m)};
+            for (Index q = 0; q < Index(1) << m; ++q) {
+                for (int b = 0; b < m; ++b)
+                    one.bits[q] |= std::uint32_t(q >> (m - 1 - b) & 1) << bits[f][b];
+            }
+            one.last = double((Index(1) << m) - 1);
+            one.scale = (one.last + 1) / (4 * layout.deviation[f]);
+            sides_.push_back(std::move(one));
         }
     }
-    std::vector<std::uint32_t> cell(n), first((Index(1) << n_bits) + 1), order(n);
-    // Some rows at a time: they stay in the cache from one feature to the next.
-    for (Index i0 = 0; i0 < n; i0 += 16 * kBlock) {
-        const Index end = std::min(i0 + 16 * kBlock, n);
-        if (interrupt.came()) throw Interrupted();
-        for (Index f = 0; f < d; ++f) {
-            if (given[f].empty()) continue;
-            const double last = double(given[f].size() - 1);
-            const double low = layout.mean[f] - 2 * layout.deviation[f];
-            const double scale = (last + 1) / (4 * layout.deviation[f]);
-            for (Index i = i0; i < end; ++i) {
-                const double at = (double(rows.at(i, f)) - low) * scale;
-                cell[i] |= given[f][at > 0 ? Index(std::min(at, last)) : 0];  // NaN: cell 0
+
+    int n_bits() const { return n_bits_; }
+
+    // Of up to kTogether rows: they stay in the cache from one feature to the next.
+    static constexpr Index kTogether = 16 * kBlock;
+    void of(Index first, Index last, std::uint32_t* cells) const {
+        std::fill(cells, cells + (last - first), 0);
+        for (const Side& side : sides_) {
+            const double low = side.low, scale = side.scale, most = side.last;
+            const std::uint32_t* bits = side.bits.data();
+            for (Index i = first; i < last; ++i) {
+                const double at = (double(rows_.at(i, side.feature)) - low) * scale;
+                cells[i - first] |= bits[at > 0 ? Index(std::min(at, most)) : 0];  // NaN: cell 0
             }
         }
     }
-    for (Index i = 0; i < n; ++i) ++first[cell[i] + 1];
-    for (Index c = 0; c < Index(1) << n_bits; ++c) first[c + 1] += first[c];
-    for (Index i = 0; i < n; ++i) order[first[cell[i]]++] = std::uint32_t(i);
+
+private:
+    struct Side {
+        Index feature;
+        double low, scale, last;
+        std::vector<std::uint32_t> bits;  // of the cell, for each part of the side
+    };
+    const Given<T> rows_;
+    const int n_bits_;
+    std::vector<Side> sides_;
+};
+
+// The rows in the order of their cells, by two steps of a radix sort: one writes to some hundred
+// places in turn, which stay in the cache; the other one stays within one of them.
+template <typename T>
+std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, const Layout& layout,
+                                      Interrupt& interrupt) {
+    const Cells<T> cells(rows, n, layout);
+    const int low = cells.n_bits() > 10 ? cells.n_bits() / 2 : 0;  // bits of the second step
+    const std::uint32_t mask = (std::uint32_t(1) << low) - 1;
+    const Index n_first = Index(1) << (cells.n_bits() - low);
+    Aligned<std::uint32_t> cell;
+    cell.resize(n);
+    std::vector<std::uint32_t> first(n_first + 1), order(n);
+    for (Index i = 0; i < n;) {
+        const Index end = std::min(i + Cells<T>::kTogether, n);
+        if (interrupt.came()) throw Interrupted();
+        cells.of(i, end, cell.data() + i);
+        for (; i < end; ++i) ++first[(cell[i] >> low) + 1];
+    }
+    for (Index c = 0; c < n_first; ++c) first[c + 1] += first[c];
+    std::vector<std::uint32_t> next(first.begin(), first.end() - 1);
+    std::vector<std::uint16_t> rest(low > 0 ? n : 0);
+    for (Index i = 0; i < n; ++i) {
+        const std::uint32_t to = next[cell[i] >> low]++;
+        order[to] = std::uint32_t(i);
+        if (low > 0) rest[to] = std::uint16_t(cell[i] & mask);
+    }
+    if (low == 0) return order;
+    std::vector<std::uint32_t> count, unsorted;
+    for (Index c = 0; c < n_first; ++c) {
+        const std::uint32_t begin = first[c], end = first[c + 1];
+        count.assign(Index(1) << low, 0);
+        unsorted.assign(order.begin() + begin, order.begin() + end);
+        for (std::uint32_t i = begin; i < end; ++i) ++count[rest[i]];
+        std::uint32_t sum = begin;
+        for (std::uint32_t& place : count) place = std::exchange(sum, sum + place);
+        for (std::uint32_t i = begin; i < end; ++i) order[count[rest[i]]++] = unsorted[i - begin];
+    }
     return order;
 }
 
@@ -130,7 +185,7 @@ std::vector<std::uint32_t> choose_order(const Given<T>& rows, Index n, Index d, 
     const double uniform = std::pow(double(n) / kBlock, -2.0 / double(d));
     if (!(given.within > 2 * std::min(uniform, kClose))) return {};
     interrupt.begin(16.0 * kBlock * double(d));
-    std::vector<std::uint32_t> order = cell_order(rows, n, d, given, interrupt);
+    std::vector<std::uint32_t> order = cell_order(rows, n, given, interrupt);
     const auto row = [&](Index i) { return Index(order[i]); };
     if (sample_layout(rows, row, n, d).within > kCloser * given.within) order.clear();
     return order;

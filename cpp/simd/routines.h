@@ -6,6 +6,7 @@
 
 #include "common/types.h"
 #include "simd/balls.h"
+#include "simd/cell_work.h"
 #include "simd/centers.h"
 #include "simd/distances.h"
 #include "simd/once/query.h"
@@ -104,6 +105,23 @@ struct Screening {
     std::int64_t (*sum)(const Screen& screen, Index first, Index last);
     Index width;
 };
+// The routines of the engine for few features, for one number of them.
+template <typename T>
+struct CellRoutines {
+    // Widen the range of each feature by rows as they lie.
+    void (*measure)(const Given<T>& given, Index first, Index last, Range<T>& range);
+    // Look at the tiles of a group: boxes, sums, squares.
+    void (*lay_group)(CellWork<T>& work, CellChunk& chunk, Index group);
+    void (*lay_centers)(const double* scaled, Index k, NearCenters& to);
+    void (*assign)(CellWork<T>& work, CellChunk& chunk, Partial& sums);
+    // Add all rows to sums, by labels of the rows as they were given.
+    void (*add_rows)(const CellWork<T>& work, Partial& sums, const std::int32_t* labels);
+};
+
+// The inertia of given labels, by differences.
+template <typename T>
+using DirectInertia = double (*)(const Given<T>& rows, const T* centers, const std::int32_t* labels,
+                                 Index n);
 
 // The measured limits of one instruction set, with which the kernel is compared.
 template <typename T>

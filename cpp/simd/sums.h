@@ -102,8 +102,8 @@ public:
     }
 
     // Up to kTogether values side by side: parts of them that doubles add without rounding, the
-    // highest first, until nothing is left.
-    void add(double* values, Index n) {
+    // highest first, until nothing is left. Within routines it is compiled for their instructions.
+    LAB_MEMBER void add(double* values, Index n) {
         double most = largest(values, n);
         if (!(most < 0x1p960)) {  // splitting would overflow; or not a number
             for (Index i = 0; i < n; ++i) add(values[i]);
@@ -153,7 +153,7 @@ private:
     static constexpr std::uint64_t kMask = (std::uint64_t(1) << kBits) - 1;
     static constexpr Index kMostAdded = Index(1) << 29;
 
-    static double largest(const double* values, Index n) {
+    LAB_MEMBER static double largest(const double* values, Index n) {
         double most[kSide] = {};
         Index i = 0;
         for (; i + kSide <= n; i += kSide) {

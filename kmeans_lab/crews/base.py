@@ -156,6 +156,17 @@ class Crew(ABC):
         """Overwrite labels with each row's nearest center."""
         self._run("assign", centers)
 
+    def settle(self, centers: Array) -> None:
+        """Overwrite labels after the last step; sums and counts are of no use afterwards.
+
+        A kernel that does whole steps writes only the labels that change in these.
+        """
+        if self._in_one_call is None:
+            self.assign(centers)
+        else:
+            self.partials.clear()
+            self._in_one_call(centers)
+
     def assign_update(self, centers: Array) -> Pass:
         """Assign each row to its nearest center, and add it to that cluster's sum and count.
 

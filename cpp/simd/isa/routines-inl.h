@@ -16,6 +16,10 @@
 #include "simd/isa/distances-inl.h"
 #include "simd/isa/magnitude-inl.h"
 #include "simd/isa/nearest-inl.h"
+#include "simd/isa/cell_tiles-inl.h"
+#include "simd/isa/cell_boxes-inl.h"
+#include "simd/isa/cells_audit-inl.h"
+#include "simd/isa/cells-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/screening-inl.h"
 #include "simd/isa/roofline-inl.h"
@@ -71,6 +75,23 @@ template <typename T>
 RowRoutines<T> choose_row_routines(Index k) {
     const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
     return fives ? make_row_routines<T, 2, 5>() : make_row_routines<T, 2, 4>();
+}
+
+template <typename T, int d = 1>
+CellRoutines<T> choose_cell_routines(Index n_features) {
+    if constexpr (d < kMostCellFeatures) {
+        if (n_features > d) return choose_cell_routines<T, d + 1>(n_features);
+    }
+    return {measure_features<T, d>, lay_group<T, d>, lay_centers<d>, assign_cells<T, d>,
+            add_given<T>};
+}
+
+template <typename T>
+double inertia_of(const Given<T>& rows, const T* centers, const std::int32_t* labels, Index n) {
+    if (rows.d == 1) return direct_inertia<1>(rows, centers, labels, n);
+    if (rows.d == 2) return direct_inertia<2>(rows, centers, labels, n);
+    if (rows.d == 3) return direct_inertia<3>(rows, centers, labels, n);
+    return direct_inertia<0>(rows, centers, labels, n);
 }
 
 }  // namespace LAB_ISA

@@ -202,6 +202,52 @@ LAB_INLINE Lanes<float>::Values gather(const float* from, const std::int32_t* pl
 #endif
 }
 
+// A bit for each lane of a comparison of float32 that holds.
+LAB_INLINE std::uint32_t bits_of(const Lanes<float>::Integers& mask) {
+#if LAB_BYTES == 64 && defined(__x86_64__)
+    return _mm512_movepi32_mask(reinterpret_cast<const __m512i&>(mask));
+#elif LAB_BYTES == 32 && defined(__x86_64__)
+    return std::uint32_t(_mm256_movemask_ps(reinterpret_cast<const __m256&>(mask)));
+#elif LAB_BYTES == 16 && defined(__x86_64__)
+    return std::uint32_t(_mm_movemask_ps(reinterpret_cast<const __m128&>(mask)));
+#else
+    std::uint32_t bits = 0;
+    for (int l = 0; l < Lanes<float>::lanes; ++l) bits |= (lane(mask, l) != 0 ? 1u : 0u) << l;
+    return bits;
+#endif
+}
+
+// Two vectors of doubles as one of float32.
+LAB_INLINE Lanes<float>::Values narrow(const Lanes<double>::Values& low,
+                                       const Lanes<double>::Values& high) {
+#if LAB_BYTES == 64 && defined(__x86_64__)
+    const __m512 first = _mm512_castps256_ps512(_mm512_maskz_cvtpd_ps(0xff, low));
+    return _mm512_maskz_insertf32x8(0xffff, first, _mm512_maskz_cvtpd_ps(0xff, high), 1);
+#elif LAB_BYTES == 32 && defined(__x86_64__)
+    const __m256 first = _mm256_castps128_ps256(_mm256_cvtpd_ps(low));
+    return _mm256_insertf128_ps(first, _mm256_cvtpd_ps(high), 1);
+#elif LAB_BYTES == 16 && defined(__x86_64__)
+    return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+#elif LAB_BYTES > 0
+    typedef float Half __attribute__((vector_size(LAB_BYTES / 2)));
+    const Half halves[2] = {convert<Half>(low), convert<Half>(high)};
+    Lanes<float>::Values both;
+    std::memcpy(&both, halves, sizeof both);
+    return both;
+#else
+    static_cast<void>(high);
+    return float(low);
+#endif
+}
+
+// Float32, relative to a middle, of doubles or floats times a scale.
+template <typename T>
+LAB_INLINE Lanes<float>::Values relative(const T* values, double from, double scale) {
+    constexpr int next = Lanes<float>::lanes - Lanes<double>::lanes;  // 0 for scalars
+    const auto low = doubles_at<T>(values) * scale - from;
+    return narrow(low, doubles_at<T>(values + next) * scale - from);
+}
+
 // The opposite of a comparison.
 template <typename Mask>
 LAB_INLINE Mask opposite(const Mask& mask) {

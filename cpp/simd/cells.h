@@ -1,0 +1,285 @@
+// The engine for few features: boxes around neighbouring rows, most of which belong to one cluster
+// as a whole. Rows stay in the caller's array; those of boxes on a border are copied when the
+// centers first meet them.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "common/interrupt.h"
+#include "common/types.h"
+#include "simd/cell_work.h"
+#include "simd/dispatch.h"
+#include "simd/engine.h"
+#include "simd/order.h"
+#include "simd/running_sums.h"
+#include "simd/team.h"
+#include "simd/team_or_alone.h"
+
+namespace lab {
+
+template <typename T>
+class CellsEngine final : public Engine<T> {
+public:
+    // `seed`: chooses rows as Engine::greedy does, by tiles of its own.
+    using Seed = std::vector<Index> (*)(const RowsGiven<T>& rows, int n_threads, Index first,
+                                        const double* draws, Index n_rounds, Index n_candidates);
+
+    CellsEngine(const RowsGiven<T>& rows, Index k, int n_threads, Seed seed)
+        : isa_(chosen_isa()),
+          routines_(choose_cell_routines<T>(isa_, rows.d)),
+          seed_(seed),
+          n_clusters_(k),
+          middle_(rows.d, T(0)),
+          team_(std::make_unique<Team>(n_threads)) {
+        if (rows.middle) std::copy_n(rows.middle, rows.d, middle_.begin());
+        work_.n = rows.n;
+        work_.d = rows.d;
+        work_.columns = rows.d + (rows.weights ? 1 : 0);
+        work_.given = {rows.rows, middle_.data(), rows.d};
+        work_.weights = rows.weights;
+        work_.interrupt = &interrupt_;
+        cut();
+        if (rows.n == 0) return;
+        measure();
+        work_.order = choose_order(work_.given, rows.n, rows.d, k, interrupt_);
+        lay();
+    }
+
+    ~CellsEngine() override {
+        // In a forked child there are no threads to end, and their locks may be held for ever.
+        if (team_->forked()) static_cast<void>(team_.release());
+    }
+
+    // If it was the last pass that wrote the labels, only those that change need be written.
+    double pass(const PassArrays<T>& arrays) override {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const Index k = arrays.k;
+        if (k != n_clusters_ || slots_.empty()) restart(k);
+        const bool kept = arrays.sums && arrays.labels == written_ && hold(arrays.labels);
+        work_.labels_out = kept ? arrays.labels : nullptr;
+        written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
+        lay_centers(arrays.centers);
+        const double multiply_adds = met_ * double(work_.n) * double(k) * double(work_.d + 3);
+        const bool alone = team_->size() > 1 && team_or_alone_.alone(multiply_adds);
+        each_chunk(
+            [&](CellChunk& chunk, int thread) {
+                chunk.changed = 0;
+                chunk.met = 0;
+                routines_.assign(work_, chunk, slots_[std::size_t(thread) % slots_.size()]);
+                if (!kept && !interrupt_.came()) overwrite(chunk, arrays.labels);
+            },
+            alone);
+        written_ = arrays.labels;
+        team_or_alone_.end();
+        met_ = 0;
+        for (const CellChunk& chunk : chunks_) met_ += chunk.met;
+        met_ /= double(std::max(work_.n, Index(1))) * double(k);
+        sums_.read(slots_, work_.split, k, work_.d, weighted());
+        if (arrays.sums) sums_.add_to(arrays);
+        return std::max(sums_.inertia(squares_, arrays.centers), 0.0);
+    }
+
+    void update(const std::int32_t* labels, Index k, double* sums,
+                std::int64_t* counts) const override {
+        Partial all;
+        all.begin_sums(k, work_.split);
+        routines_.add_rows(work_, all, labels);
+        std::vector<double> own(work_.columns);
+        for (Index j = 0; j < k; ++j) {
+            if (all.counts[j] == 0) continue;
+            work_.split.round(all.limbs.data() + j * work_.split.size(), work_.columns, own.data());
+            for (Index f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
+            counts[j] += all.counts[j];
+        }
+    }
+
+    std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
+                              Index n_candidates) override {
+        const RowsGiven<T> given{rows, middle_.data(), nullptr, work_.n, work_.d};
+        return seed_(given, team_->size(), first, draws, n_rounds, n_candidates);
+    }
+
+    Index n() const override { return work_.n; }
+    Index d() const override { return work_.d; }
+    bool weighted() const override { return work_.weights != nullptr; }
+    const char* isa() const override { return kIsaNames[int(isa_)]; }
+    const char* engine() const override { return "cells"; }
+    int n_threads() const override { return team_->size(); }
+    double met() const override { return met_; }
+    Index rescored() const override { return total(&CellChunk::rescored); }
+    Index changed() const override { return total(&CellChunk::changed); }
+
+private:
+    static constexpr Index kRows = CellTile<T>::rows, kTiles = CellBoxes::kids;
+    static constexpr Index kLeastGroups = 4;   // of a chunk: 2048 rows
+    static constexpr Index kMostPieces = 256;  // chunks: a hundred threads find work
+    static constexpr Index kValues = 1 << 21;  // of all slots of sums together, unless one has more
+
+    void cut() {
+        const Index n_groups = work_.n_groups();
+        const Index step = std::max(kLeastGroups, (n_groups + kMostPieces - 1) / kMostPieces);
+        for (Index first = 0; first < n_groups; first += step) {
+            CellChunk chunk;
+            chunk.first_group = first;
+            chunk.last_group = std::min(first + step, n_groups);
+            chunks_.push_back(std::move(chunk));
+        }
+    }
+
+    // One look at all rows: how large they are, and how their values are split for sums.
+    void measure() {
+        std::vector<Range<T>> ranges(chunks_.size());
+        std::vector<Range<double>> products(work_.weights ? chunks_.size() : 1);
+        each_chunk([&](CellChunk& chunk, int) {
+            const std::size_t c = std::size_t(&chunk - chunks_.data());
+            const Index first = chunk.first_group * kTiles * kRows;
+            const Index last = std::min(chunk.last_group * kTiles * kRows, work_.n);
+            ranges[c].begin(work_.d);
+            routines_.measure(work_.given, first, last, ranges[c]);
+            if (work_.weights) measure_products(first, last, products[c]);
+        });
+        for (const Range<T>& range : ranges) ranges[0].join(range);
+        if (work_.weights) {
+            for (const Range<double>& range : products) products[0].join(range);
+            work_.split.choose(products[0], std::numeric_limits<double>::digits, work_.n,
+                               work_.columns);
+        } else {
+            work_.split.choose(ranges[0], std::numeric_limits<T>::digits, work_.n, work_.columns);
+        }
+        const auto& most = ranges[0].most;
+        const double largest = double(*std::max_element(most.begin(), most.end()));
+        if (!(largest > 0) || !std::isfinite(largest)) return;
+        work_.scale = std::ldexp(1.0, -std::max(std::ilogb(largest) + 1, -1000));
+    }
+
+    void measure_products(Index first, Index last, Range<double>& range) const {
+        constexpr Index lanes = Range<double>::lanes;
+        range.begin(work_.columns);
+        for (Index i = first; i < last; ++i) {
+            for (Index f = 0; f < work_.columns; ++f) {
+                const double value = f < work_.d ? double(work_.given.at(i, f)) : 1.0;
+                const double size = std::abs(work_.weights[i] * value);
+                double &most = range.most[f * lanes], &least = range.least[f * lanes];
+                most = std::max(most, size);
+                if (size > 0) least = std::min(least, size);
+            }
+        }
+    }
+
+    void lay() {
+        const Index n_groups = work_.n_groups(), n_tiles = work_.n_tiles();
+        work_.boxes.resize(n_groups, work_.d);
+        work_.tile_sums.resize(n_tiles * work_.split.size());
+        work_.copies.assign(n_tiles, nullptr);
+        each_chunk([&](CellChunk& chunk, int) {
+            for (Index g = chunk.first_group; g < chunk.last_group; ++g) {
+                if (interrupt_.came()) return;
+                routines_.lay_group(work_, chunk, g);
+            }
+        });
+        ExactSum squares;
+        for (const CellChunk& chunk : chunks_) squares.add(chunk.squares);
+        squares_ = squares.value();
+    }
+
+    void lay_centers(const T* centers) {
+        work_.centers = centers;
+        work_.n_clusters = n_clusters_;
+        work_.scaled.resize(n_clusters_ * work_.d);
+        for (Index i = 0; i < n_clusters_ * work_.d; ++i) {
+            work_.scaled[i] = double(centers[i]) * work_.scale;
+        }
+        routines_.lay_centers(work_.scaled.data(), n_clusters_, work_.all);
+    }
+
+    // Begin without labels and with empty sums. Sums take memory for each thread, and are shared
+    // where that would be too much.
+    void restart(Index k) {
+        n_clusters_ = k;
+        slots_.clear();
+        written_ = nullptr;
+        const Index threads = team_->size();
+        const Index room = std::max(Index(1), kValues / std::max(Index(1), k * work_.split.size()));
+        std::vector<Partial> slots(std::size_t(std::min(threads, room)));
+        for (Partial& slot : slots) {
+            slot.begin_sums(k, work_.split, Index(slots.size()) < threads);
+        }
+        work_.owner.assign(work_.n_tiles(), CellWork<T>::kUnknown);
+        work_.group_owner.assign(work_.n_groups(), CellWork<T>::kUnknown);
+        slots_ = std::move(slots);
+    }
+
+    Index first_row(const CellChunk& chunk) const { return chunk.first_group * kTiles * kRows; }
+    Index last_row(const CellChunk& chunk) const {
+        return std::min(chunk.last_group * kTiles * kRows, work_.n);
+    }
+
+    // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
+    // few labels of each chunk tell a caller that hands over other arrays.
+    bool hold(const std::int32_t* labels) const {
+        for (const CellChunk& chunk : chunks_) {
+            const Index first = first_row(chunk), last = last_row(chunk);
+            const Index step = (last - first + 3) / 4;
+            for (Index row = first; row < last; row += step) {
+                if (labels[work_.given_as(row)] != work_.label_of(row)) return false;
+            }
+        }
+        return true;
+    }
+
+    void overwrite(CellChunk& chunk, std::int32_t* labels) const {
+        constexpr Index ahead = 64;  // most places of labels are far from each other
+        const Index first = first_row(chunk), last = last_row(chunk);
+        chunk.changed = 0;
+        for (Index row = first; row < last; ++row) {
+            LAB_PREFETCH(labels + work_.given_as(std::min(row + ahead, last - 1)));
+            std::int32_t& label = labels[work_.given_as(row)];
+            const std::int32_t own = work_.label_of(row);
+            chunk.changed += label != own;
+            label = own;
+        }
+    }
+
+    Index total(Index CellChunk::* of) const {
+        Index sum = 0;
+        for (const CellChunk& chunk : chunks_) sum += chunk.*of;
+        return sum;
+    }
+
+    template <typename Task>
+    void each_chunk(const Task& task, bool alone = false) {
+        interrupt_.begin(double(kTiles * kRows) * double(n_clusters_) * double(work_.d));
+        const auto one = [&](int c, int thread) {
+            if (!interrupt_.came()) task(chunks_[c], thread);
+        };
+        team_->run(int(chunks_.size()), one, alone);
+        if (interrupt_.came()) throw Interrupted();
+    }
+
+    const Isa isa_;
+    const CellRoutines<T> routines_;
+    const Seed seed_;
+    Index n_clusters_;
+    std::vector<T> middle_;
+    Interrupt interrupt_;
+    TeamOrAlone team_or_alone_;
+    double met_ = 1;
+    const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
+    CellWork<T> work_;
+    std::vector<CellChunk> chunks_;
+    double squares_ = 0;          // Σ‖x‖², times weights
+    std::vector<Partial> slots_;  // sums of each thread, or of some
+    RunningSums sums_;
+    std::unique_ptr<Team> team_;
+    std::mutex mutex_;
+};
+
+}  // namespace lab

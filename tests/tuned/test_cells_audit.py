@@ -1,0 +1,76 @@
+"""An audit of the bounds of cells: after each pass, every center that was ruled out is farther.
+
+Labels alone tell little: a center that a bound rules out wrongly is mostly not the nearest one.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.cells import DATA
+
+ROOT = Path(__file__).parents[2]
+MUTANTS = {
+    "sides": "-DLAB_MUTANT_SIDES=0.8f",
+    "planes": "-DLAB_MUTANT_PLANES=0.8f",
+    "tolerance": "-DLAB_MUTANT_TOLERANCE=0x1p-40",
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="no g++"),
+]
+
+
+def build(folder, *macros):
+    """Compile the audited engine; return its functions."""
+    library = folder / "cells_audit.so"
+    include = sysconfig.get_paths()["include"]
+    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-Wno-psabi"]
+    command += ["-DLAB_AUDIT", '-DKMEANS_LAB_FLAGS="audit"', "-Icpp", f"-I{include}", *macros]
+    command += ["tests/support/cells_audit.cpp", "-o", str(library)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return ctypes.CDLL(str(library))
+
+
+def faulty(library, X, centers, n_passes=4):
+    """Whether the audit finds a fault in a fit of X."""
+    centers = centers.copy()
+    passes = getattr(library, f"passes_{X.dtype}")
+    (n, d), k = X.shape, len(centers)
+    sizes = (ctypes.c_ssize_t(size) for size in (n, d, k))
+    n, d, k = sizes
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (X, centers)]
+    return bool(passes(pointers[0], n, d, pointers[1], k, n_passes))
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """The engine as it is, with the audit."""
+    return build(tmp_path_factory.mktemp("audit"))
+
+
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_every_center_that_is_ruled_out_is_farther(audited, isa, name, kind):
+    for d in range(1, 6):
+        X, centers = DATA[name](np.random.default_rng(d), d, kind)
+        assert not faulty(audited, X, centers)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_audit_finds_bounds_that_rule_out_too_much(mutant, tmp_path):
+    library = build(tmp_path, MUTANTS[mutant])
+    os.environ.pop("KMEANS_LAB_ISA", None)
+    found = 0
+    for kind in ("f4", "f8"):
+        for make in DATA.values():
+            for d in range(1, 6):
+                found += faulty(library, *make(np.random.default_rng(d), d, kind))
+    assert found > 0
