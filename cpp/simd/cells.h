@@ -47,8 +47,8 @@ public:
         work_.weights = rows.weights;
         work_.interrupt = &interrupt_;
         cut();
-        if (rows.n == 0) return;
         measure();
+        if (rows.n == 0) return;
         work_.order = choose_order(work_.given, rows.n, rows.d, k, interrupt_);
         lay();
     }
@@ -136,8 +136,11 @@ private:
 
     // One look at all rows: how large they are, and how their values are split for sums.
     void measure() {
-        std::vector<Range<T>> ranges(chunks_.size());
-        std::vector<Range<double>> products(work_.weights ? chunks_.size() : 1);
+        const std::size_t n = std::max(chunks_.size(), std::size_t(1));
+        std::vector<Range<T>> ranges(n);
+        std::vector<Range<double>> products(n);
+        ranges[0].begin(work_.d);
+        products[0].begin(work_.columns);
         each_chunk([&](CellChunk& chunk, int) {
             const std::size_t c = std::size_t(&chunk - chunks_.data());
             const Index first = chunk.first_group * kTiles * kRows;

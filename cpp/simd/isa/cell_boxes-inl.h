@@ -86,7 +86,7 @@ LAB_INLINE Index test_box(const NearCenters& centers, const float* middle, const
     Index a = 0;
     for (Index j = 0; j < count; j += lanes) {
         const auto same = *reinterpret_cast<const Values*>(scores + j) == least - Values{};
-        const std::uint32_t bits = bits_of(same);
+        const std::uint32_t bits = bits_of<float>(same);
         if (bits == 0) continue;
         a = j + LAB_LOWEST_BIT(bits);
         break;
@@ -102,7 +102,7 @@ LAB_INLINE Index test_box(const NearCenters& centers, const float* middle, const
         }
         limit *= LAB_MUTANT_PLANES;
         const auto out = *reinterpret_cast<const Values*>(scores + j) - base > limit;
-        for (std::uint32_t bits = bits_of(opposite(out)); bits != 0; bits &= bits - 1) {
+        for (std::uint32_t bits = bits_of<float>(opposite(out)); bits != 0; bits &= bits - 1) {
             found[n++] = std::int32_t(j + LAB_LOWEST_BIT(bits));
         }
     }

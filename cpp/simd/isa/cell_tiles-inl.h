@@ -1,5 +1,5 @@
-// Tiles of the engine for few features: what is learnt of them in one look, copies of their rows,
-// and their exact sums. Included once per instruction set, after moves-inl.h.
+// Tiles of the engine for few features: what is learnt of them in one look, and copies of their
+// rows. Included once per instruction set, after cell_moves-inl.h.
 
 #ifndef LAB_ISA
 #error "cell_tiles-inl.h is for routines-inl.h to include, once per instruction set"
@@ -53,7 +53,7 @@ void measure_features(const Given<T>& given, Index first, Index last, Range<T>& 
 // Copy the rows of a tile, feature by feature; places beyond the last row hold it once more.
 template <typename T, int d>
 LAB_INLINE void gather_rows(const CellWork<T>& work, Index tile, T* values) {
-    constexpr Index rows = CellTile<T>::rows, ahead = 24;
+    constexpr Index rows = CellTile<T>::rows, ahead = 64;
     const Index first = tile * rows, count = work.rows_of(tile);
     const T* x = work.given.rows;
     const auto copy = [&](Index l, Index place) {
@@ -67,7 +67,9 @@ LAB_INLINE void gather_rows(const CellWork<T>& work, Index tile, T* values) {
         const std::uint32_t* order = work.order.data() + first;
         const Index last = work.n - 1 - first;
         for (Index l = 0; l < count; ++l) {
-            LAB_PREFETCH(x + Index(order[std::min(l + ahead, last)]) * d);
+            const T* next = x + Index(order[std::min(l + ahead, last)]) * d;
+            LAB_PREFETCH(next);
+            if constexpr (d > 2) LAB_PREFETCH(next + d - 1);  // may lie in the next cache line
             copy(l, Index(order[l]));
         }
     }
@@ -100,65 +102,6 @@ CellTile<T> tile_with_rows(CellWork<T>& work, CellChunk& chunk, Index tile) {
     return copy;
 }
 
-alignas(64) constexpr std::int64_t kBitOfRow[32] = {
-    1ll << 0,  1ll << 1,  1ll << 2,  1ll << 3,  1ll << 4,  1ll << 5,  1ll << 6,  1ll << 7,
-    1ll << 8,  1ll << 9,  1ll << 10, 1ll << 11, 1ll << 12, 1ll << 13, 1ll << 14, 1ll << 15,
-    1ll << 16, 1ll << 17, 1ll << 18, 1ll << 19, 1ll << 20, 1ll << 21, 1ll << 22, 1ll << 23,
-    1ll << 24, 1ll << 25, 1ll << 26, 1ll << 27, 1ll << 28, 1ll << 29, 1ll << 30, 1ll << 31};
-
-// The limbs of a column's values over the rows whose bits are set.
-LAB_INLINE void sum_column(const double* values, std::uint32_t rows, const Split& how, Index f,
-                           std::int64_t* to) {
-    using Values = typename Lanes<double>::Values;
-    using Integers = typename Lanes<double>::Integers;
-    constexpr int lanes = Lanes<double>::lanes, vectors = 32 / lanes;
-    Values value[vectors];
-    LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-        std::memcpy(&value[v], values + v * lanes, sizeof value[v]);
-    }
-    if (rows != 0xffffffff) {  // a value of zero adds nothing
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            Integers bits;
-            std::memcpy(&bits, kBitOfRow + v * lanes, sizeof bits);
-            value[v] = (bits & std::int64_t(rows)) != Integers{} ? value[v] : Values{};
-        }
-    }
-    for (Index at = f; at < how.size(); at += how.stride) {
-        const Values magic = how.magic[at] - Values{};
-        Integers zero, sum{};
-        std::memcpy(&zero, &magic, sizeof zero);
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            const Values shifted = value[v] + magic;
-            value[v] -= shifted - magic;
-            Integers word;
-            std::memcpy(&word, &shifted, sizeof word);
-            sum += word - zero;
-        }
-        std::int64_t total = 0;
-        for (int l = 0; l < lanes; ++l) total += lane(sum, l);
-        to[at] = total;
-    }
-}
-
-// The same for all columns of a tile.
-template <typename T, int d>
-LAB_INLINE void sum_rows(const CellTile<T>& tile, std::uint32_t rows, const Split& how,
-                         std::int64_t* to) {
-    constexpr Index n = CellTile<T>::rows;
-    if constexpr (sizeof(T) == sizeof(double)) {
-        if (!tile.weights) {
-            for (Index f = 0; f < d; ++f) sum_column(tile.values + f * n, rows, how, f, to);
-            return;
-        }
-    }
-    for (Index f = 0; f < d + (tile.weights ? 1 : 0); ++f) {
-        alignas(64) double values[n];
-        for (Index l = 0; l < n; ++l) values[l] = f < d ? double(tile.values[f * n + l]) : 1.0;
-        for (Index l = 0; tile.weights && l < n; ++l) values[l] *= tile.weights[l];
-        sum_column(values, rows, how, f, to);
-    }
-}
-
 // The values of rows in the caller's array, times their weights.
 template <typename T>
 struct FromGiven {
@@ -175,80 +118,37 @@ struct FromGiven {
 
 // Add all rows to sums, by labels of the rows as they were given.
 template <typename T>
-void add_given(const CellWork<T>& work, Partial& sums, const std::int32_t* labels) {
+void add_rows_of_cells(const CellWork<T>& work, Partial& sums, const std::int32_t* labels) {
     Moves<FromGiven<T>> moves({work, work.columns}, work.split, sums);
     for (Index row = 0; row < work.n; ++row) moves.add(row, -1, labels[row]);
     moves.flush();
 }
 
-// Bits of the first n rows of a tile.
-LAB_INLINE std::uint32_t every(Index n) { return 0xffffffff >> (32 - n); }
-
-LAB_INLINE int count_bits(std::uint32_t bits) {
-    bits -= bits >> 1 & 0x55555555;
-    bits = (bits & 0x33333333) + (bits >> 2 & 0x33333333);
-    bits = (bits + (bits >> 4)) & 0x0f0f0f0f;
-    return int(bits * 0x01010101 >> 24);
-}
-
-// Bits of the rows of a tile that have this label, or the same label in another array.
-LAB_INLINE std::uint32_t equal(const std::int32_t* labels, std::int32_t label) {
-    using Integers = Lanes<float>::Integers;
-    std::uint32_t bits = 0;
-    for (int l = 0; l < 32; l += Lanes<float>::lanes) {
-        bits |= bits_of(*reinterpret_cast<const Integers*>(labels + l) == Integers{} + label) << l;
-    }
-    return bits;
-}
-LAB_INLINE std::uint32_t equal(const std::int32_t* labels, const std::int32_t* others) {
-    using Integers = Lanes<float>::Integers;
-    std::uint32_t bits = 0;
-    for (int l = 0; l < 32; l += Lanes<float>::lanes) {
-        bits |= bits_of(*reinterpret_cast<const Integers*>(labels + l) ==
-                        *reinterpret_cast<const Integers*>(others + l))
-                << l;
-    }
-    return bits;
-}
-
-// Rows from one cluster to another: −1: from none.
-inline void move_limbs(Partial& sums, const Split& how, const std::int64_t* limbs,
-                       std::int32_t before, std::int32_t label, Index n, bool alone = false) {
-    if (!alone && !sums.locks.empty()) {
-        const Locked both(sums.locks, before, label);
-        move_limbs(sums, how, limbs, before, label, n, true);
-        return;
-    }
-    count_moved(sums, before, label, n);
-    const Index size = how.size();
-    std::int64_t* joined = sums.limbs.data() + label * size;
-    for (Index i = 0; i < size; ++i) joined[i] += limbs[i];
-    if (before < 0) return;
-    std::int64_t* left = sums.limbs.data() + before * size;
-    for (Index i = 0; i < size; ++i) left[i] -= limbs[i];
-}
-
-// A row from one cluster to another: faster than its limbs apart where few rows move.
-template <typename T, int d>
-LAB_INLINE void move_row(Partial& sums, const Split& how, const CellTile<T>& tile, Index l,
-                         std::int32_t before, std::int32_t label) {
-    const Index size = how.size();
-    std::int64_t* joined = sums.limbs.data() + label * size;
-    std::int64_t* left = sums.limbs.data() + std::max(before, 0) * size;
-    const std::int64_t leaves = before < 0 ? 0 : -1;
-    count_moved(sums, before, label, 1);
-    for (Index f = 0; f < d + (tile.weights ? 1 : 0); ++f) {
-        double value = f < d ? double(tile.values[f * CellTile<T>::rows + l]) : 1.0;
-        if (tile.weights) value *= tile.weights[l];
-        for (Index at = f; at < size; at += how.stride) {
-            const std::int64_t limb = split(value, how.magic[at]);
-            joined[at] += limb;
-            left[at] -= limb & leaves;
-        }
-    }
-}
-
 inline float above(double value) { return float(value * (1 + 0x1p-20) + 1e-37); }
+
+// The least and the largest of a tile's values of one feature, times a scale; their squares are
+// added to those of the rows.
+template <typename T>
+LAB_INLINE void measure_column(const T* values, double scale, double& low, double& high,
+                               double* squares) {
+    using Values = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes;
+    Values least = doubles_at<T>(values), most = least;
+    LAB_UNROLL for (Index l = 0; l < CellTile<T>::rows; l += lanes) {
+        const Values value = doubles_at<T>(values + l);
+        least = value < least ? value : least;
+        most = value > most ? value : most;
+        *reinterpret_cast<Values*>(squares + l) += rounded_square(value);
+    }
+    low = double(lane(least, 0));
+    high = double(lane(most, 0));
+    for (int l = 1; l < lanes; ++l) {
+        low = double(lane(least, l)) < low ? double(lane(least, l)) : low;
+        high = double(lane(most, l)) > high ? double(lane(most, l)) : high;
+    }
+    low *= scale;
+    high *= scale;
+}
 
 // Look at the tiles of a group: boxes, sums, squares.
 template <typename T, int d>
@@ -274,19 +174,9 @@ void lay_group(CellWork<T>& work, CellChunk& chunk, Index group) {
         const std::uint32_t valid = 0xffffffff >> (rows - count);
         sum_rows<T, d>(tile, valid, work.split,
                        work.tile_sums.data() + (first + i) * work.split.size());
-        double square[rows] = {};
+        alignas(64) double square[rows] = {};
         for (Index f = 0; f < d; ++f) {
-            T least = values[f * rows], most = least;
-            for (Index l = 0; l < rows; ++l) {
-                const T value = values[f * rows + l];
-                least = value < least ? value : least;
-                most = value > most ? value : most;
-                double own = double(value) * double(value);
-                LAB_HIDE(own);
-                square[l] += own;
-            }
-            low[i][f] = double(least) * work.scale;
-            high[i][f] = double(most) * work.scale;
+            measure_column(values + f * rows, work.scale, low[i][f], high[i][f], square);
         }
         for (Index l = 0; l < count; ++l) {
             squares[n_squares++] = work.weights ? square[l] * weights[l] : square[l];

@@ -194,7 +194,7 @@ private:
             }
             LAB_UNROLL for (int v = 0; v < vectors; ++v) {
                 const auto apart = all.second[v] - all.best[v] > least - Values{};
-                near |= bits_of(opposite(apart)) << (l + v * lanes);
+                near |= bits_of<float>(opposite(apart)) << (l + v * lanes);
                 std::memcpy(found_ + l + v * lanes, &all.index[v], sizeof all.index[v]);
             }
         }
@@ -212,6 +212,7 @@ private:
         for (; near != 0; near &= near - 1) {
             const Index l = LAB_LOWEST_BIT(near);
             double best = std::numeric_limits<double>::infinity();
+            found_[l] = of_tile_[0];
             for (Index i = 0; i < m; ++i) {
                 const T* center = work_.centers + Index(of_tile_[i]) * d;
                 double distance = 0;
@@ -219,7 +220,7 @@ private:
                     const double diff = double(values[f * kRows + l]) - double(center[f]);
                     distance += rounded(diff * diff);
                 }
-                if (!(distance < best) && i > 0) continue;
+                if (!(distance < best)) continue;
                 best = distance;
                 found_[l] = of_tile_[i];
             }

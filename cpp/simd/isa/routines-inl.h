@@ -16,6 +16,7 @@
 #include "simd/isa/distances-inl.h"
 #include "simd/isa/magnitude-inl.h"
 #include "simd/isa/nearest-inl.h"
+#include "simd/isa/cell_moves-inl.h"
 #include "simd/isa/cell_tiles-inl.h"
 #include "simd/isa/cell_boxes-inl.h"
 #include "simd/isa/cells_audit-inl.h"
@@ -83,7 +84,7 @@ CellRoutines<T> choose_cell_routines(Index n_features) {
         if (n_features > d) return choose_cell_routines<T, d + 1>(n_features);
     }
     return {measure_features<T, d>, lay_group<T, d>, lay_centers<d>, assign_cells<T, d>,
-            add_given<T>};
+            add_rows_of_cells<T>};
 }
 
 template <typename T>

@@ -202,21 +202,6 @@ LAB_INLINE Lanes<float>::Values gather(const float* from, const std::int32_t* pl
 #endif
 }
 
-// A bit for each lane of a comparison of float32 that holds.
-LAB_INLINE std::uint32_t bits_of(const Lanes<float>::Integers& mask) {
-#if LAB_BYTES == 64 && defined(__x86_64__)
-    return _mm512_movepi32_mask(reinterpret_cast<const __m512i&>(mask));
-#elif LAB_BYTES == 32 && defined(__x86_64__)
-    return std::uint32_t(_mm256_movemask_ps(reinterpret_cast<const __m256&>(mask)));
-#elif LAB_BYTES == 16 && defined(__x86_64__)
-    return std::uint32_t(_mm_movemask_ps(reinterpret_cast<const __m128&>(mask)));
-#else
-    std::uint32_t bits = 0;
-    for (int l = 0; l < Lanes<float>::lanes; ++l) bits |= (lane(mask, l) != 0 ? 1u : 0u) << l;
-    return bits;
-#endif
-}
-
 // Two vectors of doubles as one of float32.
 LAB_INLINE Lanes<float>::Values narrow(const Lanes<double>::Values& low,
                                        const Lanes<double>::Values& high) {
