@@ -29,6 +29,12 @@
 #define LAB_PREFETCH(address) ((void)(address))
 #endif
 #define LAB_INLINE static LAB_MEMBER
+/* A function of its own: where it would be inlined, its caller's variables take its registers. */
+#if defined(__GNUC__)
+#define LAB_APART static __attribute__((noinline))
+#else
+#define LAB_APART static
+#endif
 #if defined(__cplusplus) && !defined(__GNUC__)
 namespace lab {
 inline int lowest_bit(unsigned long long word) {
