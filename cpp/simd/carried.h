@@ -37,7 +37,7 @@ private:
 
     void plan(const T* centers, bool carried) override {
         const bool same = state_.k == this->n_clusters_;
-        if (!same) state_.resize(this->n_clusters_);
+        if (!same) state_.resize(this->n_clusters_, room());
         state_.set(centers, carried && same);
     }
 
@@ -46,6 +46,15 @@ private:
 #if defined(LAB_AUDIT)
         audit(work_, state_, part);
 #endif
+    }
+
+    // For bounds, in bytes: with all else that is kept of rows at most 1.5 times X and half of the
+    // 64 MB that a fit may take beyond that.
+    double room() const {
+        const double of_rows = state_.shadow.empty() ? 0 : sizeof(float) * double(work_.d);
+        const double others = 4 * sizeof(float);  // labels, lengths, upper bounds
+        const double all = 1.5 * sizeof(T) * double(work_.d);
+        return double(work_.n) * std::max(all - of_rows - others, 0.0) + 32e6;
     }
 
     // Most rows are about as long as one, if they are not already within a million of it: so

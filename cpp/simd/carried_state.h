@@ -95,9 +95,12 @@ struct CarriedState {
     Panels<double> wide;
     DirectCenters direct;
 
-    void resize(Index n_clusters) {
+    // Groups of one panel, or of twice as many until their bounds fit the room, in bytes.
+    void resize(Index n_clusters, double room) {
         k = n_clusters;
         n_panels = (k + width - 1) / width;
+        const double bytes = sizeof(float) * double(n);
+        for (span = 1; span < n_panels && bytes * double(n_panels / span) > room;) span *= 2;
         n_groups = (n_panels + span - 1) / span;
         n_panels = n_groups * span;
         packed.resize(n_panels * d * width);

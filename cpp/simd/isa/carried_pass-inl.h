@@ -17,38 +17,18 @@ constexpr Index kFetched = 128;  // values of a row that are asked for ahead; th
 constexpr float kUp = 1 + 0x1p-21f, kDown = 1 - 0x1p-21f;
 constexpr float kInfinite = std::numeric_limits<float>::infinity();
 
-// A bit for each lane that holds.
-LAB_INLINE std::uint32_t bits_of(const Lanes<float>::Integers& mask) {
-#if LAB_BYTES == 64 && defined(__x86_64__)
-    return std::uint32_t(_mm512_movepi32_mask(__m512i(mask)));
-#elif LAB_BYTES == 32 && defined(__x86_64__)
-    return std::uint32_t(_mm256_movemask_ps(__m256(mask)));
-#elif LAB_BYTES == 16 && defined(__x86_64__)
-    return std::uint32_t(_mm_movemask_ps(__m128(mask)));
-#elif LAB_BYTES > 0
-    return Found<float>(mask).bits();
-#else
-    return mask ? 1 : 0;
-#endif
-}
-
 // Write the places of set bits, counted from `first`; return how many. Up to a vector is written.
 LAB_INLINE Index append(std::uint32_t bits, Index first, std::uint16_t* to) {
 #if LAB_BYTES == 64 && defined(__x86_64__)
-    typedef std::uint16_t Places __attribute__((vector_size(32), aligned(2)));
     const __m512i all = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i some = _mm512_maskz_compress_epi32(__mmask16(bits), all);
     using Integers = Lanes<float>::Integers;
-    const Places places = __builtin_convertvector(Integers(some), Places);
-    *reinterpret_cast<Places*>(to) = places + std::uint16_t(first);
+    const Integers places = Integers(_mm512_maskz_compress_epi32(__mmask16(bits), all));
+    store_as(places + std::int32_t(first), to);
     return __builtin_popcount(bits);
 #elif LAB_BYTES > 0
-    typedef unsigned char Bytes __attribute__((vector_size(8)));
-    typedef std::uint16_t Places __attribute__((vector_size(16), aligned(2)));
-    Bytes bytes;
-    std::memcpy(&bytes, kPlaces.of[bits], sizeof bytes);
-    const Places places = __builtin_convertvector(bytes, Places);
-    *reinterpret_cast<Places*>(to) = places + std::uint16_t(first);
+    typedef std::int32_t Eight __attribute__((vector_size(32), aligned(4)));
+    const Eight places = *reinterpret_cast<const Eight*>(kPlaces.of[bits]) + std::int32_t(first);
+    store_as(places, to);
     return kPlaces.count[bits];
 #else
     *to = std::uint16_t(first);
@@ -58,17 +38,19 @@ LAB_INLINE Index append(std::uint32_t bits, Index first, std::uint16_t* to) {
 
 // Where a row's own center is in a panel: infinite there. The last one leaves out no center.
 struct Masks {
-    alignas(64) float values[(kPanel + 1) * kPanel];
-    Masks() {
+    alignas(64) float values[(kPanel + 1) * kPanel] = {};
+    constexpr Masks() {
         for (int c = 0; c <= kPanel; ++c) {
-            for (int l = 0; l < kPanel; ++l)
+            for (int l = 0; l < kPanel; ++l) {
                 values[c * kPanel + l] = c == l ? kInfinite : -kInfinite;
+            }
         }
     }
-    const float* without(Index place) const {
+    LAB_MEMBER const float* without(Index place) const {
         return values + (place >= 0 && place < kPanel ? place : kPanel) * kPanel;
     }
 };
+constexpr Masks kMasks;
 
 template <typename T, int vectors, int panel>
 class CarriedPass {
@@ -160,7 +142,7 @@ private:
         for (Index g = 0; g < state_.n_groups; ++g) {
             failing |= opposite(load(lower + g * kSide) > upper + drifts[g]);
         }
-        return bits_of(failing);
+        return bits_of<float>(failing);
     }
 
     // Rows that will be read soon: they lie anywhere.
@@ -181,7 +163,7 @@ private:
         for (Index g = 0; g < state_.n_groups; ++g, places += CarriedBlock::size) {
             const Integers open = opposite(load(lower + g * kSide) > upper + drifts[g]);
             Index& count = block_->counts[g];
-            count += append(bits_of(open) & bits, i - first_, places + count);
+            count += append(bits_of<float>(open) & bits, i - first_, places + count);
         }
     }
 
@@ -239,7 +221,8 @@ private:
             store(lower, bounds(square, state_.group_low[g]));
             for (int r = 0; r < kSide; ++r) lower_at(first_ + places[r], g) = lower[r];
             const std::uint32_t all = count - z < kSide ? (1u << (count - z)) - 1 : ~0u;
-            std::uint32_t near = bits_of(opposite(least > gather(block_->limit, places))) & all;
+            std::uint32_t near =
+                bits_of<float>(opposite(least > gather(block_->limit, places))) & all;
             if (near == 0) continue;
             float scores[kSide];
             store(scores, least);
@@ -255,7 +238,7 @@ private:
         for (Index p = g * state_.span; p < (g + 1) * state_.span; ++p) {
             const float* masks[kSide];
             for (int r = 0; r < kSide; ++r) {
-                masks[r] = masks_.without(block_->own[places[r]] - p * kPanel);
+                masks[r] = kMasks.without(block_->own[places[r]] - p * kPanel);
             }
             Floats some;
             least_scores<kRowsListed, 1, true>(x, packed(p), squares_low(p), state_.d, masks,
@@ -390,7 +373,7 @@ private:
         for (Index p = g * state_.span; p < (g + 1) * state_.span; ++p) {
             alignas(64) float scores[kPanel];
             scores_of(row(i), packed(p), squares_low(p), state_.d, scores);
-            const float* mask = masks_.without(without - p * kPanel);
+            const float* mask = kMasks.without(without - p * kPanel);
             for (int l = 0; l < kPanel; ++l) {  // no branch: any lane may be the nearest
                 const float score = std::max(scores[l], mask[l]);
                 const bool less = score < found.score;
@@ -497,8 +480,6 @@ private:
         }
         part_.met += double(last_ - first_) * double(state_.k);
     }
-
-    inline static const Masks masks_{};
 
     RowWork<T>& work_;
     CarriedState<T>& state_;
