@@ -20,10 +20,10 @@ pytestmark = [
 MUTANTS = {
     "drifts too short": ("carried_state.h", "* scale * (1 + 1e-9)", "* scale * 0.6"),
     "rounding forgotten": ("carried_state.h", "std::ldexp(1.0, -24)", "std::ldexp(1.0, -40)"),
-    "own center not left out": (
-        "isa/carried_pass-inl.h",
-        "std::max(scores[l], mask[l])",
-        "std::max(scores[l], -kInfinite)",
+    "another center left out": (
+        "isa/carried-inl.h",
+        "place < kPanel ? place : kPanel",
+        "place < kPanel ? (place ^ 1) : kPanel",
     ),
     "lower bounds too high": ("isa/carried_pass-inl.h", "kDown = 1 - 0x1p-21f", "kDown = 1.001f"),
     "upper bounds too low": ("isa/carried_pass-inl.h", "kUp = 1 + 0x1p-21f", "kUp = 0.999f"),

@@ -15,6 +15,7 @@ using Floats = Lanes<float>::Values;
 constexpr int kSide = Lanes<float>::lanes;     // rows that are tested together
 constexpr int kPanel = kSide < 8 ? 8 : kSide;  // centers that are scored together
 constexpr int kParts = kPanel / kSide;         // vectors of those
+constexpr float kInfinite = std::numeric_limits<float>::infinity();
 
 LAB_INLINE Floats load(const float* from) {
     Floats values;
@@ -199,6 +200,79 @@ LAB_INLINE Floats differences(const float* x, const float* center, Index d, cons
         sum += diff * diff;
     }
     return sum;
+}
+
+// Write the places of set bits, counted from `first`; return how many. Up to a vector is written.
+LAB_INLINE Index append(std::uint32_t bits, Index first, std::uint16_t* to) {
+#if LAB_BYTES == 64 && defined(__x86_64__)
+    const __m512i all = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    using Integers = Lanes<float>::Integers;
+    const Integers places = Integers(_mm512_maskz_compress_epi32(__mmask16(bits), all));
+    store_as(places + std::int32_t(first), to);
+    return __builtin_popcount(bits);
+#elif LAB_BYTES > 0
+    typedef std::int32_t Eight __attribute__((vector_size(32), aligned(4)));
+    const Eight places = *reinterpret_cast<const Eight*>(kPlaces.of[bits]) + std::int32_t(first);
+    store_as(places, to);
+    return kPlaces.count[bits];
+#else
+    *to = std::uint16_t(first);
+    return Index(bits);
+#endif
+}
+
+// Where a row's own center is in a panel: infinite there. The last one leaves out no center.
+struct Masks {
+    alignas(64) float values[(kPanel + 1) * kPanel] = {};
+    constexpr Masks() {
+        for (int c = 0; c <= kPanel; ++c) {
+            for (int l = 0; l < kPanel; ++l) {
+                values[c * kPanel + l] = c == l ? kInfinite : -kInfinite;
+            }
+        }
+    }
+    LAB_MEMBER const float* without(Index place) const {
+        return values + (place >= 0 && place < kPanel ? place : kPanel) * kPanel;
+    }
+};
+constexpr Masks kMasks;
+
+// Rows relative to the middle, in float, and their squared lengths.
+template <typename T>
+void shade_rows(const RowWork<T>& work, CarriedState<T>& state, const Part& part) {
+    using Values = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes;
+    const Index d = work.d;
+    const T* middle = work.given.middle;
+    for (Index i = part.first; i < part.last; ++i) {
+        if (i % 1024 == 0 && work.interrupt->came()) return;
+        float* to = state.shadow.empty() ? nullptr : state.shadow.data() + i * d;
+        const T* x = work.given.rows + i * d;
+        Values sums[2] = {};
+        Index f = 0;
+        for (; f + 2 * lanes <= d; f += 2 * lanes) {
+            LAB_UNROLL for (int v = 0; v < 2; ++v) {
+                alignas(64) T some[lanes];
+                LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+                    some[l] = T(x[f + v * lanes + l] - middle[f + v * lanes + l]);
+                }
+                const Values value = doubles_at(some) * state.scale;
+                sums[v] += value * value;
+                if (!to) continue;
+                const auto few = convert<Lanes<float>::Few>(value);
+                std::memcpy(to + f + v * lanes, &few, sizeof few);
+            }
+        }
+        const Values sum = sums[0] + sums[1];
+        double square = 0;
+        for (int l = 0; l < lanes; ++l) square += lane(sum, l);
+        for (; f < d; ++f) {
+            const double value = double(work.given.at(i, f)) * state.scale;
+            square += value * value;
+            if (to) to[f] = float(value);
+        }
+        state.squares[i] = float(square);
+    }
 }
 
 }  // namespace LAB_ISA

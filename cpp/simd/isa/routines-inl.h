@@ -21,6 +21,7 @@
 #include "simd/isa/cells_audit-inl.h"
 #include "simd/isa/cells-inl.h"
 #include "simd/isa/carried-inl.h"
+#include "simd/isa/carried_rows-inl.h"
 #include "simd/isa/carried_pass-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/screening-inl.h"
