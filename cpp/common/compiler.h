@@ -29,6 +29,12 @@
 #define LAB_PREFETCH(address) ((void)(address))
 #endif
 #define LAB_INLINE static LAB_MEMBER
+/* A function of its own: where it would be inlined, its caller's variables take its registers. */
+#if defined(__GNUC__)
+#define LAB_APART static __attribute__((noinline))
+#else
+#define LAB_APART static
+#endif
 #if defined(__cplusplus) && !defined(__GNUC__)
 namespace lab {
 inline int lowest_bit(unsigned long long word) {
@@ -86,10 +92,11 @@ inline int lowest_bit(unsigned long long word) {
 #endif
 
 /* C++ routines for several instruction sets in one file need gcc's pragmas, and its vectors.
-   LAB_PORTABLE: the build found that this compiler does not take vectors as they are written. */
+   LAB_PORTABLE: the build found that this compiler does not take vectors as they are written.
+   LAB_BASELINE: code for any processor alone, which compiles sooner. */
 #if defined(__GNUC__) && !defined(LAB_PORTABLE)
 #define LAB_BASELINE_BYTES 16
-#if !defined(__clang__) && defined(__x86_64__)
+#if !defined(__clang__) && defined(__x86_64__) && !defined(LAB_BASELINE)
 #define LAB_DISPATCHES 1
 #endif
 #else

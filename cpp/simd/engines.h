@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/types.h"
+#include "simd/carried.h"
 #include "simd/cells.h"
 #include "simd/engine.h"
 #include "simd/hamerly.h"
@@ -28,6 +29,9 @@ std::unique_ptr<Engine<T>> choose_engine(const RowsGiven<T>& rows, Index k, int 
     }
     if (use == Use::fit && k * rows.d < 4000) {
         return std::make_unique<HamerlyEngine<T>>(rows, k, n_threads);
+    }
+    if (use == Use::fit && k > 1) {
+        return std::make_unique<CarriedEngine<T>>(rows, k, n_threads);
     }
     return std::make_unique<Prepared<T>>(rows, k, n_threads, use);
 }

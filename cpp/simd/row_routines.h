@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "common/types.h"
+#include "simd/carried_state.h"
 #include "simd/hamerly_state.h"
 #include "simd/row_work.h"
 
@@ -19,7 +20,12 @@ struct RowRoutines {
     // Assign the rows of a part whose distances to their two nearest centers may have changed
     // order.
     void (*hamerly)(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums);
+    // Note the rows of a part as carried bounds need them.
+    void (*shade)(const RowWork<T>& work, CarriedState<T>& state, const Part& part);
+    // Assign the rows of a part: those that bounds leave meet the groups that bounds leave.
+    void (*carried)(RowWork<T>& work, CarriedState<T>& state, Part& part, Partial& sums);
     Index panel_narrow, panel_wide;  // centers that are scored side by side, in float and in double
+    Index side, group_panel;  // rows that are tested and centers scored together in `carried`
 };
 
 }  // namespace lab

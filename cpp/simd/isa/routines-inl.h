@@ -21,6 +21,9 @@
 #include "simd/isa/cell_boxes-inl.h"
 #include "simd/isa/cells_audit-inl.h"
 #include "simd/isa/cells-inl.h"
+#include "simd/isa/carried-inl.h"
+#include "simd/isa/carried_rows-inl.h"
+#include "simd/isa/carried_pass-inl.h"
 #include "simd/isa/candidates-inl.h"
 #include "simd/isa/screening-inl.h"
 #include "simd/isa/roofline-inl.h"
@@ -68,7 +71,15 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
 
 template <typename T, int vectors, int panel>
 RowRoutines<T> make_row_routines() {
-    return {measure_rows<T>, add_given<T>, assign_failing<T, vectors, panel>, panel, panel};
+    return {measure_rows<T>,
+            add_given<T>,
+            assign_failing<T, vectors, panel>,
+            shade_rows<T>,
+            assign_carried<T, vectors, panel>,
+            panel,
+            panel,
+            kSide,
+            kPanel};
 }
 
 // Fives where they leave out fewer places than fours.

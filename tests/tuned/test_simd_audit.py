@@ -1,0 +1,95 @@
+"""Every bound of every pass, against distances in float64; and that this check finds wrong ones."""
+
+import ctypes
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++"),
+]
+
+#: What may go wrong in bounds: the file, what stands there, what would be wrong.
+MUTANTS = {
+    "drifts too short": ("carried_state.h", "* scale * (1 + 1e-9)", "* scale * 0.6"),
+    "rounding forgotten": ("carried_state.h", "std::ldexp(1.0, -24)", "std::ldexp(1.0, -40)"),
+    "another center left out": (
+        "isa/carried-inl.h",
+        "place < kPanel ? place : kPanel",
+        "place < kPanel ? (place ^ 1) : kPanel",
+    ),
+    "lower bounds too high": ("isa/carried_pass-inl.h", "kDown = 1 - 0x1p-21f", "kDown = 1.001f"),
+    "upper bounds too low": ("isa/carried_pass-inl.h", "kUp = 1 + 0x1p-21f", "kUp = 0.999f"),
+    "drift of another group": ("carried_state.h", "most[slot[j] / (width * span)]", "most[0]"),
+    "near-ties taken for sure": ("isa/carried_pass-inl.h", "reach < others &&", "true &&"),
+}
+
+
+def build(folder, mutant=None):
+    """Return the library of a copy of the sources in this folder, with one of the mutants."""
+    shutil.copytree(ROOT / "cpp", folder / "cpp")
+    if mutant is not None:
+        name, right, wrong = MUTANTS[mutant]
+        path = folder / "cpp" / "simd" / name
+        text = path.read_text(encoding="utf-8")
+        assert text.count(right) == 1
+        path.write_text(text.replace(right, wrong), encoding="utf-8")
+    command = ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-pthread", "-Wno-psabi"]
+    command += ["-DLAB_AUDIT", "-DLAB_BASELINE", '-DKMEANS_LAB_FLAGS=""', f"-I{folder / 'cpp'}"]
+    command += [f"-I{sysconfig.get_path('include')}", str(ROOT / "tests/support/audit.cpp")]
+    subprocess.run([*command, "-o", str(folder / "audit.so")], check=True, timeout=600)
+    return ctypes.CDLL(str(folder / "audit.so"))
+
+
+def rows_of(kind, rng, n, d):
+    """Return rows that are easy or hard for bounds in float32."""
+    if kind == "offset":
+        return rng.normal(size=(n, d)) + 1e6
+    if kind == "tiny":
+        return rng.normal(size=(n, d)) * 1e-12
+    if kind == "heavy tails":
+        return rng.standard_cauchy(size=(n, d))
+    if kind == "integers":
+        return rng.integers(-2, 3, size=(n, d)).astype(float)
+    if kind == "twins":
+        return np.repeat(rng.normal(size=(n // 8 + 1, d)), 8, axis=0)[:n]
+    return rng.normal(size=(40, d))[rng.integers(0, 40, n)] * 2 + rng.normal(size=(n, d))
+
+
+KINDS = ["clouds", "offset", "tiny", "heavy tails", "integers", "twins"]
+
+
+def troubles(library, seeds, dtype="float64"):
+    """Return what the audit says of fits on rows of all kinds."""
+    found = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        n, d, k = int(rng.integers(100, 2500)), int(rng.integers(1, 40)), int(rng.integers(1, 90))
+        X = rows_of(KINDS[seed % len(KINDS)], rng, n, d).astype(dtype)
+        middle = X.mean(axis=0) if seed % 4 else np.zeros(d, dtype)
+        centers = (X - middle)[rng.choice(n, k, replace=False)]
+        sizes = np.array([n, d, k, 1 + seed % 2], np.int64)
+        trouble = ctypes.create_string_buffer(200)
+        fit = getattr(library, f"fit_{dtype}")
+        arrays = [ctypes.c_void_p(array.ctypes.data) for array in (X, middle, centers, sizes)]
+        if fit(*arrays, 9, trouble):
+            found.append((seed, trouble.value.decode()))
+    return found
+
+
+def test_every_bound_holds_in_every_pass(tmp_path):
+    library = build(tmp_path)
+    assert troubles(library, range(60)) == []
+    assert troubles(library, range(60, 90), "float32") == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_wrong_bounds_are_found(mutant, tmp_path):
+    assert troubles(build(tmp_path, mutant), range(60)) != []
