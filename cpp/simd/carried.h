@@ -9,7 +9,7 @@
 #include "common/types.h"
 #include "simd/row_engine.h"
 #if defined(LAB_AUDIT)
-#include "simd/audit.h"
+#include "simd/carried_audit.h"
 #endif
 
 namespace lab {
