@@ -43,7 +43,8 @@ public:
           trials_(chunks.size() * n_candidates),
           candidates_(n_candidates, work.d) {
         const Index padded = (work.n + work.width - 1) / work.width * work.width;
-        const Index n_groups = Index(work.groups_in.reach.size());
+        const Index n_groups =
+            chunks.empty() ? 0 : work.last_family(chunks.back()) * Balls<T>::kids;
         distances_.resize(work.n, padded, n_groups * Balls<T>::kids, n_groups, copies_);
         if (!streams()) return;
         ordered_sums_.resize(chunks.size(), -1);

@@ -11,7 +11,7 @@
 
 namespace lab {
 
-// Balls that hold all rows of a tile, of a group of tiles, of a family of groups. The balls of one
+// Balls that hold all rows of a tile or of a group of tiles. The balls of one
 // parent lie side by side, so that lanes are balls when they are tested against one center.
 template <typename T>
 struct Balls {
@@ -19,27 +19,11 @@ struct Balls {
 
     Aligned<T> middle;          // (n_parents, n_features, kids)
     Aligned<T> square;          // (n_parents, kids): squared radius
-    std::vector<double> reach;  // (n_parents · kids,): the longest row in it; tiles: see Work
-    // Written by passes: no memory is touched before forget.
-    Aligned<std::int32_t> likely;  // (n_parents · kids,): the nearest center in the last pass
-    Aligned<std::int32_t> owner;   // (n_parents · kids,): the cluster of all rows; −1: unknown
-
     void resize(Index n_parents, Index d) {
         middle.resize(n_parents * d * kids);
         square.resize(n_parents * kids);
         std::fill_n(middle.data(), n_parents * d * kids, T(0));
         std::fill_n(square.data(), n_parents * kids, T(0));
-        likely.resize(n_parents * kids);
-        owner.resize(n_parents * kids);
-    }
-    void resize_with_reach(Index n_parents, Index d) {
-        resize(n_parents, d);
-        reach.assign(n_parents * kids, 0.0);
-    }
-    void forget(Index first, Index last) {
-        if (first >= last) return;
-        std::fill(likely.data() + first, likely.data() + last, 0);
-        std::fill(owner.data() + first, owner.data() + last, -1);
     }
     T* middle_of(Index b, Index d) { return middle.data() + b / kids * kids * d + b % kids; }
     const T* middle_of(Index b, Index d) const {

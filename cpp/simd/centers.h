@@ -18,7 +18,6 @@ struct Centers {
     Index n_clusters = 0, padded = 0, panel = 0;
     Aligned<T> packed;   // (padded / panel, n_features, panel): every row meets every center
     Aligned<T> squares;  // (padded,): ‖c‖²
-    Aligned<T> listed;   // (n_clusters + 1, n_features): rows meet a few; the last one is padding
     double longest = 0;  // max ‖c‖
 
     void set(const T* centers, Index k, Index d, Index panel_width) {
@@ -28,7 +27,6 @@ struct Centers {
         padded = k / panel * panel + panel;  // one padding center at least
         packed.resize(padded * d);
         squares.resize(padded);
-        listed.resize((k + 1) * d);
         longest = 0;
         for (Index j = 0; j < padded; ++j) {
             T* to = packed.data() + (j / panel) * panel * d + j % panel;
@@ -36,7 +34,6 @@ struct Centers {
             for (Index f = 0; f < d; ++f) {
                 const T value = j < k ? centers[j * d + f] : T(0);
                 to[f * panel] = T(-2) * value;
-                if (j <= k) listed[j * d + f] = T(-2) * value;
                 square += double(value) * double(value);
             }
             squares[j] = j < k ? T(square) : std::numeric_limits<T>::infinity();
@@ -44,15 +41,6 @@ struct Centers {
         }
         padded = (k + panel - 1) / panel * panel;
     }
-};
-
-// All centers as they are tested against one ball: feature by feature, so that lanes are centers.
-template <typename T>
-struct SpreadCenters {
-    Index padded = 0;
-    Aligned<T> across;   // (n_features, padded): −2c
-    Aligned<T> squares;  // (padded,): ‖c‖²; infinite beyond n_clusters
-    Aligned<T> apart;    // (n_clusters, padded): 4‖a − b‖², rounded upwards
 };
 
 }  // namespace lab

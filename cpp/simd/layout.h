@@ -118,10 +118,9 @@ bool fill_tiles(Work<T>& work, const Routines<T>& routines, const RowsGiven<T>& 
     return true;
 }
 
-// Put balls around the tiles of a chunk and around groups of them; families of groups, too, where
-// a fit tests those.
+// Put balls around the tiles of a chunk and around groups of them.
 template <typename T>
-void fit_balls(Work<T>& work, const Routines<T>& routines, const Chunk& chunk, bool families) {
+void fit_balls(Work<T>& work, const Routines<T>& routines, const Chunk& chunk) {
     constexpr Index kids = Balls<T>::kids;
     const Index width = work.width, n_tiles = chunk.last_tile - chunk.first_tile;
     const Index first = chunk.first_family * kids * kids;  // the slot of its first tile
@@ -129,19 +128,11 @@ void fit_balls(Work<T>& work, const Routines<T>& routines, const Chunk& chunk, b
         routines.fit_ball(work, chunk.first_tile + i, std::min(width, chunk.n_rows - i * width),
                           work.tiles_in, first + i);
     }
-    const auto fit_parents = [&](const Balls<T>& of, Index slot, Index n, const double* reach,
-                                 Balls<T>& balls) {
-        for (Index i = 0; i < n; i += kids) {
-            const Index parent = (slot + i) / kids, count = std::min(kids, n - i);
-            routines.fit_parent(of, parent, count, work.d, balls, parent);
-            balls.reach[parent] = *std::max_element(reach + i, reach + i + count);
-        }
-    };
-    const Index n_groups = (n_tiles + kids - 1) / kids;
-    const Index group = first / kids;  // the slot of its first group
-    fit_parents(work.tiles_in, first, n_tiles, &work.reach[chunk.first_tile], work.groups_in);
-    if (!families) return;
-    fit_parents(work.groups_in, group, n_groups, &work.groups_in.reach[group], work.families);
+    for (Index i = 0; i < n_tiles; i += kids) {
+        const Index group = (first + i) / kids;
+        routines.fit_parent(work.tiles_in, group, std::min(kids, n_tiles - i), work.d,
+                            work.groups_in, group);
+    }
 }
 
 }  // namespace lab

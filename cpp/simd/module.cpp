@@ -242,7 +242,7 @@ static void bind(py::module_& module) {
         [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
            const Middle<T>& middle, bool balls, const std::optional<Array<double>>& weights) {
             return make_rows(X, clusters(n_clusters), threads(n_threads), middle,
-                             balls ? lab::Use::fit : lab::Use::without_balls, weights);
+                             balls ? lab::Use::fit : lab::Use::all_pairs, weights);
         },
         py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),
         py::arg("middle").noconvert() = py::none(), py::arg("balls") = true,

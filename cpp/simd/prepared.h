@@ -1,5 +1,4 @@
-// Rows in tiles, with running sums in chunks and a team of threads: scored against all centers, or
-// against those that balls do not rule out.
+// Rows in tiles, scored against all centers; and for the seeding, with balls around tiles.
 
 #pragma once
 
@@ -26,9 +25,9 @@
 
 namespace lab {
 
-// A fit comes back with other centers. A single look at the rows needs neither balls nor sums;
-// without balls every row is scored against every center.
-enum class Use { fit, without_balls, seeding, once };
+// A fit comes back with other centers, and remembers what it found; a single look does not pay for
+// that. The seeding puts balls around tiles.
+enum class Use { fit, all_pairs, seeding };
 
 template <typename T>
 class Prepared final : public Engine<T> {
@@ -56,18 +55,15 @@ public:
         chunks_ = cut_into_chunks(work_, n_tiles, k);
         const Index n_families = chunks_.empty() ? 0 : work_.last_family(chunks_.back());
         if (has_balls()) work_.order = choose_order(given, n, d, k, interrupt_);
-        if (use == Use::fit) {
-            work_.families.resize_with_reach((n_families + kKids - 1) / kKids, d);
-        }
         if (has_balls()) {
-            work_.groups_in.resize_with_reach(n_families, d);
+            work_.groups_in.resize(n_families, d);
             work_.tiles_in.resize(n_families * kKids, d);
         }
         std::vector<Ranges<T>> ranges(chunks_.size());
         each_chunk([&](Chunk& chunk) {
             Ranges<T>* some = keeps_sums() ? &ranges[&chunk - chunks_.data()] : nullptr;
             if (!fill_tiles(work_, routines_, rows, given, chunk, some) || !has_balls()) return;
-            fit_balls(work_, routines_, chunk, use_ == Use::fit);
+            fit_balls(work_, routines_, chunk);
         });
         ExactSum squares;
         for (const Chunk& chunk : chunks_) squares.add(chunk.squares);
@@ -90,15 +86,12 @@ public:
         if (k != n_clusters_) {
             n_clusters_ = k;
             for (Chunk& chunk : chunks_) chunk.begun = false;
-            work_.filtering = false;  // the owners of the balls are unknown, too
         }
         const bool kept = arrays.sums && labels == written_ && hold(labels);
         work_.labels_out = kept ? labels : nullptr;
         written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come
         work_.centers.set(arrays.centers, k, work_.d, routines_.panel);
-        begin_filtering();
-        // Pairs that the last pass met, and what else each of them costs.
-        const double multiply_adds = met_ * double(work_.n) * double(k) * double(work_.d + 3);
+        const double multiply_adds = double(work_.n) * double(k) * double(work_.d + 3);
         const bool alone = team_->size() > 1 && team_or_alone_.alone(multiply_adds);
         const auto task = [&](Chunk& chunk) {
             begin(chunk);
@@ -110,7 +103,6 @@ public:
         each_chunk(task, alone);
         written_ = labels;
         team_or_alone_.end();
-        end_filtering();
         if (!keeps_sums()) return std::max(inertia_from_scores(), 0.0);
         sums_.read(chunks_, work_.split, k, work_.d, weighted());
         if (arrays.sums) sums_.add_to(arrays);
@@ -152,7 +144,7 @@ public:
     Index d() const override { return work_.d; }
     bool weighted() const override { return !work_.weights.empty(); }
     const char* isa() const override { return kIsaNames[int(isa_)]; }
-    const char* engine() const override { return has_balls() ? "balls" : "all pairs"; }
+    const char* engine() const override { return "all pairs"; }
     int n_threads() const override { return team_->size(); }
     Index rescored() const override {
         Index sum = 0;
@@ -164,11 +156,11 @@ public:
         for (const Chunk& chunk : chunks_) sum += chunk.changed;
         return sum;
     }
-    double met() const override { return met_; }
+    double met() const override { return 1; }
 
 private:
-    bool has_balls() const { return use_ == Use::fit || use_ == Use::seeding; }
-    bool keeps_sums() const { return use_ == Use::fit || use_ == Use::without_balls; }
+    bool has_balls() const { return use_ == Use::seeding; }
+    bool keeps_sums() const { return use_ == Use::all_pairs; }
 
     // Not before the first pass: until then, the seeding needs the memory.
     void begin(Chunk& chunk) {
@@ -203,34 +195,6 @@ private:
         }
     }
 
-    // Testing balls pays where it saves most of the work; where it did not, it is skipped for a
-    // growing number of passes. Whether balls are tested affects time alone: labels are the same
-    // either way.
-    void begin_filtering() {
-        const Index k = n_clusters_;
-        const bool possible =
-            use_ == Use::fit && k >= 4 && k <= kMostFiltered && work_.d <= 64 && work_.n >= 8 * k;
-        const bool before = work_.filtering, now = possible && rest_ == 0;
-        work_.filtering = false;  // until all is there: memory may run out
-        if (possible && rest_ > 0) --rest_;
-        if (!now) return;
-        routines_.spread(work_.centers, work_.d, work_.spread);
-        if (!before) {
-            for (const Chunk& chunk : chunks_) work_.forget_owners(chunk, chunk.first_family);
-        }
-        work_.filtering = true;
-    }
-
-    void end_filtering() {
-        met_ = 1;
-        if (!work_.filtering) return;
-        double met = 0;
-        for (const Chunk& chunk : chunks_) met += chunk.met;
-        met_ = met / (double(work_.n) * double(n_clusters_));
-        pause_ = met_ > kWorthwhile ? std::min(2 * pause_ + 1, 63) : 0;
-        rest_ = pause_;
-    }
-
     double inertia_from_scores() const {
         double inertia = squares_;
         for (const Chunk& chunk : chunks_) inertia += chunk.inertia;
@@ -258,8 +222,6 @@ private:
     std::vector<T> middle_;
     Interrupt interrupt_;
     TeamOrAlone team_or_alone_;
-    int rest_ = 0, pause_ = 0;
-    double met_ = 1;
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     Work<T> work_;
     std::vector<Chunk> chunks_;

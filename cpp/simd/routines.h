@@ -22,10 +22,6 @@ namespace lab {
 template <typename T>
 using AssignTiles = void (*)(Work<T>& work, Chunk& chunk);
 
-// Lay the centers out for the balls.
-template <typename T>
-using Spread = void (*)(const Centers<T>& centers, Index d, SpreadCenters<T>& to);
-
 // Widen the range of each column by the values of a tile, (columns, width).
 template <typename T>
 using MeasureRange = void (*)(const T* values, Index columns, Index width, Range<T>& range);
@@ -56,7 +52,6 @@ using SumAgain = std::int64_t (*)(const Chunk& chunk, Distances<T>& distances);
 template <typename T>
 struct Routines {
     AssignTiles<T> assign;
-    Spread<T> spread;
     MeasureRange<T> measure_range;
     MeasureRange<double> measure_products;
     AddRows<T> add_rows;

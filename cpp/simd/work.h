@@ -23,12 +23,9 @@
 namespace lab {
 
 constexpr Index kWidest = 128;        // rows of a tile at most
-constexpr Index kMostPaired = 24;     // centers that a group's balls are tested against, in pairs
-constexpr double kWorthwhile = 0.6;   // of all pairs looked at: more, and balls are not worth it
 constexpr Index kTilesPerCheck = 16;  // between two checks whether a signal came
 constexpr Index kMostChunks = 64;
 constexpr Index kCut = 1024;  // chunks begin at multiples, the same for every instruction set
-constexpr Index kMostFiltered = 1024;  // clusters, with which balls are tested before rows
 constexpr Index kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
 
 // Some tiles that one thread takes at a time, and the sums of their rows.
@@ -37,7 +34,6 @@ struct Chunk : Partial {
     Index first_family = 0;
     ExactSum squares;    // Σ‖x‖² over the chunk
     double inertia = 0;  // of the last pass, where all centers were met and no sums kept
-    double met = 0;      // rows times centers that they were scored against, last pass
 };
 
 template <typename T>
@@ -51,12 +47,10 @@ struct Work {
     Aligned<std::int32_t> labels;      // (n_tiles · width): labels of the last pass
     // A family has up to `kids` groups and a group as many tiles, each in its own slot: the group
     // of family p and place i is p · kids + i. Families never cross chunks.
-    Balls<T> tiles_in, groups_in, families;
+    Balls<T> tiles_in, groups_in;
     Centers<T> centers;
-    SpreadCenters<T> spread;             // where balls are tested
     Split split;                         // of the values, for sums
     std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
-    bool filtering = false;              // balls are tested before rows
     Interrupt* interrupt = nullptr;
 
     // The features of a row lie `width` apart from here on.
@@ -105,15 +99,6 @@ struct Work {
     Index last_family(const Chunk& chunk) const {
         constexpr Index tiles = Balls<T>::kids * Balls<T>::kids;  // of a family
         return chunk.first_family + (chunk.last_tile - chunk.first_tile + tiles - 1) / tiles;
-    }
-
-    // From a family of the chunk on, the owners of the balls are unknown.
-    void forget_owners(const Chunk& chunk, Index family) {
-        constexpr Index kids = Balls<T>::kids;
-        const Index end = last_family(chunk);
-        families.forget(family, end);
-        groups_in.forget(family * kids, end * kids);
-        tiles_in.forget(family * kids * kids, end * kids * kids);
     }
 };
 

@@ -180,35 +180,6 @@ void add_rows(const Work<T>& work, Chunk& chunk, const std::int32_t* labels) {
     moves.flush();
 }
 
-// The same for all rows of a tile; rows beyond the last are zero.
-template <typename T>
-void move_tile(const Work<T>& work, Chunk& chunk, Index tile, std::int32_t before,
-               std::int32_t label) {
-    const Split& how = work.split;
-    std::int64_t* joined = chunk.limbs.data() + label * how.size();
-    std::int64_t* left = chunk.limbs.data() + std::max(before, 0) * how.size();
-    const double* weights = work.weights.empty() ? nullptr : &work.weights[tile * work.width];
-    for (Index f = 0; f < work.columns; ++f) {
-        const T* x = work.tiles.data() + (tile * work.d + f) * work.width;
-        alignas(64) double values[kWidest];
-        if (f == work.d) {
-            std::copy_n(weights, work.width, values);
-        } else {
-            for (Index l = 0; l < work.width; ++l) values[l] = double(x[l]);
-        }
-        if (weights && f < work.d) {
-            for (Index l = 0; l < work.width; ++l) values[l] *= weights[l];
-        }
-        for (Index q = 0; q < how.count; ++q) {
-            const double magic = how.magic[q * how.stride + f];
-            std::int64_t sum = 0;
-            for (Index l = 0; l < work.width; ++l) sum += split(values[l], magic);
-            joined[q * how.stride + f] += sum;
-            if (before >= 0) left[q * how.stride + f] -= sum;
-        }
-    }
-}
-
 // Take a row whose label is new, or may be a near-tie, to its cluster.
 template <typename T>
 LAB_INLINE void settle(Work<T>& work, Chunk& chunk, Index row, std::int32_t label, bool near_tie,
@@ -222,26 +193,6 @@ LAB_INLINE void settle(Work<T>& work, Chunk& chunk, Index row, std::int32_t labe
     work.write_label(row, label);
     ++chunk.changed;
     if (!chunk.limbs.empty()) moves.add(row, before, label);
-}
-
-// The same for all rows of a tile, where one center is left. Mostly they change together.
-template <typename T>
-void settle_tile(Work<T>& work, Chunk& chunk, Index tile, std::int32_t label) {
-    const Index first = tile * work.width;
-    const Index end = std::min(first + work.width, chunk.first_tile * work.width + chunk.n_rows);
-    const std::int32_t before = work.labels[first];
-    bool together = before != label && !chunk.limbs.empty();
-    for (Index row = first; row < end; ++row) together &= work.labels[row] == before;
-    if (!together) {
-        TileMoves<T> moves(work, chunk);
-        for (Index row = first; row < end; ++row) settle(work, chunk, row, label, false, moves);
-        moves.flush();
-        return;
-    }
-    for (Index row = first; row < end; ++row) work.write_label(row, label);
-    chunk.changed += end - first;
-    move_tile(work, chunk, tile, before, label);
-    count_moved(chunk, before, label, end - first);
 }
 
 }  // namespace LAB_ISA

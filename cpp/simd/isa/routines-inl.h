@@ -35,7 +35,6 @@ namespace LAB_ISA {
 template <typename T, int vectors, int width, int panel>
 Routines<T> make_routines() {
     return {assign_tiles<T, vectors, width, panel>,
-            spread_centers<T>,
             measure_range<T>,
             measure_range<double>,
             add_rows<T>,
