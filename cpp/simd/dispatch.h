@@ -20,10 +20,10 @@
 
 #include "common/compiler.h"
 #include "common/types.h"
+#include "simd/engines/row_routines.h"
 #include "simd/inertia.h"
 #include "simd/places.h"
 #include "simd/routines.h"
-#include "simd/row_routines.h"
 
 #define LAB_ISA baseline
 #define LAB_BYTES LAB_BASELINE_BYTES

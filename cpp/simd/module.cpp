@@ -21,7 +21,7 @@
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
-#include "simd/engines.h"
+#include "simd/engines/choice.h"
 #include "simd/once/calls.h"
 #include "simd/rows.h"
 

@@ -5,16 +5,16 @@
 #include <cstdint>
 
 #include "common/types.h"
-#include "simd/balls.h"
-#include "simd/cell_work.h"
 #include "simd/centers.h"
-#include "simd/distances.h"
+#include "simd/engines/cell_work.h"
+#include "simd/engines/work.h"
 #include "simd/once/query.h"
 #include "simd/order.h"
 #include "simd/panels.h"
-#include "simd/screen.h"
+#include "simd/seeding/balls.h"
+#include "simd/seeding/distances.h"
+#include "simd/seeding/screen.h"
 #include "simd/sums.h"
-#include "simd/work.h"
 
 namespace lab {
 

@@ -11,7 +11,7 @@
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
-#include "simd/engine.h"
+#include "simd/engines/engine.h"
 
 namespace lab {
 

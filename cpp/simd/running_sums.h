@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "common/types.h"
-#include "simd/engine.h"
+#include "simd/engines/engine.h"
 #include "simd/partial.h"
 #include "simd/sums.h"
 

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <exception>
 
-#include "simd/carried.h"
+#include "simd/engines/carried.h"
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "common/arrays.h"
-#include "simd/screened_seeding.h"
+#include "simd/seeding/screened_seeding.h"
 
 using namespace lab;
 

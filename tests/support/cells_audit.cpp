@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "simd/cells.h"
+#include "simd/engines/cells.h"
 
 // Fit from these centers for so many passes; returns 0, or 1 where the audit finds a fault.
 template <typename T>

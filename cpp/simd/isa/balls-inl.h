@@ -1,5 +1,5 @@
-// Balls around the rows of a tile and around the tiles of a group, for the seeding. Included once per
-// instruction set, after vectors-inl.h.
+// Balls around the rows of a tile and around the tiles of a group, for the seeding. Included once
+// per instruction set, after vectors-inl.h.
 
 #ifndef LAB_ISA
 #error "balls-inl.h is for routines-inl.h to include, once per instruction set"

@@ -17,8 +17,8 @@
 
 #include "common/aligned.h"
 #include "common/types.h"
-#include "simd/distances.h"
 #include "simd/grid.h"
+#include "simd/seeding/distances.h"
 
 namespace lab {
 

@@ -14,8 +14,8 @@
 #include "common/types.h"
 #include "simd/dispatch.h"
 #include "simd/order.h"
-#include "simd/screen.h"
-#include "simd/seeding.h"
+#include "simd/seeding/screen.h"
+#include "simd/seeding/seeding.h"
 #include "simd/team.h"
 
 namespace lab {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "common/types.h"
-#include "simd/carried_state.h"
-#include "simd/row_work.h"
+#include "simd/engines/carried_state.h"
+#include "simd/engines/row_work.h"
 #include "simd/sums.h"
 
 namespace lab {

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "common/types.h"
-#include "simd/hamerly_state.h"
-#include "simd/row_work.h"
+#include "simd/engines/hamerly_state.h"
+#include "simd/engines/row_work.h"
 #include "simd/sums.h"
 
 namespace lab {

@@ -15,9 +15,9 @@
 
 #include "common/interrupt.h"
 #include "common/types.h"
-#include "simd/cell_work.h"
 #include "simd/dispatch.h"
-#include "simd/engine.h"
+#include "simd/engines/cell_work.h"
+#include "simd/engines/engine.h"
 #include "simd/order.h"
 #include "simd/running_sums.h"
 #include "simd/team.h"

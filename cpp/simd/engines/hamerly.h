@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "common/types.h"
-#include "simd/row_engine.h"
+#include "simd/engines/row_engine.h"
 #if defined(LAB_AUDIT)
-#include "simd/hamerly_audit.h"
+#include "simd/engines/hamerly_audit.h"
 #endif
 
 namespace lab {

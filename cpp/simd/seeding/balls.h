@@ -17,8 +17,8 @@ template <typename T>
 struct Balls {
     static constexpr Index kids = 64 / sizeof(T);  // of one parent; the widest vector
 
-    Aligned<T> middle;          // (n_parents, n_features, kids)
-    Aligned<T> square;          // (n_parents, kids): squared radius
+    Aligned<T> middle;  // (n_parents, n_features, kids)
+    Aligned<T> square;  // (n_parents, kids): squared radius
     void resize(Index n_parents, Index d) {
         middle.resize(n_parents * d * kids);
         square.resize(n_parents * kids);

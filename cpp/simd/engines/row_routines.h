@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #include "common/types.h"
-#include "simd/carried_state.h"
-#include "simd/hamerly_state.h"
-#include "simd/row_work.h"
+#include "simd/engines/carried_state.h"
+#include "simd/engines/hamerly_state.h"
+#include "simd/engines/row_work.h"
 
 namespace lab {
 

@@ -12,16 +12,16 @@
 
 #include "common/interrupt.h"
 #include "common/types.h"
-#include "simd/ball_seeding.h"
 #include "simd/dispatch.h"
-#include "simd/engine.h"
-#include "simd/layout.h"
+#include "simd/engines/engine.h"
+#include "simd/engines/layout.h"
+#include "simd/engines/work.h"
 #include "simd/order.h"
 #include "simd/running_sums.h"
-#include "simd/screened_seeding.h"
+#include "simd/seeding/ball_seeding.h"
+#include "simd/seeding/screened_seeding.h"
 #include "simd/team.h"
 #include "simd/team_or_alone.h"
-#include "simd/work.h"
 
 namespace lab {
 
@@ -30,9 +30,9 @@ namespace lab {
 enum class Use { fit, all_pairs, seeding };
 
 template <typename T>
-class Prepared final : public Engine<T> {
+class TiledRows final : public Engine<T> {
 public:
-    Prepared(const RowsGiven<T>& rows, Index k, int n_threads, Use use)
+    TiledRows(const RowsGiven<T>& rows, Index k, int n_threads, Use use)
         : isa_(chosen_isa()),
           routines_(choose_routines<T>(isa_, rows.n, rows.d, k)),
           n_clusters_(k),
@@ -73,7 +73,7 @@ public:
         ranges[0].choose(work_);
     }
 
-    ~Prepared() override {
+    ~TiledRows() override {
         // In a forked child there are no threads to end, and their locks may be held for ever.
         if (team_->forked()) static_cast<void>(team_.release());
     }

@@ -11,11 +11,11 @@
 #include "common/aligned.h"
 #include "common/compiler.h"
 #include "common/types.h"
-#include "simd/engine.h"
+#include "simd/engines/engine.h"
+#include "simd/engines/work.h"
 #include "simd/order.h"
 #include "simd/routines.h"
 #include "simd/sums.h"
-#include "simd/work.h"
 
 namespace lab {
 

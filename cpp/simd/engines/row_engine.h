@@ -13,9 +13,9 @@
 #include "common/interrupt.h"
 #include "common/types.h"
 #include "simd/dispatch.h"
-#include "simd/engine.h"
-#include "simd/prepared.h"
-#include "simd/row_work.h"
+#include "simd/engines/engine.h"
+#include "simd/engines/row_work.h"
+#include "simd/engines/tiled_rows.h"
 #include "simd/running_sums.h"
 #include "simd/team.h"
 #include "simd/team_or_alone.h"
@@ -105,8 +105,8 @@ public:
                                        *team_, interrupt_);
             return draw_rows(seeding, first, draws, n_rounds, n_candidates);
         }
-        Prepared<T> tiles({rows, middle_.data(), nullptr, work_.n, work_.d}, n_rounds + 1,
-                          team_->size(), Use::seeding);
+        TiledRows<T> tiles({rows, middle_.data(), nullptr, work_.n, work_.d}, n_rounds + 1,
+                           team_->size(), Use::seeding);
         return tiles.greedy(rows, first, draws, n_rounds, n_candidates);
     }
 

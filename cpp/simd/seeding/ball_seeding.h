@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "common/types.h"
-#include "simd/distances.h"
+#include "simd/engines/work.h"
 #include "simd/grid.h"
 #include "simd/order.h"
 #include "simd/routines.h"
-#include "simd/seeding.h"
-#include "simd/work.h"
+#include "simd/seeding/distances.h"
+#include "simd/seeding/seeding.h"
 
 namespace lab {
 

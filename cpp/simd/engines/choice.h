@@ -6,31 +6,31 @@
 #include <vector>
 
 #include "common/types.h"
-#include "simd/carried.h"
-#include "simd/cells.h"
-#include "simd/engine.h"
-#include "simd/hamerly.h"
-#include "simd/prepared.h"
+#include "simd/engines/carried.h"
+#include "simd/engines/cells.h"
+#include "simd/engines/engine.h"
+#include "simd/engines/hamerly.h"
+#include "simd/engines/tiled_rows.h"
 
 namespace lab {
 
 template <typename T>
 std::vector<Index> seed_by_tiles(const RowsGiven<T>& rows, int n_threads, Index first,
                                  const double* draws, Index n_rounds, Index n_candidates) {
-    Prepared<T> tiles(rows, n_rounds + 1, n_threads, Use::seeding);
+    TiledRows<T> tiles(rows, n_rounds + 1, n_threads, Use::seeding);
     return tiles.greedy(rows.rows, first, draws, n_rounds, n_candidates);
 }
 
-// Values of all centers from which on bounds for groups of centers pay: one bound for each row costs
-// 8 bytes and a short test, and leaves a row that fails all centers to meet. With 30 000 rows and
-// 32 features both take as long at k = 100.
+// Values of all centers from which on bounds for groups of centers pay: one bound for each row
+// costs 8 bytes and a short test, and leaves a row that fails all centers to meet. With 30 000 rows
+// and 32 features both take as long at k = 100.
 constexpr Index kManyValues = 4000;
 
 // Boxes of rows where features are few, bounds that are carried from pass to pass elsewhere.
 template <typename T>
 std::unique_ptr<Engine<T>> choose_engine(const RowsGiven<T>& rows, Index k, int n_threads,
                                          Use use) {
-    if (use != Use::fit) return std::make_unique<Prepared<T>>(rows, k, n_threads, use);
+    if (use != Use::fit) return std::make_unique<TiledRows<T>>(rows, k, n_threads, use);
     if (rows.d <= kMostCellFeatures) {
         return std::make_unique<CellsEngine<T>>(rows, k, n_threads, seed_by_tiles<T>);
     }

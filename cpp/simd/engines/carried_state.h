@@ -27,7 +27,7 @@
 
 #include "common/aligned.h"
 #include "common/types.h"
-#include "simd/grouping.h"
+#include "simd/engines/grouping.h"
 #include "simd/panels.h"
 
 namespace lab {

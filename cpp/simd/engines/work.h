@@ -15,9 +15,9 @@
 #include "common/aligned.h"
 #include "common/interrupt.h"
 #include "common/types.h"
-#include "simd/balls.h"
 #include "simd/centers.h"
 #include "simd/partial.h"
+#include "simd/seeding/balls.h"
 #include "simd/sums.h"
 
 namespace lab {
@@ -26,7 +26,7 @@ constexpr Index kWidest = 128;        // rows of a tile at most
 constexpr Index kTilesPerCheck = 16;  // between two checks whether a signal came
 constexpr Index kMostChunks = 64;
 constexpr Index kCut = 1024;  // chunks begin at multiples, the same for every instruction set
-constexpr Index kManyRows = 1 << 21;   // beyond so many, a few bytes for each row are too much
+constexpr Index kManyRows = 1 << 21;  // beyond so many, a few bytes for each row are too much
 
 // Some tiles that one thread takes at a time, and the sums of their rows.
 struct Chunk : Partial {
