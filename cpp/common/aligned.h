@@ -29,13 +29,13 @@ public:
     T& operator[](std::size_t i) { return data_[i]; }
     const T& operator[](std::size_t i) const { return data_[i]; }
 
-private:
     void release() {
         if (data_) ::operator delete(data_, std::align_val_t(64));
         data_ = nullptr;
         size_ = 0;
     }
 
+private:
     T* data_ = nullptr;
     std::size_t size_ = 0;
 };

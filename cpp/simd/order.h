@@ -143,18 +143,19 @@ std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, const Layou
     const int low = cells.n_bits() > 10 ? cells.n_bits() / 2 : 0;  // bits of the second step
     const std::uint32_t mask = (std::uint32_t(1) << low) - 1;
     const Index n_first = Index(1) << (cells.n_bits() - low);
-    Aligned<std::uint32_t> cell;
-    cell.resize(n);
+    Aligned<std::uint32_t> scratch;  // one piece, so that all of it goes back to the system
+    scratch.resize(n + (n + 1) / 2);
+    std::uint32_t* const cell = scratch.data();
+    std::uint16_t* const rest = reinterpret_cast<std::uint16_t*>(cell + n);
     std::vector<std::uint32_t> first(n_first + 1), order(n);
     for (Index i = 0; i < n;) {
         const Index end = std::min(i + Cells<T>::kTogether, n);
         if (interrupt.came()) throw Interrupted();
-        cells.of(i, end, cell.data() + i);
+        cells.of(i, end, cell + i);
         for (; i < end; ++i) ++first[(cell[i] >> low) + 1];
     }
     for (Index c = 0; c < n_first; ++c) first[c + 1] += first[c];
     std::vector<std::uint32_t> next(first.begin(), first.end() - 1);
-    std::vector<std::uint16_t> rest(low > 0 ? n : 0);
     for (Index i = 0; i < n; ++i) {
         const std::uint32_t to = next[cell[i] >> low]++;
         order[to] = std::uint32_t(i);

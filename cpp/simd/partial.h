@@ -75,4 +75,16 @@ struct Partial {
     }
 };
 
+// Empty sums for each of some threads, or fewer, which they share, where those would take too much
+// memory.
+inline std::vector<Partial> begin_slots(Index n_clusters, const Split& split, Index n_threads) {
+    constexpr Index most = 1 << 21;  // values of all together, unless one has more
+    const Index room = std::max(Index(1), most / std::max(Index(1), n_clusters * split.size()));
+    std::vector<Partial> slots(std::size_t(std::min(n_threads, room)));
+    for (Partial& slot : slots) {
+        slot.begin_sums(n_clusters, split, Index(slots.size()) < n_threads);
+    }
+    return slots;
+}
+
 }  // namespace lab

@@ -48,6 +48,15 @@ public:
         }
     }
 
+    // The same, added to the caller's, where there are any; returns the inertia. `squares`: Σ‖x‖².
+    template <typename T>
+    double end_pass(std::vector<Partial>& slots, const Split& split, Index d, bool weighted,
+                    double squares, const PassArrays<T>& to) {
+        read(slots, split, to.k, d, weighted);
+        if (to.sums) add_to(to);
+        return std::max(inertia(squares, to.centers), 0.0);
+    }
+
     template <typename T>
     void add_to(const PassArrays<T>& to) const {
         for (std::size_t i = 0; i < sums_.size(); ++i) to.sums[i] += sums_[i];
@@ -81,5 +90,17 @@ private:
     std::vector<double> masses_;  // (n_clusters,): weights of the rows, or their number
     std::vector<std::int64_t> counts_;
 };
+
+// Add the sums of d features and the counts of each cluster that has rows.
+inline void add_rounded(const Partial& from, const Split& split, Index columns, Index d,
+                        double* sums, std::int64_t* counts) {
+    std::vector<double> own(columns);
+    for (std::size_t j = 0; j < from.counts.size(); ++j) {
+        if (from.counts[j] == 0) continue;
+        split.round(from.limbs.data() + Index(j) * split.size(), columns, own.data());
+        for (Index f = 0; f < d; ++f) sums[Index(j) * d + f] += own[f];
+        counts[j] += from.counts[j];
+    }
+}
 
 }  // namespace lab

@@ -66,6 +66,9 @@ struct CellBoxes {
         sides.resize(n_groups * d * kids);
         reach.resize(n_groups * kids);
     }
+    void release() {
+        for (auto* some : {&middle, &half, &offset, &sides, &reach}) some->release();
+    }
 };
 
 // Centers of a pass as boxes meet them: relative to some middle, feature by feature.

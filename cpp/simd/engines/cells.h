@@ -36,6 +36,7 @@ public:
         : isa_(chosen_isa()),
           routines_(choose_cell_routines<T>(isa_, rows.d)),
           seed_(seed),
+          planned_(k),
           n_clusters_(k),
           middle_(rows.d, T(0)),
           team_(std::make_unique<Team>(n_threads)) {
@@ -49,7 +50,6 @@ public:
         cut();
         measure();
         if (rows.n == 0) return;
-        work_.order = choose_order(work_.given, rows.n, rows.d, k, interrupt_);
         lay();
     }
 
@@ -62,6 +62,7 @@ public:
     double pass(const PassArrays<T>& arrays) override {
         std::lock_guard<std::mutex> lock(mutex_);
         const Index k = arrays.k;
+        if (forgotten_) lay();
         if (k != n_clusters_ || slots_.empty()) restart(k);
         const bool kept = arrays.sums && arrays.labels == written_ && hold(arrays.labels);
         work_.labels_out = kept ? arrays.labels : nullptr;
@@ -82,9 +83,7 @@ public:
         met_ = 0;
         for (const CellChunk& chunk : chunks_) met_ += chunk.met;
         met_ /= double(std::max(work_.n, Index(1))) * double(k);
-        sums_.read(slots_, work_.split, k, work_.d, weighted());
-        if (arrays.sums) sums_.add_to(arrays);
-        return std::max(sums_.inertia(squares_, arrays.centers), 0.0);
+        return sums_.end_pass(slots_, work_.split, work_.d, weighted(), squares_, arrays);
     }
 
     void update(const std::int32_t* labels, Index k, double* sums,
@@ -92,18 +91,14 @@ public:
         Partial all;
         all.begin_sums(k, work_.split);
         routines_.add_rows(work_, all, labels);
-        std::vector<double> own(work_.columns);
-        for (Index j = 0; j < k; ++j) {
-            if (all.counts[j] == 0) continue;
-            work_.split.round(all.limbs.data() + j * work_.split.size(), work_.columns, own.data());
-            for (Index f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
-            counts[j] += all.counts[j];
-        }
+        add_rounded(all, work_.split, work_.columns, work_.d, sums, counts);
     }
 
     std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
                               Index n_candidates) override {
+        std::lock_guard<std::mutex> lock(mutex_);
         const RowsGiven<T> given{rows, middle_.data(), nullptr, work_.n, work_.d};
+        if (work_.n > kManyRows) forget();  // the seeding needs the memory
         return seed_(given, team_->size(), first, draws, n_rounds, n_candidates);
     }
 
@@ -121,7 +116,6 @@ private:
     static constexpr Index kRows = CellTile<T>::rows, kTiles = CellBoxes::kids;
     static constexpr Index kLeastGroups = 4;   // of a chunk: 2048 rows
     static constexpr Index kMostPieces = 256;  // chunks: a hundred threads find work
-    static constexpr Index kValues = 1 << 21;  // of all slots of sums together, unless one has more
 
     void cut() {
         const Index n_groups = work_.n_groups();
@@ -177,11 +171,21 @@ private:
         }
     }
 
+    void forget() {
+        std::vector<std::uint32_t>().swap(work_.order);
+        work_.boxes.release();
+        work_.tile_sums.release();
+        forgotten_ = work_.n > 0;
+    }
+
+    // Always the same: what is known of tiles, and copies of their rows, stay true.
     void lay() {
         const Index n_groups = work_.n_groups(), n_tiles = work_.n_tiles();
+        work_.order = choose_order(work_.given, work_.n, work_.d, planned_, interrupt_);
         work_.boxes.resize(n_groups, work_.d);
         work_.tile_sums.resize(n_tiles * work_.split.size());
-        work_.copies.assign(n_tiles, nullptr);
+        work_.copies.resize(n_tiles, nullptr);
+        for (CellChunk& chunk : chunks_) chunk.squares = ExactSum();
         each_chunk([&](CellChunk& chunk, int) {
             for (Index g = chunk.first_group; g < chunk.last_group; ++g) {
                 if (interrupt_.came()) return;
@@ -191,6 +195,7 @@ private:
         ExactSum squares;
         for (const CellChunk& chunk : chunks_) squares.add(chunk.squares);
         squares_ = squares.value();
+        forgotten_ = false;
     }
 
     void lay_centers(const T* centers) {
@@ -203,21 +208,14 @@ private:
         routines_.lay_centers(work_.scaled.data(), n_clusters_, work_.all);
     }
 
-    // Begin without labels and with empty sums. Sums take memory for each thread, and are shared
-    // where that would be too much.
+    // Begin without labels and with empty sums.
     void restart(Index k) {
         n_clusters_ = k;
         slots_.clear();
         written_ = nullptr;
-        const Index threads = team_->size();
-        const Index room = std::max(Index(1), kValues / std::max(Index(1), k * work_.split.size()));
-        std::vector<Partial> slots(std::size_t(std::min(threads, room)));
-        for (Partial& slot : slots) {
-            slot.begin_sums(k, work_.split, Index(slots.size()) < threads);
-        }
         work_.owner.assign(work_.n_tiles(), CellWork<T>::kUnknown);
         work_.group_owner.assign(work_.n_groups(), CellWork<T>::kUnknown);
-        slots_ = std::move(slots);
+        slots_ = begin_slots(k, work_.split, team_->size());
     }
 
     Index first_row(const CellChunk& chunk) const { return chunk.first_group * kTiles * kRows; }
@@ -270,6 +268,7 @@ private:
     const Isa isa_;
     const CellRoutines<T> routines_;
     const Seed seed_;
+    const Index planned_;  // clusters, when the rows were prepared
     Index n_clusters_;
     std::vector<T> middle_;
     Interrupt interrupt_;
@@ -278,6 +277,7 @@ private:
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     CellWork<T> work_;
     std::vector<CellChunk> chunks_;
+    bool forgotten_ = false;      // order, boxes and sums of tiles
     double squares_ = 0;          // Σ‖x‖², times weights
     std::vector<Partial> slots_;  // sums of each thread, or of some
     RunningSums sums_;

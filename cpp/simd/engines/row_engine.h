@@ -77,9 +77,7 @@ public:
         met_ = 0;
         for (const Part& part : parts_) met_ += part.met;
         met_ /= double(std::max(work_.n, Index(1))) * double(k);
-        sums_.read(slots_, work_.split, k, work_.d, weighted());
-        if (arrays.sums) sums_.add_to(arrays);
-        return std::max(sums_.inertia(squares_, arrays.centers), 0.0);
+        return sums_.end_pass(slots_, work_.split, work_.d, weighted(), squares_, arrays);
     }
 
     void update(const std::int32_t* labels, Index k, double* sums,
@@ -87,13 +85,7 @@ public:
         Partial all;
         all.begin_sums(k, work_.split, false);
         routines_.add_rows(work_, all, labels);
-        std::vector<double> own(work_.columns);
-        for (Index j = 0; j < k; ++j) {
-            if (all.counts[j] == 0) continue;
-            work_.split.round(all.limbs.data() + j * work_.split.size(), work_.columns, own.data());
-            for (Index f = 0; f < work_.d; ++f) sums[j * work_.d + f] += own[f];
-            counts[j] += all.counts[j];
-        }
+        add_rounded(all, work_.split, work_.columns, work_.d, sums, counts);
     }
 
     std::vector<Index> greedy(const T* rows, Index first, const double* draws, Index n_rounds,
@@ -146,9 +138,8 @@ protected:
     static constexpr double kRowsPerCheck = 1024;
 
 private:
-    static constexpr Index kLeast = 1024;      // rows of a part at least
-    static constexpr Index kParts = 256;       // parts at most: a hundred threads find work
-    static constexpr Index kValues = 1 << 21;  // of all slots of sums together, unless one has more
+    static constexpr Index kLeast = 1024;  // rows of a part at least
+    static constexpr Index kParts = 256;   // parts at most: a hundred threads find work
 
     void cut() {
         const Index rows = std::max(Index(1), (work_.n / kParts + kLeast) / kLeast) * kLeast;
@@ -178,21 +169,14 @@ private:
         work_.split.choose(all[0].range, digits, work_.n, work_.columns);
     }
 
-    // Begin without labels and with empty sums. Sums take memory for each thread, and are shared
-    // where that would be too much.
+    // Begin without labels and with empty sums.
     void restart(Index k) {
         n_clusters_ = k;
         whole_ = false;
         slots_.clear();
         written_ = nullptr;
-        const Index threads = team_->size();
-        const Index room = std::max(Index(1), kValues / std::max(Index(1), k * work_.split.size()));
-        std::vector<Partial> slots(std::size_t(std::min(threads, room)));
-        for (Partial& slot : slots) {
-            slot.begin_sums(k, work_.split, Index(slots.size()) < threads);
-        }
         std::fill_n(work_.labels.data(), work_.n, -1);
-        slots_ = std::move(slots);
+        slots_ = begin_slots(k, work_.split, team_->size());
     }
 
     // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
