@@ -1,19 +1,21 @@
-// Carried bounds for ctypes, compiled with LAB_AUDIT: each pass checks them against distances.
+// Engines with carried bounds for ctypes, compiled with LAB_AUDIT: each pass checks its bounds
+// against distances.
 
 #include <cstdint>
 #include <cstring>
 #include <exception>
 
 #include "simd/engines/carried.h"
+#include "simd/engines/hamerly.h"
 
 namespace {
 
-template <typename T>
+template <template <typename> class Engine, typename T>
 int fit(const T* rows, const T* middle, T* centers, const lab::Index* sizes, int n_passes,
         char* trouble) {
     const lab::Index n = sizes[0], d = sizes[1], k = sizes[2];
     try {
-        lab::CarriedEngine<T> engine({rows, middle, nullptr, n, d}, k, int(sizes[3]));
+        Engine<T> engine({rows, middle, nullptr, n, d}, k, int(sizes[3]));
         std::vector<std::int32_t> labels(n, -1);
         for (int pass = 0; pass < n_passes; ++pass) {
             std::vector<double> sums(k * d);
@@ -32,14 +34,23 @@ int fit(const T* rows, const T* middle, T* centers, const lab::Index* sizes, int
     return 0;
 }
 
+template <typename T>
+int fit_either(const T* rows, const T* middle, T* centers, const lab::Index* sizes, int n_passes,
+               char* trouble) {
+    if (sizes[4] != 0)
+        return fit<lab::HamerlyEngine>(rows, middle, centers, sizes, n_passes, trouble);
+    return fit<lab::CarriedEngine>(rows, middle, centers, sizes, n_passes, trouble);
+}
+
 }  // namespace
 
-// Sizes: n, d, k, threads. Not zero: what failed stands in `trouble`, 200 characters.
+// Sizes: n, d, k, threads, and whether rows have one bound each. Not zero: what failed stands in
+// `trouble`, 200 characters.
 extern "C" int fit_float64(const double* rows, const double* middle, double* centers,
                            const lab::Index* sizes, int n_passes, char* trouble) {
-    return fit(rows, middle, centers, sizes, n_passes, trouble);
+    return fit_either(rows, middle, centers, sizes, n_passes, trouble);
 }
 extern "C" int fit_float32(const float* rows, const float* middle, float* centers,
                            const lab::Index* sizes, int n_passes, char* trouble) {
-    return fit(rows, middle, centers, sizes, n_passes, trouble);
+    return fit_either(rows, middle, centers, sizes, n_passes, trouble);
 }

