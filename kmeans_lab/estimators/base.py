@@ -178,17 +178,12 @@ class BaseKMeans(
         checks.no_overflow(centers, "cluster_centers_")
         return np.ascontiguousarray(centers)
 
-    def _read(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> Array:
-        """Return X as a matrix of one of the dtypes; ``reset``: its columns are those of the fit.
+    def _numbers(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        """Return the numbers in X; ``reset``: its columns are those of the fit.
 
         The package's own conversion comes first, for anything that holds numbers; scikit-learn then
-        sees a plain array, and reports wrong shapes and values that are not finite.
+        sees a plain array in ``_matrix``. Called by what users call: warnings name their line.
         """
-        rows = self._sklearns(self._numbers(X, reset=reset), dtypes)
-        _check_n_features(self, rows, reset=reset)
-        return rows
-
-    def _numbers(self, X: Any, *, reset: bool) -> NDArray[Any]:
         rows = read("X", X)
         if rows.dtype.kind != "c":  # which scikit-learn reports itself
             rows = checks.numbers("X", X, rows)
@@ -200,6 +195,15 @@ class BaseKMeans(
             )
         if reset or type(X) is not np.ndarray or hasattr(self, "feature_names_in_"):
             _check_feature_names(self, X, reset=reset)  # to find that there are none takes 20 µs
+        return rows
+
+    def _matrix(self, rows: NDArray[Any], *, reset: bool, dtypes: Any = _FLOATS) -> Array:
+        """Return the numbers as a matrix of one of the dtypes.
+
+        scikit-learn reports wrong shapes and values that are not finite.
+        """
+        rows = self._sklearns(rows, dtypes)
+        _check_n_features(self, rows, reset=reset)
         return rows
 
     def _sklearns(self, rows: NDArray[Any], dtypes: Any) -> Array:

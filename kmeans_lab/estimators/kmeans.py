@@ -189,7 +189,7 @@ class KMeans(Callbacks, BaseKMeans):
         -------
         self
         """
-        X = self._read(X, reset=True)
+        X = self._matrix(self._numbers(X, reset=True), reset=True)
         init, self._n_init = self._start(X)
         weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")
         # Sums of huge weights overflow, and could not be compared: kmeans sees them relative.

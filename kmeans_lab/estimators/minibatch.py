@@ -223,7 +223,7 @@ class MiniBatchKMeans(BaseKMeans):
     def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Array, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
         kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
-        X = self._read(X, reset=reset, dtypes=kinds)
+        X = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
         X = checks.samples(X, find_spec(self._kernel_name()).dtypes)
         return X, self._weights(sample_weight, X)
 
