@@ -55,7 +55,7 @@ def test_the_page_is_well_formed_and_fetches_nothing(data, scalings):
     assert (checker.wrong, checker.open, checker.links) == ([], [], [])
     for word in ("<script", "url(", "@import", "http:", "https:"):
         assert word not in html.partition("<h2>The kernels</h2>")[0]
-    assert len(html) < 450_000
+    assert len(html) < 700_000  # 0.4 MB of it are the sources of cpp-simd
 
 
 def test_every_kernel_is_there_with_its_ratio_and_its_source(data):

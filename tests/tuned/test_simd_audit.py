@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++"),
 ]
 
-CARRIED, PASS = "engines/carried_state.h", "isa/carried_pass-inl.h"
+CARRIED, PASS = "engines/carried_state.h", "isa/carried_rows-inl.h"
 SLACK, ROWS = "engines/hamerly_state.h", "isa/hamerly-inl.h"
 
 #: What may go wrong in bounds: the file, what stands there, what would be wrong.
