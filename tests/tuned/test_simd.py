@@ -75,7 +75,8 @@ def test_near_ties_are_decided_by_direct_differences_and_counted(isa, kind):
 def test_far_apart_rows_are_not_rescored_and_the_result_tells_the_count():
     workload = PRESETS["standard"].load()
     result = kmeans(workload.X, 25, kernel="cpp-simd", **workload.settings())
-    assert result.rescored <= 50  # of 570 000 rows in all passes, scored in float32
+    # Ten, of the 190 000 that bounds left to float32 in 35 passes, with each instruction set.
+    assert result.rescored <= 20
     X = np.array([[0.0], [1.0], [2.0]])
     assert kmeans(X, 2, kernel="cpp-simd", init=[[0.0], [2.0]], max_iter=1).rescored >= 1
 
