@@ -68,7 +68,8 @@ private:
                 const double value = double(work_.given.at(i, f)) / work_.longest;
                 square += value * value;
             }
-            if (square > 0) lengths.push_back(std::sqrt(square) * work_.longest);
+            const double length = std::sqrt(square) * work_.longest;
+            if (length > 0) lengths.push_back(length);  // ilogb(0) has no negative
         }
         if (lengths.empty()) return;
         const auto middle = lengths.begin() + std::ptrdiff_t(lengths.size() / 2);
