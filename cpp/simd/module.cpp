@@ -93,7 +93,8 @@ static int threads(const py::object& given) { return int(count("n_threads", give
 template <typename T>
 static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int n_threads,
                                        const Middle<T>& middle, lab::Use use,
-                                       const std::optional<Array<double>>& weights = std::nullopt) {
+                                       const std::optional<Array<double>>& weights = std::nullopt,
+                                       const std::string& named = "") {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
     require(X.shape(1) > 0, kOneFeature);
     require(!weights || (weights->ndim() == 1 && weights->shape(0) == X.shape(0)),
@@ -103,7 +104,7 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
     std::unique_ptr<lab::Engine<T>> engine;
     {
         lab::Unlocked unlocked;
-        engine = lab::choose_engine(rows, n_clusters, n_threads, use);
+        engine = lab::choose_engine(rows, n_clusters, n_threads, use, named);
     }
     warn_of_fewer(engine->n_threads(), n_threads);
     std::vector<py::object> kept{X};
@@ -240,15 +241,17 @@ static void bind(py::module_& module) {
     module.def(
         "prepare",
         [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
-           const Middle<T>& middle, bool balls, const std::optional<Array<double>>& weights) {
+           const Middle<T>& middle, bool balls, const std::optional<Array<double>>& weights,
+           const std::string& engine) {
             return make_rows(X, clusters(n_clusters), threads(n_threads), middle,
-                             balls ? lab::Use::fit : lab::Use::all_pairs, weights);
+                             balls ? lab::Use::fit : lab::Use::all_pairs, weights, engine);
         },
         py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),
         py::arg("middle").noconvert() = py::none(), py::arg("balls") = true,
-        py::arg("weights").noconvert() = py::none(),
+        py::arg("weights").noconvert() = py::none(), py::arg("engine") = "",
         "Make X − middle ready for a fit, each row counting by its weight; start a team of "
-        "threads. Without balls, every row meets every center.");
+        "threads. Without balls, every row meets every center. An engine that is named takes the "
+        "place of the one that should be fastest.");
     module.def("assign", &assign<T>, py::arg("rows").noconvert(), py::arg("centers"),
                py::arg("labels"), py::arg("n_threads") = 1,
                py::arg("middle").noconvert() = py::none(),

@@ -17,7 +17,7 @@ from kmeans_lab.studies.notebook import Notebook
 
 _NEEDS = ("matplotlib", "sklearn", "PIL")
 #: Studies that time certain kernels; the others use whichever kernel can run.
-_TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder"), ("cpp", FLAGSHIP))
+_TIMED = dict.fromkeys(("hybrid", "speedup", "compress", "ladder", "regimes"), ("cpp", FLAGSHIP))
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
 

@@ -250,11 +250,11 @@ def verdict(it: Explanation) -> str:
     said = [_of_the_code(it)]
     if it.met < 0.9:
         said.append(
-            f"Bounds on balls of rows save it {1 - it.met:.0%} of all distances, so that it is "
+            f"Bounds save it {1 - it.met:.0%} of all distances, so that it is "
             "faster than any kernel that computes them all could be."
             if assign.of_peak > 1
-            else f"Bounds on balls of rows save it {1 - it.met:.0%} of all distances; the others, "
-            "and the tests of the balls, take the time."
+            else f"Bounds save it {1 - it.met:.0%} of all distances; the others, "
+            "and the tests of the bounds, take the time."
         )
     elif max(assign.of_peak, assign.of_read) < 0.35:
         said.append(

@@ -24,6 +24,7 @@ STUDIES = {
     "minibatch": "What do mini-batches save, and what do they cost?",
     "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
+    "regimes": "Which way to find nearest centers is fastest, and for which sizes?",
 }
 
 

@@ -39,7 +39,7 @@ RUNGS = {
     EVERY: (FLAGSHIP, "sixteen rows side by side in vectors; both steps in one pass"),
     "cython-tiled": ("cython-tiled", "no look at centers that a ball of rows rules out"),
     "numba-tiled": ("numba-tiled", "the same from Python, compiled for this very d"),
-    FLAGSHIP: (FLAGSHIP, "the same by hand: balls of balls, rows put in order first"),
+    FLAGSHIP: (FLAGSHIP, "a bound for each row, by hand; nothing is laid out"),
     MORE: (FLAGSHIP, "two threads of the machine's two"),
 }
 

@@ -28,6 +28,7 @@ def prepare(
     middle: Rows | None = None,
     balls: bool = True,
     weights: NDArray[np.float64] | None = None,
+    engine: str = "",
 ) -> PreparedRows: ...
 @overload
 def assign(rows: PreparedRows, centers: Rows, labels: Labels) -> float: ...

@@ -261,7 +261,7 @@ def test_the_verdict_names_the_limit_that_binds():
     assert "adds one number per instruction" in verdict(made_up(0.5, code=scalar))
     assert "uses 2% of the multiply-adds and less than 1% of the" in verdict(made_up(0.5))
     assert "It reads X at 90% of the bandwidth: memory limits it." in verdict(made_up(0.1, 9e8))
-    assert "Bounds on balls of rows save it 70%" in verdict(made_up(0.5, met=0.3))
+    assert "Bounds save it 70%" in verdict(made_up(0.5, met=0.3))
     assert "faster than any kernel that computes them all" in verdict(made_up(0.009, met=0.3))
     assert "Every number is a Python object" in verdict(made_up(50.0, kernel="python"))
 

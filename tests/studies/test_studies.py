@@ -14,7 +14,7 @@ from kmeans_lab.studies.notebook import PALETTE, Notebook, cluster_colors, draw_
 from tests.support.studies import DOCS, numbers, same
 
 #: Minutes, nearly all of it measuring; their parts are tested in files of their own.
-MEASURING = {"hybrid", "speedup", "ladder"}
+MEASURING = {"hybrid", "speedup", "ladder", "regimes"}
 #: Run whole by ``make test-all``; test_studies_small.py runs them on less.
 LONG = {"starts", "how-many", "limits", "dbscan", "compress", "minibatch"}
 

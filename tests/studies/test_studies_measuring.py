@@ -9,8 +9,9 @@ import pytest
 from kmeans_lab import KERNELS, kmeans
 from kmeans_lab.presets import PRESETS, grid_blobs
 from kmeans_lab.seeding import d2
-from kmeans_lab.studies import hybrid, ladder, pools, run_study, speedup
+from kmeans_lab.studies import hybrid, ladder, pools, regimes, run_study, speedup
 from kmeans_lab.studies.notebook import Notebook
+from kmeans_lab.tuned import simd
 from tests.support.helpers import ready_kernels
 from tests.support.studies import DOCS, numbers, same
 
@@ -37,6 +38,8 @@ def small(monkeypatch):
     values |= {"PUBLISHED_SERIAL": dict.fromkeys(cells, 1.0)}
     for name, value in values.items():
         monkeypatch.setattr(speedup, name, value)
+    for name, value in {"ROWS": (60, 300), "FEATURES": (2, 6), "CLUSTERS": (2, 5)}.items():
+        monkeypatch.setattr(regimes, name, value)
 
 
 def kept(name, found):
@@ -88,12 +91,51 @@ def test_all_ways_have_the_same_labels_at_every_iteration(book):
     assert len(set(labels["cpp"])) == 35
 
 
+@pytest.mark.parametrize(("n_features", "engines"), [(5, 4), (6, 3)])
+def test_every_engine_that_can_run_is_on_the_map_and_all_find_the_same(n_features, engines):
+    place = regimes.Place(500, n_features, 8)
+    regimes.measure(place)
+    names = [name for name in regimes.ENGINES if name in place.seconds]
+    assert (len(names), len(place.labels)) == (engines, 1)
+    assert place.chosen in names
+    X, start = regimes.blobs(500, n_features, 8)
+    for name in names:
+        ran, labels = regimes.passes(X, start, name)
+        assert ran == name
+    seen = []
+    options = {"init": start, "max_iter": regimes.ITERATIONS, "tol": 0.0}
+    kmeans(X, 8, kernel="cpp", callback=seen.append, **options)
+    np.testing.assert_array_equal(labels, seen[-1].labels)
+
+
+def test_the_map_judges_the_rule_by_its_losses(book):
+    shapes = [regimes.Place(n, 2, 5, "cells", {"a"}) for n in (10, 20, 30)]
+    for place, seconds in zip(shapes, (1.0, 1.1, 3.0), strict=True):
+        place.seconds = {"cells": [seconds] * 3, "all pairs": [1.0, 1.0, 9.0]}
+        place.seconds |= {"cpp-simd": [2.0, 1.0, 4.0], "scikit-learn": [8.0, 4.0, 4.0]}
+    regimes.tell(book, shapes)
+    same, fastest, promise = book.claims
+    assert (same.holds, fastest.holds, promise.holds) == (True, False, True)
+    assert "for 2 of 3 shapes" in fastest.found
+    assert "a factor of 3.00 (30 × 2, k = 5)" in fastest.found
+    assert promise.found.startswith(
+        "4.00 times as fast at the median of 3 shapes, 4.00 times at least"
+    )
+
+
+def test_an_engine_that_is_not_known_or_cannot_run_is_one_sentence():
+    X = np.zeros((9, 6))
+    for name in ("balls", "cells"):
+        with pytest.raises(ValueError, match=f"^engine='{name}' must be 'all pairs', .* 'cells'$"):
+            simd.prepare(X, 2, 1, engine=name)
+
+
 def test_the_ladder_has_every_kernel():
     assert {name for name, _ in ladder.RUNGS.values() if name} == set(KERNELS)
 
 
 @pytest.mark.parametrize(
-    "study", ["hybrid", "ladder", pytest.param("speedup", marks=pytest.mark.slow)]
+    "study", ["hybrid", "ladder", "regimes", pytest.param("speedup", marks=pytest.mark.slow)]
 )
 @pytest.mark.usefixtures("small")
 def test_it_runs_on_small_sets_and_its_page_is_whole(study, tmp_path):

@@ -29,7 +29,7 @@ public:
         if (rows.n > 0) shade();
     }
 
-    const char* engine() const override { return "bounds per group"; }
+    const char* engine() const override { return kBoundsPerGroup; }
 
 private:
     using RowEngine<T>::work_;

@@ -106,7 +106,7 @@ public:
     Index d() const override { return work_.d; }
     bool weighted() const override { return work_.weights != nullptr; }
     const char* isa() const override { return kIsaNames[int(isa_)]; }
-    const char* engine() const override { return "cells"; }
+    const char* engine() const override { return kCells; }
     int n_threads() const override { return team_->size(); }
     double met() const override { return met_; }
     Index rescored() const override { return total(&CellChunk::rescored); }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "common/types.h"
@@ -27,17 +29,26 @@ std::vector<Index> seed_by_tiles(const RowsGiven<T>& rows, int n_threads, Index 
 constexpr Index kManyValues = 4000;
 
 // Boxes of rows where features are few, bounds that are carried from pass to pass elsewhere.
+inline std::string engine_of(Index d, Index k, Use use) {
+    if (use != Use::fit) return kAllPairs;
+    if (d <= kMostCellFeatures) return kCells;
+    return k == 1 || k * d < kManyValues ? kBoundPerRow : kBoundsPerGroup;
+}
+
+// The engine that is named, or the one that should be fastest.
 template <typename T>
-std::unique_ptr<Engine<T>> choose_engine(const RowsGiven<T>& rows, Index k, int n_threads,
-                                         Use use) {
-    if (use != Use::fit) return std::make_unique<TiledRows<T>>(rows, k, n_threads, use);
-    if (rows.d <= kMostCellFeatures) {
+std::unique_ptr<Engine<T>> choose_engine(const RowsGiven<T>& rows, Index k, int n_threads, Use use,
+                                         const std::string& named = "") {
+    const std::string name = named.empty() ? engine_of(rows.d, k, use) : named;
+    if (name == kAllPairs) return std::make_unique<TiledRows<T>>(rows, k, n_threads, use);
+    if (name == kBoundPerRow) return std::make_unique<HamerlyEngine<T>>(rows, k, n_threads);
+    if (name == kBoundsPerGroup) return std::make_unique<CarriedEngine<T>>(rows, k, n_threads);
+    if (name == kCells && rows.d <= kMostCellFeatures) {
         return std::make_unique<CellsEngine<T>>(rows, k, n_threads, seed_by_tiles<T>);
     }
-    if (k == 1 || k * rows.d < kManyValues) {
-        return std::make_unique<HamerlyEngine<T>>(rows, k, n_threads);
-    }
-    return std::make_unique<CarriedEngine<T>>(rows, k, n_threads);
+    throw std::invalid_argument("engine='" + name + "' must be '" + kAllPairs + "', '" +
+                                kBoundPerRow + "', '" + kBoundsPerGroup + "' or, with at most " +
+                                std::to_string(kMostCellFeatures) + " features, '" + kCells + "'");
 }
 
 }  // namespace lab

@@ -9,6 +9,12 @@
 
 namespace lab {
 
+// How nearest centers may be found.
+inline constexpr char kAllPairs[] = "all pairs";
+inline constexpr char kBoundPerRow[] = "bound per row";
+inline constexpr char kBoundsPerGroup[] = "bounds per group";
+inline constexpr char kCells[] = "cells";
+
 // The caller's arrays of one pass. With sums, labels hold the previous ones, as the contract of
 // assign_update promises; counts are whole numbers or, where rows have weights, masses.
 template <typename T>

@@ -25,7 +25,7 @@ public:
         std::fill_n(state_.slack.data() + rows.n, padding, std::numeric_limits<float>::infinity());
     }
 
-    const char* engine() const override { return "bound per row"; }
+    const char* engine() const override { return kBoundPerRow; }
 
 private:
     using RowEngine<T>::work_;

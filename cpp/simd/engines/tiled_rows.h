@@ -144,7 +144,7 @@ public:
     Index d() const override { return work_.d; }
     bool weighted() const override { return !work_.weights.empty(); }
     const char* isa() const override { return kIsaNames[int(isa_)]; }
-    const char* engine() const override { return "all pairs"; }
+    const char* engine() const override { return kAllPairs; }
     int n_threads() const override { return team_->size(); }
     Index rescored() const override {
         Index sum = 0;
@@ -160,7 +160,7 @@ public:
 
 private:
     bool has_balls() const { return use_ == Use::seeding; }
-    bool keeps_sums() const { return use_ == Use::all_pairs; }
+    bool keeps_sums() const { return use_ != Use::seeding; }
 
     // Not before the first pass: until then, the seeding needs the memory.
     void begin(Chunk& chunk) {
