@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
 
 #include "common/aligned.h"
 #include "common/types.h"
@@ -145,6 +146,36 @@ struct DirectCenters {
             }
         }
     }
+};
+
+// Centers for rows about which scores in float decide nothing. Each kind is made when a thread
+// first needs it: mostly never. Threads share them; the centers are the caller's to keep.
+template <typename T>
+class RareCenters {
+public:
+    // `width`: of a panel of doubles.
+    RareCenters(const T* centers, const Origin<T>& origin, Index k, Index d, Index width,
+                double scale = 0)
+        : centers_(centers), origin_(origin), k_(k), d_(d), width_(width), scale_(scale) {}
+
+    const Panels<double>& wide() {
+        std::call_once(wide_made_,
+                       [this] { wide_.set(centers_, origin_, k_, d_, width_, scale_); });
+        return wide_;
+    }
+    const DirectCenters& direct() {
+        std::call_once(direct_made_, [this] { direct_.set(centers_, k_, d_); });
+        return direct_;
+    }
+
+private:
+    const T* const centers_;  // (k, d)
+    const Origin<T> origin_;
+    const Index k_, d_, width_;
+    const double scale_;
+    Panels<double> wide_;
+    DirectCenters direct_;
+    std::once_flag wide_made_, direct_made_;
 };
 
 }  // namespace lab

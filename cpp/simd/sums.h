@@ -212,15 +212,15 @@ struct Split {
     std::vector<int> lowest;    // (n_features,): exponent of the last unit
     std::vector<double> unit;   // (n_features,): the last unit, where one or two limbs are enough
 
-    // `digits`: binary ones of a value.
+    // `digits`: binary ones of a value. Few columns are padded, too, where whole vectors are added.
     template <typename T>
-    void choose(const Range<T>& range, int digits, Index n, Index d) {
+    void choose(const Range<T>& range, int digits, Index n, Index d, bool padded = false) {
         constexpr Index lanes = Range<T>::lanes;
         int rows = 1;
         while (n >> rows != 0) ++rows;
         bits = std::min(40, 62 - rows);
         count = 1;
-        stride = d < 8 ? d : (d + 7) / 8 * 8;
+        stride = d < 8 && !padded ? d : (d + 7) / 8 * 8;
         std::vector<int> top(d);
         for (Index f = 0; f < d; ++f) {
             const T* most = range.most.data() + f * lanes;

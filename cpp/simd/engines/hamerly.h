@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <memory>
 #include <vector>
 
 #include "common/types.h"
@@ -35,14 +37,14 @@ private:
         const Index k = this->n_clusters_, d = work_.d;
         state_.carried = choose_scale(centers, k * d) && carried;
         state_.narrow.set(centers, state_.origin, k, d, routines_.panel_narrow, state_.scale);
-        state_.wide.set(centers, state_.origin, k, d, routines_.panel_wide, state_.scale);
-        state_.direct.set(centers, k, d);
         if (state_.carried) {
             state_.move(old_.data(), centers, k, d);
         } else {
             state_.rest(k);
         }
         old_.assign(centers, centers + k * d);
+        state_.rare = std::make_unique<RareCenters<T>>(old_.data(), state_.origin, k, d,
+                                                       routines_.panel_wide, state_.scale);
     }
 
     void assign(Part& part, Partial& sums) override {

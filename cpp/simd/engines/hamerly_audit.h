@@ -23,7 +23,7 @@ void audit(const RowWork<T>& work, const HamerlyState<T>& state, const T* center
     const auto fail = [](const char* what, Index row) {
         throw std::logic_error(std::string("audit: ") + what + " of row " + std::to_string(row));
     };
-    const Index k = state.direct.n_clusters, d = work.d;
+    const Index k = state.narrow.n_clusters, d = work.d;
     for (Index i = part.first; i < part.last; ++i) {
         const Index own = work.labels[i];
         double least = std::numeric_limits<double>::infinity(), other = least, mine = 0;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "common/aligned.h"
@@ -22,8 +23,7 @@ template <typename T>
 struct HamerlyState {
     Origin<T> origin{nullptr, true};
     Panels<float> narrow;
-    Panels<double> wide;
-    DirectCenters direct;
+    std::unique_ptr<RareCenters<T>> rare;
     bool carried = false;                 // whether slack holds
     Aligned<float> slack;                 // (n,) and padding
     std::vector<float> drift, drift_low;  // (n_clusters,): rounded up and down

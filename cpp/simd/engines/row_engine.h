@@ -31,7 +31,7 @@ public:
         : isa_(chosen_isa()),
           routines_(choose_row_routines<T>(isa_, k)),
           n_clusters_(k),
-          middle_(rows.d, T(0)),
+          middle_(rows.d + RowWork<T>::kBehind, T(0)),
           team_(std::make_unique<Team>(n_threads)) {
         if (rows.middle) std::copy_n(rows.middle, rows.d, middle_.begin());
         work_.given = {rows.rows, middle_.data(), rows.d};
@@ -40,6 +40,7 @@ public:
         work_.d = rows.d;
         work_.columns = rows.d + (rows.weights ? 1 : 0);
         work_.interrupt = &interrupt_;
+        work_.pad();
         work_.labels.resize(rows.n + kPadding);
         std::fill_n(work_.labels.data() + rows.n, kPadding, 0);
         cut();
@@ -166,7 +167,7 @@ private:
         squares_ = all[0].squares.value();
         work_.longest = std::sqrt(all[0].longest);
         const int digits = work_.weights ? 53 : std::numeric_limits<T>::digits;
-        work_.split.choose(all[0].range, digits, work_.n, work_.columns);
+        work_.split.choose(all[0].range, digits, work_.n, work_.columns, true);
     }
 
     // Begin without labels and with empty sums.

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -28,6 +29,8 @@ struct Part {
 
 template <typename T>
 struct RowWork {
+    static constexpr Index kBehind = 8;  // values that may be read behind a row, or a middle
+
     Given<T> given;                   // rows of the caller, and the middle they are relative to
     const double* weights = nullptr;  // (n,): of rows; null: each counts as one
     Index n = 0, d = 0;
@@ -37,6 +40,27 @@ struct RowWork {
     Aligned<std::int32_t> labels;  // (n,) and padding: labels of the last pass
     std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
     Interrupt* interrupt = nullptr;
+    // Where columns are added up in whole vectors: −1 for features, and what stands behind them,
+    // one for the weight and zeros.
+    std::vector<std::int64_t> inside;  // (columns and padding,)
+    std::vector<double> behind;        // (columns and padding,)
+    std::vector<T> last;               // rows from first_last on, and padding
+    Index first_last = 0;
+
+    // A row, so that some values behind it may be read.
+    const T* followed(Index row) const {
+        return row < first_last ? given.rows + row * d : last.data() + (row - first_last) * d;
+    }
+
+    void pad() {
+        inside.assign(columns + kBehind, 0);
+        std::fill_n(inside.begin(), d, std::int64_t(-1));
+        behind.assign(columns + kBehind, 0.0);
+        if (weights) behind[d] = 1;
+        first_last = std::max(n - (kBehind + d - 1) / d, Index(0));
+        last.assign(given.rows + first_last * d, given.rows + n * d);
+        last.resize(last.size() + kBehind);
+    }
 };
 
 // What is learnt in one look at some rows, before the first pass.

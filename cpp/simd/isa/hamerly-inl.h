@@ -57,13 +57,21 @@ LAB_INLINE void score_listed(const HamerlyState<T>& state, const Panels<S>& pane
     for (; near_bits != 0; near_bits &= near_bits - 1) {
         const int l = LAB_LOWEST_BIT(near_bits);
         if (l >= n) break;
-        to.labels[l] = nearest_directly(rows[l], state.origin, state.direct);
+        to.labels[l] = nearest_directly(rows[l], state.origin, state.rare->direct());
         ++part.rescored;
     }
 }
 
+// Rows of a list lie anywhere: without this, waiting for them takes as long as scoring them.
+template <typename T>
+LAB_INLINE void fetch_row(const T* row, Index d) {
+    constexpr Index line = 64 / sizeof(T);
+    for (Index f = 0; f + line < d; f += line) LAB_PREFETCH(row + f);
+    LAB_PREFETCH(row + d - 1);
+}
+
 // Take the first rows of a list to their clusters, as many as a tile holds; the list goes on with
-// as many places more.
+// twice as many places more.
 template <typename S, int vectors, int panel, typename T>
 LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Panels<S>& panels,
                               Part& part, const std::int32_t* list, Index n, S* tile,
@@ -71,11 +79,12 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
     constexpr int lanes = Lanes<float>::lanes, width = vectors * Lanes<S>::lanes;
     const T* rows[width];
     alignas(64) std::int32_t before[width];
+    const T* given = work.given.rows + part.first * work.d;
     for (int l = 0; l < width; ++l) {
-        const Index row = part.first + list[l];
-        rows[l] = work.given.rows + row * work.d;
-        before[l] = work.labels[row];
+        rows[l] = given + list[l] * work.d;
+        before[l] = work.labels[part.first + list[l]];
     }
+    for (int l = width; l < 2 * width; ++l) fetch_row(given + list[l] * work.d, work.d);
     Settled<width> found;
     score_listed<S, vectors, panel, width>(state, panels, rows, n, part, tile, found);
     for (int v = 0; v < width; v += lanes) {
@@ -92,7 +101,7 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
         gaps += gather(state.drift_low.data(), found.labels + v);
     }
     for (Index l = 0; l < n; ++l) state.slack[part.first + list[l]] = found.gaps[l];
-    part.met += double(n * state.direct.n_clusters);
+    part.met += double(n * panels.n_clusters);
 }
 
 // List the rows from `first` on whose slack no longer covers the drift of their center.
@@ -111,7 +120,7 @@ LAB_INLINE Index list_failing(const RowWork<T>& work, const HamerlyState<T>& sta
         Values slack;
         std::memcpy(&slack, state.slack.data() + i, sizeof slack);
         const std::uint32_t bits = bits_of<float>(opposite(slack > drift));
-        if (bits != 0) n += list_bits<float>(bits, i - origin, list + n);
+        n += list_bits<float>(bits, i - origin, list + n);  // no branch: one could not be foreseen
     }
     while (n > 0 && list[n - 1] >= last - origin) --n;
     return n;
@@ -124,7 +133,7 @@ void assign_failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partia
     room.resize(work.d * width);
     float* narrow = reinterpret_cast<float*>(room.data());
     RowMoves<T> moves(work, sums);
-    std::int32_t list[kListed + width + 8];
+    std::int32_t list[kListed + 2 * width + 16];
     const Index before = part.rescored;
     Index scored = 0;
     bool wide = part.wide_left > 0;
@@ -133,12 +142,13 @@ void assign_failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partia
         if (work.interrupt->came()) break;
         const Index last = std::min(first + kListed, part.last);
         const Index n = list_failing(work, state, first, last, part.first, list);
-        std::fill_n(list + n, width, n > 0 ? list[n - 1] : 0);
+        std::fill_n(list + n, 2 * width, n > 0 ? list[n - 1] : 0);
         for (Index i = 0; i < n;) {
             if (wide) {
                 constexpr Index rows = vectors * Lanes<double>::lanes;
-                settle_listed<double, vectors, panel>(work, state, state.wide, part, list + i,
-                                                      std::min(rows, n - i), room.data(), moves);
+                settle_listed<double, vectors, panel>(work, state, state.rare->wide(), part,
+                                                      list + i, std::min(rows, n - i), room.data(),
+                                                      moves);
                 i += rows;
             } else {
                 settle_listed<float, vectors, panel>(work, state, state.narrow, part, list + i,
@@ -153,7 +163,6 @@ void assign_failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partia
             part.wide_next = std::min(2 * part.wide_next, 64);
         }
     }
-    moves.flush();
 }
 
 }  // namespace LAB_ISA

@@ -43,34 +43,53 @@ LAB_INLINE void count_moved(Partial& partial, std::int32_t before, std::int32_t 
     partial.touched[before] = 1;
 }
 
-// Split values, and add the limbs to one sum; `leaves` takes them from another one.
+// Split a vector of values by this unit, and add the limbs to one sum; `leaves` takes them from
+// another one. Returns what is left of the values.
+template <bool leaves>
+LAB_INLINE Lanes<double>::Values move_limbs(const Lanes<double>::Values& value, const double* magic,
+                                            std::int64_t* joined, std::int64_t* left) {
+    Lanes<double>::Values unit;
+    std::memcpy(&unit, magic, sizeof unit);
+    const Lanes<double>::Values shifted = value + unit;
+    Lanes<double>::Integers word, zero, sum;
+    std::memcpy(&word, &shifted, sizeof word);
+    std::memcpy(&zero, &unit, sizeof zero);
+    std::memcpy(&sum, joined, sizeof sum);
+    sum += word - zero;
+    std::memcpy(joined, &sum, sizeof sum);
+    if constexpr (leaves) {
+        std::memcpy(&sum, left, sizeof sum);
+        sum -= word - zero;
+        std::memcpy(left, &sum, sizeof sum);
+    }
+    return value - (shifted - unit);
+}
+
+// All limbs of a vector of values. Two are what most data need.
+template <bool leaves>
+LAB_INLINE void move_vector(Lanes<double>::Values value, const Split& how, const double* magic,
+                            std::int64_t* joined, std::int64_t* left) {
+    const Index stride = how.stride;
+    value = move_limbs<leaves>(value, magic, joined, left);
+    if (how.count == 2) {
+        move_limbs<leaves>(value, magic + stride, joined + stride, left + stride);
+        return;
+    }
+    for (Index at = stride; at < how.size(); at += stride) {
+        value = move_limbs<leaves>(value, magic + at, joined + at, left + at);
+    }
+}
+
+// The same of values one after the other.
 template <bool leaves>
 LAB_INLINE void move_values(const double* values, Index n, const Split& how, const double* magic,
                             std::int64_t* joined, std::int64_t* left) {
-    using Values = typename Lanes<double>::Values;
-    using Integers = typename Lanes<double>::Integers;
     constexpr Index lanes = Lanes<double>::lanes;
     Index f = 0;
     for (; f + lanes <= n; f += lanes) {
-        Values value;
+        Lanes<double>::Values value;
         std::memcpy(&value, values + f, sizeof value);
-        for (Index at = f; at < how.size(); at += how.stride) {
-            Values unit;
-            std::memcpy(&unit, magic + at, sizeof unit);
-            const Values shifted = value + unit;
-            value -= shifted - unit;
-            Integers word, zero, sum;
-            std::memcpy(&word, &shifted, sizeof word);
-            std::memcpy(&zero, &unit, sizeof zero);
-            std::memcpy(&sum, joined + at, sizeof sum);
-            sum += word - zero;
-            std::memcpy(joined + at, &sum, sizeof sum);
-            if constexpr (leaves) {
-                std::memcpy(&sum, left + at, sizeof sum);
-                sum -= word - zero;
-                std::memcpy(left + at, &sum, sizeof sum);
-            }
-        }
+        move_vector<leaves>(value, how, magic + f, joined + f, left + f);
     }
     for (; f < n; ++f) {
         double value = values[f];

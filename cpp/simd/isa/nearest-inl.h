@@ -50,7 +50,7 @@ Index label_rows(Query<T>& query, const Panels<S>& panels, Index first, Index la
         }
         for (Index m = 0; m < n_near; ++m) {
             if (query.interrupt.came()) return last;
-            found[near[m]] = nearest_directly(x + near[m] * query.d, query.origin, query.direct());
+            found[near[m]] = nearest_directly(x + near[m] * query.d, query.origin, query.rare.direct());
         }
         std::memcpy(query.labels + i, found, rows * sizeof *found);
     }
@@ -85,7 +85,7 @@ template <typename T, int vectors, int panel, int wide_panel>
 void label_range(Query<T>& query, Index first, Index last, ExactSum* inertia) {
     Index done = label_rows<float, vectors, panel>(query, query.narrow, first, last);
     if (done < last && !query.interrupt.came()) {
-        done = label_rows<double, 2, wide_panel>(query, query.wide(), done, last);
+        done = label_rows<double, 2, wide_panel>(query, query.rare.wide(), done, last);
     }
     if (!inertia || query.interrupt.came()) return;
     double squares[ExactSum::kTogether];

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 
 #include "common/interrupt.h"
 #include "common/types.h"
@@ -31,19 +30,8 @@ public:
           origin(origin),
           labels(labels),
           interrupt(interrupt),
-          n_clusters_(k),
-          width_(widths.wide) {
+          rare(centers, origin, k, d, widths.wide) {
         narrow.set(centers, origin, k, d, widths.narrow);
-    }
-
-    // Made when a thread first needs them: mostly never.
-    const Panels<double>& wide() {
-        std::call_once(wide_made_, [this] { wide_.set(centers, origin, n_clusters_, d, width_); });
-        return wide_;
-    }
-    const DirectCenters& direct() {
-        std::call_once(direct_made_, [this] { direct_.set(centers, n_clusters_, d); });
-        return direct_;
     }
 
     const T* const rows;  // (n, d)
@@ -53,13 +41,8 @@ public:
     std::int32_t* const labels;  // (n,)
     Panels<float> narrow;
     Interrupt& interrupt;
+    RareCenters<T> rare;
     std::atomic<Index> rescored{0};  // rows decided by direct differences
-
-private:
-    const Index n_clusters_, width_;
-    Panels<double> wide_;
-    DirectCenters direct_;
-    std::once_flag wide_made_, direct_made_;
 };
 
 }  // namespace lab
