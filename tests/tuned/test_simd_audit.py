@@ -22,10 +22,15 @@ SLACK, ROWS = "engines/hamerly_state.h", "isa/hamerly-inl.h"
 #: What may go wrong in bounds: the file, what stands there, what would be wrong.
 MUTANTS = {
     "drifts too short": (CARRIED, "* scale * (1 + 1e-9)", "* scale * 0.6"),
-    "rounding forgotten": (
+    "errors of copies forgotten": (
         CARRIED,
-        "std::ldexp(1.0, -24)",
-        "std::ldexp(1.0, -40)",
+        "float((both + 32",
+        "float((0 * both + 32",
+    ),
+    "errors of copies of rows forgotten": (
+        "engines/carried.h",
+        "= std::max(state_.row_error, part.error)",
+        "= 0 * part.error",
     ),
     "another center left out": (
         "isa/carried-inl.h",

@@ -21,6 +21,8 @@ public:
         : RowEngine<T>(rows, k, n_threads) {
         state_.n = rows.n;
         state_.d = rows.d;
+        state_.n_pairs = (rows.d + 1) / 2;
+        state_.copy = routines_.copy;
         state_.lanes = routines_.side;
         state_.width = routines_.group_panel;
         state_.origin.at = work_.given.middle;
@@ -51,8 +53,8 @@ private:
     // For bounds, in bytes: with all else that is kept of rows at most 1.5 times X and half of the
     // 64 MB that a fit may take beyond that.
     double room() const {
-        const double of_rows = state_.shadow.empty() ? 0 : sizeof(float) * double(work_.d);
-        const double others = 4 * sizeof(float);  // labels, lengths, upper bounds
+        const double of_rows = sizeof(std::int32_t) * double(state_.n_pairs);
+        const double others = 4 * sizeof(float);  // labels, lengths, scales, upper bounds
         const double all = 1.5 * sizeof(T) * double(work_.d);
         return double(work_.n) * std::max(all - of_rows - others, 0.0) + 32e6;
     }
@@ -80,22 +82,17 @@ private:
                           work_.d <= kMostFeatures;
     }
 
-    // The caller's own rows will do if they are floats, wide enough and as they are meant.
     void shade() {
-        const T* middle = work_.given.middle;
-        const bool plain = std::all_of(middle, middle + work_.d, [](T m) { return m == T(0); });
-        state_.squares.resize(work_.n + kMostWide);
-        state_.upper.resize(work_.n + kMostWide);
-        std::fill_n(state_.squares.data() + work_.n, kMostWide, 0.0f);
-        std::fill_n(state_.upper.data() + work_.n, kMostWide, 0.0f);
-        if (sizeof(T) == sizeof(float) && plain && state_.scale == 1 && work_.d >= state_.lanes) {
-            state_.rows = reinterpret_cast<const float*>(work_.given.rows);
-        } else {
-            state_.shadow.resize(work_.n * work_.d + kMostWide);
-            std::fill_n(state_.shadow.data() + work_.n * work_.d, kMostWide, 0.0f);
-            state_.rows = state_.shadow.data();
+        for (Aligned<float>* of_rows : {&state_.squares, &state_.scales, &state_.upper}) {
+            of_rows->resize(work_.n + kMostWide);
+            std::fill_n(of_rows->data() + work_.n, kMostWide, 0.0f);
         }
+        state_.rows.resize(work_.n * state_.n_pairs + kMostWide);
+        std::fill_n(state_.rows.data() + work_.n * state_.n_pairs, kMostWide, 0);
         this->each_part([&](const Part& part, int) { routines_.shade(work_, state_, part); });
+        for (const CarriedPart& part : state_.parts) {
+            state_.row_error = std::max(state_.row_error, part.error);
+        }
     }
 
     static constexpr Index kSampled = 64;

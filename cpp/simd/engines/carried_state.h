@@ -5,13 +5,17 @@
 // are added up per center and per group: what is stored is a bound plus or minus the drift then, so
 // that rows that keep their label are only read.
 //
-// Let u be half the epsilon of float, r the length of a row and C that of a center. A score
-// ‖c‖² − 2x·c, with x and c rounded to float, is off by (d + 3) u (2C² + r²); a sum of squared
-// differences by 2 (d + 6) u (r² + C²). Each stands for rate · (r² + C²), rate = 2 (d + 16) u,
-// which leaves out 8 u (r² + C²) for the roundings of what is done with them. Scores begin with C²
-// less its part of that. What the reference's arithmetic makes of a row and two centers at
-// distances a and b is off by 4 (d + 3) 2⁻⁵³ (a² + b² + 8 r²) at most, wherever centers go later:
-// the part of r² is in the rate, the others in a factor of 1 ± 2⁻²¹ on every bound.
+// Rows and centers are copied as s · q: whole numbers q of 16 bits, ‖q‖ about 32 000, so that
+// products of two copies are exact in 32 bits whatever the number of features (C.-S. inequality).
+// Let u be half the epsilon of float, r the length of a row and C that of a center, and let copies
+// be wrong by at most h r and g C. A score ‖c‖² − 2x·c is off by 2 (h + g + hg) r C from x·c and
+// by less than 16 u (r² + C²) from a dozen roundings. It stands for rate · (r² + C²),
+// rate = h + g + hg + 32 u, which leaves out 8 u (r² + C²) for the roundings of what is done with
+// it. Copies of what is shorter than 2⁻¹⁰⁰ are zero: 2rC is then within 2⁻⁹ of the rate, or tiny.
+// Scores begin with C² less its part of that. What the reference's arithmetic makes of a row and
+// two centers at distances a and b is off by 4 (d + 3) 2⁻⁵³ (a² + b² + 8 r²) at most, wherever
+// centers go later: the part of r² is in the rate, the others in a factor of 1 ± 2⁻²¹ on every
+// bound.
 
 #pragma once
 
@@ -28,6 +32,7 @@
 #include "common/aligned.h"
 #include "common/types.h"
 #include "simd/engines/grouping.h"
+#include "simd/engines/short_copy.h"
 #include "simd/panels.h"
 
 namespace lab {
@@ -60,6 +65,7 @@ struct CarriedBlock {
 // What is known of the rows of a part.
 struct CarriedPart {
     bool bounded = false;  // all of its bounds hold
+    float error = 0;       // of copies, in their lengths
 };
 
 template <typename T>
@@ -70,20 +76,26 @@ struct CarriedState {
     Index lanes = 1, width = 8;  // rows tested together; centers of a panel
     Index span = 1;              // panels of a group
     Index n_panels = 0, n_groups = 0;
-    double scale = 1;  // all lengths are multiplied by this power of two
+    Index n_pairs = 0;  // of features; the last one is filled up with zero
+    double scale = 1;   // all lengths are multiplied by this power of two
     float rate = 0, tiny = 0;
+    CopyShort<T> copy = nullptr;
     // Rows, relative to the middle.
-    const float* rows = nullptr;  // (n, d): the caller's or the shadow
-    Aligned<float> shadow;
-    Aligned<float> squares;  // (n,): ‖x‖²
-    Aligned<float> upper;    // (n,): less the drift of the center
-    Aligned<float> lower;    // (n / lanes, n_groups, lanes): plus the drift of the group
+    Aligned<std::int32_t> rows;  // (n, n_pairs) and padding: their copies
+    Aligned<float> scales;       // (n,): of the copies
+    float row_error = 0;         // the largest of all copies
+    Aligned<float> squares;      // (n,): ‖x‖²
+    Aligned<float> upper;        // (n,): less the drift of the center
+    Aligned<float> lower;        // (n / lanes, n_groups, lanes): plus the drift of the group
     std::vector<CarriedPart> parts;
     // Centers; those of a panel are neighbours.
     const T* given = nullptr;           // (k, d)
-    Aligned<float> packed;              // (n_panels, d, width): −2c
+    Aligned<std::int32_t> packed;       // (n_panels, n_pairs, width): copies
+    Aligned<float> packed_twice;        // (n_panels, width): their scales, times −2
     Aligned<float> squares_low;         // (n_panels, width): ‖c‖² less its rate
-    Aligned<float> centers;             // (k, d) and padding: c
+    Aligned<std::int32_t> centers;      // (k, n_pairs) and padding: copies
+    Aligned<float> twice;               // (k,): their scales, times −2
+    Aligned<float> squares_high;        // (k,): ‖c‖² and its rate
     Aligned<float> off;                 // (k,): rate · ‖c‖²
     std::vector<std::int32_t> slot;     // (k,): the place of a center in the panels
     std::vector<std::int32_t> at_slot;  // (n_panels · width,): the center there; −1: none
@@ -103,10 +115,13 @@ struct CarriedState {
         for (span = 1; span < n_panels && bytes * double(n_panels / span) > room;) span *= 2;
         n_groups = (n_panels + span - 1) / span;
         n_panels = n_groups * span;
-        packed.resize(n_panels * d * width);
+        packed.resize(n_panels * n_pairs * width);
+        packed_twice.resize(n_panels * width);
         squares_low.resize(n_panels * width);
-        centers.resize(k * d + kMostWide);
-        std::fill_n(centers.data() + k * d, kMostWide, 0.0f);
+        centers.resize(k * n_pairs + kMostWide);
+        std::fill_n(centers.data() + k * n_pairs, kMostWide, 0);
+        twice.resize(k);
+        squares_high.resize(k);
         off.resize(k);
         slot.assign(k, 0);
         lower.resize((n + lanes - 1) / lanes * lanes * n_groups);
@@ -118,13 +133,12 @@ struct CarriedState {
     void set(const T* to, bool carried) {
         given = to;
         wide_set_.store(false);
-        rate = float(2.0 * double(d + 16) * std::ldexp(1.0, -24) * (1 + 1e-4));
         tiny = float(double(d + 16) * std::ldexp(1.0, -120));
         const bool jumped = !carried || old_.empty() || !move(to);
-        fill_rows(to);
+        copy_centers(to);
         if (jumped) {
             rest();
-            group();
+            group(to);
         }
         fill_panels();
         old_.assign(to, to + k * d);
@@ -228,30 +242,32 @@ private:
         round(group_way_, group_high, group_low);
     }
 
-    void fill_rows(const T* to) {
-        float* values = centers.data();
-        for (Index i = 0; i < k * d; ++i) values[i] = float(double(to[i]) * scale);
+    void copy_centers(const T* to) {
+        const std::vector<T> zero(d, T(0));
+        std::vector<float> scratch(d + kMostWide);
         double longest = 0;
+        float error = 0;
         for (Index j = 0; j < k; ++j) {
-            double sums[kAbreast] = {};
-            const T* center = to + j * d;
-            Index f = 0;
-            for (; f + kAbreast <= d; f += kAbreast) {
-                for (Index l = 0; l < kAbreast; ++l) {
-                    const double value = double(center[f + l]) * scale;
-                    sums[l] += value * value;
-                }
-            }
-            for (; f < d; ++f) sums[0] += double(center[f]) * scale * double(center[f]) * scale;
-            for (Index l = 1; l < kAbreast; ++l) sums[0] += sums[l];
-            longest = sums[0] <= longest ? longest : sums[0];
-            off[j] = float(sums[0]);
+            const ShortCopy copied = copy(to + j * d, zero.data(), scale, d, scratch.data(),
+                                          centers.data() + j * n_pairs);
+            twice[j] = -2 * copied.scale;
+            squares_high[j] = float(copied.square);
+            error = std::max(error, copied.error);
+            longest = copied.square <= longest ? longest : copied.square;
+        }
+        const double both = double(row_error) + double(error) + double(row_error) * double(error);
+        rate = float((both + 32 * std::ldexp(1.0, -24)) * (1 + 1e-2));
+        for (Index j = 0; j < k; ++j) {
+            off[j] = rate * squares_high[j];
+            squares_high[j] += off[j];
         }
         proven = in_reach && std::sqrt(longest) < kMost;
     }
 
-    void group() {
-        const Grouping grouping(centers.data(), k, d, width * span);
+    void group(const T* to) {
+        std::vector<float> points(k * d);
+        for (Index i = 0; i < k * d; ++i) points[i] = float(double(to[i]) * scale);
+        const Grouping grouping(points.data(), k, d, width * span);
         at_slot.assign(n_panels * width, -1);
         for (Index s = 0; s < k; ++s) {
             at_slot[s] = grouping.order()[s];
@@ -262,17 +278,16 @@ private:
     // Places without a center are infinitely far away.
     void fill_panels() {
         for (Index first = 0; first < n_panels * width; first += width) {
-            float* to = packed.data() + first * d;
+            std::int32_t* pairs = packed.data() + first * n_pairs;
             for (Index l = 0; l < width; ++l) {
                 const std::int32_t j = at_slot[first + l];
-                const float* from = centers.data() + std::max(j, 0) * d;
-                const float factor = j < 0 ? 0.0f : -2.0f;
-                for (Index f = 0; f < d; ++f) to[f * width + l] = factor * from[f];
+                const std::int32_t* from = centers.data() + std::max(j, 0) * n_pairs;
+                for (Index f = 0; f < n_pairs; ++f) pairs[f * width + l] = from[f];
+                packed_twice[first + l] = j < 0 ? 0.0f : twice[j];
                 squares_low[first + l] =
-                    j < 0 ? std::numeric_limits<float>::infinity() : off[j] - rate * off[j];
+                    j < 0 ? std::numeric_limits<float>::infinity() : squares_high[j] - 2 * off[j];
             }
         }
-        for (Index j = 0; j < k; ++j) off[j] *= rate;
     }
 
     std::vector<T> old_;                   // (k, d): the centers of the last pass

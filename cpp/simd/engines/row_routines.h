@@ -22,6 +22,7 @@ struct RowRoutines {
     void (*hamerly)(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums);
     // Note the rows of a part as carried bounds need them.
     void (*shade)(const RowWork<T>& work, CarriedState<T>& state, const Part& part);
+    CopyShort<T> copy;
     // Assign the rows of a part: those that bounds leave meet the groups that bounds leave.
     void (*carried)(RowWork<T>& work, CarriedState<T>& state, Part& part, Partial& sums);
     Index panel_narrow, panel_wide;  // centers that are scored side by side, in float and in double

@@ -81,44 +81,53 @@ LAB_INLINE Floats fold(Floats* rows, const Both& both) {
 #endif
 }
 
+// Panels of centers, the first of those that are scored.
+struct PanelsAt {
+    const std::int32_t* pairs;
+    const float *twice, *squares_low;
+};
+
+// Some rows: where their copies lie, and the scales of these.
+struct RowsAt {
+    const std::int32_t* const* pairs;
+    const float* scales;
+};
+
 // Score rows against panels, and leave the least of the vectors of each panel. A panel's masks, at
 // infinity where a row's own center is, leave it out. Not inlined: a caller with much at hand would
 // leave no registers for the addresses of eight rows, which takes twice as long.
 template <int rows, int panels, bool masked>
-LAB_APART void meet(const float* const* x, const float* packed, const float* squares_low, Index d,
-                    const float* const* masks, Floats (*to)[kSide]) {
-    Floats sums[rows][panels][kParts];
-    LAB_UNROLL for (int r = 0; r < rows; ++r) {
+LAB_APART void meet(const RowsAt& x, const PanelsAt& at, Index n_pairs, const float* const* masks,
+                    Floats (*to)[kSide]) {
+    using Integers = Lanes<float>::Integers;
+    Integers sums[rows][panels][kParts] = {};
+    const std::int32_t* own[rows];
+    LAB_UNROLL for (int r = 0; r < rows; ++r) own[r] = x.pairs[r];
+    const Index step = n_pairs * kPanel;
+    const std::int32_t* packed = at.pairs;
+    for (Index f = 0; f < n_pairs; ++f, packed += kPanel) {
+        Integers values[panels][kParts];
         LAB_UNROLL for (int p = 0; p < panels; ++p) {
             LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-                sums[r][p][q] = load(squares_low + p * kPanel + q * kSide);
-            }
-        }
-    }
-    const float* own[rows];
-    LAB_UNROLL for (int r = 0; r < rows; ++r) own[r] = x[r];
-    const Index step = d * kPanel;
-    for (Index f = 0; f < d; ++f, packed += kPanel) {
-        Floats values[panels][kParts];
-        LAB_UNROLL for (int p = 0; p < panels; ++p) {
-            LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-                values[p][q] = *reinterpret_cast<const Floats*>(packed + p * step + q * kSide);
+                values[p][q] = *reinterpret_cast<const Integers*>(packed + p * step + q * kSide);
             }
         }
         LAB_UNROLL for (int r = 0; r < rows; ++r) {
-            const Floats value = all_of(own[r][f]);
+            const Integers value = own[r][f] - Integers{};
             LAB_UNROLL for (int p = 0; p < panels; ++p) {
                 LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-                    sums[r][p][q] += value * values[p][q];
+                    sums[r][p][q] += pair_products(value, values[p][q]);
                 }
             }
         }
     }
-    LAB_UNROLL for (int r = 0; r < rows; ++r) {
-        LAB_UNROLL for (int p = 0; p < panels; ++p) {
+    LAB_UNROLL for (int p = 0; p < panels; ++p) {
+        LAB_UNROLL for (int r = 0; r < rows; ++r) {
             Floats least;
             LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-                Floats score = sums[r][p][q];
+                const int place = p * kPanel + q * kSide;
+                Floats score = load(at.squares_low + place) + x.scales[r] * load(at.twice + place) *
+                                                                  convert<Floats>(sums[r][p][q]);
                 if constexpr (masked) score = larger(score, load(masks[r] + q * kSide));
                 least = q == 0 ? score : Least()(least, score);
             }
@@ -133,12 +142,13 @@ constexpr int kPanelsFull = 3;
 
 // The least scores of as many rows as there are lanes, for each of some panels.
 template <int rows, int panels, bool masked>
-LAB_INLINE void least_scores(const float* const* x, const float* packed, const float* squares_low,
-                             Index d, const float* const* masks, Floats* least) {
+LAB_INLINE void least_scores(const RowsAt& x, const PanelsAt& at, Index n_pairs,
+                             const float* const* masks, Floats* least) {
     Floats apart[panels][kSide];
     for (int r = 0; r < kSide; r += rows) {
         Floats some[panels][kSide];
-        meet<rows, panels, masked>(x + r, packed, squares_low, d, masks + (masked ? r : 0), some);
+        meet<rows, panels, masked>({x.pairs + r, x.scales + r}, at, n_pairs,
+                                   masks + (masked ? r : 0), some);
         LAB_UNROLL for (int p = 0; p < panels; ++p) {
             LAB_UNROLL for (int i = 0; i < rows; ++i) apart[p][r + i] = some[p][i];
         }
@@ -146,60 +156,56 @@ LAB_INLINE void least_scores(const float* const* x, const float* packed, const f
     LAB_UNROLL for (int p = 0; p < panels; ++p) least[p] = fold(apart[p], Least());
 }
 
-// All scores of one row against a panel. Four sums of each vector hide the latency of the
-// additions.
-LAB_INLINE void scores_of(const float* x, const float* packed, const float* squares_low, Index d,
+// All scores of one row against a panel.
+LAB_INLINE void scores_of(const std::int32_t* x, float scale, const PanelsAt& at, Index n_pairs,
                           float* to) {
-    constexpr int chains = 4;
-    Floats sums[chains][kParts] = {};
-    LAB_UNROLL for (int q = 0; q < kParts; ++q) sums[0][q] = load(squares_low + q * kSide);
-    Index f = 0;
-    for (; f + chains <= d; f += chains) {
-        LAB_UNROLL for (int c = 0; c < chains; ++c) {
-            const Floats value = all_of(x[f + c]);
-            LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-                sums[c][q] += value * load(packed + (f + c) * kPanel + q * kSide);
-            }
-        }
-    }
-    for (; f < d; ++f) {
-        const Floats value = all_of(x[f]);
+    Lanes<float>::Integers sums[kParts] = {};
+    for (Index f = 0; f < n_pairs; ++f) {
+        const Lanes<float>::Integers value = x[f] - Lanes<float>::Integers{};
         LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-            sums[0][q] += value * load(packed + f * kPanel + q * kSide);
+            const auto* pairs = at.pairs + f * kPanel + q * kSide;
+            sums[q] +=
+                pair_products(value, *reinterpret_cast<const Lanes<float>::Integers*>(pairs));
         }
     }
     LAB_UNROLL for (int q = 0; q < kParts; ++q) {
-        store(to + q * kSide, (sums[0][q] + sums[1][q]) + (sums[2][q] + sums[3][q]));
+        store(to + q * kSide, load(at.squares_low + q * kSide) +
+                                  scale * load(at.twice + q * kSide) * convert<Floats>(sums[q]));
     }
 }
 
-// The part of a row that whole vectors leave: where the last vector begins, and which of its lanes
-// count. Rows shorter than a vector are followed by something that can be read.
+// The part of a copy that whole vectors leave: where the last vector begins, and which of its lanes
+// count. Copies shorter than a vector are followed by something that can be read.
 struct Rest {
     Index first;
     Lanes<float>::Integers counts{};
-    LAB_MEMBER explicit Rest(Index d) : first(d < kSide ? 0 : d - kSide) {
+    LAB_MEMBER explicit Rest(Index n) : first(n < kSide ? 0 : n - kSide) {
 #if LAB_BYTES > 0
         for (int l = 0; l < kSide; ++l) {
-            counts[l] = d < kSide ? (l < d ? -1 : 0) : (first + l >= d / kSide * kSide ? -1 : 0);
+            counts[l] = n < kSide ? (l < n ? -1 : 0) : (first + l >= n / kSide * kSide ? -1 : 0);
         }
 #endif
     }
 };
 
-// Squared differences of a row and a center, lane by lane.
-LAB_INLINE Floats differences(const float* x, const float* center, Index d, const Rest& rest) {
-    Floats sum{};
-    for (Index f = 0; f + kSide <= d; f += kSide) {
-        const Floats diff = load(x + f) - load(center + f);
-        sum += diff * diff;
+LAB_INLINE Lanes<float>::Integers load_pairs(const std::int32_t* from) {
+    Lanes<float>::Integers pairs;
+    std::memcpy(&pairs, from, sizeof pairs);
+    return pairs;
+}
+
+// Products of the copies of a row and a center, lane by lane.
+LAB_INLINE Floats products(const std::int32_t* x, const std::int32_t* center, Index n_pairs,
+                           const Rest& rest) {
+    Lanes<float>::Integers sum{};
+    for (Index f = 0; f + kSide <= n_pairs; f += kSide) {
+        sum += pair_products(load_pairs(x + f), load_pairs(center + f));
     }
-    if (d % kSide != 0) {
-        Floats diff = load(x + rest.first) - load(center + rest.first);
-        diff = rest.counts ? diff : Floats{};
-        sum += diff * diff;
+    if (n_pairs % kSide != 0) {
+        sum += pair_products(load_pairs(x + rest.first), load_pairs(center + rest.first)) &
+               rest.counts;
     }
-    return sum;
+    return convert<Floats>(sum);
 }
 
 // Write the places of set bits, counted from `first`; return how many. Up to a vector is written.
@@ -236,44 +242,6 @@ struct Masks {
     }
 };
 constexpr Masks kMasks;
-
-// Rows relative to the middle, in float, and their squared lengths.
-template <typename T>
-void shade_rows(const RowWork<T>& work, CarriedState<T>& state, const Part& part) {
-    using Values = Lanes<double>::Values;
-    constexpr int lanes = Lanes<double>::lanes;
-    const Index d = work.d;
-    const T* middle = work.given.middle;
-    for (Index i = part.first; i < part.last; ++i) {
-        if (i % 1024 == 0 && work.interrupt->came()) return;
-        float* to = state.shadow.empty() ? nullptr : state.shadow.data() + i * d;
-        const T* x = work.given.rows + i * d;
-        Values sums[2] = {};
-        Index f = 0;
-        for (; f + 2 * lanes <= d; f += 2 * lanes) {
-            LAB_UNROLL for (int v = 0; v < 2; ++v) {
-                alignas(64) T some[lanes];
-                LAB_UNROLL for (int l = 0; l < lanes; ++l) {
-                    some[l] = T(x[f + v * lanes + l] - middle[f + v * lanes + l]);
-                }
-                const Values value = doubles_at(some) * state.scale;
-                sums[v] += value * value;
-                if (!to) continue;
-                const auto few = convert<Lanes<float>::Few>(value);
-                std::memcpy(to + f + v * lanes, &few, sizeof few);
-            }
-        }
-        const Values sum = sums[0] + sums[1];
-        double square = 0;
-        for (int l = 0; l < lanes; ++l) square += lane(sum, l);
-        for (; f < d; ++f) {
-            const double value = double(work.given.at(i, f)) * state.scale;
-            square += value * value;
-            if (to) to[f] = float(value);
-        }
-        state.squares[i] = float(square);
-    }
-}
 
 }  // namespace LAB_ISA
 }  // namespace lab

@@ -14,21 +14,21 @@ constexpr double kMostListed = 0.6;
 // Of all pairs: where more are left to the reference's arithmetic, double is cheaper.
 constexpr double kUndecided = 0.05;
 constexpr Index kAhead = 4;      // vectors of rows between the test and the use of rows
-constexpr Index kFetched = 128;  // values of a row that are asked for ahead; the rest follows
+constexpr Index kFetched = 128;  // pairs of a row that are asked for ahead; the rest follows
 
 template <typename T, int vectors, int panel>
 class CarriedPass : CarriedRows<T> {
     using Base = CarriedRows<T>;
     using Base::asked_, Base::block_, Base::bounds, Base::contest, Base::first_, Base::last_;
-    using Base::lower_at, Base::moves_, Base::packed, Base::part_, Base::row, Base::squares_low;
-    using Base::state_, Base::work_;
+    using Base::lower_at, Base::moves_, Base::panels, Base::part_, Base::row, Base::state_;
+    using Base::work_;
     using typename Base::Integers;
 
 public:
     CarriedPass(RowWork<T>& work, CarriedState<T>& state, Part& part, Partial& sums)
         : Base(work, state, part, sums),
           known_(state.parts[part.first / CarriedState<T>::kPartRows]),
-          rest_(state.d) {}
+          rest_(state.n_pairs) {}
 
     void run() {
         bool wide = !state_.proven, all = true;
@@ -36,7 +36,7 @@ public:
             --part_.wide_left;
             wide = true;
         }
-        const Index step = state_.d > 256 ? kTogether / 2 : kTogether;
+        const Index step = state_.n_pairs > 256 ? kTogether / 2 : kTogether;
         for (first_ = part_.first; first_ < part_.last; first_ = last_) {
             last_ = std::min(first_ + step, part_.last);
             if (work_.interrupt->came()) {
@@ -107,9 +107,9 @@ private:
     // Rows that will be read soon: they lie anywhere.
     void fetch(Index i, std::uint32_t bits) const {
         for (; bits != 0; bits &= bits - 1) {
-            const float* x = row(i + LAB_LOWEST_BIT(bits));
-            const Index values = std::min(state_.d, kFetched);
-            for (Index f = 0; f < values; f += 16) LAB_PREFETCH(x + f);
+            const std::int32_t* x = row(i + LAB_LOWEST_BIT(bits));
+            const Index pairs = std::min(state_.n_pairs, kFetched);
+            for (Index f = 0; f < pairs; f += 16) LAB_PREFETCH(x + f);
         }
     }
 
@@ -141,14 +141,16 @@ private:
         for (std::uint32_t left = bits; left != 0; left &= left - 1) {
             const int l = LAB_LOWEST_BIT(left);
             const std::int32_t label = labels[l];
-            own[l] =
-                differences(row(i + l), state_.centers.data() + label * state_.d, state_.d, rest_);
+            own[l] = products(row(i + l), state_.centers.data() + label * state_.n_pairs,
+                              state_.n_pairs, rest_);
             block_->group[place + l] = -1;
             block_->own[place + l] = state_.slot[label];
         }
         const Floats square = load(state_.squares.data() + i);
         const Floats off = state_.rate * square + state_.tiny, low = square - off;
-        const Floats near = fold(own, Added()) + (off + gather(state_.off.data(), labels));
+        const Floats dots = load(state_.scales.data() + i) * fold(own, Added());
+        const Floats near = ((square + off) + gather(state_.squares_high.data(), labels)) +
+                            gather(state_.twice.data(), labels) * dots;
         const Floats upper = square_roots<float>(near) * kUp;
         const Floats drift = gather(state_.low.data(), labels);
         store(block_->low + place, low);
@@ -168,13 +170,15 @@ private:
         const Index count = block_->counts[g];
         std::fill(list + count, list + count + kSide - 1, list[count - 1]);
         for (Index z = 0; z < count; z += kSide) {
-            const float* x[kSide];
+            const std::int32_t* x[kSide];
+            float scales[kSide];
             std::int32_t places[kSide];
             for (int r = 0; r < kSide; ++r) {
                 places[r] = list[z + r];
-                x[r] = state_.rows + (first_ + places[r]) * state_.d;
+                x[r] = state_.rows.data() + (first_ + places[r]) * state_.n_pairs;
+                scales[r] = state_.scales[first_ + places[r]];
             }
-            const Floats least = least_but_own(g, x, places);
+            const Floats least = least_but_own(g, {x, scales}, places);
             const Floats square = gather(block_->low, places) + least;
             float lower[kSide];
             store(lower, bounds(square, state_.group_low[g]));
@@ -192,7 +196,7 @@ private:
         }
     }
 
-    Floats least_but_own(Index g, const float* const* x, const std::int32_t* places) const {
+    Floats least_but_own(Index g, const RowsAt& x, const std::int32_t* places) const {
         Floats least = all_of(kInfinite);
         for (Index p = g * state_.span; p < (g + 1) * state_.span; ++p) {
             const float* masks[kSide];
@@ -200,15 +204,12 @@ private:
                 masks[r] = kMasks.without(block_->own[places[r]] - p * kPanel);
             }
             Floats some;
-            least_scores<kRowsListed, 1, true>(x, packed(p), squares_low(p), state_.d, masks,
-                                               &some);
+            least_scores<kRowsListed, 1, true>(x, panels(p), state_.n_pairs, masks, &some);
             least = Least()(some, least);
         }
         return least;
     }
 
-    const float* packed(Index p) const { return state_.packed.data() + p * kPanel * state_.d; }
-    const float* squares_low(Index p) const { return state_.squares_low.data() + p * kPanel; }
     void note(std::int32_t place, float score, Index g) {
         if (block_->group[place] < 0) {
             block_->hot[n_hot_++] = place;
@@ -241,15 +242,15 @@ private:
         for (Index place = 0; place < last_ - first_; ++place) contest(std::int32_t(place), false);
     }
 
-    template <int panels>
+    template <int some>
     void meet_all(Index p) {
         for (Index i = first_; i < last_; i += kSide) {
-            const float* x[kSide];
+            const std::int32_t* x[kSide];
             for (int r = 0; r < kSide; ++r) x[r] = row(i + r);
-            Floats least[panels];
-            least_scores<kRowsFull, panels, false>(x, packed(p), squares_low(p), state_.d, nullptr,
-                                                   least);
-            for (int q = 0; q < panels; ++q) take(i, p + q, least[q]);
+            Floats least[some];
+            least_scores<kRowsFull, some, false>({x, state_.scales.data() + i}, panels(p),
+                                                 state_.n_pairs, nullptr, least);
+            for (int q = 0; q < some; ++q) take(i, p + q, least[q]);
         }
     }
 

@@ -23,10 +23,17 @@ protected:
     float& lower_at(Index i, Index g) const {
         return state_.lower[(i / kSide * state_.n_groups + g) * kSide + i % kSide];
     }
-    const float* row(Index i) const { return state_.rows + std::min(i, state_.n - 1) * state_.d; }
+    const std::int32_t* row(Index i) const {
+        return state_.rows.data() + std::min(i, state_.n - 1) * state_.n_pairs;
+    }
 
-    const float* packed(Index p) const { return state_.packed.data() + p * kPanel * state_.d; }
-    const float* squares_low(Index p) const { return state_.squares_low.data() + p * kPanel; }
+    PanelsAt panels(Index p) const {
+        return {state_.packed.data() + p * kPanel * state_.n_pairs,
+                state_.packed_twice.data() + p * kPanel, state_.squares_low.data() + p * kPanel};
+    }
+    void score(Index i, Index p, float* scores) const {
+        scores_of(row(i), state_.scales[i], panels(p), state_.n_pairs, scores);
+    }
 
     // What is stored of a group with centers as near as that, squared.
     static LAB_MEMBER Floats bounds(const Floats& square, float drift) {
@@ -85,7 +92,7 @@ protected:
         Nearest found{kInfinite, kInfinite, g * state_.span * kPanel};
         for (Index p = g * state_.span; p < (g + 1) * state_.span; ++p) {
             alignas(64) float scores[kPanel];
-            scores_of(row(i), packed(p), squares_low(p), state_.d, scores);
+            score(i, p, scores);
             const float* mask = kMasks.without(without - p * kPanel);
             for (int l = 0; l < kPanel; ++l) {  // no branch: any lane may be the nearest
                 const float score = std::max(scores[l], mask[l]);
@@ -107,7 +114,7 @@ protected:
     float score_of(Index i, Index slot) const {
         alignas(64) float scores[kPanel];
         const Index p = slot / kPanel;
-        scores_of(row(i), packed(p), squares_low(p), state_.d, scores);
+        score(i, p, scores);
         return scores[slot % kPanel];
     }
 
@@ -121,7 +128,7 @@ protected:
             if (lower_at(i, g) > root + state_.group_high[g]) continue;
             for (Index p = g * state_.span; p < (g + 1) * state_.span; ++p) {
                 alignas(64) float scores[kPanel];
-                scores_of(row(i), packed(p), squares_low(p), state_.d, scores);
+                score(i, p, scores);
                 for (Index l = 0; l < kPanel; ++l) {
                     const std::int32_t j = state_.at_slot[p * kPanel + l];
                     if (j >= 0 && j != own && !(scores[l] + low > limit)) asked[n++] = j;

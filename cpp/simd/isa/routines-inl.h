@@ -22,6 +22,7 @@
 #include "simd/isa/cells_audit-inl.h"
 #include "simd/isa/cells-inl.h"
 #include "simd/isa/carried-inl.h"
+#include "simd/isa/carried_copies-inl.h"
 #include "simd/isa/carried_rows-inl.h"
 #include "simd/isa/carried_pass-inl.h"
 #include "simd/isa/candidates-inl.h"
@@ -70,14 +71,9 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
 
 template <typename T, int vectors, int panel>
 RowRoutines<T> make_row_routines() {
-    return {measure_rows<T>,
-            add_given<T>,
-            assign_failing<T, vectors, panel>,
-            shade_rows<T>,
-            assign_carried<T, vectors, panel>,
-            panel,
-            panel,
-            kSide,
+    return {measure_rows<T>, add_given<T>,  assign_failing<T, vectors, panel>,
+            shade_rows<T>,   copy_short<T>, assign_carried<T, vectors, panel>,
+            panel,           panel,         kSide,
             kPanel};
 }
 
