@@ -10,6 +10,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from math import isnan
 from numbers import Real
 from reprlib import repr as short
 from typing import Any, NoReturn, TypeVar
@@ -22,6 +23,7 @@ from kmeans_lab.io.frames import column_name
 from kmeans_lab.io.values import EXACT, place, rounded, strangers
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
+from kmeans_lab.numerics.moments import Moments, moments_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,11 +108,21 @@ def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
     outside ``dtypes`` becomes float64, with a warning where that rounds integers. Values whose
     squared distances would overflow to infinity, or all vanish, are refused.
     """
+    return measured_samples(data, dtypes)[0]
+
+
+def measured_samples(
+    data: Any, dtypes: tuple[str, ...], n_threads: int = 1
+) -> tuple[Array, Moments]:
+    """Return what ``samples`` returns, and the moments of the columns, from the same look at X."""
     rows = _matrix("X", data, dtypes)
-    largest = _largest("X", rows, data)
+    moments = moments_of(rows, n_threads)
+    largest = moments.largest()
+    if isnan(largest):
+        largest = _largest("X", rows, data)
     refuse_overflow(largest, rows)
     refuse_underflow(largest, rows)
-    return rows
+    return rows, moments
 
 
 def numbers(

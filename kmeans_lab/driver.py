@@ -143,12 +143,12 @@ def kmeans(
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)
-    X = checks.samples(X, spec.dtypes)
+    X, moments = checks.measured_samples(X, spec.dtypes, n_threads)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
     weights = checks.weights(sample_weight, X)
-    middle, variance = middle_and_variance(X)
+    middle, variance = middle_and_variance(X, moments)
     rows = Centered(X, middle) if middle.any() else X
     weighting = None if weights is None else Weighting(weights)
     alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights

@@ -90,8 +90,14 @@ class Fused(Protocol):
 class TellsInertia(Protocol):
     """Computes the final inertia of a fit: 10⁶ rows of two features in 1.1 ms, NumPy in 8.7."""
 
-    def inertia(self, X: Any, centers: Any, labels: Labels, /, *middle: Any) -> float:
-        """Sum squared distances to the chosen centers, from differences; X is not prepared."""
+    def inertia(
+        self, X: Any, centers: Any, labels: Labels, /, *middle: Any, **weights: Any
+    ) -> float:
+        """Sum squared distances to the chosen centers, from differences; X is not prepared.
+
+        With ``KernelSpec.weights`` it takes ``weights``, (n_samples,) in float64 or None, each of
+        which a distance is multiplied by, and ``n_threads``.
+        """
 
 
 @runtime_checkable
@@ -141,13 +147,16 @@ class Seeds(Protocol):
 
 @runtime_checkable
 class MeasuresRows(Protocol):
-    """Distances and magnitudes for all others: ``"measuring"`` in ``KernelSpec.provides``."""
+    """What is measured for all others: ``"measuring"`` in ``KernelSpec.provides``."""
 
     def distances(self, X: Any, centers: Any, out: Any, n_threads: int, /) -> None:
         """Overwrite out (n_samples, n_clusters), of the dtype of both, as ``transform`` says."""
 
     def largest(self, values: Any, n_threads: int, /) -> float:
         """Return the largest magnitude of an array; NaN where a value is not finite."""
+
+    def moments(self, X: Any, n_threads: int, /) -> NDArray[np.float64]:
+        """Return (5, n_features), as ``kmeans_lab.numerics.moments.Moments`` says."""
 
 
 @runtime_checkable

@@ -44,8 +44,8 @@ class KernelSpec:
         Its ``prepare`` and ``inertia`` take the middle of X as one more argument and subtract it:
         no centered copy of X lies beside the prepared rows.
     weights : bool
-        Its ``prepare`` takes ``weights``, and its sums and counts are then weighted ones. The rows
-        of other kernels are weighted by the driver, in a pass of its own.
+        Its ``prepare`` takes ``weights``, and its sums and counts are then weighted ones; so does
+        its ``inertia``. The rows of other kernels are weighted by the driver, in a pass of its own.
     arithmetic : {"direct", "expanded"}
         How it computes a distance: Σ(x − c)², or ‖c‖² − 2x·c; two operations in place of three.
     exact : bool

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
-from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import RunningSums
-from kmeans_lab.numerics.inertia import direct_inertia
 
 
 def relative(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -71,7 +69,3 @@ class Weighting:
             np.multiply(rows[part].T, self.values[part], out=columns[:-1, part])
         columns[-1] = self.values
         return RunningSums(columns, n_clusters)
-
-    def inertia(self, rows: Samples, centers: Array, labels: Labels) -> float:
-        """Sum squared distances to the chosen centers times ``values``, from differences."""
-        return direct_inertia(rows, centers, labels, self.values)

@@ -21,7 +21,6 @@
 #include "common/compiler.h"
 #include "common/types.h"
 #include "simd/engines/row_routines.h"
-#include "simd/inertia.h"
 #include "simd/places.h"
 #include "simd/routines.h"
 
@@ -127,17 +126,6 @@ CellRoutines<T> choose_cell_routines(Isa isa, Index d) {
     (void)isa;
 #endif
     return baseline::choose_cell_routines<T>(d);
-}
-
-template <typename T>
-DirectInertia<T> choose_inertia(Isa isa) {
-#if defined(LAB_DISPATCHES)
-    if (isa == Isa::avx512) return avx512::inertia_of<T>;
-    if (isa == Isa::avx2) return avx2::inertia_of<T>;
-#else
-    (void)isa;
-#endif
-    return baseline::inertia_of<T>;
 }
 
 template <typename T>

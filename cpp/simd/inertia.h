@@ -2,40 +2,41 @@
 
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
-#include "common/compiler.h"
 #include "common/types.h"
-#include "simd/order.h"
+#include "simd/panels.h"
 #include "simd/sums.h"
 
 namespace lab {
 
-// From differences in double: the squares of a row are added feature by feature, none fused with
-// an addition, and the rows exactly, so that neither their order nor the processor matters. Few
-// features are counted when this is compiled.
+// Rows as they lie, and the centers that their labels name.
+template <typename T>
+struct LabelledRows {
+    const T* rows;     // (n, d)
+    const T* centers;  // (n_clusters, d)
+    const std::int32_t* labels;
+    Origin<T> origin;
+    Index d;
+    const double* weights = nullptr;  // null: each row counts as one
+};
+
+// Squared distances of rows to their own centers, from differences in double: the squares of a row
+// are added feature by feature, none fused with an addition, so that the processor does not matter.
+// Few features are counted when this is compiled.
 template <Index fixed, typename T>
-LAB_INLINE double direct_inertia(const Given<T>& rows, const T* centers, const std::int32_t* labels,
-                                 Index n) {
-    const Index d = fixed > 0 ? fixed : rows.d;
-    ExactSum total;
-    double distances[ExactSum::kTogether];
-    for (Index first = 0; first < n; first += ExactSum::kTogether) {
-        const Index end = std::min(first + ExactSum::kTogether, n);
-        for (Index i = first; i < end; ++i) {
-            const T* x = rows.rows + i * d;
-            const T* center = centers + labels[i] * d;
-            double distance = 0;
-            for (Index f = 0; f < d; ++f) {
-                const double diff = double(T(x[f] - rows.middle[f])) - double(center[f]);
-                distance += rounded(diff * diff);
-            }
-            distances[i - first] = distance;
+LAB_INLINE void own_squares(const LabelledRows<T>& of, Index first, Index n, double* squares) {
+    const Index d = fixed > 0 ? fixed : of.d;
+    for (Index i = 0; i < n; ++i) {
+        const T* x = of.rows + (first + i) * d;
+        const T* center = of.centers + Index(of.labels[first + i]) * d;
+        double square = 0;
+        for (Index f = 0; f < d; ++f) {
+            const double diff = of.origin.row(x, f) - double(center[f]);
+            square += rounded(diff * diff);
         }
-        total.add(distances, end - first);
+        squares[i] = square;
     }
-    return total.value();
 }
 
 }  // namespace lab

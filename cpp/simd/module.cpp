@@ -37,6 +37,15 @@ template <typename T>
 static constexpr const char* kOut = sizeof(T) == 8 ? "out must be a C-contiguous float64 array"
                                                    : "out must be a C-contiguous float32 array";
 
+// A weight for each row, or nothing.
+using Weights = std::optional<Array<double>>;
+
+static const double* values_of(const Weights& weights, Index n) {
+    if (!weights) return nullptr;
+    require(weights->ndim() == 1 && weights->shape(0) == n, "weights must have shape (n,)");
+    return weights->data();
+}
+
 // A row of X that all others are taken relative to, or nothing.
 template <typename T>
 using Middle = std::optional<Array<T>>;
@@ -46,23 +55,6 @@ static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
     if (!middle) return nullptr;
     require(middle->ndim() == 1 && middle->shape(0) == X.shape(1), "middle must have shape (d,)");
     return middle->data();
-}
-
-template <typename T>
-static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
-                      const Middle<T>& middle) {
-    require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
-                X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
-            "inertia needs X (n, d), centers (k, d) and labels (n,)");
-    const std::vector<T> zero(X.shape(1), T(0));
-    const lab::Given<T> rows{X.data(), middle ? values_of(middle, X) : zero.data(), X.shape(1)};
-    const T* centers_in = centers.data();
-    const std::int32_t* labels_in = labels.data();
-    const Index n = X.shape(0), k = centers.shape(0);
-    const lab::DirectInertia<T> sum = lab::choose_inertia<T>(lab::chosen_isa());
-    lab::Unlocked unlocked;
-    lab::require_clusters(labels_in, n, k, lab::kRowsOfCenters);
-    return sum(rows, centers_in, labels_in, n);
 }
 
 static void warn_of_fewer(int started, int wanted) {
@@ -93,14 +85,12 @@ static int threads(const py::object& given) { return int(count("n_threads", give
 template <typename T>
 static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int n_threads,
                                        const Middle<T>& middle, lab::Use use,
-                                       const std::optional<Array<double>>& weights = std::nullopt,
+                                       const Weights& weights = std::nullopt,
                                        const std::string& named = "") {
     require(X.ndim() == 2, "prepare needs X with 2 dimensions");
     require(X.shape(1) > 0, kOneFeature);
-    require(!weights || (weights->ndim() == 1 && weights->shape(0) == X.shape(0)),
-            "weights must have shape (n,)");
-    const lab::RowsGiven<T> rows{X.data(), values_of(middle, X),
-                                 weights ? weights->data() : nullptr, X.shape(0), X.shape(1)};
+    const lab::RowsGiven<T> rows{X.data(), values_of(middle, X), values_of(weights, X.shape(0)),
+                                 X.shape(0), X.shape(1)};
     std::unique_ptr<lab::Engine<T>> engine;
     {
         lab::Unlocked unlocked;
@@ -110,6 +100,24 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
     std::vector<py::object> kept{X};
     if (weights) kept.push_back(*weights);
     return std::make_unique<lab::RowsOf<T>>(std::move(engine), std::move(kept));
+}
+
+template <typename T>
+static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
+                      const Middle<T>& middle, const Weights& weights,
+                      const py::object& n_threads) {
+    require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
+                X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
+            "inertia needs X (n, d), centers (k, d) and labels (n,)");
+    const T* origin = values_of(middle, X);
+    const lab::LabelledRows<T> of{X.data(),      centers.data(),
+                                  labels.data(), {origin, origin != nullptr},
+                                  X.shape(1),    values_of(weights, X.shape(0))};
+    const Index n = X.shape(0), k = centers.shape(0);
+    const int wanted = threads(n_threads);
+    lab::Unlocked unlocked;
+    lab::require_clusters(of.labels, n, k, lab::kRowsOfCenters);
+    return lab::inertia_of_all(of, n, wanted);
 }
 
 // The arguments of a call that looks at X once.
@@ -180,6 +188,23 @@ static double largest(const Array<T>& values, const py::object& n_threads) {
 }
 
 template <typename T>
+static py::array_t<double> moments(const Array<T>& X, const py::object& n_threads) {
+    require(X.ndim() == 2 && X.shape(0) > 0 && X.shape(1) > 0,
+            "moments needs X (n, d), with at least one row and one feature");
+    const T* begin = X.data();
+    const Index n = X.shape(0), d = X.shape(1);
+    const int wanted = threads(n_threads);
+    py::array_t<double> out({Index(5), d});
+    double* to = out.mutable_data();
+    lab::Unlocked unlocked;
+    const lab::Moments found = lab::moments_of_all(begin, n, d, wanted);
+    for (const auto* row : {&found.pivot, &found.low, &found.high, &found.sum, &found.square}) {
+        to = std::copy_n(row->data(), d, to);
+    }
+    return out;
+}
+
+template <typename T>
 static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<double>& draws,
                                  const py::object& n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
@@ -241,8 +266,7 @@ static void bind(py::module_& module) {
     module.def(
         "prepare",
         [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
-           const Middle<T>& middle, bool balls, const std::optional<Array<double>>& weights,
-           const std::string& engine) {
+           const Middle<T>& middle, bool balls, const Weights& weights, const std::string& engine) {
             return make_rows(X, clusters(n_clusters), threads(n_threads), middle,
                              balls ? lab::Use::fit : lab::Use::all_pairs, weights, engine);
         },
@@ -265,10 +289,15 @@ static void bind(py::module_& module) {
                "Overwrite out with the distance of each row to each center.");
     module.def("largest", &largest<T>, py::arg("values").noconvert(), py::arg("n_threads"),
                "Return the largest magnitude; NaN where a value is not finite.");
+    module.def(
+        "moments", &moments<T>, py::arg("X").noconvert(), py::arg("n_threads"),
+        "Return of each column a pivot amid its values, the least and the largest value, and "
+        "the sums of all differences from the pivot and of their squares: shape (5, d).");
     module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
                py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
+               py::arg("weights").noconvert() = py::none(), py::arg("n_threads") = 1,
                "Return the sum of squared distances of X − middle to the chosen centers, by "
-               "differences.");
+               "differences, each row counting by its weight.");
     module.def("greedy", &greedy<T>, py::arg("X").noconvert(), py::arg("first"),
                py::arg("draws").noconvert(), py::arg("n_threads"),
                py::arg("middle").noconvert() = py::none(),

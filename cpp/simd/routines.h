@@ -8,6 +8,8 @@
 #include "simd/centers.h"
 #include "simd/engines/cell_work.h"
 #include "simd/engines/work.h"
+#include "simd/inertia.h"
+#include "simd/once/moments.h"
 #include "simd/once/query.h"
 #include "simd/order.h"
 #include "simd/panels.h"
@@ -76,6 +78,14 @@ using MeasureDistances = void (*)(const T* rows, Index n, const T* centers,
 template <typename T>
 using LargestOf = T (*)(const T* values, Index n);
 
+// Add the values of n rows to the moments of their columns.
+template <typename T>
+using AddMoments = void (*)(const T* rows, Index n, Index d, Moments& to);
+
+// Add the squared distances of a range of rows to the centers that their labels name.
+template <typename T>
+using AddInertia = void (*)(const LabelledRows<T>& of, Index first, Index last, ExactSum& to);
+
 // The routines of calls that look at X once.
 template <typename T>
 struct Calls {
@@ -83,6 +93,9 @@ struct Calls {
     LabelRange<T> label;
     MeasureDistances<T> measure;
     LargestOf<T> largest;
+    AddMoments<T> add_moments;
+    AddInertia<T> add_inertia;
+    Index lanes;  // that moments are added up in
 };
 
 // The seeding that screens rows, from `first` to before `last`: copy them, estimate what each
@@ -112,11 +125,6 @@ struct CellRoutines {
     // Add all rows to sums, by labels of the rows as they were given.
     void (*add_rows)(const CellWork<T>& work, Partial& sums, const std::int32_t* labels);
 };
-
-// The inertia of given labels, by differences.
-template <typename T>
-using DirectInertia = double (*)(const Given<T>& rows, const T* centers, const std::int32_t* labels,
-                                 Index n);
 
 // The measured limits of one instruction set, with which the kernel is compared.
 template <typename T>

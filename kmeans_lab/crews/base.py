@@ -214,12 +214,9 @@ class Crew(ABC):
 
     def _weighed(self, inertia: float, centers: Array) -> float:
         """Return the inertia of a pass; with weights only where the job asks for it."""
-        weighting = self.job.weighting
-        if weighting is None:
+        if self.job.weighting is None:
             return inertia
-        if not self.job.weighs_inertia:
-            return nan
-        return weighting.inertia(self.rows, centers, self.labels)
+        return self.inertia(centers, self.labels) if self.job.weighs_inertia else nan
 
     def labels_to_keep(self, *, last: bool) -> Labels:
         """Return labels that outlive the crew; after the last repetition they need no copy."""
@@ -231,14 +228,14 @@ class Crew(ABC):
         With weights, in units of 2 to the power ``exponent``, as passes do: sums with huge weights
         would be infinite and could not be compared.
         """
-        rows = self.rows
-        if self.job.weighting is not None:
-            return self.job.weighting.inertia(rows, centers, labels)
-        if self._inertia is None or (isinstance(rows, Centered) and not self.job.spec.centers):
-            return direct_inertia(rows, centers, labels)
-        if isinstance(rows, Centered):
-            return float(self._inertia(rows.X, centers, labels, rows.middle))
-        return float(self._inertia(rows, centers, labels))
+        rows, weights, spec = self.rows, self.weights, self.job.spec
+        able = spec.centers or not isinstance(rows, Centered)
+        able = able and (spec.weights or weights is None)
+        if self._inertia is None or not able:
+            return direct_inertia(rows, centers, labels, weights)
+        X, middle = (rows.X, (rows.middle,)) if isinstance(rows, Centered) else (rows, ())
+        more = {"weights": weights, "n_threads": self.kernel_threads} if spec.weights else {}
+        return float(self._inertia(X, centers, labels, *middle, **more))
 
     def refuse_elsewhere(self) -> None:
         """Raise ``RuntimeError`` in a child that was forked since the crew began."""

@@ -34,7 +34,7 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
-from kmeans_lab.registry import load_kernel
+from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 _FLOATS = (np.float64, np.float32)
@@ -248,13 +248,15 @@ class BaseKMeans(
         weights: NDArray[np.float64] | None,
     ) -> float:
         """Return the (weighted) sum of squared distances, from differences."""
-        if weights is not None:
-            shares, exponent = relative(weights)
+        shares, exponent = (None, 0) if weights is None else relative(weights)
+        name = self._kernel_name()
+        kernels_own = getattr(load_kernel(name), "inertia", None)
+        weighs = find_spec(name).weights
+        if kernels_own is None or X.dtype != centers.dtype or not (weighs or shares is None):
             return absolute(direct_inertia(X, centers, labels, shares), exponent)
-        kernels_own = getattr(load_kernel(self._kernel_name()), "inertia", direct_inertia)
-        if X.dtype != centers.dtype:
-            kernels_own = direct_inertia
-        return float(kernels_own(X, np.ascontiguousarray(centers), labels))
+        more = {"weights": shares, "n_threads": self._threads(X.size)} if weighs else {}
+        found = kernels_own(X, np.ascontiguousarray(centers), labels, **more)
+        return absolute(float(found), exponent)
 
     def __sklearn_tags__(self) -> Any:
         """Say what scikit-learn asks of an estimator."""

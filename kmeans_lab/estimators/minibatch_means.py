@@ -229,5 +229,6 @@ def _for_batches(name: str) -> Any:
         assign=kernel.assign,
         update=kernel.update,
         assign_update=kernel.assign_update,
+        inertia=kernel.inertia,
         prepare=partial(kernel.prepare, balls=False),
     )

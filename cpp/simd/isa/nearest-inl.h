@@ -58,25 +58,44 @@ Index label_rows(Query<T>& query, const Panels<S>& panels, Index first, Index la
     return i;
 }
 
-// Squared distances of rows to their own centers, two vectors of rows at a time: the bits of
-// direct_inertia.
+// The bits of own_squares<0>, two vectors of rows at a time.
 template <typename T>
-void own_squares(const Query<T>& query, Index first, Index n, double* squares) {
+LAB_INLINE void own_squares_side_by_side(const LabelledRows<T>& of, Index first, Index n,
+                                         double* squares) {
     using Values = Lanes<double>::Values;
     constexpr int lanes = Lanes<double>::lanes, vectors = 2, width = vectors * lanes;
-    const Index d = query.d;
     const T *rows[width], *centers[width];
     for (Index i = 0; i < n; i += width) {
         for (Index l = 0; l < width; ++l) {
             const Index row = first + std::min(i + l, n - 1);
-            rows[l] = query.rows + row * d;
-            centers[l] = query.centers + Index(query.labels[row]) * d;
+            rows[l] = of.rows + row * of.d;
+            centers[l] = of.centers + Index(of.labels[row]) * of.d;
         }
         Values sums[vectors] = {};
-        add_squares<vectors>(rows, centers, query.origin, d, sums);
+        add_squares<vectors>(rows, centers, of.origin, of.d, sums);
         double found[width];
         std::memcpy(found, sums, sizeof found);
         std::copy_n(found, std::min(Index(width), n - i), squares + i);
+    }
+}
+
+// Add the squared distances of a range of rows to their own centers, times their weights: exactly,
+// so that the order of the rows does not matter.
+template <typename T>
+void add_inertia(const LabelledRows<T>& of, Index first, Index last, ExactSum& to) {
+    constexpr Index few = 3, many = 48;  // features: one row is read at a time beyond these
+    double squares[ExactSum::kTogether];
+    for (Index i = first; i < last; i += ExactSum::kTogether) {
+        const Index n = std::min(ExactSum::kTogether, last - i);
+        if (of.d == 1) own_squares<1>(of, i, n, squares);
+        if (of.d == 2) own_squares<2>(of, i, n, squares);
+        if (of.d == few) own_squares<few>(of, i, n, squares);
+        if (of.d > few && of.d <= many) own_squares_side_by_side(of, i, n, squares);
+        if (of.d > many) own_squares<0>(of, i, n, squares);
+        if (of.weights) {
+            for (Index l = 0; l < n; ++l) squares[l] *= of.weights[i + l];
+        }
+        to.add(squares, n);
     }
 }
 
@@ -88,22 +107,28 @@ void label_range(Query<T>& query, Index first, Index last, ExactSum* inertia) {
         done = label_rows<double, 2, wide_panel>(query, query.rare.wide(), done, last);
     }
     if (!inertia || query.interrupt.came()) return;
-    double squares[ExactSum::kTogether];
-    for (Index i = first; i < last; i += ExactSum::kTogether) {
-        const Index n = std::min(ExactSum::kTogether, last - i);
-        own_squares(query, i, n, squares);
-        inertia->add(squares, n);
-    }
+    add_inertia<T>({query.rows, query.centers, query.labels, query.origin, query.d}, first, last,
+                   *inertia);
 }
 
 // The routines of single calls: four vectors of rows where few features leave little to do.
+template <typename T, int vectors, int panel>
+Calls<T> make_calls() {
+    constexpr int wide = 4, lanes = Lanes<double>::lanes;
+    return {{panel, wide},
+            label_range<T, vectors, panel, wide>,
+            measure_distances<T>,
+            largest_of<T>,
+            add_moments<T>,
+            add_inertia<T>,
+            lanes};
+}
 template <typename T>
 Calls<T> choose_calls(Index d, Index k) {
-    constexpr Index wide = 4;
     const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
-    if (d <= 4) return {{2, wide}, label_range<T, 4, 2, wide>, measure_distances<T>, largest_of<T>};
-    if (fives) return {{5, wide}, label_range<T, 2, 5, wide>, measure_distances<T>, largest_of<T>};
-    return {{4, wide}, label_range<T, 2, 4, wide>, measure_distances<T>, largest_of<T>};
+    if (d <= 4) return make_calls<T, 4, 2>();
+    if (fives) return make_calls<T, 2, 5>();
+    return make_calls<T, 2, 4>();
 }
 
 }  // namespace LAB_ISA

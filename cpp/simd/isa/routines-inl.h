@@ -11,6 +11,7 @@
 #include "simd/isa/balls-inl.h"
 #include "simd/isa/assign-inl.h"
 #include "simd/isa/rows-inl.h"
+#include "simd/isa/measure-inl.h"
 #include "simd/isa/row_moves-inl.h"
 #include "simd/isa/hamerly-inl.h"
 #include "simd/isa/distances-inl.h"
@@ -91,14 +92,6 @@ CellRoutines<T> choose_cell_routines(Index n_features) {
     }
     return {measure_features<T, d>, lay_group<T, d>, lay_centers<d>, assign_cells<T, d>,
             add_rows_of_cells<T>};
-}
-
-template <typename T>
-double inertia_of(const Given<T>& rows, const T* centers, const std::int32_t* labels, Index n) {
-    if (rows.d == 1) return direct_inertia<1>(rows, centers, labels, n);
-    if (rows.d == 2) return direct_inertia<2>(rows, centers, labels, n);
-    if (rows.d == 3) return direct_inertia<3>(rows, centers, labels, n);
-    return direct_inertia<0>(rows, centers, labels, n);
 }
 
 }  // namespace LAB_ISA

@@ -1,5 +1,4 @@
-// Rows as they lie: the first look at them, and their way into sums. Included once per instruction
-// set, after moves-inl.h.
+// The way of rows as they lie into sums. Included once per instruction set, after moves-inl.h.
 
 #ifndef LAB_ISA
 #error "row_moves-inl.h is for routines-inl.h to include, once per instruction set"
@@ -86,67 +85,6 @@ template <typename T>
 void add_given(const RowWork<T>& work, Partial& sums, const std::int32_t* labels) {
     RowMoves<T> moves(work, sums);
     for (Index row = 0; row < work.n; ++row) moves.add(row, -1, labels[row]);
-}
-
-// Multiply the rows of a tile by their weights, which follow as one more column.
-template <typename T>
-LAB_INLINE void weigh(const RowWork<T>& work, Index first, Index n, Index width, double* tile) {
-    for (Index l = 0; l < width; ++l) {
-        const double weight = work.weights[first + std::min(l, n - 1)];
-        for (Index f = 0; f < work.d; ++f) tile[f * width + l] *= weight;
-        tile[work.d * width + l] = weight;
-    }
-}
-
-// The squared lengths of the rows of a tile, as the reference adds them up.
-template <int vectors>
-LAB_INLINE void lengths_of(const double* tile, Index d, double* squares) {
-    using Values = Lanes<double>::Values;
-    constexpr Index lanes = Lanes<double>::lanes, width = vectors * lanes;
-    Values sums[vectors] = {};
-    for (Index f = 0; f < d; ++f) {
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            Values values;
-            std::memcpy(&values, tile + f * width + v * lanes, sizeof values);
-            sums[v] += rounded_square(values);
-        }
-    }
-    std::memcpy(squares, sums, sizeof sums);
-}
-
-// Look at the rows of a part: the range of their columns, their lengths.
-template <typename T>
-void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
-    constexpr Index width = 8;  // one vector of doubles at most: the tile stays in the first cache
-    constexpr int vectors = width / Lanes<double>::lanes;
-    const Origin<T> origin{work.given.middle, true};
-    Aligned<double> tile;
-    tile.resize(work.columns * width);
-    double squares[ExactSum::kTogether];
-    Index n_squares = 0;
-    for (Index first = part.first; first < part.last; first += width) {
-        if (first % 1024 == 0 && work.interrupt->came()) return;
-        const Index n = std::min(width, part.last - first);
-        const T* rows[width];
-        for (Index l = 0; l < width; ++l) {
-            rows[l] = work.given.rows + (first + std::min(l, n - 1)) * work.d;
-        }
-        Lanes<double>::Values fused[vectors];
-        spread_rows<double, vectors>(Pointed<T>{rows}, origin, 1.0, work.d, tile.data(), fused);
-        double lengths[width];
-        lengths_of<vectors>(tile.data(), work.d, lengths);
-        for (Index l = 0; l < n; ++l) {
-            to.longest = std::max(to.longest, lengths[l]);
-            const double weight = work.weights ? work.weights[first + l] : 1.0;
-            squares[n_squares++] = lengths[l] * weight;
-        }
-        if (work.weights) weigh(work, first, n, width, tile.data());
-        measure_range<double>(tile.data(), work.columns, width, to.range);
-        if (n_squares + width > ExactSum::kTogether || first + width >= part.last) {
-            to.squares.add(squares, n_squares);
-            n_squares = 0;
-        }
-    }
 }
 
 }  // namespace LAB_ISA

@@ -12,6 +12,7 @@
 #include "common/types.h"
 #include "simd/dispatch.h"
 #include "simd/once/kept_team.h"
+#include "simd/once/moments.h"
 #include "simd/once/query.h"
 #include "simd/panels.h"
 #include "simd/sums.h"
@@ -119,6 +120,74 @@ int measure_all(const OnRows<T>& given, T* distances) {
                       distances + first * given.n_clusters);
     });
     return shared.missing();
+}
+
+// Runs task(share, thread) for shares of n values. A fit begins and ends with this, and the threads
+// of calls, which are kept, would be in the way of its own.
+class BriefTeam {
+public:
+    static constexpr int kShares = 64;
+
+    BriefTeam(double n_values, int n_threads)
+        : team_(n_values < kWorthIt ? 1 : std::min(n_threads, kEnough)) {}
+    std::size_t size() const { return std::size_t(team_.size()); }
+
+    template <typename Task>
+    void run(Interrupt& interrupt, const Task& task) {
+        team_.run(kShares, [&](int share, int thread) {
+            if (!interrupt.came()) task(share, std::size_t(thread));
+        });
+        if (interrupt.came()) throw Interrupted();
+    }
+
+private:
+    static constexpr double kWorthIt = 1 << 20;  // fewer are read before threads have started
+    static constexpr int kEnough = 8;            // threads: memory is no faster
+
+    Team team_;
+};
+
+// The moments of the columns of X.
+template <typename T>
+Moments moments_of_all(const T* X, Index n, Index d, int n_threads) {
+    const Calls<T> calls = choose_calls<T>(chosen_isa(), 1, 1);
+    BriefTeam team(double(n) * double(d), n_threads);
+    std::vector<Moments> all(team.size());
+    const std::vector<double> pivot = pivot_of(X, n, d);
+    for (Moments& one : all) one.begin(pivot, calls.lanes);
+    const Index rows = std::max(Index(8), Index(1 << 18) / d);  // between two checks for a signal
+    Interrupt interrupt;
+    interrupt.begin(double(rows) * double(d));
+    team.run(interrupt, [&](int share, std::size_t thread) {
+        const Index last = n * (share + 1) / team.kShares;
+        for (Index i = n * share / team.kShares; i < last && !interrupt.came(); i += rows) {
+            calls.add_moments(X + i * d, std::min(rows, last - i), d, all[thread]);
+        }
+    });
+    for (Moments& one : all) one.fold(d);
+    for (std::size_t t = 1; t < all.size(); ++t) {
+        for (Index f = 0; f < d; ++f) all[0].join(f, all[t], f);
+    }
+    return std::move(all[0]);
+}
+
+// The inertia of labels that have been checked.
+template <typename T>
+double inertia_of_all(const LabelledRows<T>& of, Index n, int n_threads) {
+    const Calls<T> calls = choose_calls<T>(chosen_isa(), of.d, 1);
+    BriefTeam team(double(n) * double(of.d), n_threads);
+    std::vector<ExactSum> all(team.size());
+    Interrupt interrupt;
+    interrupt.begin(double(ExactSum::kTogether) * double(of.d));
+    team.run(interrupt, [&](int share, std::size_t thread) {
+        const Index last = n * (share + 1) / team.kShares;
+        for (Index i = n * share / team.kShares; i < last; i += ExactSum::kTogether) {
+            if (interrupt.came()) return;
+            calls.add_inertia(of, i, std::min(i + ExactSum::kTogether, last), all[thread]);
+        }
+    });
+    for (std::size_t t = 1; t < all.size(); ++t) all[0].add(all[t]);
+    return all[0].value();
 }
 
 // The largest magnitude of n values; not a number where one is not finite.

@@ -1,0 +1,162 @@
+// The first look at rows as they lie: the range of their columns, their lengths. Included once per
+// instruction set, after vectors-inl.h.
+
+#ifndef LAB_ISA
+#error "measure-inl.h is for routines-inl.h to include, once per instruction set"
+#endif
+
+namespace lab {
+namespace LAB_ISA {
+
+LAB_INLINE Lanes<double>::Values magnitude(const Lanes<double>::Values& values) {
+    Lanes<double>::Integers bits;
+    std::memcpy(&bits, &values, sizeof bits);
+    bits &= std::numeric_limits<std::int64_t>::max();
+    Lanes<double>::Values sizes;
+    std::memcpy(&sizes, &bits, sizeof sizes);
+    return sizes;
+}
+
+// A few rows at a time are copied, one after the other as memory likes it, to a tile that stays in
+// the first cache: so many features of each. The last vector of a row overlaps the one before;
+// where a row is shorter than a vector, zeros follow it.
+struct MeasuredTile {
+    static constexpr int lanes = Lanes<double>::lanes, vectors = lanes > 1 ? 2 : 8;
+    static constexpr int rows = vectors * lanes;
+    static constexpr Index kFeatures = 128, kLeast = lanes > 1 ? lanes : 2;
+
+    alignas(64) double values[rows * kFeatures];
+    Index stride = 0;  // of a row
+
+    // Take n features of a row, less the middle.
+    template <typename T>
+    LAB_MEMBER void take(int row, const T* x, const T* middle, Index n) {
+        using Few = typename Lanes<T>::Few;
+        double* to = values + row * stride;
+        if (n < stride) {
+            for (Index f = 0; f < stride; ++f) to[f] = f < n ? double(T(x[f] - middle[f])) : 0.0;
+            return;
+        }
+        for (Index i = 0; i < n; i += lanes) {
+            const Index f = std::min(i, n - lanes);
+            Few some, at;
+            std::memcpy(&some, x + f, sizeof some);
+            std::memcpy(&at, middle + f, sizeof at);
+            some -= at;
+            const auto wide = convert<Lanes<double>::Values>(some);
+            std::memcpy(to + f, &wide, sizeof wide);
+        }
+    }
+
+    // Widen the range of each feature by the values of all rows, times their weights.
+    template <bool weighted>
+    LAB_MEMBER void widen(const double* weights, double* most, double* least) const {
+        using Values = Lanes<double>::Values;
+        const Values none = std::numeric_limits<double>::infinity() - Values{};
+        for (Index i = 0; i < stride; i += lanes) {
+            const Index f = std::min(i, stride - lanes);
+            Values high, low;
+            std::memcpy(&high, most + f, sizeof high);
+            std::memcpy(&low, least + f, sizeof low);
+            LAB_UNROLL for (int l = 0; l < rows; ++l) {
+                Values value;
+                std::memcpy(&value, values + l * stride + f, sizeof value);
+                if (weighted) value *= weights[l];
+                const Values size = magnitude(value), counted = size > Values{} ? size : none;
+                high = size > high ? size : high;
+                low = counted < low ? counted : low;
+            }
+            std::memcpy(most + f, &high, sizeof high);
+            std::memcpy(least + f, &low, sizeof low);
+        }
+    }
+
+    // Add the squares of each row to its sum, feature by feature, each rounded.
+    LAB_MEMBER void add_squares_to(double* sums) const {
+#if defined(LAB_TRANSPOSES)
+        using Values = Lanes<double>::Values;
+        Values all[vectors];
+        std::memcpy(all, sums, sizeof all);
+        for (Index f = 0; f < stride; f += 2) {
+            const Index from = std::min(f, stride - 2);
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                Block<double>::Values pairs[lanes];
+                LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+                    const double* x = values + (v * lanes + l) * stride + from;
+                    std::memcpy(&pairs[l], x, sizeof pairs[l]);
+                }
+                Values across[2];
+                transpose<double>(pairs, across);
+                if (from == f) all[v] += rounded_square(across[0]);
+                all[v] += rounded_square(across[1]);
+            }
+        }
+        std::memcpy(sums, all, sizeof all);
+#else
+        for (int l = 0; l < rows; ++l) {
+            const double* x = values + l * stride;
+            for (Index f = 0; f < stride; ++f) sums[l] += rounded(x[f] * x[f]);
+        }
+#endif
+    }
+};
+
+// Widen the range of a column by its largest and least magnitudes.
+LAB_INLINE void widen(Range<double>& range, Index column, double most, double least) {
+    double& high = range.most[column * range.lanes];
+    double& low = range.least[column * range.lanes];
+    high = std::max(high, most);
+    low = std::min(low, least);
+}
+
+// Look at the rows of a part.
+template <typename T>
+void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
+    constexpr int rows = MeasuredTile::rows;
+    const Index d = work.d, padded = d + MeasuredTile::kLeast;
+    MeasuredTile tile;
+    Aligned<double> ends;
+    ends.resize(2 * padded);
+    double *most = ends.data(), *least = most + padded;
+    std::fill_n(most, padded, 0.0);
+    std::fill_n(least, padded, std::numeric_limits<double>::infinity());
+    double squares[ExactSum::kTogether];
+    Index n_squares = 0;
+    for (Index first = part.first; first < part.last; first += rows) {
+        if ((first - part.first) % 1024 == 0 && work.interrupt->came()) return;
+        const int n = int(std::min(Index(rows), part.last - first));
+        double sums[rows] = {}, weights[rows] = {};
+        if (work.weights) std::copy_n(work.weights + first, n, weights);
+        for (Index from = 0; from < d; from += tile.kFeatures) {
+            const Index some = std::min(tile.kFeatures, d - from);
+            tile.stride = std::max(some, tile.kLeast);
+            for (int l = 0; l < rows; ++l) {  // the last one again, to fill the tile
+                const T* x = work.given.rows + (first + std::min(l, n - 1)) * d;
+                tile.take(l, x + from, work.given.middle + from, some);
+            }
+            if (work.weights) {
+                tile.template widen<true>(weights, most + from, least + from);
+            } else {
+                tile.template widen<false>(weights, most + from, least + from);
+            }
+            tile.add_squares_to(sums);
+        }
+        for (int l = 0; l < n; ++l) {
+            to.longest = std::max(to.longest, sums[l]);
+            squares[n_squares++] = work.weights ? sums[l] * weights[l] : sums[l];
+            if (work.weights) {
+                const double least_weight =
+                    weights[l] > 0 ? weights[l] : std::numeric_limits<double>::infinity();
+                widen(to.range, d, weights[l], least_weight);
+            }
+        }
+        if (n_squares + rows > ExactSum::kTogether || first + rows >= part.last) {
+            to.squares.add(squares, n_squares);
+            n_squares = 0;
+        }
+    }
+    for (Index f = 0; f < d; ++f) widen(to.range, f, most[f], least[f]);
+}
+
+}  // namespace LAB_ISA
+}  // namespace lab

@@ -1,0 +1,101 @@
+"""Sums, squares and ends of each column of X, from one look at it.
+
+They decide whether values are finite and how large they are, where the origin is moved, and the
+unit of the default stop rule. By the kernel that measures for all others, where it can run.
+"""
+
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from kmeans_lab.isolation.availability import first_ready
+from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.blocks import row_blocks
+from kmeans_lab.numerics.exact_sums import Floats
+from kmeans_lab.registry import PROVIDERS, load_kernel
+
+_ROW_VALUES = 1024  # values laid side by side in one long row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """What one look at X found in each column: arrays of shape (n_features,), float64.
+
+    Attributes
+    ----------
+    pivot : ndarray
+        A number amid the values.
+    low, high : ndarray
+        The least and the largest value.
+    sums, squares : ndarray
+        Of all differences from the pivot, and of their squares, as float64 happens to add them up:
+        off by no more than n_samples roundings. A value that is not finite leaves a square that is
+        not.
+    """
+
+    pivot: Floats
+    low: Floats
+    high: Floats
+    sums: Floats
+    squares: Floats
+
+    def largest(self) -> float:
+        """Return the largest magnitude; NaN where a value is not finite."""
+        if not np.isfinite(self.squares).all():
+            return nan  # or squares have overflowed
+        return float(max(-self.low.min(), self.high.max()))
+
+
+def moments_of(X: Array, n_threads: int = 1) -> Moments:
+    """Return the moments of the columns of X: C-contiguous, float32 or float64, not empty."""
+    if it := first_ready((PROVIDERS["measuring"],)):
+        provider: Any = load_kernel(it)
+        return Moments(*provider.moments(X, n_threads))
+    return _in_numpy(X)
+
+
+@np.errstate(all="ignore")  # values may be not finite, or too large
+def _in_numpy(X: Array) -> Moments:
+    """Return moments around the means, with which the sums of all differences vanish."""
+    mean = _column_sums(X) / len(X)
+    squares = _column_sums(X, mean)
+    low, high = (_reduced(end, X).astype(np.float64) for end in (np.minimum, np.maximum))
+    return Moments(mean, low, high, np.zeros(len(mean)), squares)
+
+
+def _reduced(end: np.ufunc, X: Array) -> Array:
+    wide, rest = _side_by_side(X)
+    ends = end.reduce(end.reduce(wide, axis=0).reshape(-1, X.shape[1]), axis=0)
+    return np.asarray(end(ends, end.reduce(rest, axis=0)) if len(rest) else ends)
+
+
+def _side_by_side(X: Array) -> tuple[Array, Array]:
+    """Return rows laid side by side in long ones, and the rest of the rows.
+
+    NumPy computes fast along long rows and slowly along short ones: the sums of the standard preset
+    take 0.1 ms instead of 0.8.
+    """
+    n_samples, n_features = X.shape
+    side = max(1, min(n_samples, _ROW_VALUES // n_features))
+    whole = n_samples // side * side
+    return X[:whole].reshape(-1, side * n_features), X[whole:]
+
+
+def _column_sums(X: Array, mean: Floats | None = None) -> Floats:
+    """Return the sum of each column or, with a mean, of its squared deviations, in float64."""
+    wide, rest = _side_by_side(X)
+    sums = np.zeros(wide.shape[1])
+    tiled = None if mean is None else np.tile(mean, wide.shape[1] // X.shape[1])
+    for some in row_blocks(len(wide), wide.shape[1]):
+        sums += _sums(wide[some], tiled)
+    return np.asarray(sums.reshape(-1, X.shape[1]).sum(axis=0) + _sums(rest, mean))
+
+
+def _sums(rows: Array, mean: Floats | None) -> Floats:
+    if mean is None:
+        return np.asarray(np.add.reduce(rows, axis=0, dtype=np.float64))
+    deviations = rows - mean
+    deviations *= deviations
+    return np.asarray(np.add.reduce(deviations, axis=0))
