@@ -24,6 +24,7 @@ public:
         constexpr Index padding = RowEngine<T>::kPadding;
         state_.origin.at = work_.given.middle;
         state_.slack.resize(rows.n + padding);
+        if (sizeof(T) > sizeof(float)) state_.copies.resize(rows.n * rows.d);
         std::fill_n(state_.slack.data() + rows.n, padding, std::numeric_limits<float>::infinity());
     }
 

@@ -24,6 +24,9 @@ struct HamerlyState {
     Origin<T> origin{nullptr, true};
     Panels<float> narrow;
     std::unique_ptr<RareCenters<T>> rare;
+    // (n, d): rows as they are scored, half as wide as those of the caller, where each row of a
+    // part has been scored in float; empty where T is no wider.
+    Aligned<float> copies;
     bool carried = false;                 // whether slack holds
     Aligned<float> slack;                 // (n,) and padding
     std::vector<float> drift, drift_low;  // (n_clusters,): rounded up and down

@@ -25,6 +25,7 @@ struct Part {
     // Where float32 decides too little, scores are computed in double for a growing number of
     // passes.
     int wide_left = 0, wide_next = 1;
+    bool copied = false;  // its rows have copies as they are scored
 };
 
 template <typename T>

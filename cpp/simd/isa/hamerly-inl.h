@@ -35,15 +35,14 @@ struct Settled {
     alignas(64) float gaps[width];
 };
 
-// Score rows, and decide near-ties.
-template <typename S, int vectors, int panel, int width, typename T>
-LAB_INLINE void score_listed(const HamerlyState<T>& state, const Panels<S>& panels,
-                             const T* const* rows, Index n, Part& part, S* tile,
-                             Settled<width>& to) {
+// Score rows, and say which are near-ties.
+template <typename S, int vectors, int panel, int width, typename From, typename Read>
+LAB_INLINE std::uint32_t score_listed(const Panels<S>& panels, const From* const* rows,
+                                      const Read& read, S* tile, Settled<width>& to) {
     using Values = typename Lanes<S>::Values;
     constexpr int lanes = Lanes<S>::lanes;
     Values squares[vectors];
-    spread_rows<S, vectors>(Pointed<T>{rows}, state.origin, panels.scale, panels.d, tile, squares);
+    spread_rows<S, vectors>(Pointed<From>{rows}, read, panels.d, tile, squares);
     Best<S, vectors> all;
     score_rows<S, vectors, panel>(tile, panels, all);
     std::uint32_t near_bits = 0;
@@ -54,39 +53,33 @@ LAB_INLINE void score_listed(const HamerlyState<T>& state, const Panels<S>& pane
         store_as<std::int32_t>(all.index[v], to.labels + v * lanes);
         near_bits |= bits_of<S>(near) << (v * lanes);
     }
-    for (; near_bits != 0; near_bits &= near_bits - 1) {
-        const int l = LAB_LOWEST_BIT(near_bits);
-        if (l >= n) break;
-        to.labels[l] = nearest_directly(rows[l], state.origin, state.rare->direct());
-        ++part.rescored;
-    }
-}
-
-// Rows of a list lie anywhere: without this, waiting for them takes as long as scoring them.
-template <typename T>
-LAB_INLINE void fetch_row(const T* row, Index d) {
-    constexpr Index line = 64 / sizeof(T);
-    for (Index f = 0; f + line < d; f += line) LAB_PREFETCH(row + f);
-    LAB_PREFETCH(row + d - 1);
+    return near_bits;
 }
 
 // Take the first rows of a list to their clusters, as many as a tile holds; the list goes on with
-// twice as many places more.
-template <typename S, int vectors, int panel, typename T>
+// twice as many places more. Values are read from `first_row` on, where the part begins.
+template <typename S, int vectors, int panel, typename T, typename From, typename Read>
 LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Panels<S>& panels,
-                              Part& part, const std::int32_t* list, Index n, S* tile,
-                              RowMoves<T>& moves) {
+                              Part& part, const std::int32_t* list, Index n, const From* first_row,
+                              const Read& read, S* tile, RowMoves<T>& moves) {
     constexpr int lanes = Lanes<float>::lanes, width = vectors * Lanes<S>::lanes;
-    const T* rows[width];
+    const From* rows[width];
     alignas(64) std::int32_t before[width];
-    const T* given = work.given.rows + part.first * work.d;
     for (int l = 0; l < width; ++l) {
-        rows[l] = given + list[l] * work.d;
+        rows[l] = first_row + list[l] * work.d;
         before[l] = work.labels[part.first + list[l]];
     }
-    for (int l = width; l < 2 * width; ++l) fetch_row(given + list[l] * work.d, work.d);
+    for (int l = width; l < 2 * width; ++l) fetch_row(first_row + list[l] * work.d, work.d);
     Settled<width> found;
-    score_listed<S, vectors, panel, width>(state, panels, rows, n, part, tile, found);
+    std::uint32_t near = score_listed<S, vectors, panel, width>(panels, rows, read, tile, found);
+    moves.flush();  // of the tile before: their values have been fetched by now
+    for (; near != 0; near &= near - 1) {
+        const int l = LAB_LOWEST_BIT(near);
+        if (l >= n) break;
+        const T* row = work.given.rows + (part.first + list[l]) * work.d;
+        found.labels[l] = nearest_directly(row, state.origin, state.rare->direct());
+        ++part.rescored;
+    }
     for (int v = 0; v < width; v += lanes) {
         using Values = typename Lanes<float>::Values;
         using Integers = typename Lanes<float>::Integers;
@@ -126,43 +119,83 @@ LAB_INLINE Index list_failing(const RowWork<T>& work, const HamerlyState<T>& sta
     return n;
 }
 
+// The rows of a part whose slack is used up go to their clusters.
 template <typename T, int vectors, int panel>
-void assign_failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums) {
-    constexpr int width = vectors * Lanes<float>::lanes;
-    Aligned<double> room;  // for a tile of either type
-    room.resize(work.d * width);
-    float* narrow = reinterpret_cast<float*>(room.data());
-    RowMoves<T> moves(work, sums);
-    std::int32_t list[kListed + 2 * width + 16];
-    const Index before = part.rescored;
-    Index scored = 0;
-    bool wide = part.wide_left > 0;
-    if (wide) --part.wide_left;
-    for (Index first = part.first; first < part.last; first += kListed) {
-        if (work.interrupt->came()) break;
-        const Index last = std::min(first + kListed, part.last);
-        const Index n = list_failing(work, state, first, last, part.first, list);
-        std::fill_n(list + n, 2 * width, n > 0 ? list[n - 1] : 0);
-        for (Index i = 0; i < n;) {
-            if (wide) {
-                constexpr Index rows = vectors * Lanes<double>::lanes;
-                settle_listed<double, vectors, panel>(work, state, state.rare->wide(), part,
-                                                      list + i, std::min(rows, n - i), room.data(),
-                                                      moves);
-                i += rows;
-            } else {
-                settle_listed<float, vectors, panel>(work, state, state.narrow, part, list + i,
-                                                     std::min(Index(width), n - i), narrow, moves);
-                i += width;
+class Failing {
+public:
+    Failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums)
+        : work_(work), state_(state), part_(part), moves_(work, sums) {
+        room_.resize(work.d * width);
+    }
+
+    void run() {
+        if (!state_.carried) part_.copied = false;
+        bool wide = part_.wide_left > 0, all_narrow = !wide;
+        if (wide) --part_.wide_left;
+        const Index before = part_.rescored;
+        Index scored = 0;
+        for (Index first = part_.first; first < part_.last; first += kListed) {
+            if (work_.interrupt->came()) return;
+            const Index last = std::min(first + kListed, part_.last);
+            const Index n = list_failing(work_, state_, first, last, part_.first, list_);
+            std::fill_n(list_ + n, 2 * width, n > 0 ? list_[n - 1] : 0);
+            wide ? settle_wide(n) : settle_narrow(n);
+            scored += n;
+            const double decided = double(part_.rescored - before);
+            if (!wide && scored >= 256 && decided > kDoubtful * double(scored)) {
+                wide = true;
+                all_narrow = all_narrow && last == part_.last;
+                part_.wide_left = part_.wide_next;
+                part_.wide_next = std::min(2 * part_.wide_next, 64);
             }
         }
-        scored += n;
-        if (!wide && scored >= 256 && double(part.rescored - before) > kDoubtful * double(scored)) {
-            wide = true;
-            part.wide_left = part.wide_next;
-            part.wide_next = std::min(2 * part.wide_next, 64);
+        moves_.flush();
+        if (!state_.carried) part_.copied = all_narrow && !state_.copies.empty();
+    }
+
+private:
+    static constexpr int width = vectors * Lanes<float>::lanes;
+
+    template <typename S, typename From, typename Read>
+    LAB_MEMBER void settle(Index n, const Panels<S>& panels, const From* rows, const Read& read) {
+        constexpr Index step = vectors * Lanes<S>::lanes;
+        S* tile = reinterpret_cast<S*>(room_.data());
+        for (Index i = 0; i < n; i += step) {
+            settle_listed<S, vectors, panel>(work_, state_, panels, part_, list_ + i,
+                                             std::min(step, n - i), rows + part_.first * work_.d,
+                                             read, tile, moves_);
         }
     }
+
+    void settle_narrow(Index n) {
+        const Panels<float>& panels = state_.narrow;
+        const Moved<float, T> moved{state_.origin, T(panels.scale)};
+        const T* rows = work_.given.rows;
+        if (state_.copies.empty()) {
+            settle(n, panels, rows, moved);
+        } else if (part_.copied) {
+            settle(n, panels, state_.copies.data(), Copies{});
+        } else {
+            settle(n, panels, rows, Copied<T>{moved, rows, state_.copies.data()});
+        }
+    }
+
+    void settle_wide(Index n) {
+        const Panels<double>& panels = state_.rare->wide();
+        settle(n, panels, work_.given.rows, Moved<double, T>{state_.origin, T(panels.scale)});
+    }
+
+    RowWork<T>& work_;
+    HamerlyState<T>& state_;
+    Part& part_;
+    RowMoves<T> moves_;
+    Aligned<double> room_;  // for a tile of either type
+    std::int32_t list_[kListed + 2 * width + 16];
+};
+
+template <typename T, int vectors, int panel>
+void assign_failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums) {
+    Failing<T, vectors, panel>(work, state, part, sums).run();
 }
 
 }  // namespace LAB_ISA

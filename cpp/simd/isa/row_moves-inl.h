@@ -14,33 +14,48 @@ class RowMoves {
 public:
     LAB_MEMBER RowMoves(const RowWork<T>& work, Partial& sums) : work_(work), sums_(sums) {}
 
-    // before < 0: it joins only.
+    // before < 0: it joins only. Its values are fetched, and used with those of other rows.
     LAB_MEMBER void add(Index row, std::int32_t before, std::int32_t label) {
-        if (sums_.locks.empty()) {
-            carry_out(row, before, label);
-        } else {
-            const Locked both(sums_.locks, before, label);
-            carry_out(row, before, label);
-        }
+        if (n_ == kWaiting) flush();
+        moves_[n_++] = {row, before, label};
+        fetch_row(work_.given.rows + row * work_.d, work_.d);
     }
-    LAB_MEMBER void flush() {}  // none waits
+
+    void flush() {
+        for (Index i = 0; i < n_; ++i) {
+            if (sums_.locks.empty()) {
+                carry_out(moves_[i]);
+            } else {
+                const Locked both(sums_.locks, moves_[i].before, moves_[i].label);
+                carry_out(moves_[i]);
+            }
+        }
+        n_ = 0;
+    }
 
 private:
     using Values = Lanes<double>::Values;
     static constexpr Index lanes = Lanes<double>::lanes;
 
-    LAB_MEMBER void carry_out(Index row, std::int32_t before, std::int32_t label) {
-        count_moved(sums_, before, label, 1);
-        std::int64_t* joined = sums_.limbs.data() + label * work_.split.size();
-        if (before < 0) {
-            move<false>(row, joined, joined);
+    static constexpr Index kWaiting = 32;
+    struct Move {
+        Index row;
+        std::int32_t before, label;
+    };
+
+    LAB_MEMBER void carry_out(const Move& move) {
+        const Index size = work_.split.size();
+        std::int64_t* joined = sums_.limbs.data() + move.label * size;
+        count_moved(sums_, move.before, move.label, 1);
+        if (move.before < 0) {
+            add_values<false>(move.row, joined, joined);
         } else {
-            move<true>(row, joined, sums_.limbs.data() + before * work_.split.size());
+            add_values<true>(move.row, joined, sums_.limbs.data() + move.before * size);
         }
     }
 
     template <bool leaves>
-    LAB_MEMBER void move(Index row, std::int64_t* joined, std::int64_t* left) const {
+    LAB_MEMBER void add_values(Index row, std::int64_t* joined, std::int64_t* left) const {
         const T* x = work_.followed(row);
         const double weight = work_.weights ? work_.weights[row] : 1.0;
         for (Index f = 0; f < work_.columns; f += lanes) {
@@ -67,6 +82,8 @@ private:
 
     const RowWork<T>& work_;
     Partial& sums_;
+    Move moves_[kWaiting];
+    Index n_ = 0;
 };
 
 // Take a row to its cluster.
@@ -85,6 +102,7 @@ template <typename T>
 void add_given(const RowWork<T>& work, Partial& sums, const std::int32_t* labels) {
     RowMoves<T> moves(work, sums);
     for (Index row = 0; row < work.n; ++row) moves.add(row, -1, labels[row]);
+    moves.flush();
 }
 
 }  // namespace LAB_ISA

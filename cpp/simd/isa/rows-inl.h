@@ -31,46 +31,90 @@ struct Pointed {
     LAB_MEMBER void fetch(Index, Index, Index) const {}
 };
 
-// One value of a row as it is scored. Where S is wider than T, a subtraction of our own is wide.
-template <typename S, typename T>
-LAB_INLINE S scored(T x, T at, T scale, bool given) {
-    if constexpr (sizeof(S) > sizeof(T)) {
-        return (given ? S(T(x - at)) : S(x) - S(at)) * S(scale);
-    } else {
-        return S((x - at) * scale);
-    }
+// Rows of a list lie anywhere: unless they are fetched ahead, waiting for them takes as long as
+// scoring them.
+template <typename T>
+LAB_INLINE void fetch_row(const T* row, Index d) {
+    constexpr Index line = 64 / sizeof(T);
+    for (Index f = 0; f + 1 < d; f += line) LAB_PREFETCH(row + f);
+    LAB_PREFETCH(row + d - 1);
 }
 
-#if defined(LAB_TRANSPOSES)
-// A block of a row, from this feature on.
+// Values of rows become those that are scored: relative to an origin, and times a scale. Where S is
+// wider than T, a subtraction of our own is wide.
 template <typename S, typename T>
-LAB_INLINE typename Block<S>::Values scored_block(const T* x, const T* at, T scale, bool given) {
-    constexpr int size = Block<S>::size;
-    typedef T Given __attribute__((vector_size(size * sizeof(T))));
-    typedef typename Block<S>::Values To;
-    Given values, origin;
-    std::memcpy(&values, x, sizeof values);
-    std::memcpy(&origin, at, sizeof origin);
-    if constexpr (sizeof(S) > sizeof(T)) {
-        const To moved =
-            given ? __builtin_convertvector(values - origin, To)
-                  : __builtin_convertvector(values, To) - __builtin_convertvector(origin, To);
-        return moved * S(scale);
-    } else {
-        return __builtin_convertvector((values - origin) * scale, To);
+struct Moved {
+    const Origin<T> origin;
+    const T scale;
+
+    LAB_MEMBER S value(const T* x, Index f) const {
+        if constexpr (sizeof(S) > sizeof(T)) {
+            const T at = origin.at[f];
+            return (origin.given ? S(T(x[f] - at)) : S(x[f]) - S(at)) * S(scale);
+        } else {
+            return S((x[f] - origin.at[f]) * scale);
+        }
     }
-}
+#if defined(LAB_TRANSPOSES)
+    // A block of a row, from this feature on.
+    LAB_MEMBER typename Block<S>::Values block(const T* x, Index f) const {
+        constexpr int size = Block<S>::size;
+        typedef T Given __attribute__((vector_size(size * sizeof(T))));
+        typedef typename Block<S>::Values To;
+        Given values, at;
+        std::memcpy(&values, x + f, sizeof values);
+        std::memcpy(&at, origin.at + f, sizeof at);
+        if constexpr (sizeof(S) > sizeof(T)) {
+            const To moved = origin.given ? __builtin_convertvector(values - at, To)
+                                          : __builtin_convertvector(values, To) -
+                                                __builtin_convertvector(at, To);
+            return moved * S(scale);
+        } else {
+            return __builtin_convertvector((values - at) * scale, To);
+        }
+    }
 #endif
+};
+
+// The same, and they are kept as they are scored.
+template <typename T>
+struct Copied {
+    const Moved<float, T> moved;
+    const T* const first;  // of all rows
+    float* const copies;   // (n, d)
+
+    LAB_MEMBER float value(const T* x, Index f) const {
+        return copies[x - first + f] = moved.value(x, f);
+    }
+#if defined(LAB_TRANSPOSES)
+    LAB_MEMBER Block<float>::Values block(const T* x, Index f) const {
+        const Block<float>::Values values = moved.block(x, f);
+        std::memcpy(copies + (x - first) + f, &values, sizeof values);
+        return values;
+    }
+#endif
+};
+
+// Values that are scored as they stand.
+struct Copies {
+    LAB_MEMBER float value(const float* x, Index f) const { return x[f]; }
+#if defined(LAB_TRANSPOSES)
+    LAB_MEMBER Block<float>::Values block(const float* x, Index f) const {
+        Block<float>::Values values;
+        std::memcpy(&values, x + f, sizeof values);
+        return values;
+    }
+#endif
+};
 
 // Spread rows into a tile, `vectors` times as many as there are lanes: value f of row i goes to
 // tile[f · width + i]. Returns their squared lengths.
-template <typename S, int vectors, typename T, typename List>
-LAB_INLINE void spread_rows(const List& rows, const Origin<T>& origin, double scaled, Index d,
-                            S* tile, typename Lanes<S>::Values* squares) {
+template <typename S, int vectors, typename List, typename Read>
+LAB_INLINE void spread_rows(const List& rows, const Read& read, Index d, S* tile,
+                            typename Lanes<S>::Values* squares) {
     using Values = typename Lanes<S>::Values;
     constexpr int lanes = Lanes<S>::lanes;
     constexpr Index width = vectors * lanes;
-    const T scale = T(scaled);
     LAB_UNROLL for (int v = 0; v < vectors; ++v) squares[v] = Values{};
     const auto add = [&](Index f, int v, const Values& values) {
         std::memcpy(tile + f * width + v * lanes, &values, sizeof values);
@@ -86,8 +130,7 @@ LAB_INLINE void spread_rows(const List& rows, const Origin<T>& origin, double sc
             for (int v = 0; v < vectors; ++v) {
                 typename Block<S>::Values blocks[lanes];
                 LAB_UNROLL for (int l = 0; l < lanes; ++l) {
-                    const T* x = rows[v * lanes + l] + from;
-                    blocks[l] = scored_block<S>(x, origin.at + from, scale, origin.given);
+                    blocks[l] = read.block(rows[v * lanes + l], from);
                 }
                 Values across[size];
                 transpose<S>(blocks, across);
@@ -100,15 +143,18 @@ LAB_INLINE void spread_rows(const List& rows, const Origin<T>& origin, double sc
     }
 #endif
     for (Index f = 0; f < d; ++f) {
-        for (Index i = 0; i < width; ++i) {
-            tile[f * width + i] = scored<S>(rows[i][f], origin.at[f], scale, origin.given);
-        }
+        for (Index i = 0; i < width; ++i) tile[f * width + i] = read.value(rows[i], f);
         for (int v = 0; v < vectors; ++v) {
             Values values;
             std::memcpy(&values, tile + f * width + v * lanes, sizeof values);
             add(f, v, values);
         }
     }
+}
+template <typename S, int vectors, typename T, typename List>
+LAB_INLINE void spread_rows(const List& rows, const Origin<T>& origin, double scale, Index d,
+                            S* tile, typename Lanes<S>::Values* squares) {
+    spread_rows<S, vectors>(rows, Moved<S, T>{origin, T(scale)}, d, tile, squares);
 }
 
 // Score the rows of a tile against all panels.
