@@ -133,9 +133,8 @@ public:
         bool wide = part_.wide_left > 0, all_narrow = !wide;
         if (wide) --part_.wide_left;
         const Index before = part_.rescored;
-        Index scored = 0;
-        for (Index first = part_.first; first < part_.last; first += kListed) {
-            if (work_.interrupt->came()) return;
+        Index scored = 0, first = part_.first;
+        for (; first < part_.last && !work_.interrupt->came(); first += kListed) {
             const Index last = std::min(first + kListed, part_.last);
             const Index n = list_failing(work_, state_, first, last, part_.first, list_);
             std::fill_n(list_ + n, 2 * width, n > 0 ? list_[n - 1] : 0);
@@ -150,7 +149,7 @@ public:
             }
         }
         moves_.flush();
-        if (!state_.carried) part_.copied = all_narrow && !state_.copies.empty();
+        if (!state_.carried) part_.copied = all_narrow && first >= part_.last;
     }
 
 private:
