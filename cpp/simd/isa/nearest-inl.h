@@ -50,7 +50,8 @@ Index label_rows(Query<T>& query, const Panels<S>& panels, Index first, Index la
         }
         for (Index m = 0; m < n_near; ++m) {
             if (query.interrupt.came()) return last;
-            found[near[m]] = nearest_directly(x + near[m] * query.d, query.origin, query.rare.direct());
+            found[near[m]] =
+                nearest_directly(x + near[m] * query.d, query.origin, query.rare.direct());
         }
         std::memcpy(query.labels + i, found, rows * sizeof *found);
     }
