@@ -107,11 +107,13 @@ def _off_center(
     wide = centers.astype(np.float64)
     found, distances = [], []
     for some in row_blocks(len(rows), rows.shape[1], least=512):
-        points, chosen = rows[some].astype(np.float64), labels[some]
+        points, chosen = rows[some].astype(np.float64, copy=False), labels[some]
         distance = row_squares(points - wide[chosen])
         # A mean of n equal values is off by n roundings at most, and by one to the dtype.
         rounding = (counts[chosen] + 8) * np.finfo(np.float64).eps + np.finfo(rows.dtype).eps
-        beyond = distance > rounding**2 * row_squares(points)
+        beyond = distance > rounding**2 * (2 * rows.shape[1] * float(np.abs(points).max()) ** 2)
+        near = np.flatnonzero(~beyond)  # rows are no longer than that
+        beyond[near] = distance[near] > rounding[near] ** 2 * row_squares(points[near])
         if weights is not None:
             beyond &= weights[some] > 0
         off = np.flatnonzero(beyond)

@@ -69,12 +69,26 @@ class ExactTotal:
 
 def column_sums(rows: Floats) -> Floats:
     """Return the exact sum of each column (n_samples, n_features), each rounded once."""
-    sums = np.empty(rows.shape[1])
-    for f in range(rows.shape[1]):
-        total = ExactTotal()
-        total.add(rows[:, f].copy())
-        sums[f] = total.value()
-    return sums
+    most = np.abs(rows).max(axis=0, initial=0.0)
+    if not (most < 2.0**960).all():  # cutting would overflow; or not a number
+        return np.array([_sum_of(column) for column in rows.T])
+    left, sums = rows.copy(), []
+    digits = 52 - len(rows).bit_length()  # bits of a part: all parts add up below 2**53
+    while most.any():
+        units = np.maximum(np.frexp(most)[1] - digits, _LEAST)
+        cut = np.where(most > 0, np.ldexp(_ROUNDS, units), 0.0)
+        part = left + cut
+        part -= cut
+        sums.append(np.add.reduce(part, axis=0))
+        left -= part
+        most = np.abs(left, out=part).max(axis=0)
+    return _rounded(np.array(sums).reshape(len(sums), rows.shape[1]))
+
+
+def _sum_of(column: Floats) -> float:
+    total = ExactTotal()
+    total.add(column.copy())
+    return total.value()
 
 
 class RunningSums:
