@@ -202,7 +202,9 @@ class BaseKMeans(
 
         scikit-learn reports wrong shapes and values that are not finite.
         """
-        rows = self._sklearns(rows, dtypes)
+        usual = _is_plain(rows) and rows.dtype in dtypes
+        if not (usual and isfinite(largest_of(rows))):
+            rows = self._sklearns(rows, dtypes)
         _check_n_features(self, rows, reset=reset)
         return rows
 
