@@ -9,6 +9,9 @@ namespace lab {
 namespace LAB_ISA {
 
 constexpr Index kListed = 1024;  // rows that are tested together
+// Rows that are tested together where float32 may turn out not to tell their centers apart: to
+// decide each of them by itself takes several times as long as to score it in float64.
+constexpr Index kListedInDoubt = 128;
 
 // How much nearer than all others a row's center is at least, in lengths: what rounding may have
 // done to both squared distances is taken off, and a millionth of the lengths for the roots, for
@@ -133,20 +136,23 @@ public:
         bool wide = part_.wide_left > 0, all_narrow = !wide;
         if (wide) --part_.wide_left;
         const Index before = part_.rescored;
+        const bool in_doubt = !state_.carried || part_.wide_next > 1;
         Index scored = 0, first = part_.first;
-        for (; first < part_.last && !work_.interrupt->came(); first += kListed) {
-            const Index last = std::min(first + kListed, part_.last);
+        while (first < part_.last && !work_.interrupt->came()) {
+            const bool few = in_doubt && !wide && scored < kListedInDoubt;
+            const Index last = std::min(first + (few ? kListedInDoubt : kListed), part_.last);
             const Index n = list_failing(work_, state_, first, last, part_.first, list_);
             std::fill_n(list_ + n, 2 * width, n > 0 ? list_[n - 1] : 0);
             wide ? settle_wide(n) : settle_narrow(n);
             scored += n;
             const double decided = double(part_.rescored - before);
-            if (!wide && scored >= 256 && decided > kDoubtful * double(scored)) {
+            if (!wide && scored >= kListedInDoubt / 2 && decided > kDoubtful * double(scored)) {
                 wide = true;
                 all_narrow = all_narrow && last == part_.last;
                 part_.wide_left = part_.wide_next;
                 part_.wide_next = std::min(2 * part_.wide_next, 64);
             }
+            first = last;
         }
         moves_.flush();
         if (!state_.carried) part_.copied = all_narrow && first >= part_.last;
