@@ -3,7 +3,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace lab {
 
@@ -19,7 +23,7 @@ public:
     void resize(std::size_t size) {
         if (size <= size_) return;
         release();
-        data_ = static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t(64)));
+        data_ = static_cast<T*>(take(size * sizeof(T)));
         size_ = size;
     }
 
@@ -30,12 +34,42 @@ public:
     const T& operator[](std::size_t i) const { return data_[i]; }
 
     void release() {
-        if (data_) ::operator delete(data_, std::align_val_t(64));
+        if (data_) give_back(data_, size_ * sizeof(T));
         data_ = nullptr;
         size_ = 0;
     }
 
 private:
+    static constexpr std::align_val_t kLine{64};
+#if defined(__linux__)
+    // Large arrays lie in huge pages: new pages of 4 KB cost 0.4 ms a megabyte, those of 2 MB 0.1,
+    // and rows that are met in no order miss fewer of them. They come from the system: what the
+    // heap hands out anew keeps the pages that it had.
+    static constexpr std::size_t kPage = 1 << 21, kLarge = 2 * kPage;
+
+    static std::size_t whole(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+    static void* take(std::size_t bytes) {
+        if (bytes < kLarge) return ::operator new(bytes, kLine);
+        if (bytes > SIZE_MAX - 2 * kPage) throw std::bad_alloc();
+        const std::size_t wanted = whole(bytes) + kPage;
+        void* found =
+            mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (found == MAP_FAILED) throw std::bad_alloc();
+        char* const begin = static_cast<char*>(found);
+        const std::size_t before = whole(std::uintptr_t(found)) - std::uintptr_t(found);
+        if (before > 0) munmap(begin, before);
+        if (before < kPage) munmap(begin + before + whole(bytes), kPage - before);
+        static_cast<void>(madvise(begin + before, whole(bytes), MADV_HUGEPAGE));
+        return begin + before;
+    }
+    static void give_back(T* data, std::size_t bytes) {
+        bytes < kLarge ? ::operator delete(data, kLine) : void(munmap(data, whole(bytes)));
+    }
+#else
+    static void* take(std::size_t bytes) { return ::operator new(bytes, kLine); }
+    static void give_back(T* data, std::size_t) { ::operator delete(data, kLine); }
+#endif
+
     T* data_ = nullptr;
     std::size_t size_ = 0;
 };

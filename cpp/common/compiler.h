@@ -23,10 +23,12 @@
 #define LAB_MEMBER inline __attribute__((always_inline))
 #define LAB_LOWEST_BIT(word) __builtin_ctzll(word)
 #define LAB_PREFETCH(address) __builtin_prefetch(address)
+#define LAB_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
 #else
 #define LAB_MEMBER inline
 #define LAB_LOWEST_BIT(word) lab::lowest_bit(word)
 #define LAB_PREFETCH(address) ((void)(address))
+#define LAB_PREFETCH_TO_WRITE(address) ((void)(address))
 #endif
 #define LAB_INLINE static LAB_MEMBER
 /* A function of its own: where it would be inlined, its caller's variables take its registers. */

@@ -175,16 +175,24 @@ std::vector<std::uint32_t> cell_order(const Given<T>& rows, Index n, const Layou
     return order;
 }
 
+// Whether rows lie so far from their neighbours that an order may bring them closer; what the order
+// needs to know of them.
+template <typename T>
+bool far_apart(const Given<T>& rows, Index n, Index d, Index k, Layout& given) {
+    if (k < 4 || d > 64 || n < kOrderedRows || n > Index(0xffffffff)) return false;
+    given = sample_layout(rows, [](Index i) { return i; }, n, d);
+    // Cells of n / 32 equal parts would leave this share, were the rows uniform.
+    const double uniform = std::pow(double(n) / kBlock, -2.0 / double(d));
+    return given.within > 2 * std::min(uniform, kClose);
+}
+
 // The order for a fit with k clusters; empty where the rows stay as they are: they lie well
 // already, or cells do not bring them much closer together.
 template <typename T>
 std::vector<std::uint32_t> choose_order(const Given<T>& rows, Index n, Index d, Index k,
                                         Interrupt& interrupt) {
-    if (k < 4 || d > 64 || n < kOrderedRows || n > Index(0xffffffff)) return {};
-    const Layout given = sample_layout(rows, [](Index i) { return i; }, n, d);
-    // Cells of n / 32 equal parts would leave this share, were the rows uniform.
-    const double uniform = std::pow(double(n) / kBlock, -2.0 / double(d));
-    if (!(given.within > 2 * std::min(uniform, kClose))) return {};
+    Layout given;
+    if (!far_apart(rows, n, d, k, given)) return {};
     interrupt.begin(16.0 * kBlock * double(d));
     std::vector<std::uint32_t> order = cell_order(rows, n, given, interrupt);
     const auto row = [&](Index i) { return Index(order[i]); };

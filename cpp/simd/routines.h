@@ -6,6 +6,7 @@
 
 #include "common/types.h"
 #include "simd/centers.h"
+#include "simd/engines/cell_buckets.h"
 #include "simd/engines/cell_work.h"
 #include "simd/engines/work.h"
 #include "simd/inertia.h"
@@ -118,6 +119,11 @@ template <typename T>
 struct CellRoutines {
     // Widen the range of each feature by rows as they lie.
     void (*measure)(const Given<T>& given, Index first, Index last, Range<T>& range);
+    // Sort rows into tiles, in two steps: see sort_into_tiles.
+    void (*scatter_rows)(CellWork<T>& work, CellBuckets& buckets, Index first, Index last,
+                         std::uint32_t* next);
+    void (*sort_bucket)(CellWork<T>& work, const CellBuckets& buckets, Index bucket,
+                        CellBucket& taken);
     // Look at the tiles of a group: boxes, sums, squares.
     void (*lay_group)(CellWork<T>& work, CellChunk& chunk, Index group);
     void (*lay_centers)(const double* scaled, Index k, NearCenters& to);

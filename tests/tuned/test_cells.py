@@ -93,3 +93,24 @@ def test_equal_centers_are_near_ties_of_all_rows():
     simd.assign_update(rows, doubled, labels, np.zeros((8, 2)), np.zeros(8, int))
     np.testing.assert_array_equal(labels, 2 * nearest(X, centers))
     assert rows.rescored == 3000
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_rows_most_of_which_share_a_cell_stay_where_they_are(isa, kind):
+    rng = np.random.default_rng(5)
+    X = rng.standard_cauchy(size=(20_000, 2)).astype(kind)
+    X[rng.random(20_000) < 0.95] *= 1e-6  # too many for one bucket of a sort
+    steps(X, X[rng.choice(20_000, 7, replace=False)].copy(), 3, n_threads=2)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 7])
+def test_rows_sorted_into_tiles_are_all_there(isa, n_threads):
+    X, centers = blobs(33_333, 2, 9, seed=2, spread=2.0)
+    X[5000:5400] = X[0]  # buckets of very different sizes, some of them empty
+    weights = np.arange(33_333.0)
+    simd, labels = load_kernel("cpp-simd"), np.full(33_333, -1, np.int32)
+    rows = simd.prepare(X, 9, n_threads, weights=weights)
+    masses = np.zeros(9)
+    simd.assign_update(rows, centers, labels, np.zeros((9, 2)), masses)
+    np.testing.assert_array_equal(labels, nearest(X, centers))
+    np.testing.assert_array_equal(masses, np.bincount(labels, weights, minlength=9))

@@ -91,12 +91,13 @@ struct CellWork {
     static constexpr std::int32_t kUnknown = -1, kMixed = -2;
 
     Index n = 0, d = 0;
-    Index columns = 0;                 // that are added up: features and, with weights, the weight
-    Given<T> given;                    // the caller's rows
-    const double* weights = nullptr;   // (n,): of them; null: each counts as one
-    std::vector<std::uint32_t> order;  // (n,): which row lies where; empty: as they were given
-    double scale = 1;                  // a power of two
-    Split split;                       // of the values, for sums
+    Index columns = 0;                // that are added up: features and, with weights, the weight
+    Given<T> given;                   // the caller's rows
+    const double* weights = nullptr;  // (n,): of them; null: each counts as one
+    Aligned<std::uint32_t> order;     // (n,): which row lies where; empty: as they were given
+    Aligned<char> tiles;              // copies of all, side by side; empty: see copies
+    double scale = 1;                 // a power of two
+    Split split;                      // of the values, for sums
     CellBoxes boxes;
     std::vector<char*> copies;              // (n_tiles,): see CellTile; null: not yet
     std::vector<std::int32_t> owner;        // (n_tiles,): the cluster of all rows, or none
@@ -114,6 +115,14 @@ struct CellWork {
     Index given_as(Index row) const { return order.empty() ? row : Index(order[row]); }
     Index rows_of(Index tile) const { return std::min(kRows, n - tile * kRows); }
     CellTile<T> copy_of(Index tile) const { return {copies[tile], d, weights != nullptr}; }
+    Index tile_bytes() const { return CellTile<T>::bytes(d, weights != nullptr); }
+
+    // Whether copies of all rows, their order, the caller's labels and what is known of tiles stay
+    // below half as much again as the rows take, and some 64 MB.
+    bool may_copy_all() const {
+        const double each = double(tile_bytes()) / double(kRows) + 4 + 4 + 2;
+        return (each - 1.5 * double(d * Index(sizeof(T)))) * double(n) <= double(48 << 20);
+    }
 
     // Differences of scores up to this are no proof that one center is nearer than another one.
     // With c and x the lengths of the longest center and point: twice the rounding of ‖c‖² − 2x·c

@@ -16,6 +16,7 @@
 #include "common/interrupt.h"
 #include "common/types.h"
 #include "simd/dispatch.h"
+#include "simd/engines/cell_sort.h"
 #include "simd/engines/cell_work.h"
 #include "simd/engines/engine.h"
 #include "simd/order.h"
@@ -172,19 +173,22 @@ private:
     }
 
     void forget() {
-        std::vector<std::uint32_t>().swap(work_.order);
+        work_.order.release();
         work_.boxes.release();
         work_.tile_sums.release();
+        if (!work_.tiles.empty()) {
+            work_.tiles.release();
+            slots_.clear();  // labels of rows went with them
+        }
         forgotten_ = work_.n > 0;
     }
 
     // Always the same: what is known of tiles, and copies of their rows, stay true.
     void lay() {
         const Index n_groups = work_.n_groups(), n_tiles = work_.n_tiles();
-        work_.order = choose_order(work_.given, work_.n, work_.d, planned_, interrupt_);
+        order();
         work_.boxes.resize(n_groups, work_.d);
         work_.tile_sums.resize(n_tiles * work_.split.size());
-        work_.copies.resize(n_tiles, nullptr);
         for (CellChunk& chunk : chunks_) chunk.squares = ExactSum();
         each_chunk([&](CellChunk& chunk, int) {
             for (Index g = chunk.first_group; g < chunk.last_group; ++g) {
@@ -196,6 +200,21 @@ private:
         for (const CellChunk& chunk : chunks_) squares.add(chunk.squares);
         squares_ = squares.value();
         forgotten_ = false;
+    }
+
+    // Rows are all copied, in an order that puts neighbours side by side, or stay where they are.
+    void order() {
+        const auto run = [this](Index n, const auto& task) { run_all(n, task); };
+        const bool sorted = sort_into_tiles(work_, routines_, planned_, Index(team_->size()), run);
+        work_.copies.resize(work_.n_tiles(), nullptr);
+        for (Index t = 0; sorted && t < work_.n_tiles(); ++t) {
+            work_.copies[t] = work_.tiles.data() + t * work_.tile_bytes();
+        }
+        if (sorted) return;
+        work_.order.release();
+        const auto chosen = choose_order(work_.given, work_.n, work_.d, planned_, interrupt_);
+        work_.order.resize(chosen.size());
+        std::copy(chosen.begin(), chosen.end(), work_.order.data());
     }
 
     void lay_centers(const T* centers) {
@@ -241,7 +260,7 @@ private:
         const Index first = first_row(chunk), last = last_row(chunk);
         chunk.changed = 0;
         for (Index row = first; row < last; ++row) {
-            LAB_PREFETCH(labels + work_.given_as(std::min(row + ahead, last - 1)));
+            LAB_PREFETCH_TO_WRITE(labels + work_.given_as(std::min(row + ahead, last - 1)));
             std::int32_t& label = labels[work_.given_as(row)];
             const std::int32_t own = work_.label_of(row);
             chunk.changed += label != own;
@@ -257,11 +276,17 @@ private:
 
     template <typename Task>
     void each_chunk(const Task& task, bool alone = false) {
+        const auto one = [&](Index c, Index thread) { task(chunks_[c], int(thread)); };
+        run_all(Index(chunks_.size()), one, alone);
+    }
+
+    template <typename Task>
+    void run_all(Index n, const Task& task, bool alone = false) {
         interrupt_.begin(double(kTiles * kRows) * double(n_clusters_) * double(work_.d));
-        const auto one = [&](int c, int thread) {
-            if (!interrupt_.came()) task(chunks_[c], thread);
+        const auto one = [&](int i, int thread) {
+            if (!interrupt_.came()) task(Index(i), Index(thread));
         };
-        team_->run(int(chunks_.size()), one, alone);
+        team_->run(int(n), one, alone);
         if (interrupt_.came()) throw Interrupted();
     }
 

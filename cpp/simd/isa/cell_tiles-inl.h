@@ -78,12 +78,22 @@ LAB_INLINE void gather_rows(const CellWork<T>& work, Index tile, T* values) {
     }
 }
 
+// The same with their weights: those beyond the last row count nothing.
+template <typename T, int d>
+LAB_INLINE void gather_tile(const CellWork<T>& work, Index tile, const CellTile<T>& to) {
+    gather_rows<T, d>(work, tile, to.values);
+    for (Index l = 0; to.weights && l < CellTile<T>::rows; ++l) {
+        const Index row = tile * CellTile<T>::rows + l;
+        to.weights[l] = row < work.n ? work.weights[work.given_as(row)] : 0.0;
+    }
+}
+
 // The copy of a tile's rows, made now if there is none.
 template <typename T, int d>
 CellTile<T> tile_with_rows(CellWork<T>& work, CellChunk& chunk, Index tile) {
     if (work.copies[tile]) return work.copy_of(tile);
     constexpr Index per_block = 32;  // of a page or more, so that few are half empty
-    const Index bytes = CellTile<T>::bytes(d, work.weights != nullptr);
+    const Index bytes = work.tile_bytes();
     if (chunk.blocks.empty() || chunk.used == per_block * bytes) {
         auto block = std::make_unique<Aligned<char>>();
         block->resize(std::size_t(per_block * bytes));
@@ -93,11 +103,7 @@ CellTile<T> tile_with_rows(CellWork<T>& work, CellChunk& chunk, Index tile) {
     char* at = chunk.blocks.back()->data() + chunk.used;
     chunk.used += bytes;
     const CellTile<T> copy(at, d, work.weights != nullptr);
-    gather_rows<T, d>(work, tile, copy.values);
-    for (Index l = 0; copy.weights && l < CellTile<T>::rows; ++l) {
-        const Index row = tile * CellTile<T>::rows + l;
-        copy.weights[l] = row < work.n ? work.weights[work.given_as(row)] : 0.0;
-    }
+    gather_tile<T, d>(work, tile, copy);
     work.copies[tile] = at;
     return copy;
 }
@@ -161,25 +167,23 @@ void lay_group(CellWork<T>& work, CellChunk& chunk, Index group) {
     Index n_squares = 0;
     for (Index i = 0; i < n_tiles; ++i) {
         CellTile<T> tile;
-        tile.values = values;
-        gather_rows<T, d>(work, first + i, values);
         const Index count = work.rows_of(first + i);
-        if (work.weights) {
-            tile.weights = weights;
-            for (Index l = 0; l < rows; ++l) {
-                const Index row = (first + i) * rows + l;
-                weights[l] = l < count ? work.weights[work.given_as(row)] : 0.0;
-            }
+        if (work.copies[first + i]) {
+            tile = work.copy_of(first + i);
+        } else {
+            tile.values = values;
+            tile.weights = work.weights ? weights : nullptr;
+            gather_tile<T, d>(work, first + i, tile);
         }
         const std::uint32_t valid = 0xffffffff >> (rows - count);
         sum_rows<T, d>(tile, valid, work.split,
                        work.tile_sums.data() + (first + i) * work.split.size());
         alignas(64) double square[rows] = {};
         for (Index f = 0; f < d; ++f) {
-            measure_column(values + f * rows, work.scale, low[i][f], high[i][f], square);
+            measure_column(tile.values + f * rows, work.scale, low[i][f], high[i][f], square);
         }
         for (Index l = 0; l < count; ++l) {
-            squares[n_squares++] = work.weights ? square[l] * weights[l] : square[l];
+            squares[n_squares++] = work.weights ? square[l] * tile.weights[l] : square[l];
         }
     }
     chunk.squares.add(squares, n_squares);

@@ -255,9 +255,12 @@ private:
     // Take rows to the clusters that were found for them, all that change between the same two
     // together.
     void move(Index tile, const CellTile<T>& copy, const std::int32_t* was, std::uint32_t moved) {
-        for (std::uint32_t bits = moved; bits != 0 && work_.labels_out; bits &= bits - 1) {
-            const Index l = LAB_LOWEST_BIT(bits);
-            work_.labels_out[work_.given_as(tile * kRows + l)] = found_[l];
+        const auto label_at = [&](std::uint32_t bits) {
+            return work_.labels_out + work_.given_as(tile * kRows + Index(LAB_LOWEST_BIT(bits)));
+        };
+        const std::uint32_t written = work_.labels_out ? moved : 0;
+        for (std::uint32_t bits = written; bits != 0; bits &= bits - 1) {
+            LAB_PREFETCH_TO_WRITE(label_at(bits));
         }
         const int n = count_bits(moved);
         chunk_.changed += n;
@@ -266,7 +269,6 @@ private:
                 const Index l = LAB_LOWEST_BIT(moved);
                 move_row<T, d>(sums_, work_.split, copy, l, was[l], found_[l]);
             }
-            return;
         }
         while (moved != 0) {
             const Index l = LAB_LOWEST_BIT(moved);
@@ -274,6 +276,9 @@ private:
             sum_rows<T, d>(copy, same, work_.split, limbs_.data());
             move_limbs(sums_, work_.split, limbs_.data(), was[l], found_[l], count_bits(same));
             moved &= ~same;
+        }
+        for (std::uint32_t bits = written; bits != 0; bits &= bits - 1) {
+            *label_at(bits) = found_[LAB_LOWEST_BIT(bits)];
         }
     }
 

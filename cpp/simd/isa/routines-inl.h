@@ -17,6 +17,7 @@
 #include "simd/isa/distances-inl.h"
 #include "simd/isa/magnitude-inl.h"
 #include "simd/isa/nearest-inl.h"
+#include "simd/isa/cell_sort-inl.h"
 #include "simd/isa/cell_moves-inl.h"
 #include "simd/isa/cell_tiles-inl.h"
 #include "simd/isa/cell_boxes-inl.h"
@@ -90,8 +91,8 @@ CellRoutines<T> choose_cell_routines(Index n_features) {
     if constexpr (d < kMostCellFeatures) {
         if (n_features > d) return choose_cell_routines<T, d + 1>(n_features);
     }
-    return {measure_features<T, d>, lay_group<T, d>, lay_centers<d>, assign_cells<T, d>,
-            add_rows_of_cells<T>};
+    return {measure_features<T, d>, scatter_rows<T, d>, sort_bucket<T, d>,   lay_group<T, d>,
+            lay_centers<d>,         assign_cells<T, d>, add_rows_of_cells<T>};
 }
 
 }  // namespace LAB_ISA
