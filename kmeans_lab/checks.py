@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kmeans_lab.arrays import read
 from kmeans_lab.io.frames import column_name
 from kmeans_lab.io.values import EXACT, place, rounded, strangers
-from kmeans_lab.kernel import Array
+from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 from kmeans_lab.numerics.moments import Moments, moments_of
 
@@ -108,21 +108,25 @@ def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
     outside ``dtypes`` becomes float64, with a warning where that rounds integers. Values whose
     squared distances would overflow to infinity, or all vanish, are refused.
     """
-    return measured_samples(data, dtypes)[0]
+    rows = _matrix("X", data, dtypes)
+    _refuse_magnitudes(_largest("X", rows, data), rows)
+    return rows
 
 
 def measured_samples(
-    data: Any, dtypes: tuple[str, ...], n_threads: int = 1
+    data: Any, dtypes: tuple[str, ...], kernel: MeasuresRows | None, n_threads: int
 ) -> tuple[Array, Moments]:
     """Return what ``samples`` returns, and the moments of the columns, from the same look at X."""
     rows = _matrix("X", data, dtypes)
-    moments = moments_of(rows, n_threads)
+    moments = moments_of(rows, kernel, n_threads)
     largest = moments.largest()
-    if isnan(largest):
-        largest = _largest("X", rows, data)
+    _refuse_magnitudes(_largest("X", rows, data) if isnan(largest) else largest, rows)
+    return rows, moments
+
+
+def _refuse_magnitudes(largest: float, rows: Array) -> None:
     refuse_overflow(largest, rows)
     refuse_underflow(largest, rows)
-    return rows, moments
 
 
 def numbers(

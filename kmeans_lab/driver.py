@@ -9,7 +9,7 @@ from __future__ import annotations  # NumPy imports numpy.random when it is aske
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from kmeans_lab.crews.base import Crew, Job, Pass
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.isolation.availability import choose_kernel
-from kmeans_lab.kernel import Array, Kernel, read_only
+from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.registry import find_spec, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
@@ -143,7 +143,8 @@ def kmeans(
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)
-    X, moments = checks.measured_samples(X, spec.dtypes, n_threads)
+    measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
+    X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)

@@ -82,9 +82,11 @@ private:
 
     bool in_reach_ = true;
 
+    // A scale at the limit may stand for centers beyond it, whose differences overflow in the
+    // reference's arithmetic though scores of scaled values do not.
     void take_scale(double scaled) {
         scale = scaled;
-        in_reach_ = std::abs(std::ilogb(scale)) <= kMostMoved;
+        in_reach_ = std::abs(std::ilogb(scale)) < kMostMoved;
     }
 
     // Doubles are only kept from overflowing later than the reference's differences do.

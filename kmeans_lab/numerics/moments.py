@@ -1,20 +1,18 @@
 """Sums, squares and ends of each column of X, from one look at it.
 
 They decide whether values are finite and how large they are, where the origin is moved, and the
-unit of the default stop rule. By the kernel that measures for all others, where it can run.
+unit of the default stop rule. A kernel that measures rows does it in a fraction of NumPy's time,
+where it is the kernel of the fit: no fit loads another one than its own.
 """
 
 from dataclasses import dataclass
 from math import nan
-from typing import Any
 
 import numpy as np
 
-from kmeans_lab.isolation.availability import first_ready
-from kmeans_lab.kernel import Array
+from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import Floats
-from kmeans_lab.registry import PROVIDERS, load_kernel
 
 _ROW_VALUES = 1024  # values laid side by side in one long row
 
@@ -48,12 +46,9 @@ class Moments:
         return float(max(-self.low.min(), self.high.max()))
 
 
-def moments_of(X: Array, n_threads: int = 1) -> Moments:
+def moments_of(X: Array, kernel: MeasuresRows | None = None, n_threads: int = 1) -> Moments:
     """Return the moments of the columns of X: C-contiguous, float32 or float64, not empty."""
-    if it := first_ready((PROVIDERS["measuring"],)):
-        provider: Any = load_kernel(it)
-        return Moments(*provider.moments(X, n_threads))
-    return _in_numpy(X)
+    return _in_numpy(X) if kernel is None else Moments(*kernel.moments(X, n_threads))
 
 
 @np.errstate(all="ignore")  # values may be not finite, or too large

@@ -69,7 +69,8 @@ def test_near_ties_are_decided_by_direct_differences_and_counted(isa, kind):
     rows, expected, labels, _, _ = both(X, centers)
     assert set(expected) == {1, 4}
     np.testing.assert_array_equal(labels, expected)
-    assert rows.rescored == 400
+    # In float32, float64 takes over after the first ones, and tells the others apart.
+    assert rows.rescored == {"f8": 400, "f4": 128}[kind]
 
 
 def test_far_apart_rows_are_not_rescored_and_the_result_tells_the_count():

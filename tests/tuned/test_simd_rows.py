@@ -29,12 +29,14 @@ def test_tiles_and_parts_that_are_not_full_keep_the_labels(isa, n):
         steps(X, centers, 4)
 
 
-def test_centers_far_beyond_all_rows_and_back_keep_the_labels(isa):
-    X, centers = blobs(2000, 7, 6, seed=0)
+@pytest.mark.parametrize("engine", ["bound per row", "bounds per group", "cells"])
+def test_centers_far_beyond_all_rows_and_back_keep_the_labels(isa, engine):
+    d = 5 if engine == "cells" else 7
+    X, centers = blobs(2000, d, 6, seed=0)
     simd, labels = load_kernel("cpp-simd"), np.full(2000, -1, np.int32)
-    rows = simd.prepare(X, 6, 1)
+    rows = simd.prepare(X, 6, 1, engine=engine)
     for factor in (1.0, 1.0, 1e13, 1e13, 1e200, 1.0, 1.001, 0.0):
-        simd.assign_update(rows, centers * factor, labels, np.zeros((6, 7)), np.zeros(6, int))
+        simd.assign_update(rows, centers * factor, labels, np.zeros((6, d)), np.zeros(6, int))
         np.testing.assert_array_equal(labels, nearest(X, centers * factor))
 
 
