@@ -7,6 +7,7 @@
 #include <new>
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace lab {
@@ -45,25 +46,30 @@ private:
     // Large arrays lie in huge pages: new pages of 4 KB cost 0.4 ms a megabyte, those of 2 MB 0.1,
     // and rows that are met in no order miss fewer of them. They come from the system: what the
     // heap hands out anew keeps the pages that it had.
-    static constexpr std::size_t kPage = 1 << 21, kLarge = 2 * kPage;
+    static constexpr std::size_t kHuge = 1 << 21, kLarge = 2 * kHuge;
 
-    static std::size_t whole(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+    static std::size_t whole(std::size_t bytes, std::size_t page) {
+        return (bytes + page - 1) / page * page;
+    }
+    static std::size_t in_pages(std::size_t bytes) {
+        return whole(bytes, std::size_t(sysconf(_SC_PAGESIZE)));
+    }
     static void* take(std::size_t bytes) {
         if (bytes < kLarge) return ::operator new(bytes, kLine);
-        if (bytes > SIZE_MAX - 2 * kPage) throw std::bad_alloc();
-        const std::size_t wanted = whole(bytes) + kPage;
-        void* found =
-            mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();
+        const std::size_t length = in_pages(bytes);
+        void* found = mmap(nullptr, length + kHuge, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (found == MAP_FAILED) throw std::bad_alloc();
         char* const begin = static_cast<char*>(found);
-        const std::size_t before = whole(std::uintptr_t(found)) - std::uintptr_t(found);
+        const std::size_t before = whole(std::uintptr_t(found), kHuge) - std::uintptr_t(found);
         if (before > 0) munmap(begin, before);
-        if (before < kPage) munmap(begin + before + whole(bytes), kPage - before);
-        static_cast<void>(madvise(begin + before, whole(bytes), MADV_HUGEPAGE));
+        if (before < kHuge) munmap(begin + before + length, kHuge - before);
+        static_cast<void>(madvise(begin + before, length, MADV_HUGEPAGE));
         return begin + before;
     }
     static void give_back(T* data, std::size_t bytes) {
-        bytes < kLarge ? ::operator delete(data, kLine) : void(munmap(data, whole(bytes)));
+        bytes < kLarge ? ::operator delete(data, kLine) : void(munmap(data, in_pages(bytes)));
     }
 #else
     static void* take(std::size_t bytes) { return ::operator new(bytes, kLine); }
