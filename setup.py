@@ -52,7 +52,8 @@ def tiled(level, name, *options, instructions=""):
 
     The flags of the file stay those of any processor, so that importing the module runs on it.
     """
-    options = [*optimise, *options]
+    # Or else a call of the C library follows each square root, in case there is no number.
+    options = [*optimise, *(["-fno-math-errno"] if unix else []), *options]
     wide = [f"-m{part}" for part in instructions.split(",") if part]
     return Extension(
         f"kmeans_lab.tuned.cython_{name}",

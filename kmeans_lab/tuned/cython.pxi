@@ -1,8 +1,9 @@
 # The tiled kernel in Cython, included once per instruction set: see cython.py.
 #
-# Rows lie in tiles of WIDTH rows, transposed. The scores ‖c‖² − 2x·c of four centers at a time go
-# through loops over the rows of a tile that have no branch and write to local arrays only, so that
-# gcc and clang vectorise them at -O3 without being allowed to reorder sums.
+# WIDTH rows at a time are transposed into a tile. The scores ‖c‖² − 2x·c of four centers at a time
+# go through loops over the rows of the tile that have no branch and write to local arrays only, so
+# that gcc and clang vectorise them at -O3 without being allowed to reorder sums. Rows whose bound
+# from an earlier pass still holds are not looked at: cython_bounds.pxi.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, NAN, fabs, fmax, frexp, isfinite, ldexp, sqrt
@@ -38,20 +39,26 @@ cdef double U64 = 2.0 ** -53
 cdef struct Chunk:
     int64_t first, last  # tiles
     int64_t n_rows, rescored
-    double squares, inertia, met
+    double squares, inertia, met, left
+    void *tile  # (d, WIDTH): the rows that are scored at the moment
     int64_t *sums  # (k, limbs, span)
     int64_t *counts
     unsigned char *touched  # clusters that a row has entered or left
 
 cdef struct Shared:
     Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
-    void *tiles  # (n_tiles, d, WIDTH)
+    const void *rows  # (n, d): the caller's
+    double *lengths  # (n): ‖x‖²
+    void *slack  # (n): see cython_bounds.pxi
+    double *way  # (k): how far centers went before this pass
+    double *drift  # (k): how far centers have gone since they have this number
+    void *need  # (k), and one in front for rows without a cluster: the drift, rounded upwards
     void *nearest  # (n_tiles · WIDTH): labels of the last pass, as numbers of the rows' type
     void *packed  # (panels, d, PANEL): −2c
     void *squares  # (padded): ‖c‖², a padding center's is infinite
     void *names  # (panels · PANEL): 0, 1, 2, …
     void *centers  # (k, d)
-    double *reach  # (n_tiles): the longest row
+    double *reach  # (n_tiles): ‖x‖² of the longest row
     void *middle  # (n_tiles, d): of each tile's ball
     void *square  # (n_tiles): its squared radius
     int32_t *near  # (n_tiles): a center that was near last time
@@ -59,7 +66,7 @@ cdef struct Shared:
     int32_t *owner  # (n_tiles): the cluster of all its rows; −1: unknown
     void *across  # (d, padded): −2c
     void *apart  # (k, padded): 4‖a − b‖²
-    double longest, unit, tiny
+    double unit, tiny, least, rate, loss  # what rounding may do: see _tolerance and _gap
     int64_t *highest  # (d): bits of the largest magnitude
     int64_t *lowest  # (d): of the smallest but zero, less 1
     int *top  # (d): the exponent of a limb's unit
@@ -172,13 +179,18 @@ cdef void _score(
         index_out[p] = index[p]
 
 
-# Up to which gap two scores are decided by direct differences: twice the rounding of ‖c‖² − 2x·c
-# and of ‖c‖², plus twice that of the direct sum, so that a gap beyond it gives the label that
-# direct sums would give.
-cdef inline double _tolerance(const Shared *w, Py_ssize_t t) noexcept nogil:
-    cdef double x = w.reach[t], c = w.longest
-    cdef double u = w.unit * c * (c + 2 * x) + U64 * (x + c) * (x + c)
-    return 1.001 * 2 * (w.d + 4) * (u + w.tiny)  # steps may underflow
+# Up to which gap two scores are decided by direct differences, for a row of this ‖x‖²: twice the
+# rounding of ‖c‖² − 2x·c and of ‖c‖², plus twice that of the direct sum, so that a gap beyond it
+# gives the label that direct sums would give. Where C is the longest center, that is
+# 2 (d + 4) (u C (C + 2‖x‖) + u64 (‖x‖ + C)² + tiny), as steps may underflow, and 2C‖x‖ ≤ C² + ‖x‖².
+cdef inline double _tolerance(const Shared *w, double square) noexcept nogil:
+    return w.least + w.rate * square
+
+
+cdef inline void _choose_tolerance(Shared *w, double longest) noexcept nogil:
+    cdef double steps = 1.001 * 2 * (w.d + 4)
+    w.least = steps * (2 * (w.unit + U64) * longest + w.tiny)
+    w.rate = steps * (w.unit + 2 * U64)
 
 
 # The plain kernel's arithmetic and rounding, so that ties fall as they do there.
@@ -189,7 +201,7 @@ cdef Py_ssize_t _rescore(const Shared *w, const real *x, const real *centers) no
     for j in range(w.k):
         distance = 0.0
         for f in range(w.d):
-            diff = <double> x[f * WIDTH] - <double> centers[j * w.d + f]
+            diff = <double> x[f] - <double> centers[j * w.d + f]
             square = diff * diff
             distance += square
         if distance < best:
@@ -202,65 +214,7 @@ include "cython_sums.pxi"
 include "cython_squares.pxi"
 
 
-cdef inline void _settle(
-    const Shared *w, Chunk *chunk, const real *x, Py_ssize_t before, Py_ssize_t label
-) noexcept nogil:
-    if w.keeps:
-        _move(w, x, before, label, chunk.sums, chunk.counts, chunk.touched)
-
-
-cdef double _read(
-    const Shared *w, Chunk *chunk, Py_ssize_t t, const real *best, const real *second,
-    const real *index, const real *tile, real *nearest,
-) noexcept nogil:
-    cdef Py_ssize_t p, rows = min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)
-    cdef Py_ssize_t before, label
-    cdef real tolerance = <real> _tolerance(w, t)
-    cdef int32_t flags[WIDTH]
-    cdef int32_t news = 0
-    cdef double a = 0.0, b = 0.0, c = 0.0, d = 0.0
-    for p in range(WIDTH):
-        flags[p] = (second[p] - best[p] <= tolerance) | (index[p] != nearest[p])
-    for p in range(WIDTH):
-        news |= flags[p]
-    if rows == WIDTH:
-        for p in range(0, WIDTH, 4):  # four sums: one would wait for its additions
-            a += best[p]
-            b += best[p + 1]
-            c += best[p + 2]
-            d += best[p + 3]
-    else:
-        for p in range(rows):
-            a += best[p]
-    if news:
-        for p in range(rows):
-            if not flags[p]:
-                continue
-            label = <Py_ssize_t> index[p]
-            if second[p] - best[p] <= tolerance:
-                label = _rescore(w, tile + p, <const real *> w.centers)
-                chunk.rescored += 1
-            before = <Py_ssize_t> nearest[p]
-            if label != before:
-                nearest[p] = <real> label
-                _settle(w, chunk, tile + p, before, label)
-    return (a + b) + (c + d)
-
-
-cdef void _assign_tile(
-    Shared *w, Chunk *chunk, Py_ssize_t t, const real *packed, const real *squares,
-    const real *names, Py_ssize_t panels,
-) noexcept nogil:
-    cdef real best[WIDTH]
-    cdef real second[WIDTH]
-    cdef real index[WIDTH]
-    cdef const real *tile = <const real *> w.tiles + t * WIDTH * w.d
-    _score(tile, packed, squares, names, w.d, panels, best, second, index)
-    chunk.inertia += _read(
-        w, chunk, t, best, second, index, tile, <real *> w.nearest + t * WIDTH
-    )
-
-
+include "cython_bounds.pxi"
 include "cython_balls.pxi"
 
 
@@ -275,17 +229,8 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
     while c < w.n_chunks:
         chunk = w.chunks + c
         chunk.inertia = chunk.squares
-        chunk.met = 0
-        if w.filtering:
-            _run_filtered(w, chunk, sample)
-        else:
-            for t in range(chunk.first, chunk.last):
-                if lab_load(&w.next) >= ENDED:
-                    break
-                _assign_tile(
-                    w, chunk, t, <const real *> w.packed, <const real *> w.squares,
-                    <const real *> w.names, w.panels,
-                )
+        chunk.met = chunk.left = 0
+        _run_chunk(w, chunk, sample)
         if lab_load(&w.next) >= ENDED:  # rows may be left without a cluster
             break
         for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):

@@ -91,7 +91,7 @@ class _Rows(TiledRows):
 
 # As in numba.py, where rows are of its kind; there, ``assign`` also says that it is compiled late.
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
-    """Transpose X into tiles; helpers start with the first pass that needs them."""
+    """Look X through once; helpers start with the first pass that needs them."""
     return _Rows(X, n_clusters, n_threads, again=True)
 
 

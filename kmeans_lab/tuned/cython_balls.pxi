@@ -6,15 +6,15 @@
 cdef enum:
     LANES = 16  # centers of the widest vector
     MOST_FILTERED = 1024  # clusters
+    MOST_FEATURES = 64  # of rows with balls
     MOST_LISTED = 32  # centers that a tile is scored against by list
 
-cdef double WORTHWHILE = 0.6  # of all pairs met: more, and balls are not worth it
+cdef double WORTHWHILE = 0.15  # of all centers left: where it is more, bounds leave less
 
 
 # The ball around the mean of a tile's rows. Rounded upwards; never so small that its square
 # underflows.
-cdef void _fit_ball(Shared *w, Py_ssize_t t, const real *sample) noexcept nogil:
-    cdef const real *tile = <const real *> w.tiles + t * WIDTH * w.d
+cdef void _fit_ball(Shared *w, Py_ssize_t t, const real *tile) noexcept nogil:
     cdef real *middle = <real *> w.middle + t * w.d
     cdef Py_ssize_t p, f, rows = min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)
     cdef double distances[WIDTH]
@@ -92,7 +92,7 @@ cdef Py_ssize_t _left_for(
     cdef real m
     # Twice the rows' tolerance: theirs and the middle's. The floor is more than squares that
     # underflow may lose.
-    cdef real beyond = <real> (2 * _tolerance(w, t) + 4 * sqrt(w.tiny))
+    cdef real beyond = <real> (2 * _tolerance(w, w.reach[t]) + 4 * sqrt(w.tiny))
     cdef Py_ssize_t j, f, i, n, best = w.near[t]
     for j in range(w.padded):
         scores[j] = squares[j]
@@ -127,49 +127,63 @@ cdef Py_ssize_t _pack(
     return panels
 
 
-# Take all rows of a tile to one cluster.
+# Take all rows of a tile to one cluster. How far the others are from a row is not known then.
 cdef void _settle_tile(
     Shared *w, Chunk *chunk, Py_ssize_t t, Py_ssize_t label, const real *sample
 ) noexcept nogil:
-    cdef const real *tile = <const real *> w.tiles + t * WIDTH * w.d
-    cdef real *nearest = <real *> w.nearest + t * WIDTH
-    cdef Py_ssize_t p, before
-    for p in range(min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)):
-        before = <Py_ssize_t> nearest[p]
+    cdef real *nearest = <real *> w.nearest
+    cdef Py_ssize_t i, before
+    w.owner[t] = <int32_t> label
+    for i in range(t * WIDTH, min((t + 1) * WIDTH, w.n)):
+        before = <Py_ssize_t> nearest[i]
         if before != label:
-            nearest[p] = <real> label
-            _settle(w, chunk, tile + p, before, label)
+            nearest[i] = <real> label
+            (<real *> w.slack)[i] = -1
+            _move(
+                w, <const real *> w.rows + i * w.d, before, label, chunk.sums, chunk.counts,
+                chunk.touched,
+            )
 
 
 # The tiles of a chunk; balls are given up for the rest of it when they rule out too few centers.
-cdef void _run_filtered(Shared *w, Chunk *chunk, const real *sample) noexcept nogil:
+cdef void _run_chunk(Shared *w, Chunk *chunk, const real *sample) noexcept nogil:
     cdef int32_t found[MOST_FILTERED]
-    cdef real packed[MOST_LISTED * 64]
+    cdef real packed[MOST_LISTED * MOST_FEATURES]
     cdef real squares[MOST_LISTED]
     cdef real names[MOST_LISTED]
-    cdef Py_ssize_t t, n, panels
-    cdef bint testing = True
+    cdef Py_ssize_t listed[2 * WIDTH]  # rows that wait to be scored
+    cdef Py_ssize_t t, left, more, panels, waiting = 0
+    cdef bint testing = w.filtering
+    cdef Centers all, few
+    all.packed, all.squares, all.names = w.packed, w.squares, w.names
+    all.n, all.panels, all.every = w.k, w.panels, True
+    few.packed, few.squares, few.names, few.every = packed, squares, names, False
     for t in range(chunk.first, chunk.last):
         if lab_load(&w.next) >= ENDED:
             return
-        n = w.k
+        left = w.k
         if testing:
-            n = _left_for(w, t, found, sample)
+            left = _left_for(w, t, found, sample)
             chunk.met += w.k
-        if n == 1:
-            if w.owner[t] != found[0]:
-                w.owner[t] = found[0]
-                _settle_tile(w, chunk, t, found[0], sample)
-            continue
-        w.owner[t] = -1
-        chunk.met += n * WIDTH
-        if n <= MOST_LISTED and 4 * n <= 3 * w.k:
-            panels = _pack(w, found, n, packed, squares, names)
-            _assign_tile(w, chunk, t, packed, squares, names, panels)
+            if left == 1:
+                chunk.left += 1
+                if w.owner[t] != found[0]:
+                    _settle_tile(w, chunk, t, found[0], sample)
+                continue
+        if w.filtering:
+            w.owner[t] = -1
+        chunk.left += left
+        more = _list_failing(w, t, listed + waiting, sample)
+        if left <= MOST_LISTED and 4 * left <= 3 * w.k:
+            few.n = left
+            few.panels = _pack(w, found, left, packed, squares, names)
+            _score_listed(w, chunk, listed + waiting, more, &few, sample)
         else:
-            _assign_tile(
-                w, chunk, t, <const real *> w.packed, <const real *> w.squares,
-                <const real *> w.names, w.panels,
-            )
+            waiting += more
+        if waiting >= WIDTH:
+            _score_listed(w, chunk, listed, WIDTH, &all, sample)
+            waiting -= WIDTH
+            memcpy(listed, listed + WIDTH, waiting * sizeof(Py_ssize_t))
         if t - chunk.first == 3:
-            testing = chunk.met <= WORTHWHILE * 4 * WIDTH * w.k
+            testing = testing and chunk.left <= WORTHWHILE * 4 * w.k
+    _score_listed(w, chunk, listed, waiting, &all, sample)

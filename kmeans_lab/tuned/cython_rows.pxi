@@ -1,11 +1,12 @@
-# What the tiled kernel in Cython keeps between passes, included by cython.pxi: rows in tiles and
-# the memory behind them, what a pass begins and ends with, and the signal to waiting threads that
-# another pass has begun.
+# What the tiled kernel in Cython keeps between passes, included by cython.pxi: what is known of the
+# caller's rows and the memory behind it, what a pass begins and ends with, and the signal to
+# waiting threads that another pass has begun.
 
 
 cdef int _fill(Shared *w, const real[:, ::1] X) except -1:
     cdef int64_t bins[BINS]
     cdef Py_ssize_t c
+    w.rows = &X[0, 0]
     memset(bins, 0, BINS * sizeof(int64_t))
     for c in range(w.n_chunks):
         with nogil:
@@ -18,25 +19,30 @@ cdef int _fill(Shared *w, const real[:, ::1] X) except -1:
 cdef void _fill_chunk(
     Shared *w, Chunk *chunk, const real[:, ::1] X, int64_t *bins
 ) noexcept nogil:
-    cdef real *tiles = <real *> w.tiles
-    cdef Py_ssize_t t, p, f, i
+    cdef real *tile = <real *> chunk.tile
+    cdef Py_ssize_t listed[WIDTH]
+    cdef Py_ssize_t t, f, i, first, last
     cdef double square, longest
     for t in range(chunk.first, chunk.last):
         longest = 0.0
-        for p in range(min(<Py_ssize_t> WIDTH, w.n - t * WIDTH)):
+        first, last = t * WIDTH, min((t + 1) * WIDTH, w.n)
+        for i in range(first, last):
             square = 0.0
-            i = t * WIDTH + p
             for f in range(w.d):
-                tiles[(t * w.d + f) * WIDTH + p] = X[i, f]
                 square += lab_rounded(<double> X[i, f] * <double> X[i, f])
             longest = fmax(longest, square)
+            w.lengths[i] = square
             chunk.squares += square
             if w.keeps:
                 _deposit(square, bins)
-        w.reach[t] = sqrt(longest)
+        w.reach[t] = longest
         if w.keeps:
-            _find_ends(w, t, <const real *> w.tiles)
-            _fit_ball(w, t, <const real *> w.tiles)
+            for i in range(first, last):
+                listed[i - first] = i
+            _gather(w, listed, last - first, tile)
+            _find_ends(w, tile)
+            if w.d <= MOST_FEATURES:
+                _fit_ball(w, t, tile)
     _carry(bins)
 
 
@@ -44,6 +50,8 @@ cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
     cdef real *packed = <real *> w.packed
     cdef Py_ssize_t j, f
     cdef double square, longest = 0.0
+    if w.keeps:
+        _drift_on(w, centers)
     for j in range(w.k):
         square = 0.0
         for f in range(w.d):
@@ -56,10 +64,10 @@ cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
         (<real *> w.squares)[j] = <real> INFINITY
     for j in range(w.panels * PANEL):
         (<real *> w.names)[j] = <real> j
-    w.longest = sqrt(longest)
+    _choose_tolerance(w, longest)
     _begin_filtering(w)
     if w.filtering:
-        _spread(w, <const real *> w.tiles)
+        _spread(w, <const real *> w.rows)
     lab_store(&w.done, 0)
     lab_store(&w.next, 0)  # last: from here on a helper that is late may take a chunk
     return 0
@@ -68,7 +76,9 @@ cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
 # Testing balls pays where it saves most of the work; where it did not, it is skipped for a growing
 # number of passes. This affects time alone: labels are the same either way.
 cdef void _begin_filtering(Shared *w) noexcept nogil:
-    cdef bint possible = w.keeps and 4 <= w.k <= MOST_FILTERED and w.d <= 64 and w.n >= 8 * w.k
+    cdef bint possible = (
+        w.keeps and 4 <= w.k <= MOST_FILTERED and w.d <= MOST_FEATURES and w.n >= 8 * w.k
+    )
     cdef bint before = w.filtering
     cdef Py_ssize_t t
     w.filtering = possible and w.rest == 0
@@ -81,13 +91,13 @@ cdef void _begin_filtering(Shared *w) noexcept nogil:
 
 cdef void _end_filtering(Shared *w) noexcept nogil:
     cdef Py_ssize_t c
-    cdef double met = 0.0
-    w.met = 1.0
+    cdef double met = 0.0, left = 0.0
+    for c in range(w.n_chunks):
+        met += w.chunks[c].met
+        left += w.chunks[c].left
+    w.met = met / (fmax(<double> w.n, 1) * w.k)
     if w.filtering:
-        for c in range(w.n_chunks):
-            met += w.chunks[c].met
-        w.met = met / (<double> w.n * w.k)
-        w.pause = min(2 * w.pause + 1, 63) if w.met > WORTHWHILE else 0
+        w.pause = min(2 * w.pause + 1, 63) if left > WORTHWHILE * w.n_tiles * w.k else 0
         w.rest = w.pause
 
 
@@ -130,15 +140,14 @@ cdef class Bell:
 
 
 cdef class Tiles:
-    """Rows in tiles and what a pass over them needs; ``cython.py`` runs it."""
+    """The caller's rows and what a pass over them needs; ``cython.py`` runs it."""
 
     cdef Shared w
-    cdef list memory
+    cdef object X  # kept alive
     cdef bint wide
     cdef Py_ssize_t itemsize
-    cdef int64_t forgotten
-    cdef void *fixed[13]
-    cdef void *varying[12]
+    cdef void *fixed[15]
+    cdef void *varying[15]
 
     def __cinit__(self, X, Py_ssize_t n_clusters, bint keeps):
         cdef const double[:, ::1] X64
@@ -148,6 +157,7 @@ cdef class Tiles:
                 f"{__name__} has loops that this processor does not run; kernel='cython-tiled' "
                 "picks those that it does"
             )
+        self.X = X
         self.wide = X.itemsize == 8
         self.itemsize = 8 if self.wide else 4
         self.w.keeps = keeps
@@ -161,7 +171,7 @@ cdef class Tiles:
             self._cut(X32.shape[0], X32.shape[1], n_clusters)
             _fill(&self.w, X32)
         if keeps:
-            _lay_grid(&self.w, &self.fixed[12])
+            _lay_grid(&self.w, &self.fixed[14])
         self._use(n_clusters)
 
     def __dealloc__(self):
@@ -183,13 +193,16 @@ cdef class Tiles:
         w.next = w.n_chunks
         w.unit = 2.0 ** (-53 if self.wide else -24)
         w.tiny = 2.0 ** (-1022 if self.wide else -126)
+        w.loss = 1e-9 + 4 * (d + 8) * U64
         w.span = _ceil(d, GROUP) * GROUP
-        # A group of features may reach beyond the last tile.
-        w.tiles = _room(&self.fixed[0], (w.n_tiles * d + GROUP - 1) * WIDTH * self.itemsize)
+        # A sixteenth of the rows at most, and one tile.
+        tile = <char *> _room(&self.fixed[0], w.n_chunks * d * WIDTH * self.itemsize)
+        w.lengths = <double *> _room(&self.fixed[12], n * sizeof(double))
         w.nearest = _room(&self.fixed[1], w.n_tiles * WIDTH * self.itemsize)
         w.reach = <double *> _room(&self.fixed[2], w.n_tiles * sizeof(double))
         w.chunks = <Chunk *> _room(&self.fixed[3], w.n_chunks * sizeof(Chunk))
         if w.keeps:
+            w.slack = _room(&self.fixed[13], n * self.itemsize)
             w.middle = _room(&self.fixed[4], w.n_tiles * d * self.itemsize)
             w.square = _room(&self.fixed[5], w.n_tiles * self.itemsize)
             w.near = <int32_t *> _room(&self.fixed[6], w.n_tiles * sizeof(int32_t))
@@ -202,6 +215,7 @@ cdef class Tiles:
                 w.lowest[f] = FRACTION | (<int64_t> 2047 << 52)
         for c in range(w.n_chunks):
             chunk = w.chunks + c
+            chunk.tile = tile + c * d * WIDTH * self.itemsize
             chunk.first = c * share
             chunk.last = min((c + 1) * share, w.n_tiles)
             chunk.n_rows = min(chunk.last * WIDTH, n) - chunk.first * WIDTH
@@ -219,17 +233,16 @@ cdef class Tiles:
         w.names = _room(&self.varying[5], w.panels * PANEL * self.itemsize)
         if w.keeps:
             self._use_sums(k)
-        if w.keeps and k <= MOST_FILTERED and w.d <= 64:
+        if w.keeps and k <= MOST_FILTERED and w.d <= MOST_FEATURES:
             w.across = _room(&self.varying[8], w.d * w.padded * self.itemsize)
             w.apart = _room(&self.varying[9], k * w.padded * self.itemsize)
             for t in range(w.n_tiles):  # they name centers
                 w.near[t] = 0
         w.filtering = False
-        for t in range(w.n_tiles * WIDTH):  # no row is in the new sums
-            if self.wide:
-                (<double *> w.nearest)[t] = -1
-            else:
-                (<float *> w.nearest)[t] = -1
+        if self.wide:
+            _forget(w, <double *> w.nearest)
+        else:
+            _forget(w, <float *> w.nearest)
         w.k = k
         return 0
 
@@ -242,6 +255,9 @@ cdef class Tiles:
         w.total_counts = <int64_t *> _room(&self.varying[7], k * sizeof(int64_t))
         w.touched = <unsigned char *> _room(&self.varying[10], w.n_chunks * line)
         w.whole = <int64_t *> _room(&self.varying[11], (size + w.limbs) * sizeof(int64_t))
+        w.drift = <double *> _room(&self.varying[12], k * sizeof(double))
+        w.way = <double *> _room(&self.varying[13], k * sizeof(double))
+        w.need = _room(&self.varying[14], (k + 1) * self.itemsize)
         for c in range(w.n_chunks):
             w.chunks[c].sums = w.sums + c * k * size
             w.chunks[c].counts = w.counts + c * k
@@ -258,6 +274,13 @@ cdef class Tiles:
     def met(self):
         """Share of all pairs of row and center that the last pass looked at."""
         return self.w.met
+
+    def read_gaps(self, double[::1] gaps):
+        """Write how much nearer each row's center is than any other, at least; ≤ 0: unknown."""
+        if self.wide:
+            _read_gaps(&self.w, gaps, <double *> NULL)
+        else:
+            _read_gaps(&self.w, gaps, <float *> NULL)
 
     def start(self, centers, int32_t[::1] labels):
         """Take new centers, and labels to overwrite; free the chunks for taking."""

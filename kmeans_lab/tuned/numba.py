@@ -1,10 +1,9 @@
 # mypy: disable-error-code="untyped-decorator, no-untyped-call"
 """The best that Numba can do without leaving Python: lanes are rows, and LLVM vectorises.
 
-``prepare`` transposes the rows once into tiles of ``width`` rows; the passes over them, and what
-makes them fast, are in ``numba_loops.py``. This module keeps what lies between passes; ``rows.py``
-lets threads share them. Where balls rule out too few centers, they are skipped for a growing number
-of passes.
+The passes over the rows, ``width`` of which make a tile, and what makes them fast are in
+``numba_loops.py``. This module keeps what lies between passes; ``rows.py`` lets threads share them.
+Where balls rule out too few centers, they are skipped for a growing number of passes.
 
 A helper waits inside a pass for the next one's chunks before it sleeps: to wake it, it needs the
 interpreter's lock, which a pass that balls make short has hardly released.
@@ -12,6 +11,7 @@ interpreter's lock, which a pass that balls make short has hardly released.
 
 from __future__ import annotations
 
+import ctypes
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +88,19 @@ class _Plan:
     """The arrays that a pass over the tiles reads and writes, for one number of clusters."""
 
     def __init__(self, rows: _Tiles, n_clusters: int) -> None:
-        n_tiles, padded, _ = rows.tiles.shape
+        n_tiles, padded = len(rows.reach), rows.padded
         n_samples, n_features = rows.shape
         n_panels, n_chunks = -(-n_clusters // loops.PANEL), -(-n_tiles // rows.share)
-        dtype = rows.tiles.dtype
-        self.centers = np.empty((n_clusters, n_features), dtype)
+        dtype = rows.rows.dtype
+        self.centers = np.zeros((n_clusters, n_features), dtype)
         self.packed = _aligned((n_panels, padded * loops.PANEL), dtype)
         lanes = -(-n_clusters // loops.LANES) * loops.LANES
         self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
         self.names = np.arange(lanes, dtype=dtype)
-        self.scale = _scale(n_features, dtype)
+        self.scale = loops.lay_scale(n_features, dtype)
+        self.keeps = rows.again
+        self.way, self.drift = np.zeros((2, n_clusters))
+        self.need = np.zeros(n_clusters + 1, dtype)
         kept = n_chunks, n_clusters if rows.again else 1
         limbs = (*kept, rows.grid.magic.size)
         self.sums = _aligned(limbs, np.int64)
@@ -121,10 +124,10 @@ class _Plan:
         self.rest = self.pause = 0
         self.total = np.zeros((n_clusters, n_features)), np.zeros(n_clusters, np.int64)
         arrays = (
-            rows.tiles, rows.reach, rows.nearest, self.packed, self.squares, self.names,
-            self.centers, rows.grid.magic, self.sums, self.counts, self.touched, rows.notes,
-            self.control, self.scale, rows.middle, rows.square, self.across, self.apart, self.near,
-            self.owner,
+            rows.rows, rows.lengths, rows.reach, rows.nearest, rows.slack, self.drift, self.need,
+            self.packed, self.squares, self.names, self.centers, rows.grid.magic, self.sums,
+            self.counts, self.touched, rows.notes, self.control, self.scale, rows.middle,
+            rows.square, self.across, self.apart, self.near, self.owner,
         )  # fmt: skip
         self.run = partial(rows.code, *arrays, 0)
         self.help = partial(rows.code, *arrays, loops.SPINS)
@@ -137,20 +140,24 @@ class _Plan:
         self.rest = max(self.rest - 1, 0)
         if self.filtering and not before:
             self.owner[:] = -1
+        if self.keeps:
+            loops.drift_on(
+                centers, self.centers, self.way, self.drift, self.need, self.scale
+            )  # fmt: skip
         loops.start(
             centers, self.centers, self.packed, self.squares, self.scale, self.control,
             self.across, self.apart, self.filtering,
         )  # fmt: skip
 
-    def end(self, met: float) -> None:
-        """Skip balls for a growing number of passes where they ruled out too few centers."""
+    def end(self, left: float) -> None:
+        """Skip balls for a growing number of passes where they left too many centers."""
         if self.filtering:
-            self.pause = min(2 * self.pause + 1, 63) if met > loops.WORTHWHILE else 0
+            self.pause = min(2 * self.pause + 1, 63) if left > loops.WORTHWHILE else 0
             self.rest = self.pause
 
 
 class _Tiles:
-    """Rows transposed into tiles, with their running sums.
+    """The caller's rows, ``width`` of them at a time, with bounds and running sums.
 
     ``again`` says that other centers will follow; or else neither sums nor balls are kept.
     """
@@ -160,49 +167,50 @@ class _Tiles:
         self.again = again
         many = n_features > loops.LONGEST_BLOCK
         block = loops.BLOCK if many else n_features
-        padded = -(-n_features // block) * block
-        width = _width(padded * X.itemsize)
+        self.padded = padded = -(-n_features // block) * block
+        self.width = width = _width(padded * X.itemsize)
         n_tiles = -(-n_samples // width)
         slots = min(max(2**21 // (n_clusters * n_features), 4), 32)
         self.share = max(-(-n_samples // (slots * width)), -(-512 // width))
         real: Any = X.dtype.type
         self.code = loops.compiled(block, many, width, real)
-        # A group of features may reach beyond the last tile.
-        long = _aligned((n_tiles * padded + loops.GROUP - 1, width), X.dtype)
-        self.tiles = long[: n_tiles * padded].reshape(n_tiles, padded, width)
-        self.reach = np.zeros(n_tiles)
-        self.notes = np.zeros((-(-n_tiles // self.share), 4))
+        self.rows = _alias(X)
+        self.reach, self.lengths = np.zeros(n_tiles), np.empty(n_samples)
+        self.notes = np.zeros((-(-n_tiles // self.share), 5))
         self.nearest = np.full(n_samples, -1, np.int32)
-        self.middle = np.zeros((n_tiles if again else 1, padded), X.dtype)
-        self.square = np.zeros(n_tiles if again else 1, X.dtype)
-        self.grid, self.squares = self._fill(X)
+        self.slack = np.full(n_samples if again else 1, -1, X.dtype)
+        with_balls = again and n_features <= loops.MOST_FEATURES
+        self.middle = np.zeros((n_tiles if with_balls else 1, padded), X.dtype)
+        self.square = np.zeros(n_tiles if with_balls else 1, X.dtype)
+        self.grid, self.squares = self._look_through(with_balls)
         self.met = 1.0
         self._use(_Plan(self, n_clusters))
 
-    def _fill(self, X: Rows) -> tuple[exact.Grid, float]:
-        """Lay the rows out, a chunk per call where that lasts: Ctrl-C comes between two calls.
+    def _look_through(self, with_balls: bool) -> tuple[exact.Grid, float]:
+        """Look all rows through, a chunk per call where that lasts: Ctrl-C comes between two calls.
 
         Return how values are cut into limbs, and Σ‖x‖².
         """
-        share, width = self.share, self.tiles.shape[2]
-        whole: Any = np.dtype(f"i{X.itemsize}")
+        share, width, dtype = self.share, self.width, self.rows.dtype
+        whole: Any = np.dtype(f"i{dtype.itemsize}")
         mask = np.iinfo(whole).max  # all but the sign
-        ends = np.zeros((2, X.shape[1]), whole)
+        ends = np.zeros((2, self.rows.shape[1]), whole)
         ends[1] = mask
         bins = np.zeros(exact.BINS, np.int64)
-        together = max(1, len(self.notes)) if X.size < _AT_ONCE else 1
-        with_balls = self.again and X.shape[1] <= loops.MOST_FEATURES
+        together = max(1, len(self.notes)) if self.rows.size < _AT_ONCE else 1
         for c in range(0, len(self.notes), together):
             some = slice(c * share, (c + together) * share)
-            rows, tiles = X[some.start * width : some.stop * width], self.tiles[some]
-            notes = self.notes[c : c + together]
-            exact.fill(rows, tiles, self.reach[some], share, notes, bins, self.again)
+            own = slice(some.start * width, some.stop * width)
+            rows, notes = self.rows[own], self.notes[c : c + together]
+            exact.measure(
+                rows, width, self.reach[some], self.lengths[own], share, notes, bins, self.again
+            )
             if self.again:
-                exact.find_ends(tiles.view(whole), mask, ends)
+                exact.find_ends(rows.view(whole), mask, ends)
             if with_balls:
                 balls = self.middle[some], self.square[some]
-                loops.fit_balls(tiles, len(rows), *balls, _scale(X.shape[1], X.dtype))
-        return exact.lay_grid(ends, X.dtype, len(X)), exact.total(bins)
+                loops.fit_balls(rows, width, *balls, loops.lay_scale(rows.shape[1], dtype))
+        return exact.lay_grid(ends, dtype, len(self.rows)), exact.total(bins)
 
     def _use(self, plan: _Plan) -> None:
         self.plan, self.run, self.wait = plan, plan.run, plan.wait
@@ -217,6 +225,7 @@ class _Tiles:
         if len(centers) != len(self.plan.centers):
             self.plan.control[loops.NEXT] = loops.ENDED
             self.nearest[:] = -1  # no row is in the new sums
+            self.slack[:] = -1
             self._use(_Plan(self, len(centers)))
         self._labels = labels
         self.plan.begin(centers)
@@ -228,17 +237,19 @@ class _Tiles:
     def finish(self) -> float:
         """Return the inertia when all chunks are done."""
         plan, grid = self.plan, self.grid
-        self.met = 1.0
-        if plan.filtering:
-            pairs = len(self.nearest) * len(plan.centers)
-            self.met = float(self.notes[:, loops.MET].sum()) / pairs
-        plan.end(self.met)
+        met, left = self.notes[:, [loops.MET, loops.LEFT]].sum(axis=0) / len(plan.centers)
+        self.met = float(met) / max(1, len(self.nearest))
+        plan.end(float(left) / max(1, len(self.reach)))
         self._labels[:] = self.nearest
         if not self.again:
             return max(float(self.notes[:, loops.INERTIA].sum()), 0.0)
         limbs = plan.sums.reshape(*plan.counts.shape, *grid.magic.shape)
         exact.join(limbs, plan.counts, plan.touched, *grid.rounding, *plan.total)
         return float(exact.inertia_of(self.squares, plan.centers, *plan.total))
+
+    def read_gaps(self, gaps: Any) -> None:
+        """Write how much nearer each row's center is than any other, at least; ≤ 0: unknown."""
+        np.subtract(self.slack, self.plan.drift[self.nearest], out=gaps)
 
     def add_sums(self, sums: Sums, counts: Counts) -> None:
         """Add what the chunks have summed."""
@@ -250,7 +261,7 @@ class _Tiles:
         grid, k = self.grid, len(counts)
         limbs, sizes = _aligned((1, k, grid.magic.size), np.int64), np.zeros((1, k), np.int64)
         touched = np.zeros((1, k), np.bool_)
-        if not loops.add_rows(self.tiles, labels, grid.magic, limbs[0], sizes[0], touched[0]):
+        if not loops.add_rows(self.rows, labels, grid.magic, limbs[0], sizes[0], touched[0]):
             raise _wrong_labels("update", "sums")
         total = np.zeros(sums.shape), np.zeros(k, np.int64)
         exact.join(limbs.reshape(1, k, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
@@ -278,11 +289,13 @@ class _Rows(TiledRows):
         self.tiles.plan.control[loops.STAYING] = 0
 
 
-def _scale(n_features: int, dtype: Any) -> Any:
-    """Return the quantities on which rounding depends; each pass adds the longest center."""
-    kind = np.finfo(dtype)
-    up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
-    return np.array([0.0, 2.0 * (n_features + 4), up, least])
+def _alias(X: Rows) -> Any:
+    """Return a view of X that is not read-only: functions are compiled for one kind of array."""
+    if X.size == 0:
+        return np.empty(X.shape, X.dtype)
+    owner: Any = (ctypes.c_byte * X.nbytes).from_address(X.ctypes.data)
+    owner.rows = X  # kept alive
+    return np.frombuffer(owner, X.dtype).reshape(X.shape)
 
 
 def _width(row_bytes: int) -> int:
@@ -294,7 +307,7 @@ def _width(row_bytes: int) -> int:
 
 
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> TiledRows:
-    """Transpose X into tiles; helpers start with the first pass that needs them."""
+    """Look X through once; helpers start with the first pass that needs them."""
     return _Rows(X, n_clusters, n_threads, again=True)
 
 

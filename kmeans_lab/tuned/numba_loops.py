@@ -1,8 +1,9 @@
 # mypy: disable-error-code="untyped-decorator, no-untyped-call"
 """Loops that Numba compiles for its tiled kernel: lanes are rows, and LLVM vectorises.
 
-For each tile the scores ‖c‖² − 2x·c of four centers at a time run through a loop over the rows of
-the tile, in which every row keeps its best, second best and label. The loop has no branch, and
+Rows are transposed into tiles. For each tile the scores ‖c‖² − 2x·c of four centers at a time run
+through a loop over its rows, in which every row keeps its best, second best and label. The loop has
+no branch, and
 everything it reads lies at constant offsets from three pointers, so LLVM turns it into the widest
 vectors of the machine (512 bits where its model of the processor allows; ``NUMBA_CPU_NAME`` changes
 the model). Offsets are constant because width and number of features are closure variables, frozen
@@ -13,10 +14,16 @@ such closures.
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
 
-Before its rows, the ball around a tile is tested against the centers. Center b is ruled out when,
-for some center a, the whole ball lies on a's side of the plane between the two: score(b) − score(a)
-> 2 · radius · ‖a − b‖. Mostly one center is left, or a few; the rows are scored against those
-alone. Centers may move as they like, since no bound is carried from pass to pass.
+Rows whose bound of an earlier pass still holds are only tested (Hamerly, "Making k-means even
+faster", SDM 2010); the others are gathered into tiles. A row's slack is the gap between its
+distances to the two nearest centers when it was scored, plus the drift of its center then. A
+center's drift grows by its own way and by the longest way of all others: the gap shrinks by no
+more. So the row keeps its center while slack > drift.
+
+Before that, the ball around neighbouring rows is tested against the centers. Center b is ruled out
+when, for some center a, the whole ball lies on a's side of the plane between the two: score(b) −
+score(a) > 2 · radius · ‖a − b‖. Mostly one center is left, or a few; the rows are scored against
+those alone. Centers may move as they like.
 
 All of it is one file, however long: Numba's cache is keyed by the file of the function that is
 called, and would go on using old code of functions that it calls from another file.
@@ -41,20 +48,19 @@ PANEL = 4  # centers at a time
 GROUP = 4  # features that move together
 LONGEST_BLOCK, BLOCK = 16, 4  # features in one piece; features per piece beyond that
 WIDEST = 128  # rows of a tile at most: fewer make a smaller ball
-_RUN = 32  # rows that are looked through together for a new label
 LANES = 16  # centers tested together against a ball: the widest vector
 MOST_FILTERED, MOST_FEATURES = 1024, 64  # up to which balls are tested
 APART = MOST_FILTERED + 8  # from a feature of all centers to the next: not always the same sets
-WORTHWHILE = 0.6  # of all pairs met: more, and balls are not worth it
+WORTHWHILE = 0.15  # of all centers left: where it is more, bounds leave less
 _TRIED = 4  # tiles of a chunk before its balls are judged
 ENDED = 2**40  # as the next chunk: no pass will follow, and the one at hand stops
 SPINS = 20_000  # longer than the driver's own work between two passes
 
 # Columns of the arrays that describe a chunk and a pass.
-SQUARES, INERTIA, MET, RESCORED = range(4)
+SQUARES, INERTIA, MET, LEFT, RESCORED = range(5)
 # What threads write has a cache line of its own.
 NEXT, _DONE, STAYING, _INSIDE, SHARE, SUMMING, _FILTERING = 0, 8, 16, 17, 24, 25, 26
-_LONGEST, _STEPS, _UP, _LEAST = range(4)
+_UP, _LEAST, _FLAT, _RATE, _LOSS = range(5)
 _U64 = 2.0**-53
 
 
@@ -111,25 +117,23 @@ def _borrowed(typing_context: Any, array: Any) -> Any:
 
 
 @jit(fastmath=_FAST | {"reassoc"})
-def fit_balls(tiles: Any, n_samples: int, middle: Any, square: Any, scale: Any) -> None:
-    """Put a ball around each tile's rows; rounded upwards, and no square underflows."""
-    width = tiles.shape[2]
+def fit_balls(rows: Any, width: int, middle: Any, square: Any, scale: Any) -> None:
+    """Put a ball around ``width`` rows at a time; rounded upwards, and no square underflows."""
     distances = np.empty(width)
-    for t in range(tiles.shape[0]):
-        rows = min(width, n_samples - t * width)
+    for t in range(square.shape[0]):
+        x = rows[t * width : (t + 1) * width]  # fewer at the end
         distances[:] = 0.0
-        for f in range(tiles.shape[1]):
-            x = tiles[t, f]
+        for f in range(x.shape[1]):
             total = 0.0
-            for p in range(rows):
-                total += np.float64(x[p])
-            middle[t, f] = total / rows
+            for p in range(x.shape[0]):
+                total += np.float64(x[p, f])
+            middle[t, f] = total / x.shape[0]
             near = np.float64(middle[t, f])
-            for p in range(rows):
-                diff = np.float64(x[p]) - near
+            for p in range(x.shape[0]):
+                diff = np.float64(x[p, f]) - near
                 distances[p] += diff * diff
         farthest = 0.0
-        for p in range(rows):
+        for p in range(x.shape[0]):
             farthest = max(farthest, distances[p])
         square[t] = max(farthest * scale[_UP], scale[_LEAST])
 
@@ -152,6 +156,45 @@ def _spread(centers: Any, across: Any, apart: Any, scale: Any) -> None:
             row[j] = max(row[j] * scale[_UP], scale[_LEAST])
 
 
+def lay_scale(n_features: int, dtype: Any) -> Any:
+    """Return the quantities on which rounding depends; each pass sets those of the tolerance."""
+    kind = np.finfo(dtype)
+    up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
+    return np.array([up, least, 0.0, 0.0, 1e-9 + 4 * (n_features + 8) * _U64])
+
+
+@jit()
+def drift_on(given: Any, old: Any, way: Any, drift: Any, need: Any, scale: Any) -> None:
+    """Add the ways of the centers to their drifts; ``need`` is what a row's slack must exceed.
+
+    Rounded upwards: by ``loss`` for the squares, and by more than half a unit in the last place
+    after each addition. Squares of differences below 2⁻⁵³⁷ vanish, wherefore 2⁻⁵⁰⁰ is added. What
+    is not a number becomes infinite, and then no slack is enough. ``need[0]`` is for rows without
+    a cluster.
+    """
+    most = second = 0.0
+    who, k = -1, given.shape[0]
+    kind = np.finfo(need.dtype)
+    for j in range(k):
+        square, moved = 0.0, False
+        for f in range(given.shape[1]):
+            diff = np.float64(given[j, f]) - np.float64(old[j, f])
+            square += diff * diff
+            moved |= diff != 0
+        way[j] = np.sqrt(square) * (1 + scale[_LOSS]) + 2.0**-500 if moved else 0.0
+        if np.isnan(square):
+            way[j] = np.inf
+        if way[j] > most:
+            second, most, who = most, way[j], j
+        elif way[j] > second:
+            second = way[j]
+    for j in range(k):
+        drift[j] += (way[j] + (second if j == who else most)) * (1 + scale[_LOSS])
+        drift[j] *= 1 + 2.0**-50
+        up = max(drift[j] * (1 + 2 * np.float64(kind.eps)), np.float64(kind.tiny))
+        need[j + 1] = up if drift[j] > 0 else 0.0
+
+
 @jit()
 def start(
     given: Any, centers: Any, packed: Any, squares: Any, scale: Any, control: Any,
@@ -168,7 +211,7 @@ def start(
             square += np.float64(value) * np.float64(value)
         squares[j] = square
         longest = max(longest, square)
-    scale[_LONGEST] = np.sqrt(longest)
+    _choose_tolerance(longest, given.shape[1], np.finfo(given.dtype), scale)
     if filtering:
         _spread(centers, across, apart, scale)
     control[_FILTERING] = filtering
@@ -176,31 +219,34 @@ def start(
     _exchange(control, NEXT, 0)  # last: from here on a helper that is late may take a chunk
 
 
+@numba.njit(inline="always")
+def _choose_tolerance(square: float, n_features: int, kind: Any, scale: Any) -> None:
+    """Set up to which gap two scores are decided by direct differences.
+
+    That is flat + rate · ‖x‖²: twice the rounding of ‖c‖² − 2x·c and of ‖c‖², plus twice that of
+    the direct sum, so that a gap beyond it gives the label that direct sums would give. Where C is
+    the longest center, 2 (d + 4) (u C (C + 2‖x‖) + u64 (‖x‖ + C)² + tiny), as steps may underflow,
+    and 2C‖x‖ ≤ C² + ‖x‖².
+    """
+    unit, steps = np.float64(kind.eps) / 2, 1.001 * 2 * (n_features + 4)
+    scale[_FLAT] = steps * (2 * (unit + _U64) * square + np.float64(kind.tiny))
+    scale[_RATE] = steps * (unit + 2 * _U64)
+
+
 @jit()
-def _rescore(tile: Any, p: int, centers: Any) -> int:
+def _rescore(x: Any, centers: Any) -> int:
     """Return the nearest center by the plain kernel's arithmetic, so that ties fall as there."""
     best = np.inf
     nearest = 0
     for j in range(centers.shape[0]):
         distance = 0.0
         for f in range(centers.shape[1]):
-            diff = np.float64(tile[f, p]) - np.float64(centers[j, f])
+            diff = np.float64(x[f]) - np.float64(centers[j, f])
             distance += _rounded(diff * diff)  # type: ignore[call-arg]
         if distance < best:
             best = distance
             nearest = j
     return nearest
-
-
-@numba.njit(inline="always")
-def _tolerance(x: float, c: float, steps: float, unit: float, tiny: float) -> float:
-    """Return up to which gap two scores are decided by direct differences.
-
-    Twice the rounding of ‖c‖² − 2x·c and of ‖c‖², plus twice that of the direct sum, so that a
-    gap beyond it gives the label that direct sums would give. The last term covers steps that
-    underflow.
-    """
-    return 1.001 * steps * (unit * c * (c + 2 * x) + _U64 * (x + c) * (x + c) + tiny)
 
 
 @intrinsic
@@ -273,17 +319,16 @@ def _move(
 
 
 @jit()
-def add_rows(tiles: Any, labels: Any, magic: Any, sums: Any, counts: Any, touched: Any) -> bool:
+def add_rows(rows: Any, labels: Any, magic: Any, sums: Any, counts: Any, touched: Any) -> bool:
     """Add rows to the sums of their labels; say whether every label names one."""
-    flat = tiles.reshape(tiles.shape[0], tiles.shape[1] * tiles.shape[2])
-    width = tiles.shape[2]
-    for t in range(flat.shape[0]):
-        own = labels[t * width : (t + 1) * width]  # fewer in the last tile
-        for p in range(own.shape[0]):
-            j = np.int64(own[p])
-            if j < 0 or j >= counts.shape[0]:
-                return False
-            _move(flat[t], width, p, -1, j, magic, sums, counts, touched)
+    x = np.zeros(magic.shape[1], rows.dtype)
+    for i in range(rows.shape[0]):
+        j = np.int64(labels[i])
+        if j < 0 or j >= counts.shape[0]:
+            return False
+        for f in range(rows.shape[1]):
+            x[f] = rows[i, f]
+        _move(x, 1, 0, -1, j, magic, sums, counts, touched)
     return True
 
 
@@ -313,59 +358,102 @@ def _dot(part: Any, weights: Any, p: int, width: int, block: int, s: Any) -> Any
 
 
 @numba.njit(inline="always")
-def _read_tile(
-    t: int, own: Any, tolerance: Any, tiles: Any, nearest: Any, centers: Any,
-    note: Any, flat: Any, magic: Any, sums: Any, counts: Any, touched: Any, summing: bool,
-) -> float:  # fmt: skip
-    """Take the new labels of a tile from ``own``; return the sum of scores, where none is kept."""
-    tile = tiles[t]
-    width = tile.shape[1]
-    labels = nearest[t * width : (t + 1) * width]  # fewer in the last tile
-    best, second, index = own[:width], own[width : 2 * width], own[2 * width : 3 * width]
-    inertia = 0.0
-    for first in range(0, labels.shape[0], _RUN):
-        last = min(first + _RUN, labels.shape[0])
-        # Slices, so that indices are known not to be negative; or else LLVM does not vectorise.
-        b1, b2, i, stored = best[first:], second[first:], index[first:], labels[first:]
-        news = 0
-        for p in range(last - first):
-            news += (b2[p] - b1[p] <= tolerance) | (i[p] != stored[p])
-        if not summing:
-            a = b = c = d = 0.0  # four sums: one would wait for its own additions
-            for p in range(first, last - 3, 4):
-                a += best[p]
-                b += best[p + 1]
-                c += best[p + 2]
-                d += best[p + 3]
-            for p in range(last - (last - first) % 4, last):
-                a += best[p]
-            inertia += (a + b) + (c + d)
-        if news == 0:
-            continue
-        for p in range(first, last):
-            label: Any = np.int64(index[p])
-            if second[p] - best[p] <= tolerance:
-                label = _rescore(tile, p, centers)
-                note[RESCORED] += 1
-            before = np.int64(labels[p])
-            if label == before:
-                continue
-            labels[p] = label
-            if summing:
-                _move(flat[t], width, p, before, label, magic, sums, counts, touched)
-    return inertia
+def _find_gaps(
+    own: Any, width: int, squares: Any, scale: Any, gaps: Any, clear: Any, keeping: bool
+) -> None:
+    """Write how much nearer the best center is than the second, at least, and if that decides.
+
+    Squared distances are score + ‖x‖², off by no more than half the tolerance: (d + 4) roundings of
+    the score, (d + 1) of ‖x‖² and two of the sums. With η = (d + 3) u64, the reference's sums of
+    differences are off by η of each squared distance, and by δ = d 2⁻¹⁰⁷⁴ where squares vanish.
+    With D to the own center and D + g to another, they give the same label if (1 − η) (D + g)² >
+    (1 + η) D² + 2δ, for which g > 2.05 η D + 2⁻⁵⁰⁹ is enough. ``loss`` > 2.05 η + 8 u64 covers
+    that, and what roots, products and differences lose here; ways of centers are lengthened by
+    ``loss``, too, so that it still does when D has grown by the ways of the own center. What is
+    not a number stays none, and no bound.
+    """
+    flat, rate, loss = scale[_FLAT], scale[_RATE], scale[_LOSS]
+    best, second = own[:width], own[width : 2 * width]
+    for p in range(width):
+        tolerance = flat + rate * squares[p]
+        b1, b2 = np.float64(best[p]), np.float64(second[p])
+        clear[p] = b2 - b1 > tolerance
+    if not keeping:
+        return
+    for p in range(width):
+        tolerance = flat + rate * squares[p]
+        b1, b2 = np.float64(best[p]), np.float64(second[p])
+        near, far = b1 + squares[p] + tolerance, b2 + squares[p] - tolerance
+        near, far = 0.0 if near < 0 else near, 0.0 if far < 0 else far
+        gaps[p] = np.sqrt(far) * (1 - loss) - np.sqrt(near) * (1 + loss) - 2.0**-509
 
 
 @numba.njit(inline="always")
-def _settle_tile(
-    tile: Any, width: int, labels: Any, label: int, magic: Any, sums: Any, counts: Any, touched: Any
-) -> None:
-    """Take all rows of a tile to one cluster."""
-    for p in range(labels.shape[0]):
-        before = np.int64(labels[p])
-        if before != label:
-            labels[p] = label
+def _settle_listed(
+    listed: Any, n: int, every: bool, tile: Any, width: int, index: Any, gaps: Any, clear: Any,
+    rows: Any, centers: Any, nearest: Any, slack: Any, drift: Any, down: float, note: Any,
+    magic: Any, sums: Any, counts: Any, touched: Any, summing: bool,
+) -> None:  # fmt: skip
+    """Take rows whose nearest center is another one to its cluster; keep their slack."""
+    for p in range(n):
+        i = listed[p]
+        label: Any = np.int64(index[p])
+        if summing:
+            slack[i] = (gaps[p] + drift[label]) * down if every else -1.0
+        if not clear[p]:
+            label = _rescore(rows[i], centers)
+            note[RESCORED] += 1
+            if summing:
+                slack[i] = -1.0
+        before = np.int64(nearest[i])
+        if label == before:
+            continue
+        nearest[i] = label
+        if summing:
             _move(tile, width, p, before, label, magic, sums, counts, touched)
+
+
+@numba.njit(inline="always")
+def _total(scores: Any, n: int) -> float:
+    """Return the sum of the first scores."""
+    a = b = c = d = 0.0  # four sums: one would wait for its own additions
+    for p in range(0, n - 3, 4):
+        a += scores[p]
+        b += scores[p + 1]
+        c += scores[p + 2]
+        d += scores[p + 3]
+    for p in range(n - n % 4, n):
+        a += scores[p]
+    return (a + b) + (c + d)
+
+
+@numba.njit(inline="always")
+def _list_failing(
+    first: int, last: int, slack: Any, need: Any, nearest: Any, summing: bool, listed: Any
+) -> int:
+    """List the rows that need a look, and return how many: all where nothing is kept."""
+    n = 0
+    for i in range(first, last):
+        listed[n] = i
+        n += 1 - (summing and slack[i] > need[np.int64(nearest[i]) + 1])
+    return n
+
+
+@numba.njit(inline="always")
+def _settle_ball(
+    rows: Any, first: int, last: int, x: Any, nearest: Any, slack: Any, label: int, magic: Any,
+    sums: Any, counts: Any, touched: Any,
+) -> None:  # fmt: skip
+    """Take all rows of a ball to one cluster. How far the others are from a row is not known."""
+    for i in range(first, last):
+        before = np.int64(nearest[i])
+        if before == label:
+            continue
+        nearest[i] = label
+        slack[i] = -1.0
+        for f in range(rows.shape[1]):
+            x[f] = rows[i, f]
+        _move(x, 1, 0, before, label, magic, sums, counts, touched)
 
 
 @numba.njit(inline="always")
@@ -418,55 +506,66 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     a whole, the loop would be too long for LLVM to vectorise.
     """
     rest = 3 * width  # where these sums begin: after best, second best and index
-    unit, tiny = float(np.finfo(real).eps) / 2, float(np.finfo(real).tiny)
+    tiny = float(np.finfo(real).tiny)
     floor = 4 * tiny**0.5  # more than squares that underflow may lose
+    down = 1 - 2 * float(np.finfo(real).eps)
 
     @jit(fastmath=_FAST)
     def run(
-        tiles: Any, reach: Any, nearest: Any, packed: Any, squares: Any, names: Any,
-        centers: Any, magic: Any, sums: Any, counts: Any, touched: Any, notes: Any, control: Any,
-        scale: Any, middle: Any, square: Any, across: Any, apart: Any, near: Any, owner: Any,
-        spins: int,
+        rows: Any, lengths: Any, reach: Any, nearest: Any, slack: Any, drift: Any, need: Any,
+        packed: Any, squares: Any, names: Any, centers: Any, magic: Any, sums: Any, counts: Any,
+        touched: Any, notes: Any, control: Any, scale: Any, middle: Any, square: Any, across: Any,
+        apart: Any, near: Any, owner: Any, spins: int,
     ) -> None:  # fmt: skip
-        tiles, nearest = _borrowed(tiles), _borrowed(nearest)  # type: ignore[call-arg]
+        rows, nearest = _borrowed(rows), _borrowed(nearest)  # type: ignore[call-arg]
         packed, squares, names = _borrowed(packed), _borrowed(squares), _borrowed(names)
         centers, sums, counts = _borrowed(centers), _borrowed(sums), _borrowed(counts)
         magic, touched = _borrowed(magic), _borrowed(touched)
         notes, control = _borrowed(notes), _borrowed(control)
         middle, across, apart = _borrowed(middle), _borrowed(across), _borrowed(apart)
-        half = tiles.shape[1] - block if many else 0
-        flat = tiles.reshape(tiles.shape[0], tiles.shape[1] * tiles.shape[2])
+        half = packed.shape[1] // PANEL - block if many else 0
         spread = across.reshape(across.size)
         share = control[SHARE]
-        k, padded = centers.shape[0], squares.shape[0]
-        # Room of this thread: for the rows of a tile, for a ball, and for listed centers.
-        room = np.empty(16 + 7 * width + padded * 3 + packed.size, tiles.dtype)
+        n, k, padded = nearest.shape[0], centers.shape[0], squares.shape[0]
+        # Room of this thread: for a tile, where a group of features may reach beyond the last, for
+        # the scores of its rows, for a ball, and for listed centers.
+        tile_room = np.zeros(16 + (half + block + GROUP) * width, rows.dtype)
+        room = np.empty(16 + 7 * width + padded * 3 + packed.size, rows.dtype)
         lists = np.empty(2 * padded + 1, np.int32)
+        waiting_room, lengths_room = np.empty(3 * width, np.int64), np.empty(2 * width)
+        clear_room = np.empty(width, np.bool_)
+        listed, at = _borrowed(waiting_room)[: 2 * width], _borrowed(waiting_room)[2 * width :]
+        clear, values = _borrowed(clear_room), rows.reshape(rows.size)
+        long, gaps = _borrowed(lengths_room)[:width], _borrowed(lengths_room)[width:]
         own = _borrowed(room)[-room.ctypes.data % 64 // room.itemsize :]
+        tile = _borrowed(tile_room)[-tile_room.ctypes.data % 64 // room.itemsize :]
         rest_of_room = own[7 * width :]
         scores = rest_of_room[:padded]
         few_squares, few_names = rest_of_room[padded : 2 * padded], rest_of_room[2 * padded :]
         few = rest_of_room[3 * padded : 3 * padded + packed.size].reshape(packed.shape)
         out, found = _borrowed(lists)[:padded], _borrowed(lists)[padded:]
+        one_room = np.zeros(half + block + GROUP, rows.dtype)
+        one = _borrowed(one_room)
         if spins > 0:
             _fetch_add(control, STAYING, 1)
         _fetch_add(control, _INSIDE, 1)  # before the first look: see stop
         c = _fetch_add(control, NEXT, 1)
         while c < notes.shape[0]:
             note = notes[c]
-            stop = min((c + 1) * share, tiles.shape[0])
+            stop = min((c + 1) * share, reach.shape[0])
             summing = control[SUMMING] != 0
             filtering = testing = control[_FILTERING] != 0
             inertia = note[SQUARES]
-            met = 0.0
-            for t in range(c * share, stop):
+            met = left = 0.0
+            waiting = 0  # rows in the list
+            for t in range(c * share, stop + 1):
                 if control[NEXT] >= ENDED:
                     break
-                tolerance = _tolerance(reach[t], scale[_LONGEST], scale[_STEPS], unit, tiny)
-                rows = nearest[t * width : (t + 1) * width]  # fewer in the last tile
-                n_left, n_panels = k, packed.shape[0]
-                panels, weighed, named = packed, squares, names
-                if filtering:
+                begin, n_now, every = 0, waiting, True  # of the list, what is scored now
+                panels, weighed, named, n_panels = packed, squares, names, packed.shape[0]
+                n_left = k
+                if t < stop:
+                    first, last = t * width, min((t + 1) * width, n)
                     if testing:
                         point = middle[t]
                         for j in range(padded):
@@ -478,32 +577,51 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                                 for f in range(block):
                                     score += x[f] * weights[f * APART + j]
                                 scores[j] = score
+                        tolerance = scale[_FLAT] + scale[_RATE] * reach[t]
                         beyond = real(2 * tolerance + floor)
                         n_left = _list_near(
                             scores, apart, near, t, square[t], beyond, out, found
                         )  # fmt: skip
                         met += k
                         if n_left == 1:
+                            left += 1
                             j = np.int64(found[0])
                             if owner[t] != j:
                                 owner[t] = j
-                                _settle_tile(
-                                    flat[t], width, rows, j, magic, sums[c], counts[c], touched[c]
-                                )
+                                _settle_ball(
+                                    rows, first, last, one, nearest, slack, j, magic, sums[c],
+                                    counts[c], touched[c],
+                                )  # fmt: skip
                             continue
-                        if 4 * n_left <= 3 * k:
-                            _pack(packed, squares, found, n_left, few, few_squares, few_names)
-                            n_panels = (n_left + 3) // 4
-                            panels, weighed, named = few, few_squares, few_names
-                    if owner[t] >= 0:  # neighbours are another thread's: written when it changes
-                        owner[t] = -1
-                met += np.float64(n_left) * rows.shape[0]
-                if testing and t + 1 - c * share >= _TRIED:
-                    testing = met <= WORTHWHILE * k * ((t + 1 - c * share) * width)
-                tile = flat[t]
+                    if filtering and owner[t] >= 0:
+                        owner[t] = -1  # neighbours are another thread's: written when it changes
+                    left += n_left
+                    more = _list_failing(
+                        first, last, slack, need, nearest, summing, listed[waiting:]
+                    )  # fmt: skip
+                    if 4 * n_left <= 3 * k:
+                        _pack(packed, squares, found, n_left, few, few_squares, few_names)
+                        n_panels, every = (n_left + 3) // 4, False
+                        panels, weighed, named = few, few_squares, few_names
+                        begin, n_now = waiting, more
+                    else:
+                        waiting += more
+                        n_now = width if waiting >= width else 0
+                    if testing and t + 1 - c * share >= _TRIED:
+                        testing = left <= WORTHWHILE * k * (t + 1 - c * share)
+                if n_now == 0:
+                    continue
+                met += np.float64(n_left) * n_now
                 for p in range(width):
+                    i = listed[begin + min(p, n_now - 1)]
+                    at[p] = i * rows.shape[1]
+                    long[p] = lengths[i]
                     own[p] = own[width + p] = np.inf
                     own[2 * width + p] = 0
+                for f in range(rows.shape[1]):
+                    x = tile[f * width :]
+                    for p in range(width):
+                        x[p] = values[at[p] + f]
                 for q in range(n_panels):
                     panel = panels[q]
                     squared = (
@@ -539,13 +657,21 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         top = _keep(s[2], j2, top)
                         top = _keep(s[3], j3, top)
                         own[p], own[width + p], own[2 * width + p] = top
-                inertia += _read_tile(
-                    t, own, real(tolerance), tiles, nearest, centers, note, flat, magic,
-                    sums[c], counts[c], touched[c], summing,
+                _find_gaps(own, width, long, scale, gaps, clear, summing and every)
+                _settle_listed(
+                    listed[begin:], n_now, every, tile, width, own[2 * width :], gaps, clear, rows,
+                    centers, nearest, slack, drift, down, note, magic, sums[c], counts[c],
+                    touched[c], summing,
                 )  # fmt: skip
+                if not summing:
+                    inertia += _total(own, n_now)
+                if every:
+                    waiting -= n_now
+                    for p in range(waiting):
+                        listed[p] = listed[n_now + p]
             if control[NEXT] >= ENDED:  # rows may be left without a cluster
                 break
-            note[INERTIA], note[MET] = inertia, met
+            note[INERTIA], note[MET], note[LEFT] = inertia, met, left
             _fetch_add(control, _DONE, 1)
             c = _fetch_add(control, NEXT, 1)
             if c >= notes.shape[0]:  # a helper stays for the next pass
@@ -558,7 +684,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         _fetch_add(control, _INSIDE, -1)
         if spins > 0:
             _fetch_add(control, STAYING, -1)
-        room[0] = lists[0] = 0  # they live until here
+        room[0] = tile_room[0] = one_room[0] = lengths_room[0] = 0  # they live until here
+        lists[0] = waiting_room[0] = clear_room[0] = 0
 
     return run
 

@@ -31,7 +31,7 @@ LONG = 10**9
 
 
 class Tiles(Protocol):
-    """A kernel's own part: rows in tiles with their running sums, and the passes over them."""
+    """A kernel's own part: rows with their bounds and running sums, and the passes over them."""
 
     run: Callable[[], object]  # computes chunks until none is left
     wait: Callable[[], bool]  # waits a little for the chunks of others; says whether all are done
@@ -100,7 +100,7 @@ class Team(Helpers):
 
 
 class TiledRows(ABC):
-    """Rows transposed into tiles, with their running sums: what ``prepare`` returns."""
+    """The caller's rows, with bounds and running sums: what ``prepare`` returns."""
 
     def __init__(self, tiles: Any, X: Rows, n_threads: int) -> None:
         self.tiles: Tiles = tiles

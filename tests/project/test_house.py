@@ -37,6 +37,7 @@ REPEATED = {
     ("kmeans_lab/driver.py", "kmeans_lab/result.py"): "the fields of a result",
     ("kmeans_lab/isolation/messages.py", "kmeans_lab/result.py"): "the same fields, to be sent",
     ("kmeans_lab/measure/scaling.py", "kmeans_lab/measure/schema.py"): "the same fields, as JSON",
+    ("kmeans_lab/tuned/cython_bounds.pxi", "kmeans_lab/tuned/numba_loops.py"): "in two languages",
     ("kmeans_lab/tuned/cython_sums.pxi", "kmeans_lab/tuned/numba_sums.py"): "in two languages",
 }
 _SIX = 6
