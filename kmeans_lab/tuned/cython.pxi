@@ -1,9 +1,10 @@
 # The tiled kernel in Cython, included once per instruction set: see cython.py.
 #
-# WIDTH rows at a time are transposed into a tile. The scores ‖c‖² − 2x·c of four centers at a time
-# go through loops over the rows of the tile that have no branch and write to local arrays only, so
-# that gcc and clang vectorise them at -O3 without being allowed to reorder sums. Rows whose bound
-# from an earlier pass still holds are not looked at: cython_bounds.pxi.
+# WIDTH rows at a time are transposed into a tile, up to 16 features once for all passes. The scores
+# ‖c‖² − 2x·c of four centers at a time go through loops over the rows of the tile that have no
+# branch and write to local arrays only, so that gcc and clang vectorise them at -O3 without being
+# allowed to reorder sums. Rows whose bound from an earlier pass still holds are not looked at:
+# cython_bounds.pxi. Up to two features no bounds are kept: all pairs cost no more than a gap.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, NAN, fabs, fmax, frexp, isfinite, ldexp, sqrt
@@ -30,6 +31,8 @@ ctypedef fused real:
 cdef enum:
     WIDTH = 64  # rows of a tile
     PANEL = 4  # centers at a time
+    MOST_COPIED = 16  # features of rows whose tiles are kept: to gather them would take too long
+    UNBOUNDED = 2  # features, up to which all pairs take less time than bounds
     SPINS = 20000  # longer than the driver's own work between two passes
 
 cdef int64_t ENDED = 1 << 40  # as the next chunk: the pass at hand stops
@@ -48,7 +51,8 @@ cdef struct Chunk:
 cdef struct Shared:
     Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
     const void *rows  # (n, d): the caller's
-    double *lengths  # (n): ‖x‖²
+    void *tiles  # (n_tiles, d, WIDTH): transposed, or NULL
+    double *lengths  # (n): ‖x‖², where rows are gathered; or else NULL
     void *slack  # (n): see cython_bounds.pxi
     double *way  # (k): how far centers went before this pass
     double *drift  # (k): how far centers have gone since they have this number
@@ -83,7 +87,9 @@ cdef struct Shared:
     double *total_sums  # of all chunks
     int64_t *total_counts
     bint keeps  # running sums: a fit comes back with other centers
+    bint bounded  # a bound for each row
     bint filtering
+    double worthwhile  # share of centers left, up to which balls take less time than what else
     int rest, pause  # passes without balls, where they ruled out too few centers
     double met  # share of all pairs of row and center that the last pass looked at
     # What threads write has cache lines of its own.

@@ -9,8 +9,6 @@ cdef enum:
     MOST_FEATURES = 64  # of rows with balls
     MOST_LISTED = 32  # centers that a tile is scored against by list
 
-cdef double WORTHWHILE = 0.15  # of all centers left: where it is more, bounds leave less
-
 
 # The ball around the mean of a tile's rows. Rounded upwards; never so small that its square
 # underflows.
@@ -138,9 +136,10 @@ cdef void _settle_tile(
         before = <Py_ssize_t> nearest[i]
         if before != label:
             nearest[i] = <real> label
-            (<real *> w.slack)[i] = -1
+            if w.bounded:
+                (<real *> w.slack)[i] = -1
             _move(
-                w, <const real *> w.rows + i * w.d, before, label, chunk.sums, chunk.counts,
+                w, <const real *> w.rows + i * w.d, 1, before, label, chunk.sums, chunk.counts,
                 chunk.touched,
             )
 
@@ -152,8 +151,8 @@ cdef void _run_chunk(Shared *w, Chunk *chunk, const real *sample) noexcept nogil
     cdef real squares[MOST_LISTED]
     cdef real names[MOST_LISTED]
     cdef Py_ssize_t listed[2 * WIDTH]  # rows that wait to be scored
-    cdef Py_ssize_t t, left, more, panels, waiting = 0
-    cdef bint testing = w.filtering
+    cdef Py_ssize_t t, left, more, waiting = 0
+    cdef bint testing = w.filtering, narrowed
     cdef Centers all, few
     all.packed, all.squares, all.names = w.packed, w.squares, w.names
     all.n, all.panels, all.every = w.k, w.panels, True
@@ -173,17 +172,26 @@ cdef void _run_chunk(Shared *w, Chunk *chunk, const real *sample) noexcept nogil
         if w.filtering:
             w.owner[t] = -1
         chunk.left += left
-        more = _list_failing(w, t, listed + waiting, sample)
-        if left <= MOST_LISTED and 4 * left <= 3 * w.k:
+        more = _list_failing(w, t, w.bounded, listed + waiting, sample)
+        narrowed = left <= MOST_LISTED and 4 * left <= 3 * w.k
+        if narrowed:
             few.n = left
             few.panels = _pack(w, found, left, packed, squares, names)
-            _score_listed(w, chunk, listed + waiting, more, &few, sample)
+        if w.tiles != NULL and more > 0 and (narrowed or not w.bounded):
+            # In place, whether or not their bounds hold.
+            if w.bounded:
+                more = _list_failing(w, t, False, listed + waiting, sample)
+            _score_listed(
+                w, chunk, t, listed + waiting, more, &few if narrowed else &all, sample
+            )
+        elif narrowed:
+            _score_listed(w, chunk, -1, listed + waiting, more, &few, sample)
         else:
             waiting += more
         if waiting >= WIDTH:
-            _score_listed(w, chunk, listed, WIDTH, &all, sample)
+            _score_listed(w, chunk, -1, listed, WIDTH, &all, sample)
             waiting -= WIDTH
             memcpy(listed, listed + WIDTH, waiting * sizeof(Py_ssize_t))
         if t - chunk.first == 3:
-            testing = testing and chunk.left <= WORTHWHILE * 4 * w.k
-    _score_listed(w, chunk, listed, waiting, &all, sample)
+            testing = testing and chunk.left <= w.worthwhile * 4 * w.k
+    _score_listed(w, chunk, -1, listed, waiting, &all, sample)

@@ -51,7 +51,7 @@ cdef void _forget(Shared *w, real *nearest) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(w.n):
         nearest[i] = -1
-    if w.keeps:
+    if w.bounded:
         for i in range(w.n):
             (<real *> w.slack)[i] = -1
 
@@ -59,24 +59,28 @@ cdef void _forget(Shared *w, real *nearest) noexcept nogil:
 cdef void _read_gaps(Shared *w, double[::1] gaps, const real *sample) noexcept nogil:
     cdef Py_ssize_t i, own
     for i in range(w.n):
+        gaps[i] = -1
+        if not w.bounded:
+            continue
         own = <Py_ssize_t> (<real *> w.nearest)[i]
         gaps[i] = <double> (<real *> w.slack)[i] - (w.drift[own] if own >= 0 else 0.0)
 
 
-# List the rows of a tile that need a look, and return how many: all where nothing is kept.
+# List the rows of a tile that need a look, and return how many: all where bounds do not count.
 cdef Py_ssize_t _list_failing(
-    const Shared *w, Py_ssize_t t, Py_ssize_t *listed, const real *sample
+    const Shared *w, Py_ssize_t t, bint bounded, Py_ssize_t *listed, const real *sample
 ) noexcept nogil:
     cdef const real *slack = <const real *> w.slack
     cdef const real *nearest = <const real *> w.nearest
     cdef const real *need = <const real *> w.need + 1
-    cdef Py_ssize_t i, n = 0
-    cdef bint holds = False
-    for i in range(t * WIDTH, min((t + 1) * WIDTH, w.n)):
+    cdef Py_ssize_t i, first = t * WIDTH, last = min((t + 1) * WIDTH, w.n), n = 0
+    if not bounded:
+        for i in range(first, last):
+            listed[i - first] = i
+        return last - first
+    for i in range(first, last):
         listed[n] = i
-        if w.keeps:
-            holds = slack[i] > need[<int32_t> nearest[i]]
-        n += 1 - holds
+        n += 1 - (slack[i] > need[<int32_t> nearest[i]])
     return n
 
 
@@ -113,10 +117,10 @@ cdef inline double _gap(
 
 
 # Score rows against centers, no more than a tile holds; take those whose nearest center is another
-# one to its cluster.
+# one to its cluster. They are all rows of tile t, which is kept, or any where t is negative.
 cdef void _score_listed(
-    Shared *w, Chunk *chunk, const Py_ssize_t *listed, Py_ssize_t n, const Centers *centers,
-    const real *sample,
+    Shared *w, Chunk *chunk, Py_ssize_t t, const Py_ssize_t *listed, Py_ssize_t n,
+    const Centers *centers, const real *sample,
 ) noexcept nogil:
     cdef real best[WIDTH]
     cdef real second[WIDTH]
@@ -126,17 +130,23 @@ cdef void _score_listed(
     cdef double gaps[WIDTH]
     cdef int32_t flags[WIDTH]
     cdef real *tile = <real *> chunk.tile
-    cdef double least = w.least, rate = w.rate, tolerance
+    cdef double least = w.least, rate = w.rate, tolerance, down
     cdef Py_ssize_t p, i
-    cdef int32_t clear
+    cdef int32_t clear, news = 0
     if n == 0:
         return
     chunk.met += n * centers.n
-    _gather(w, listed, n, tile)
-    for p in range(WIDTH):
-        i = listed[p if p < n else n - 1]
-        squares[p] = w.lengths[i]
-        before[p] = (<const real *> w.nearest)[i]
+    if t >= 0:
+        tile = <real *> w.tiles + t * WIDTH * w.d
+        for p in range(WIDTH):
+            squares[p] = w.reach[t]
+            before[p] = (<const real *> w.nearest)[t * WIDTH + p]
+    else:
+        _gather(w, listed, n, tile)
+        for p in range(WIDTH):
+            i = listed[p if p < n else n - 1]
+            squares[p] = w.lengths[i]
+            before[p] = (<const real *> w.nearest)[i]
     _score(
         tile, <const real *> centers.packed, <const real *> centers.squares,
         <const real *> centers.names, w.d, centers.panels, best, second, index,
@@ -145,45 +155,47 @@ cdef void _score_listed(
         tolerance = least + rate * squares[p]
         clear = <double> second[p] - <double> best[p] > tolerance
         flags[p] = 2 * (1 - clear) | (index[p] != before[p])
-    if w.keeps and centers.every:
+    if w.bounded and centers.every:
         for p in range(WIDTH):
             tolerance = least + rate * squares[p]
             gaps[p] = _gap(w, best[p], second[p], squares[p], tolerance)
-    _settle_listed(w, chunk, listed, n, centers.every, index, flags, gaps)
-    chunk.inertia += _total_of(best, n)
+    for p in range(WIDTH):
+        news |= flags[p]
+    if w.bounded and centers.every:
+        down = 1 - 4 * w.unit
+        for p in range(n):
+            i = listed[p]
+            (<real *> w.slack)[i] = <real> ((gaps[p] + w.drift[<int32_t> index[p]]) * down)
+    if news:
+        _settle_listed(w, chunk, tile, listed, n, centers.every, index, flags)
+    if not w.keeps:
+        chunk.inertia += _total_of(best, n)
 
 
 # Keep what was found for rows: 2 in their flags says near-tie, 1 another center.
 cdef void _settle_listed(
-    Shared *w, Chunk *chunk, const Py_ssize_t *listed, Py_ssize_t n, bint every, const real *index,
-    const int32_t *flags, const double *gaps,
+    Shared *w, Chunk *chunk, const real *tile, const Py_ssize_t *listed, Py_ssize_t n, bint every,
+    const real *index, const int32_t *flags,
 ) noexcept nogil:
     cdef real *nearest = <real *> w.nearest
-    cdef real *slack = <real *> w.slack
-    cdef const real *x
     cdef Py_ssize_t p, i, before, label
-    cdef double down = 1 - 4 * w.unit
-    if w.keeps:
-        for p in range(n):
-            slack[listed[p]] = -1
-            if every:
-                slack[listed[p]] = <real> ((gaps[p] + w.drift[<int32_t> index[p]]) * down)
     for p in range(n):
         if not flags[p]:
             continue
         i = listed[p]
-        x = <const real *> w.rows + i * w.d
         label = <Py_ssize_t> index[p]
         if flags[p] & 2:
-            label = _rescore(w, x, <const real *> w.centers)
+            label = _rescore(w, <const real *> w.rows + i * w.d, <const real *> w.centers)
             chunk.rescored += 1
-            if w.keeps:
-                slack[i] = -1
+        if w.bounded and (flags[p] & 2 or not every):
+            (<real *> w.slack)[i] = -1
         before = <Py_ssize_t> nearest[i]
         if label != before:
             nearest[i] = <real> label
             if w.keeps:
-                _move(w, x, before, label, chunk.sums, chunk.counts, chunk.touched)
+                _move(
+                    w, tile + p, WIDTH, before, label, chunk.sums, chunk.counts, chunk.touched
+                )
 
 
 cdef double _total_of(const real *scores, Py_ssize_t n) noexcept nogil:

@@ -19,7 +19,7 @@ cdef int _fill(Shared *w, const real[:, ::1] X) except -1:
 cdef void _fill_chunk(
     Shared *w, Chunk *chunk, const real[:, ::1] X, int64_t *bins
 ) noexcept nogil:
-    cdef real *tile = <real *> chunk.tile
+    cdef real *tile
     cdef Py_ssize_t listed[WIDTH]
     cdef Py_ssize_t t, f, i, first, last
     cdef double square, longest
@@ -31,14 +31,17 @@ cdef void _fill_chunk(
             for f in range(w.d):
                 square += lab_rounded(<double> X[i, f] * <double> X[i, f])
             longest = fmax(longest, square)
-            w.lengths[i] = square
+            if w.lengths != NULL:
+                w.lengths[i] = square
             chunk.squares += square
             if w.keeps:
                 _deposit(square, bins)
         w.reach[t] = longest
         if w.keeps:
-            for i in range(first, last):
-                listed[i - first] = i
+            tile = <real *> chunk.tile
+            if w.tiles != NULL:
+                tile = <real *> w.tiles + first * w.d
+            _list_failing(w, t, False, listed, tile)
             _gather(w, listed, last - first, tile)
             _find_ends(w, tile)
             if w.d <= MOST_FEATURES:
@@ -50,7 +53,7 @@ cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
     cdef real *packed = <real *> w.packed
     cdef Py_ssize_t j, f
     cdef double square, longest = 0.0
-    if w.keeps:
+    if w.bounded:
         _drift_on(w, centers)
     for j in range(w.k):
         square = 0.0
@@ -97,7 +100,7 @@ cdef void _end_filtering(Shared *w) noexcept nogil:
         left += w.chunks[c].left
     w.met = met / (fmax(<double> w.n, 1) * w.k)
     if w.filtering:
-        w.pause = min(2 * w.pause + 1, 63) if left > WORTHWHILE * w.n_tiles * w.k else 0
+        w.pause = min(2 * w.pause + 1, 63) if left > w.worthwhile * w.n_tiles * w.k else 0
         w.rest = w.pause
 
 
@@ -146,7 +149,7 @@ cdef class Tiles:
     cdef object X  # kept alive
     cdef bint wide
     cdef Py_ssize_t itemsize
-    cdef void *fixed[15]
+    cdef void *fixed[16]
     cdef void *varying[15]
 
     def __cinit__(self, X, Py_ssize_t n_clusters, bint keeps):
@@ -194,15 +197,21 @@ cdef class Tiles:
         w.unit = 2.0 ** (-53 if self.wide else -24)
         w.tiny = 2.0 ** (-1022 if self.wide else -126)
         w.loss = 1e-9 + 4 * (d + 8) * U64
+        w.bounded = w.keeps and d > UNBOUNDED
+        w.worthwhile = 0.4 if w.bounded else 0.6
         w.span = _ceil(d, GROUP) * GROUP
         # A sixteenth of the rows at most, and one tile.
         tile = <char *> _room(&self.fixed[0], w.n_chunks * d * WIDTH * self.itemsize)
-        w.lengths = <double *> _room(&self.fixed[12], n * sizeof(double))
+        if w.bounded or not w.keeps:  # rows are gathered
+            w.lengths = <double *> _room(&self.fixed[12], n * sizeof(double))
         w.nearest = _room(&self.fixed[1], w.n_tiles * WIDTH * self.itemsize)
         w.reach = <double *> _room(&self.fixed[2], w.n_tiles * sizeof(double))
         w.chunks = <Chunk *> _room(&self.fixed[3], w.n_chunks * sizeof(Chunk))
         if w.keeps:
-            w.slack = _room(&self.fixed[13], n * self.itemsize)
+            if w.bounded:
+                w.slack = _room(&self.fixed[13], n * self.itemsize)
+            if d <= MOST_COPIED:
+                w.tiles = _room(&self.fixed[15], w.n_tiles * WIDTH * d * self.itemsize)
             w.middle = _room(&self.fixed[4], w.n_tiles * d * self.itemsize)
             w.square = _room(&self.fixed[5], w.n_tiles * self.itemsize)
             w.near = <int32_t *> _room(&self.fixed[6], w.n_tiles * sizeof(int32_t))

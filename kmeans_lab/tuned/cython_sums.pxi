@@ -18,15 +18,15 @@ cdef extern from *:
         LAB_HIDE(value);
         return value;
     }
-    /* Take four features of a row to a running sum and, where there is one, out of
+    /* Take four features of a row, `step` apart, to a running sum and, where there is one, out of
        another, limb by limb. A macro, so that it is compiled into each user; vectors are
        spelled out, because compilers leave loops over so few features as they are. */
     #if defined(__GNUC__)
     typedef double lab_four __attribute__((vector_size(32), aligned(8), may_alias));
     /* Lanes beyond the last feature may hold anything, and unsigned numbers may overflow. */
     typedef uint64_t lab_whole __attribute__((vector_size(32), aligned(8), may_alias));
-    #define lab_move(x, magic, limbs, span, to, from) do { \\
-        lab_four left_ = {(x)[0], (x)[1], (x)[2], (x)[3]}; \\
+    #define lab_move(x, step, magic, limbs, span, to, from) do { \\
+        lab_four left_ = {(x)[0], (x)[step], (x)[2 * (step)], (x)[3 * (step)]}; \\
         Py_ssize_t q_, at_; \\
         for (q_ = at_ = 0; q_ < (limbs); ++q_, at_ += (span)) { \\
             const lab_four unit_ = *(const lab_four *) ((magic) + at_); \\
@@ -38,10 +38,10 @@ cdef extern from *:
         } \\
     } while (0)
     #else
-    #define lab_move(x, magic, limbs, span, to, from) do { \\
+    #define lab_move(x, step, magic, limbs, span, to, from) do { \\
         Py_ssize_t q_, at_, l_; \\
         for (l_ = 0; l_ < 4; ++l_) { \\
-            double left_ = (x)[l_]; \\
+            double left_ = (x)[l_ * (step)]; \\
             for (q_ = 0, at_ = l_; q_ < (limbs); ++q_, at_ += (span)) { \\
                 const double unit_ = (magic)[at_], rounded_ = left_ + unit_; \\
                 const uint64_t part_ = \\
@@ -57,8 +57,8 @@ cdef extern from *:
     int64_t lab_bits(double value) noexcept nogil
     double lab_rounded(double value) noexcept nogil
     void lab_move(
-        const void *x, const double *magic, Py_ssize_t limbs, Py_ssize_t span, int64_t *to,
-        int64_t *out,
+        const void *x, Py_ssize_t step, const double *magic, Py_ssize_t limbs, Py_ssize_t span,
+        int64_t *to, int64_t *out,
     ) noexcept nogil
 
 cdef enum:
@@ -161,8 +161,8 @@ cdef int _lay_grid(Shared *w, void **block) except -1:
 
 # Take a row from the sum that it was in, if any, to another.
 cdef void _move(
-    const Shared *w, const real *x, Py_ssize_t before, Py_ssize_t label, int64_t *sums,
-    int64_t *counts, unsigned char *touched,
+    const Shared *w, const real *x, Py_ssize_t step, Py_ssize_t before, Py_ssize_t label,
+    int64_t *sums, int64_t *counts, unsigned char *touched,
 ) noexcept nogil:
     cdef Py_ssize_t f, q, size = w.limbs * w.span
     cdef int64_t *to = sums + label * size
@@ -170,12 +170,13 @@ cdef void _move(
     cdef const double *magic = w.magic
     cdef real rest[GROUP]
     for f in range(0, w.span, 4):
-        if f + GROUP > w.d:  # what lies behind the last row is not ours to read
+        if f + GROUP > w.d:  # what lies behind the last is not ours to read
             for q in range(GROUP):
-                rest[q] = x[q] if f + q < w.d else 0
+                rest[q] = x[q * step] if f + q < w.d else 0
             x = rest
-        lab_move(x, magic, w.limbs, w.span, to, out)
-        x += GROUP
+            step = 1
+        lab_move(x, step, magic, w.limbs, w.span, to, out)
+        x += GROUP * step
         magic += GROUP
         to += GROUP
         if out:
@@ -262,7 +263,7 @@ cdef bint _update(
     for i in range(w.n):
         if not 0 <= labels[i] < k:
             return False
-        _move(w, rows + i * w.d, -1, labels[i], room, own, touched)
+        _move(w, rows + i * w.d, 1, -1, labels[i], room, own, touched)
     for j in range(k):
         _round_cluster(w, room + j * size, own + k, rounded)
         for f in range(w.d):

@@ -98,7 +98,8 @@ class _Plan:
         self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
         self.names = np.arange(lanes, dtype=dtype)
         self.scale = loops.lay_scale(n_features, dtype)
-        self.keeps = rows.again
+        self.bounded = rows.bounded
+        self.worthwhile = loops.worthwhile(n_features)
         self.way, self.drift = np.zeros((2, n_clusters))
         self.need = np.zeros(n_clusters + 1, dtype)
         kept = n_chunks, n_clusters if rows.again else 1
@@ -124,9 +125,9 @@ class _Plan:
         self.rest = self.pause = 0
         self.total = np.zeros((n_clusters, n_features)), np.zeros(n_clusters, np.int64)
         arrays = (
-            rows.rows, rows.lengths, rows.reach, rows.nearest, rows.slack, self.drift, self.need,
-            self.packed, self.squares, self.names, self.centers, rows.grid.magic, self.sums,
-            self.counts, self.touched, rows.notes, self.control, self.scale, rows.middle,
+            rows.rows, rows.tiles, rows.lengths, rows.reach, rows.nearest, rows.slack, self.drift,
+            self.need, self.packed, self.squares, self.names, self.centers, rows.grid.magic,
+            self.sums, self.counts, self.touched, rows.notes, self.control, self.scale, rows.middle,
             rows.square, self.across, self.apart, self.near, self.owner,
         )  # fmt: skip
         self.run = partial(rows.code, *arrays, 0)
@@ -140,7 +141,7 @@ class _Plan:
         self.rest = max(self.rest - 1, 0)
         if self.filtering and not before:
             self.owner[:] = -1
-        if self.keeps:
+        if self.bounded:
             loops.drift_on(
                 centers, self.centers, self.way, self.drift, self.need, self.scale
             )  # fmt: skip
@@ -152,7 +153,7 @@ class _Plan:
     def end(self, left: float) -> None:
         """Skip balls for a growing number of passes where they left too many centers."""
         if self.filtering:
-            self.pause = min(2 * self.pause + 1, 63) if left > loops.WORTHWHILE else 0
+            self.pause = min(2 * self.pause + 1, 63) if left > self.worthwhile else 0
             self.rest = self.pause
 
 
@@ -165,6 +166,7 @@ class _Tiles:
     def __init__(self, X: Rows, n_clusters: int, again: bool) -> None:
         n_samples, n_features = self.shape = X.shape
         self.again = again
+        self.bounded = again and n_features > loops.UNBOUNDED
         many = n_features > loops.LONGEST_BLOCK
         block = loops.BLOCK if many else n_features
         self.padded = padded = -(-n_features // block) * block
@@ -175,10 +177,14 @@ class _Tiles:
         real: Any = X.dtype.type
         self.code = loops.compiled(block, many, width, real)
         self.rows = _alias(X)
-        self.reach, self.lengths = np.zeros(n_tiles), np.empty(n_samples)
+        copied = n_tiles if again and n_features <= loops.MOST_COPIED else 0
+        self.tiles = _aligned((copied, padded, width), X.dtype)
+        self.reach = np.zeros(n_tiles)
+        gathered = self.bounded or not again
+        self.lengths = np.empty(n_samples if gathered else 0)
         self.notes = np.zeros((-(-n_tiles // self.share), 5))
         self.nearest = np.full(n_samples, -1, np.int32)
-        self.slack = np.full(n_samples if again else 1, -1, X.dtype)
+        self.slack = np.full(n_samples if self.bounded else 1, -1, X.dtype)
         with_balls = again and n_features <= loops.MOST_FEATURES
         self.middle = np.zeros((n_tiles if with_balls else 1, padded), X.dtype)
         self.square = np.zeros(n_tiles if with_balls else 1, X.dtype)
@@ -197,19 +203,22 @@ class _Tiles:
         ends = np.zeros((2, self.rows.shape[1]), whole)
         ends[1] = mask
         bins = np.zeros(exact.BINS, np.int64)
-        together = max(1, len(self.notes)) if self.rows.size < _AT_ONCE else 1
+        room = _AT_ONCE if len(self.tiles) else _AT_ONCE // 10
+        together = max(1, min(len(self.notes), room // (share * width * self.padded)))
+        scratch = np.zeros((0 if len(self.tiles) else together * share, self.padded, width), dtype)
         for c in range(0, len(self.notes), together):
             some = slice(c * share, (c + together) * share)
             own = slice(some.start * width, some.stop * width)
             rows, notes = self.rows[own], self.notes[c : c + together]
-            exact.measure(
-                rows, width, self.reach[some], self.lengths[own], share, notes, bins, self.again
+            tiles = self.tiles[some] if len(self.tiles) else scratch
+            exact.fill(
+                rows, tiles, self.reach[some], self.lengths[own], share, notes, bins, self.again
             )
             if self.again:
-                exact.find_ends(rows.view(whole), mask, ends)
+                exact.find_ends(tiles.view(whole), mask, ends)
             if with_balls:
                 balls = self.middle[some], self.square[some]
-                loops.fit_balls(rows, width, *balls, loops.lay_scale(rows.shape[1], dtype))
+                loops.fit_balls(tiles, len(rows), *balls, loops.lay_scale(rows.shape[1], dtype))
         return exact.lay_grid(ends, dtype, len(self.rows)), exact.total(bins)
 
     def _use(self, plan: _Plan) -> None:

@@ -20,6 +20,9 @@ distances to the two nearest centers when it was scored, plus the drift of its c
 center's drift grows by its own way and by the longest way of all others: the gap shrinks by no
 more. So the row keeps its center while slack > drift.
 
+Up to two features no bounds are kept: there all pairs cost no more than a gap. Up to sixteen,
+tiles are transposed once and kept; those that a ball narrowed are scored where they lie.
+
 Before that, the ball around neighbouring rows is tested against the centers. Center b is ruled out
 when, for some center a, the whole ball lies on a's side of the plane between the two: score(b) −
 score(a) > 2 · radius · ‖a − b‖. Mostly one center is left, or a few; the rows are scored against
@@ -48,10 +51,12 @@ PANEL = 4  # centers at a time
 GROUP = 4  # features that move together
 LONGEST_BLOCK, BLOCK = 16, 4  # features in one piece; features per piece beyond that
 WIDEST = 128  # rows of a tile at most: fewer make a smaller ball
+_RUN = 32  # rows that are looked through together for a flag
 LANES = 16  # centers tested together against a ball: the widest vector
 MOST_FILTERED, MOST_FEATURES = 1024, 64  # up to which balls are tested
 APART = MOST_FILTERED + 8  # from a feature of all centers to the next: not always the same sets
-WORTHWHILE = 0.15  # of all centers left: where it is more, bounds leave less
+MOST_COPIED = 16  # features of rows whose tiles are kept: to gather them would take too long
+UNBOUNDED = 2  # features, up to which all pairs take less time than bounds
 _TRIED = 4  # tiles of a chunk before its balls are judged
 ENDED = 2**40  # as the next chunk: no pass will follow, and the one at hand stops
 SPINS = 20_000  # longer than the driver's own work between two passes
@@ -117,23 +122,25 @@ def _borrowed(typing_context: Any, array: Any) -> Any:
 
 
 @jit(fastmath=_FAST | {"reassoc"})
-def fit_balls(rows: Any, width: int, middle: Any, square: Any, scale: Any) -> None:
-    """Put a ball around ``width`` rows at a time; rounded upwards, and no square underflows."""
+def fit_balls(tiles: Any, n_samples: int, middle: Any, square: Any, scale: Any) -> None:
+    """Put a ball around each tile's rows; rounded upwards, and no square underflows."""
+    width = tiles.shape[2]
     distances = np.empty(width)
     for t in range(square.shape[0]):
-        x = rows[t * width : (t + 1) * width]  # fewer at the end
+        rows = min(width, n_samples - t * width)
         distances[:] = 0.0
-        for f in range(x.shape[1]):
+        for f in range(tiles.shape[1]):
+            x = tiles[t, f]
             total = 0.0
-            for p in range(x.shape[0]):
-                total += np.float64(x[p, f])
-            middle[t, f] = total / x.shape[0]
+            for p in range(rows):
+                total += np.float64(x[p])
+            middle[t, f] = total / rows
             near = np.float64(middle[t, f])
-            for p in range(x.shape[0]):
-                diff = np.float64(x[p, f]) - near
+            for p in range(rows):
+                diff = np.float64(x[p]) - near
                 distances[p] += diff * diff
         farthest = 0.0
-        for p in range(x.shape[0]):
+        for p in range(rows):
             farthest = max(farthest, distances[p])
         square[t] = max(farthest * scale[_UP], scale[_LEAST])
 
@@ -161,6 +168,12 @@ def lay_scale(n_features: int, dtype: Any) -> Any:
     kind = np.finfo(dtype)
     up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
     return np.array([up, least, 0.0, 0.0, 1e-9 + 4 * (n_features + 8) * _U64])
+
+
+@jit()
+def worthwhile(n_features: int) -> float:
+    """Return up to which share of centers left balls take less time than what else there is."""
+    return 0.4 if n_features > UNBOUNDED else 0.6
 
 
 @jit()
@@ -359,9 +372,11 @@ def _dot(part: Any, weights: Any, p: int, width: int, block: int, s: Any) -> Any
 
 @numba.njit(inline="always")
 def _find_gaps(
-    own: Any, width: int, squares: Any, scale: Any, gaps: Any, clear: Any, keeping: bool
+    own: Any, width: int, squares: Any, scale: Any, was: Any, gaps: Any, flags: Any, keeping: bool
 ) -> None:
-    """Write how much nearer the best center is than the second, at least, and if that decides.
+    """Write how much nearer the best center is than the second, at least; flag what needs a look.
+
+    Flags are 2 for a near-tie and 1 for another center than before.
 
     Squared distances are score + ‖x‖², off by no more than half the tolerance: (d + 4) roundings of
     the score, (d + 1) of ‖x‖² and two of the sums. With η = (d + 3) u64, the reference's sums of
@@ -373,11 +388,11 @@ def _find_gaps(
     not a number stays none, and no bound.
     """
     flat, rate, loss = scale[_FLAT], scale[_RATE], scale[_LOSS]
-    best, second = own[:width], own[width : 2 * width]
+    best, second, index = own[:width], own[width : 2 * width], own[2 * width : 3 * width]
     for p in range(width):
         tolerance = flat + rate * squares[p]
         b1, b2 = np.float64(best[p]), np.float64(second[p])
-        clear[p] = b2 - b1 > tolerance
+        flags[p] = 2 * (not b2 - b1 > tolerance) + (index[p] != was[p])
     if not keeping:
         return
     for p in range(width):
@@ -390,27 +405,37 @@ def _find_gaps(
 
 @numba.njit(inline="always")
 def _settle_listed(
-    listed: Any, n: int, every: bool, tile: Any, width: int, index: Any, gaps: Any, clear: Any,
+    listed: Any, n: int, keeping: bool, tile: Any, width: int, index: Any, gaps: Any, flags: Any,
     rows: Any, centers: Any, nearest: Any, slack: Any, drift: Any, down: float, note: Any,
-    magic: Any, sums: Any, counts: Any, touched: Any, summing: bool,
+    magic: Any, sums: Any, counts: Any, touched: Any, summing: bool, bounded: bool,
 ) -> None:  # fmt: skip
     """Take rows whose nearest center is another one to its cluster; keep their slack."""
-    for p in range(n):
-        i = listed[p]
-        label: Any = np.int64(index[p])
-        if summing:
-            slack[i] = (gaps[p] + drift[label]) * down if every else -1.0
-        if not clear[p]:
-            label = _rescore(rows[i], centers)
-            note[RESCORED] += 1
-            if summing:
-                slack[i] = -1.0
-        before = np.int64(nearest[i])
-        if label == before:
+    if keeping:
+        for p in range(n):
+            slack[listed[p]] = (gaps[p] + drift[np.int64(index[p])]) * down
+    for first in range(0, n, _RUN):
+        last = min(first + _RUN, n)
+        news, some = 0, flags[first:]  # a slice, or else LLVM does not vectorise
+        for p in range(last - first):
+            news |= some[p]
+        if news == 0:
             continue
-        nearest[i] = label
-        if summing:
-            _move(tile, width, p, before, label, magic, sums, counts, touched)
+        for p in range(first, last):
+            if flags[p] == 0:
+                continue
+            i = listed[p]
+            label: Any = np.int64(index[p])
+            if flags[p] >= 2:
+                label = _rescore(rows[i], centers)
+                note[RESCORED] += 1
+            before = np.int64(nearest[i])
+            if bounded and (flags[p] >= 2 or not keeping):
+                slack[i] = -1.0
+            if label == before:
+                continue
+            nearest[i] = label
+            if summing:
+                _move(tile, width, p, before, label, magic, sums, counts, touched)
 
 
 @numba.njit(inline="always")
@@ -429,20 +454,24 @@ def _total(scores: Any, n: int) -> float:
 
 @numba.njit(inline="always")
 def _list_failing(
-    first: int, last: int, slack: Any, need: Any, nearest: Any, summing: bool, listed: Any
+    first: int, last: int, slack: Any, need: Any, nearest: Any, bounded: bool, listed: Any
 ) -> int:
-    """List the rows that need a look, and return how many: all where nothing is kept."""
+    """List the rows that need a look, and return how many: all where no bounds are kept."""
+    if not bounded:
+        for p in range(last - first):
+            listed[p] = first + p
+        return last - first
     n = 0
     for i in range(first, last):
         listed[n] = i
-        n += 1 - (summing and slack[i] > need[np.int64(nearest[i]) + 1])
+        n += 1 - (slack[i] > need[np.int64(nearest[i]) + 1])
     return n
 
 
 @numba.njit(inline="always")
 def _settle_ball(
     rows: Any, first: int, last: int, x: Any, nearest: Any, slack: Any, label: int, magic: Any,
-    sums: Any, counts: Any, touched: Any,
+    sums: Any, counts: Any, touched: Any, bounded: bool,
 ) -> None:  # fmt: skip
     """Take all rows of a ball to one cluster. How far the others are from a row is not known."""
     for i in range(first, last):
@@ -450,7 +479,8 @@ def _settle_ball(
         if before == label:
             continue
         nearest[i] = label
-        slack[i] = -1.0
+        if bounded:
+            slack[i] = -1.0
         for f in range(rows.shape[1]):
             x[f] = rows[i, f]
         _move(x, 1, 0, before, label, magic, sums, counts, touched)
@@ -512,12 +542,14 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
 
     @jit(fastmath=_FAST)
     def run(
-        rows: Any, lengths: Any, reach: Any, nearest: Any, slack: Any, drift: Any, need: Any,
-        packed: Any, squares: Any, names: Any, centers: Any, magic: Any, sums: Any, counts: Any,
-        touched: Any, notes: Any, control: Any, scale: Any, middle: Any, square: Any, across: Any,
-        apart: Any, near: Any, owner: Any, spins: int,
+        rows: Any, tiles: Any, lengths: Any, reach: Any, nearest: Any, slack: Any, drift: Any,
+        need: Any, packed: Any, squares: Any, names: Any, centers: Any, magic: Any, sums: Any,
+        counts: Any, touched: Any, notes: Any, control: Any, scale: Any, middle: Any, square: Any,
+        across: Any, apart: Any, near: Any, owner: Any, spins: int,
     ) -> None:  # fmt: skip
         rows, nearest = _borrowed(rows), _borrowed(nearest)  # type: ignore[call-arg]
+        tiles = _borrowed(tiles)
+        flat = tiles.reshape(tiles.shape[0], tiles.shape[1] * tiles.shape[2])
         packed, squares, names = _borrowed(packed), _borrowed(squares), _borrowed(names)
         centers, sums, counts = _borrowed(centers), _borrowed(sums), _borrowed(counts)
         magic, touched = _borrowed(magic), _borrowed(touched)
@@ -530,16 +562,16 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         # Room of this thread: for a tile, where a group of features may reach beyond the last, for
         # the scores of its rows, for a ball, and for listed centers.
         tile_room = np.zeros(16 + (half + block + GROUP) * width, rows.dtype)
-        room = np.empty(16 + 7 * width + padded * 3 + packed.size, rows.dtype)
+        room = np.empty(16 + 8 * width + padded * 3 + packed.size, rows.dtype)
         lists = np.empty(2 * padded + 1, np.int32)
         waiting_room, lengths_room = np.empty(3 * width, np.int64), np.empty(2 * width)
-        clear_room = np.empty(width, np.bool_)
+        flags_room = np.empty(width, np.int32)
         listed, at = _borrowed(waiting_room)[: 2 * width], _borrowed(waiting_room)[2 * width :]
-        clear, values = _borrowed(clear_room), rows.reshape(rows.size)
+        flags, values = _borrowed(flags_room), rows.reshape(rows.size)
         long, gaps = _borrowed(lengths_room)[:width], _borrowed(lengths_room)[width:]
         own = _borrowed(room)[-room.ctypes.data % 64 // room.itemsize :]
-        tile = _borrowed(tile_room)[-tile_room.ctypes.data % 64 // room.itemsize :]
-        rest_of_room = own[7 * width :]
+        gathered = _borrowed(tile_room)[-tile_room.ctypes.data % 64 // room.itemsize :]
+        was, rest_of_room = own[7 * width :], own[8 * width :]
         scores = rest_of_room[:padded]
         few_squares, few_names = rest_of_room[padded : 2 * padded], rest_of_room[2 * padded :]
         few = rest_of_room[3 * padded : 3 * padded + packed.size].reshape(packed.shape)
@@ -554,6 +586,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
             note = notes[c]
             stop = min((c + 1) * share, reach.shape[0])
             summing = control[SUMMING] != 0
+            bounded = summing and rows.shape[1] > UNBOUNDED
+            worth = worthwhile(rows.shape[1])
             filtering = testing = control[_FILTERING] != 0
             inertia = note[SQUARES]
             met = left = 0.0
@@ -563,7 +597,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                     break
                 begin, n_now, every = 0, waiting, True  # of the list, what is scored now
                 panels, weighed, named, n_panels = packed, squares, names, packed.shape[0]
-                n_left = k
+                n_left, whole = k, False
                 if t < stop:
                     first, last = t * width, min((t + 1) * width, n)
                     if testing:
@@ -590,38 +624,55 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                                 owner[t] = j
                                 _settle_ball(
                                     rows, first, last, one, nearest, slack, j, magic, sums[c],
-                                    counts[c], touched[c],
+                                    counts[c], touched[c], bounded,
                                 )  # fmt: skip
                             continue
                     if filtering and owner[t] >= 0:
                         owner[t] = -1  # neighbours are another thread's: written when it changes
                     left += n_left
                     more = _list_failing(
-                        first, last, slack, need, nearest, summing, listed[waiting:]
+                        first, last, slack, need, nearest, bounded, listed[waiting:]
                     )  # fmt: skip
-                    if 4 * n_left <= 3 * k:
+                    narrowed = 4 * n_left <= 3 * k
+                    whole = tiles.shape[0] > 0 and more > 0 and (narrowed or not bounded)
+                    if whole and bounded:  # in place, whether or not their bounds hold
+                        more = _list_failing(
+                            first, last, slack, need, nearest, False, listed[waiting:]
+                        )  # fmt: skip
+                    if narrowed:
                         _pack(packed, squares, found, n_left, few, few_squares, few_names)
                         n_panels, every = (n_left + 3) // 4, False
                         panels, weighed, named = few, few_squares, few_names
+                    if narrowed or whole:
                         begin, n_now = waiting, more
                     else:
                         waiting += more
                         n_now = width if waiting >= width else 0
                     if testing and t + 1 - c * share >= _TRIED:
-                        testing = left <= WORTHWHILE * k * (t + 1 - c * share)
+                        testing = left <= worth * k * (t + 1 - c * share)
                 if n_now == 0:
                     continue
                 met += np.float64(n_left) * n_now
+                keeping = bounded and every
+                tile = gathered
+                if whole:
+                    tile = flat[t]
+                    for p in range(width):
+                        long[p] = reach[t]
+                    for p in range(n_now):
+                        was[p] = nearest[first + p]
+                else:
+                    for p in range(width):
+                        i = listed[begin + min(p, n_now - 1)]
+                        at[p] = i * rows.shape[1]
+                        long[p], was[p] = lengths[i], nearest[i]
+                    for f in range(rows.shape[1]):
+                        x = tile[f * width :]
+                        for p in range(width):
+                            x[p] = values[at[p] + f]
                 for p in range(width):
-                    i = listed[begin + min(p, n_now - 1)]
-                    at[p] = i * rows.shape[1]
-                    long[p] = lengths[i]
                     own[p] = own[width + p] = np.inf
                     own[2 * width + p] = 0
-                for f in range(rows.shape[1]):
-                    x = tile[f * width :]
-                    for p in range(width):
-                        x[p] = values[at[p] + f]
                 for q in range(n_panels):
                     panel = panels[q]
                     squared = (
@@ -657,15 +708,15 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         top = _keep(s[2], j2, top)
                         top = _keep(s[3], j3, top)
                         own[p], own[width + p], own[2 * width + p] = top
-                _find_gaps(own, width, long, scale, gaps, clear, summing and every)
+                _find_gaps(own, width, long, scale, was, gaps, flags, keeping)
                 _settle_listed(
-                    listed[begin:], n_now, every, tile, width, own[2 * width :], gaps, clear, rows,
-                    centers, nearest, slack, drift, down, note, magic, sums[c], counts[c],
-                    touched[c], summing,
+                    listed[begin:], n_now, keeping, tile, width, own[2 * width :], gaps, flags,
+                    rows, centers, nearest, slack, drift, down, note, magic, sums[c], counts[c],
+                    touched[c], summing, bounded,
                 )  # fmt: skip
                 if not summing:
                     inertia += _total(own, n_now)
-                if every:
+                if every and not whole:
                     waiting -= n_now
                     for p in range(waiting):
                         listed[p] = listed[n_now + p]
@@ -685,7 +736,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         if spins > 0:
             _fetch_add(control, STAYING, -1)
         room[0] = tile_room[0] = one_room[0] = lengths_room[0] = 0  # they live until here
-        lists[0] = waiting_room[0] = clear_room[0] = 0
+        lists[0] = waiting_room[0] = flags_room[0] = 0
 
     return run
 

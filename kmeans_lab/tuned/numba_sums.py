@@ -26,7 +26,6 @@ from numba.extending import intrinsic
 from kmeans_lab.tuned.numba_jit import jit
 
 GROUP = 4  # features that move together
-_ROWS = 128  # that are looked through together, so that they stay in the cache
 _MOST_BITS = 40  # of a limb; fewer where so many rows could overflow an integer
 _SMALLEST = -1074  # the exponent of the smallest float64
 _LARGEST = 971  # of a unit: beyond it the number that rounds to it is infinite
@@ -158,33 +157,39 @@ def total(bins: Any) -> float:
 
 
 @jit()
-def measure(
-    rows: Any, width: int, reach: Any, lengths: Any, share: int, notes: Any, bins: Any, keeps: bool
+def fill(
+    rows: Any, tiles: Any, reach: Any, lengths: Any, share: int, notes: Any, bins: Any, keeps: bool
 ) -> None:
-    """Note how long the rows are, exactly where that is kept, and the longest of each tile."""
-    for i in range(rows.shape[0]):
-        square = 0.0
-        for f in range(rows.shape[1]):
-            value = np.float64(rows[i, f])
-            square += value * value
-        lengths[i] = square
-        t = i // width
-        reach[t] = max(reach[t], square)
-        notes[t // share, 0] += square
-        if keeps:
-            _deposit(square, bins)
+    """Transpose the rows; note how long they are, exactly where that is kept."""
+    n_samples, n_features = rows.shape
+    width = tiles.shape[2]
+    for t in range(reach.shape[0]):
+        longest = 0.0
+        for p in range(min(width, n_samples - t * width)):
+            square = 0.0
+            for f in range(n_features):
+                value = rows[t * width + p, f]
+                tiles[t, f, p] = value
+                square += np.float64(value) * np.float64(value)
+            if lengths.shape[0] > 0:
+                lengths[t * width + p] = square
+            longest = max(longest, square)
+            notes[t // share, 0] += square
+            if keeps:
+                _deposit(square, bins)
+        reach[t] = longest
     _carry(bins)
 
 
 @jit()
 def find_ends(patterns: Any, mask: int, ends: Any) -> None:
     """Widen the bits of each column's largest magnitude, and of the smallest but zero, less 1."""
-    for first in range(0, patterns.shape[0], _ROWS):
-        some = patterns[first : first + _ROWS]
-        for f in range(some.shape[1]):
+    for t in range(patterns.shape[0]):
+        for f in range(ends.shape[1]):
+            values = patterns[t, f]
             high, low = np.int64(ends[0, f]), np.int64(ends[1, f])
-            for p in range(some.shape[0]):
-                magnitude = some[p, f] & mask
+            for p in range(values.shape[0]):
+                magnitude = values[p] & mask
                 high = max(high, magnitude)
                 low = min(low, (magnitude - 1) & mask)  # zero becomes the largest of all
             ends[0, f], ends[1, f] = high, low
