@@ -152,7 +152,7 @@ cdef void _run_chunk(Shared *w, Chunk *chunk, const real *sample) noexcept nogil
     cdef real names[MOST_LISTED]
     cdef Py_ssize_t listed[2 * WIDTH]  # rows that wait to be scored
     cdef Py_ssize_t t, left, more, waiting = 0
-    cdef bint testing = w.filtering, narrowed
+    cdef bint testing = w.filtering, narrowed, trusted
     cdef Centers all, few
     all.packed, all.squares, all.names = w.packed, w.squares, w.names
     all.n, all.panels, all.every = w.k, w.panels, True
@@ -172,14 +172,17 @@ cdef void _run_chunk(Shared *w, Chunk *chunk, const real *sample) noexcept nogil
         if w.filtering:
             w.owner[t] = -1
         chunk.left += left
-        more = _list_failing(w, t, w.bounded, listed + waiting, sample)
+        # Where balls save most of the work, bounds are neither asked nor made.
+        trusted = w.bounded and not testing
+        all.every = not testing
+        more = _list_failing(w, t, trusted, listed + waiting, sample)
         narrowed = left <= MOST_LISTED and 4 * left <= 3 * w.k
         if narrowed:
             few.n = left
             few.panels = _pack(w, found, left, packed, squares, names)
-        if w.tiles != NULL and more > 0 and (narrowed or not w.bounded):
+        if w.tiles != NULL and more > 0 and (narrowed or not trusted):
             # In place, whether or not their bounds hold.
-            if w.bounded:
+            if trusted:
                 more = _list_failing(w, t, False, listed + waiting, sample)
             _score_listed(
                 w, chunk, t, listed + waiting, more, &few if narrowed else &all, sample

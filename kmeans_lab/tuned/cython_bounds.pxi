@@ -11,7 +11,7 @@ cdef struct Centers:  # as _score reads them
     const void *squares
     const void *names
     Py_ssize_t n, panels
-    bint every  # all there are
+    bint every  # all there are, of which bounds are made
 
 
 # Add the ways of the centers, which are about to be replaced, to their drifts. Rounded upwards: by

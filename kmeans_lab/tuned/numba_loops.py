@@ -630,12 +630,14 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                     if filtering and owner[t] >= 0:
                         owner[t] = -1  # neighbours are another thread's: written when it changes
                     left += n_left
+                    # Where balls save most of the work, bounds are neither asked nor made.
+                    trusted = bounded and not testing
                     more = _list_failing(
-                        first, last, slack, need, nearest, bounded, listed[waiting:]
+                        first, last, slack, need, nearest, trusted, listed[waiting:]
                     )  # fmt: skip
                     narrowed = 4 * n_left <= 3 * k
-                    whole = tiles.shape[0] > 0 and more > 0 and (narrowed or not bounded)
-                    if whole and bounded:  # in place, whether or not their bounds hold
+                    whole = tiles.shape[0] > 0 and more > 0 and (narrowed or not trusted)
+                    if whole and trusted:  # in place, whether or not their bounds hold
                         more = _list_failing(
                             first, last, slack, need, nearest, False, listed[waiting:]
                         )  # fmt: skip
@@ -653,7 +655,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                 if n_now == 0:
                     continue
                 met += np.float64(n_left) * n_now
-                keeping = bounded and every
+                keeping = bounded and every and not testing
                 tile = gathered
                 if whole:
                     tile = flat[t]
