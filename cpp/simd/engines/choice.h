@@ -23,16 +23,21 @@ std::vector<Index> seed_by_tiles(const RowsGiven<T>& rows, int n_threads, Index 
     return tiles.greedy(rows.rows, first, draws, n_rounds, n_candidates);
 }
 
-// Values of all centers from which on bounds for groups of centers pay: one bound for each row
-// costs 8 bytes and a short test, and leaves a row that fails all centers to meet. With 30 000 rows
-// and 32 features both take as long at k = 100.
-constexpr Index kManyValues = 4000;
+// Bounds for groups of centers pay from so many centers on, or from so many of their values where
+// features are more than a few. One bound for each row costs 8 bytes and a short test, and leaves a
+// row that fails all centers to meet. Measured with 10⁴ and 10⁵ rows and AVX2: both engines take as
+// long at k = 1000 with 6 to 12 features, 700 with 16, 170 with 24, 100 with 32, 45 with 64.
+constexpr Index kManyCenters = 1000, kManyValues = 4000, kFewFeatures = 16;
+
+constexpr bool groups_pay(Index d, Index k) {
+    return k >= kManyCenters || (d > kFewFeatures && k * d >= kManyValues);
+}
 
 // Boxes of rows where features are few, bounds that are carried from pass to pass elsewhere.
 inline std::string engine_of(Index d, Index k, Use use) {
     if (use != Use::fit) return kAllPairs;
     if (d <= kMostCellFeatures) return kCells;
-    return k == 1 || k * d < kManyValues ? kBoundPerRow : kBoundsPerGroup;
+    return groups_pay(d, k) ? kBoundsPerGroup : kBoundPerRow;
 }
 
 // The engine that is named, or the one that should be fastest.
