@@ -15,7 +15,6 @@
 #include "simd/isa/row_moves-inl.h"
 #include "simd/isa/hamerly-inl.h"
 #include "simd/isa/distances-inl.h"
-#include "simd/isa/magnitude-inl.h"
 #include "simd/isa/nearest-inl.h"
 #include "simd/isa/cell_sort-inl.h"
 #include "simd/isa/cell_moves-inl.h"
