@@ -1,5 +1,5 @@
-// The first look at rows: magnitudes of an array, moments of its columns; of rows that are prepared,
-// the range of their columns and their lengths. Included once per instruction set, after
+// The first look at rows: magnitudes of an array, moments of its columns; of rows that are
+// prepared, the range of their columns and their lengths. Included once per instruction set, after
 // vectors-inl.h and rows-inl.h.
 
 #ifndef LAB_ISA
