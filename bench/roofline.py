@@ -5,7 +5,7 @@ measured with the very vectors that the kernel uses, for one thread and for all 
 same run as the kernel; the best of nine, because a limit is what can be reached. A pass over n
 rows, d features and k centers needs 2·n·k·d operations (‖c‖² − 2x·c: one multiply-add per pair
 and feature) and reads n·d values; the shares are those of a pass that meets every pair. Beside
-it: the same pass with balls of rows tested first, and how many of the pairs it looks at.
+it: the same pass by the engine of a fit, and how many of the pairs it looks at.
 """
 
 import sys
@@ -35,10 +35,10 @@ PRESETS = (
 
 @dataclass
 class Pass:
-    """Seconds of a fused pass that meets every center and of one that tests balls first."""
+    """Seconds of a fused pass that meets every center and of one by the engine of a fit."""
 
     every: float
-    balls: float
+    bounds: float
     met: float  # share of all pairs of row and center that the second one looks at
     operations: float
     size: float
@@ -68,7 +68,7 @@ def main(names: list[str]) -> None:
     console = Console(highlight=False)
     headers = (
         "preset", "threads", "all pairs\nms", "\nGFLOP/s", "of\npeak", "of\nreads",
-        "balls\nms", "pairs\nmet",
+        "bounds\nms", "pairs\nmet",
     )  # fmt: skip
     table = make_table(*headers, right=headers[1:], whole=headers)
     for n_threads in dict.fromkeys((1, available_cores())):
@@ -84,7 +84,7 @@ def main(names: list[str]) -> None:
             table.add_row(
                 name, str(n_threads), milliseconds(found.every), digits(rate / 1e9),
                 f"{rate / peaks[found.dtype]:.0%}", f"{found.size / found.every / memory:.0%}",
-                milliseconds(found.balls), f"{found.met * 100:.3g}%",
+                milliseconds(found.bounds), f"{found.met * 100:.3g}%",
             )  # fmt: skip
     console.print(table)
     for line in machine.lines():

@@ -323,9 +323,9 @@ static void bind(py::module_& module) {
 }
 
 static constexpr char kOutOfMemory[] =
-    "kernel 'cpp-simd' ran out of memory: it keeps a copy of X, and sums of n_clusters rows for "
-    "each "
-    "of up to 64 chunks; give it less";
+    "kernel 'cpp-simd' ran out of memory: a fit keeps bounds or copies of rows, and each thread "
+    "sums "
+    "of n_clusters rows; give it fewer rows, clusters or threads";
 
 PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
     module.doc() = "The flagship: tiles, vectors chosen at run time, threads of its own.";

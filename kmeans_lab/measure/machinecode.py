@@ -176,7 +176,7 @@ def _disassembled(binary: str, isa: str) -> str:
     if run.returncode != 0:
         raise CannotTell(f"objdump failed: {run.stderr.strip()}")
     functions = re.findall(r"^[0-9a-f]+ <(.*)>:\n((?:.+\n)*)", run.stdout, flags=re.MULTILINE)
-    assigning = [(name, body) for name, body in functions if "assign" in name]
+    assigning = [it for it in functions if re.search("assign|_score", it[0])]
     own = [body for name, body in assigning if isa and f"::{isa}::" in name]
     bodies = own or [body for _, body in assigning] or [body for _, body in functions]
     return "\n".join(bodies)

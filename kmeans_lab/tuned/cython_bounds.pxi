@@ -106,13 +106,14 @@ cdef void _gather(
 # they give the same label if (1 − η) (D + g)² > (1 + η) D² + 2δ, for which g > 2.05 η D + 2⁻⁵⁰⁹ is
 # enough. `loss` > 2.05 η + 8 u64 covers that, and what roots, products and differences lose here;
 # ways of centers are lengthened by `loss`, too, so that it still does when D has grown by the ways
-# of the own center. What is not a number stays none, and no bound.
+# of the own center. What is not a number stays none, and no bound; nor is a
+# score that has overflowed.
 cdef inline double _gap(
     const Shared *w, double best, double second, double square, double tolerance
 ) noexcept nogil:
     cdef double near = best + square + tolerance, far = second + square - tolerance
     near = 0.0 if near < 0 else near
-    far = 0.0 if far < 0 else far
+    far = far if 0 < far < <double> INFINITY else 0.0
     return sqrt(far) * (1 - w.loss) - sqrt(near) * (1 + w.loss) - 2.0 ** -509
 
 

@@ -178,7 +178,9 @@ class _Tiles:
         self.code = loops.compiled(block, many, width, real)
         self.rows = _alias(X)
         copied = n_tiles if again and n_features <= loops.MOST_COPIED else 0
-        self.tiles = _aligned((copied, padded, width), X.dtype)
+        # Values of a row move some together: behind the last tile there are as many more.
+        long = _aligned((copied * padded + loops.GROUP - 1, width), X.dtype)
+        self.tiles = long[: copied * padded].reshape(copied, padded, width)
         self.reach = np.zeros(n_tiles)
         gathered = self.bounded or not again
         self.lengths = np.empty(n_samples if gathered else 0)
@@ -300,6 +302,8 @@ class _Rows(TiledRows):
 
 def _alias(X: Rows) -> Any:
     """Return a view of X that is not read-only: functions are compiled for one kind of array."""
+    if not X.flags.c_contiguous:
+        raise ValueError("rows must be C-contiguous; give np.ascontiguousarray(rows)")
     if X.size == 0:
         return np.empty(X.shape, X.dtype)
     owner: Any = (ctypes.c_byte * X.nbytes).from_address(X.ctypes.data)

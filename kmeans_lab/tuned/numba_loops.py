@@ -379,13 +379,13 @@ def _find_gaps(
     Flags are 2 for a near-tie and 1 for another center than before.
 
     Squared distances are score + ‖x‖², off by no more than half the tolerance: (d + 4) roundings of
-    the score, (d + 1) of ‖x‖² and two of the sums. With η = (d + 3) u64, the reference's sums of
-    differences are off by η of each squared distance, and by δ = d 2⁻¹⁰⁷⁴ where squares vanish.
-    With D to the own center and D + g to another, they give the same label if (1 − η) (D + g)² >
-    (1 + η) D² + 2δ, for which g > 2.05 η D + 2⁻⁵⁰⁹ is enough. ``loss`` > 2.05 η + 8 u64 covers
+    the score, (d + 1) of ‖x‖² and two of the sums. With e = (d + 3) u64, the reference's sums of
+    differences are off by e of each squared distance, and by t = d 2⁻¹⁰⁷⁴ where squares vanish.
+    With D to the own center and D + g to another, they give the same label if (1 − e) (D + g)² >
+    (1 + e) D² + 2t, for which g > 2.05 e D + 2⁻⁵⁰⁹ is enough. ``loss`` > 2.05 e + 8 u64 covers
     that, and what roots, products and differences lose here; ways of centers are lengthened by
     ``loss``, too, so that it still does when D has grown by the ways of the own center. What is
-    not a number stays none, and no bound.
+    not a number stays none, and no bound; nor is a score that has overflowed.
     """
     flat, rate, loss = scale[_FLAT], scale[_RATE], scale[_LOSS]
     best, second, index = own[:width], own[width : 2 * width], own[2 * width : 3 * width]
@@ -399,7 +399,7 @@ def _find_gaps(
         tolerance = flat + rate * squares[p]
         b1, b2 = np.float64(best[p]), np.float64(second[p])
         near, far = b1 + squares[p] + tolerance, b2 + squares[p] - tolerance
-        near, far = 0.0 if near < 0 else near, 0.0 if far < 0 else far
+        near, far = 0.0 if near < 0 else near, far if 0 < far < np.inf else 0.0
         gaps[p] = np.sqrt(far) * (1 - loss) - np.sqrt(near) * (1 + loss) - 2.0**-509
 
 

@@ -109,8 +109,8 @@ struct CarriedState {
 
     // Groups of one panel, or of twice as many until their bounds fit the room, in bytes.
     void resize(Index n_clusters, double room) {
-        k = n_clusters;
-        n_panels = (k + width - 1) / width;
+        k = 0;  // of a state that can be used: memory may run out below
+        n_panels = (n_clusters + width - 1) / width;
         const double bytes = sizeof(float) * double(n);
         for (span = 1; span < n_panels && bytes * double(n_panels / span) > room;) span *= 2;
         n_groups = (n_panels + span - 1) / span;
@@ -118,14 +118,15 @@ struct CarriedState {
         packed.resize(n_panels * n_pairs * width);
         packed_twice.resize(n_panels * width);
         squares_low.resize(n_panels * width);
-        centers.resize(k * n_pairs + kMostWide);
-        std::fill_n(centers.data() + k * n_pairs, kMostWide, 0);
-        twice.resize(k);
-        squares_high.resize(k);
-        off.resize(k);
-        slot.assign(k, 0);
+        centers.resize(n_clusters * n_pairs + kMostWide);
+        std::fill_n(centers.data() + n_clusters * n_pairs, kMostWide, 0);
+        twice.resize(n_clusters);
+        squares_high.resize(n_clusters);
+        off.resize(n_clusters);
+        slot.assign(n_clusters, 0);
         lower.resize((n + lanes - 1) / lanes * lanes * n_groups);
         old_.clear();
+        k = n_clusters;
         rest();
     }
 

@@ -92,7 +92,7 @@ void add_inertia(const LabelledRows<T>& of, Index first, Index last, ExactSum& t
         if (of.d == 2) own_squares<2>(of, i, n, squares);
         if (of.d == few) own_squares<few>(of, i, n, squares);
         if (of.d > few && of.d <= many) own_squares_side_by_side(of, i, n, squares);
-        if (of.d > many) own_squares<0>(of, i, n, squares);
+        if (of.d > many || of.d == 0) own_squares<0>(of, i, n, squares);
         if (of.weights) {
             for (Index l = 0; l < n; ++l) squares[l] *= of.weights[i + l];
         }

@@ -13,6 +13,10 @@ template <typename T>
 class RowMoves {
 public:
     LAB_MEMBER RowMoves(const RowWork<T>& work, Partial& sums) : work_(work), sums_(sums) {}
+    RowMoves(const RowMoves&) = delete;
+    RowMoves& operator=(const RowMoves&) = delete;
+    // Labels of rows that wait are written: their sums follow even where memory runs out.
+    ~RowMoves() { flush(); }
 
     // before < 0: it joins only. Its values are fetched, and used with those of other rows.
     LAB_MEMBER void add(Index row, std::int32_t before, std::int32_t label) {
