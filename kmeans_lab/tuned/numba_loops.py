@@ -3,10 +3,9 @@
 
 Rows are transposed into tiles. For each tile the scores ‖c‖² − 2x·c of four centers at a time run
 through a loop over its rows, in which every row keeps its best, second best and label. The loop has
-no branch, and
-everything it reads lies at constant offsets from three pointers, so LLVM turns it into the widest
-vectors of the machine (512 bits where its model of the processor allows; ``NUMBA_CPU_NAME`` changes
-the model). Offsets are constant because width and number of features are closure variables, frozen
+no branch, and everything it reads lies at constant offsets from three pointers, so LLVM turns it
+into the widest vectors of the machine (512 bits where its model of the processor allows;
+``NUMBA_CPU_NAME`` changes the model). Offsets are constant because width and number of features are closure variables, frozen
 when compiled: with arrays of two dimensions the vectoriser gives up ("too many memory checks") and
 the same loop takes 760 µs instead of 101 (the loop alone, standard preset). Numba's cache works for
 such closures.
@@ -29,7 +28,15 @@ score(a) > 2 · radius · ‖a − b‖. Mostly one center is left, or a few; th
 those alone. Centers may move as they like.
 
 All of it is one file, however long: Numba's cache is keyed by the file of the function that is
-called, and would go on using old code of functions that it calls from another file.
+called, and would go on using old code of functions that it calls from another file. In this order:
+
+- ``fit_balls`` to ``worthwhile``: balls, and the constants of rounding;
+- ``drift_on``, ``start``: what a pass takes from its centers;
+- ``_rescore`` to ``add_rows``: one row decided by differences, and rows on their way into sums;
+- ``_keep`` to ``_settle_ball``: the scores of a tile, gaps, and what becomes of its rows;
+- ``_list_near``, ``_pack``: the centers that a ball leaves;
+- ``compiled``: the pass over a chunk, which uses all of these;
+- ``wait_for_turn`` to the end: how threads wait for each other.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Moments of columns decide what exact sums decide, or say that they do not know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,14 +14,7 @@ from kmeans_lab.registry import load_kernel
 EPS = np.finfo(np.float64).eps
 
 
-@pytest.fixture(params=["baseline", "avx2", "avx512"], autouse=True)
-def isa(request, monkeypatch):
-    """Let the kernel that measures use each instruction set."""
-    monkeypatch.setenv("KMEANS_LAB_ISA", request.param)
-    try:
-        load_kernel("cpp-simd").isa()
-    except ValueError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def hard(rng, n, d):
@@ -86,3 +81,22 @@ def test_a_value_that_is_not_finite_is_seen(dtype, value, place):
         X.flat[min(place, X.size - 1)] = value
         assert np.isnan(moments_of(X, load_kernel("cpp-simd")).largest())
         assert np.isnan(moments_of(X).largest())
+
+
+def on_the_edge():
+    """Return a value whose square lies halfway between two numbers of 24 binary digits."""
+    for whole in range(2**23, 2**23 + 999):
+        square = (whole + 0.5) / 2**23
+        root = np.sqrt(square)
+        if root * root == square:
+            return root
+    raise AssertionError("there is none")
+
+
+@pytest.mark.parametrize("factor", [1 - 100 * EPS, 1 + 100 * EPS])
+def test_a_variance_that_rounding_could_decide_is_summed_exactly(factor):
+    X = np.repeat([[on_the_edge()], [-on_the_edge()]], 100, axis=0)
+    known = moments_of(X)
+    # Half of the rounding that the sum of 200 squares may have.
+    rounded = replace(known, squares=known.squares * factor)
+    assert middle_and_variance(X, rounded)[1] == middle_and_variance(X, known)[1]
