@@ -62,6 +62,7 @@ void sort_bucket(CellWork<T>& work, const CellBuckets& buckets, Index bucket, Ce
     for (Index i = own - first; i < n; ++i) taken.places[i] = std::uint32_t(i);
     for (Index i = n; i < n_tiles * rows; ++i) taken.places[i] = taken.places[n - 1];
     for (Index t = 0; t < n_tiles; ++t) {
+        if (t % 512 == 0 && work.interrupt->came()) return;
         const CellTile<T> to(work.tiles.data() + (tile + t) * work.tile_bytes(), d,
                              work.weights != nullptr);
         const Index count = std::min(rows, n - t * rows);
