@@ -5,10 +5,10 @@ Rows are transposed into tiles. For each tile the scores ‖c‖² − 2x·c of 
 through a loop over its rows, in which every row keeps its best, second best and label. The loop has
 no branch, and everything it reads lies at constant offsets from three pointers, so LLVM turns it
 into the widest vectors of the machine (512 bits where its model of the processor allows;
-``NUMBA_CPU_NAME`` changes the model). Offsets are constant because width and number of features are closure variables, frozen
-when compiled: with arrays of two dimensions the vectoriser gives up ("too many memory checks") and
-the same loop takes 760 µs instead of 101 (the loop alone, standard preset). Numba's cache works for
-such closures.
+``NUMBA_CPU_NAME`` changes the model). Offsets are constant because width and number of features are
+closure variables, frozen when compiled: with arrays of two dimensions the vectoriser gives up ("too
+many memory checks") and the same loop takes 760 µs instead of 101 (the loop alone, standard
+preset). Numba's cache works for such closures.
 
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
