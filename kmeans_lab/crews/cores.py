@@ -16,15 +16,15 @@ def available_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, ceil(min(cores, _quota(Path("/sys/fs/cgroup")))))
+    return max(1, ceil(min(cores, _quota("/sys/fs/cgroup"))))
 
 
 @cache
-def _quota(root: Path) -> float:
+def _quota(root: str) -> float:
     """Return the cores' worth of time that Linux's control groups grant; infinite without them."""
     for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # version 2, 1
         try:
-            quota, period = " ".join((root / file).read_text() for file in files).split()
+            quota, period = " ".join(Path(root, file).read_text() for file in files).split()
         except (OSError, ValueError):
             continue
         if quota not in ("max", "-1"):

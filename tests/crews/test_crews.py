@@ -334,7 +334,7 @@ def test_a_containers_quota_counts(files, cores, tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert core_counts._quota(tmp_path) == cores
+    assert core_counts._quota(str(tmp_path)) == cores
     monkeypatch.setattr(core_counts, "_quota", lambda root: cores)
     monkeypatch.setattr(
         core_counts.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False
