@@ -48,9 +48,9 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import literally
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.misc.special import literally
 from numba.np.arrayobj import make_array
 
 from kmeans_lab.tuned.numba_jit import jit
@@ -75,7 +75,7 @@ SQUARES, INERTIA, MET, LEFT, RESCORED, WIDE, _NEXT_WIDE, NOTES = range(8)
 # What threads write has a cache line of its own.
 NEXT, _DONE, STAYING, _INSIDE, SHARE, SUMMING, _FILTERING = 0, 8, 16, 17, 24, 25, 26
 _UP, _LEAST, _FLAT, _RATE, _LOSS, FARTHEST, _SCREENING, _SCALE, _BACK = range(9)
-_SCREEN_FLAT, _SCREEN_RATE, _SCALES = range(9, 12)
+SCREEN_FLAT, SCREEN_RATE, _SCALES = range(9, 12)
 _U64 = 2.0**-53
 _MOST_PAUSE = 64
 MOST_NAMED = 2**24  # centers: float32 holds their numbers
@@ -280,8 +280,8 @@ def _lay_screen(
     exponent = math.frexp(np.sqrt(most))[1]
     back, unit, steps = math.ldexp(1.0, 2 * exponent), 2.0**-24, 1.001 * 2 * (n_features + 6)
     scale[_SCALE], scale[_BACK] = math.ldexp(1.0, -exponent), back
-    scale[_SCREEN_FLAT] = steps * (2 * (unit + _U64) * longest + 2.0**-126 * back)
-    scale[_SCREEN_RATE] = steps * (unit + 2 * _U64)
+    scale[SCREEN_FLAT] = steps * (2 * (unit + _U64) * longest + 2.0**-126 * back)
+    scale[SCREEN_RATE] = steps * (unit + 2 * _U64)
     for q in range(screen.shape[0]):
         for i in range(screen.shape[1]):
             screen[q, i] = packed[q, i] * scale[_SCALE]
@@ -581,7 +581,7 @@ def _list_failing(
     n = 0
     for i in range(first, last):
         listed[n] = i
-        n += 1 - (slack[i] > need[np.int64(nearest[i]) + 1])
+        n += 1 - (slack[i] > need[np.uint64(np.int64(nearest[i]) + 1)])
     return n
 
 
@@ -688,7 +688,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         tile_room = np.zeros(16 + (half + block + GROUP) * width, rows.dtype)
         room = np.empty(16 + 8 * width + padded * 3 + packed.size, rows.dtype)
         lists = np.empty(2 * padded + 1, np.int32)
-        waiting_room, lengths_room = np.empty(3 * width, np.int64), np.empty(2 * width)
+        waiting_room, lengths_room = np.empty(2 * width, np.int64), np.empty(2 * width)
+        at_room = np.empty(width, np.uint64)  # or else every index is asked whether it is negative
         flags_room, top_room = np.empty(width, np.int32), np.empty(3 * width)
         top = _borrowed(top_room)
         screen, screen_squares = _borrowed(screen), _borrowed(screen_squares)
@@ -697,7 +698,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         narrow = _borrowed(narrow_room)[-narrow_room.ctypes.data % 64 // 4 :]
         narrow_scores = np.empty(16 + 8 * width, np.float32)
         narrow_own = _borrowed(narrow_scores)[-narrow_scores.ctypes.data % 64 // 4 :]
-        listed, at = _borrowed(waiting_room)[: 2 * width], _borrowed(waiting_room)[2 * width :]
+        listed, at = _borrowed(waiting_room), _borrowed(at_room)
         flags, values = _borrowed(flags_room), rows.reshape(rows.size)
         long, gaps = _borrowed(lengths_room)[:width], _borrowed(lengths_room)[width:]
         own = _borrowed(room)[-room.ctypes.data % 64 // room.itemsize :]
@@ -799,7 +800,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                 else:
                     for p in range(width):
                         i = listed[begin + min(p, n_now - 1)]
-                        at[p] = i * rows.shape[1]
+                        at[p] = np.uint64(i * rows.shape[1])
                         long[p], was[p] = lengths[i], nearest[i]
                 screened = scale[_SCREENING] != 0 and n_left == k and note[WIDE] == 0
                 if screened:
@@ -811,12 +812,12 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         for f in range(rows.shape[1]):
                             y = narrow[f * width :]
                             for p in range(width):
-                                y[p] = np.float32(values[at[p] + f] * factor)
+                                y[p] = np.float32(values[at[p] + np.uint64(f)] * factor)
                     _score(
                         narrow, screen, screen_squares, screen_names, n_panels, narrow_own, width,
                         block, many, scale[_BACK], top,
                     )  # fmt: skip
-                    fl, rate = scale[_SCREEN_FLAT], scale[_SCREEN_RATE]
+                    fl, rate = scale[SCREEN_FLAT], scale[SCREEN_RATE]
                     news = _flag(top, width, n_now, long, fl, rate, was, flags)
                     met32 += n_now
                     doubtful += news
@@ -828,7 +829,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         for f in range(rows.shape[1]):
                             x = tile[f * width :]
                             for p in range(width):
-                                x[p] = values[at[p] + f]
+                                x[p] = values[at[p] + np.uint64(f)]
                     _score(
                         tile, panels, weighed, named, n_panels, own, width, block, many, 1.0, top
                     )  # fmt: skip
@@ -867,7 +868,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         if spins > 0:
             _fetch_add(control, STAYING, -1)
         room[0] = tile_room[0] = one_room[0] = lengths_room[0] = 0  # they live until here
-        lists[0] = waiting_room[0] = flags_room[0] = top_room[0] = narrow_room[0] = 0
+        lists[0] = waiting_room[0] = flags_room[0] = top_room[0] = narrow_room[0] = at_room[0] = 0
         narrow_scores[0] = 0
 
     return run
