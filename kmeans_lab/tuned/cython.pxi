@@ -4,7 +4,8 @@
 # ‖c‖² − 2x·c of four centers at a time go through loops over the rows of the tile that have no
 # branch and write to local arrays only, so that gcc and clang vectorise them at -O3 without being
 # allowed to reorder sums. Rows whose bound from an earlier pass still holds are not looked at:
-# cython_bounds.pxi. Up to two features no bounds are kept: all pairs cost no more than a gap.
+# cython_bounds.pxi. Up to two features no bounds are kept: all pairs cost no more than a gap. Rows
+# of float64 are scored in float32 first: cython_screen.pxi.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, NAN, fabs, fmax, frexp, isfinite, ldexp, sqrt
@@ -57,6 +58,7 @@ cdef struct Centers:  # as _score reads them
     Py_ssize_t n, panels
     bint every  # all there are, of which bounds are made
 
+
 cdef struct Shared:
     Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
     const void *rows  # (n, d): the caller's
@@ -81,9 +83,10 @@ cdef struct Shared:
     void *apart  # (k, padded): 4‖a − b‖²
     double unit, tiny, least, rate, loss  # what rounding may do: see _tolerance and _gap
     bint screening  # rows are scored in float32 first: see cython_screen.pxi
-    double scale, back, farthest
-    double screen_least, screen_rate
-    void *screen_packed
+    double scale, back  # of values there, and from scores there to those of the rows' type
+    double farthest  # ‖x‖² of the longest row
+    double screen_least, screen_rate  # as least and rate
+    void *screen_packed  # as packed, squares and names, in float32; packed is NULL without
     void *screen_squares
     void *screen_names
     int64_t *highest  # (d): bits of the largest magnitude
@@ -215,7 +218,8 @@ cdef inline void _choose_tolerance(Shared *w, double longest) noexcept nogil:
 
 
 # The nearest center by the plain kernel's arithmetic and rounding, so that ties fall as they do
-# there. Centers whose score is above the limit cannot be it.
+# there. Centers whose score is above the limit cannot be it: it is the least score that was found
+# and the tolerance of that, which is at least twice what this score and the reference are off by.
 cdef Py_ssize_t _rescore(const Shared *w, const real *x, double limit) noexcept nogil:
     cdef const real *c = <const real *> w.packed
     cdef const real *squares = <const real *> w.squares

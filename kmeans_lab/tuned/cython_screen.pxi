@@ -13,6 +13,7 @@ cdef enum:
     MOST_PAUSE = 64
 
 
+# Centers as float32 rows meet them, and up to which gap two scores are no decision.
 cdef void _prepare_screening(Shared *w, double longest, const real *sample) noexcept nogil:
     cdef float *packed = <float *> w.screen_packed
     cdef float *squares = <float *> w.screen_squares
@@ -37,13 +38,15 @@ cdef void _prepare_screening(Shared *w, double longest, const real *sample) noex
         names[j] = <float> j
 
 
+# A chunk's pass begins.
 cdef void _begin_screening(Chunk *chunk) noexcept nogil:
     chunk.screened = chunk.doubtful = 0
     if chunk.wide_left > 0:
         chunk.wide_left -= 1
 
 
-# One pass in float64 after the first failure, then 2, 4 …
+# Where float32 has left too much open of more than `least` rows, go on in float64 for the rest of
+# the pass and the next, then 2, 4 … further ones; none is `least` when a pass ends.
 cdef void _end_screening(Chunk *chunk, Py_ssize_t least) noexcept nogil:
     if chunk.wide_left > 0 or chunk.screened <= least:
         return
@@ -54,13 +57,14 @@ cdef void _end_screening(Chunk *chunk, Py_ssize_t least) noexcept nogil:
         chunk.wide_next = 0
 
 
+# Count what float32 left open of a tile; say whether the tile can be kept as it is.
 cdef bint _decided_enough(Chunk *chunk, const int32_t *flags, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t p, doubtful = 0
     for p in range(n):
         doubtful += flags[p] >> 1
     chunk.screened += n
     chunk.doubtful += doubtful
-    _end_screening(chunk, 4 * WIDTH)
+    _end_screening(chunk, WIDTH)
     return doubtful <= MOST_DOUBTFUL
 
 

@@ -10,6 +10,9 @@ closure variables, frozen when compiled: with arrays of two dimensions the vecto
 many memory checks") and the same loop takes 760 µs instead of 101 (the loop alone, standard
 preset). Numba's cache works for such closures.
 
+Rows of float64 are scored in float32 first, of which a vector holds twice as many; where float32
+tells too little apart, a chunk goes on in float64 for a growing number of passes.
+
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
 
@@ -31,10 +34,11 @@ All of it is one file, however long: Numba's cache is keyed by the file of the f
 called, and would go on using old code of functions that it calls from another file. In this order:
 
 - ``fit_balls`` to ``worthwhile``: balls, and the constants of rounding;
-- ``drift_on``, ``start``: what a pass takes from its centers;
+- ``drift_on`` to ``_lay_screen``: what a pass takes from its centers;
 - ``_rescore`` to ``add_rows``: one row decided by differences, and rows on their way into sums;
 - ``_keep`` to ``_settle_ball``: the scores of a tile, gaps, and what becomes of its rows;
 - ``_list_near``, ``_pack``: the centers that a ball leaves;
+- ``_give_up``: where float32 decides too little;
 - ``compiled``: the pass over a chunk, which uses all of these;
 - ``wait_for_turn`` to the end: how threads wait for each other.
 """
@@ -293,7 +297,8 @@ def _lay_screen(
 def _rescore(x: Any, limit: float, packed: Any, squares: Any, centers: Any) -> int:
     """Return the nearest center by the plain kernel's arithmetic, so that ties fall as there.
 
-    Centers whose score is above the limit cannot be it.
+    Centers whose score is above the limit cannot be it: it is the least score that was found and
+    the tolerance of that, which is at least twice what this score and the reference are off by.
     """
     best = np.inf
     nearest, k = 0, centers.shape[0]
@@ -434,6 +439,8 @@ def _score(
     """Write the least score of each row, the second least, and whose the least is.
 
     ``own`` is room for these, and for the sums of a block of features; scores are in ``unit``.
+    Sizes are literal types, each of which has a function of its own: inlined in the pass, once for
+    either type of values, the loop would take compiling half as long again.
     """
     width, block, many = literally(width), literally(block), literally(many)
     rest = 3 * width  # where these sums begin
@@ -724,7 +731,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
             inertia = note[SQUARES]
             met = left = 0.0
             waiting = 0  # rows in the list
-            met32 = doubtful = 0
+            n_screened = doubtful = 0
             note[WIDE] = max(note[WIDE] - 1, 0)
             for t in range(c * share, stop + 1):
                 if control[NEXT] >= ENDED:
@@ -817,11 +824,11 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         narrow, screen, screen_squares, screen_names, n_panels, narrow_own, width,
                         block, many, scale[_BACK], top,
                     )  # fmt: skip
-                    fl, rate = scale[SCREEN_FLAT], scale[SCREEN_RATE]
-                    news = _flag(top, width, n_now, long, fl, rate, was, flags)
-                    met32 += n_now
+                    least, rate = scale[SCREEN_FLAT], scale[SCREEN_RATE]
+                    news = _flag(top, width, n_now, long, least, rate, was, flags)
+                    n_screened += n_now
                     doubtful += news
-                    if met32 > 4 * width and 20 * doubtful > met32:
+                    if n_screened >= WIDEST and 20 * doubtful > n_screened:
                         _give_up(note)
                     screened = 20 * news <= width
                 if not screened:
@@ -833,12 +840,12 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                     _score(
                         tile, panels, weighed, named, n_panels, own, width, block, many, 1.0, top
                     )  # fmt: skip
-                    fl, rate = scale[_FLAT], scale[_RATE]
-                    _flag(top, width, n_now, long, fl, rate, was, flags)
+                    least, rate = scale[_FLAT], scale[_RATE]
+                    _flag(top, width, n_now, long, least, rate, was, flags)
                 if keeping:
-                    _find_gaps(top, width, long, fl, rate, scale[_LOSS], gaps)
+                    _find_gaps(top, width, long, least, rate, scale[_LOSS], gaps)
                 _settle_listed(
-                    listed[begin:], n_now, keeping, one, top, top[2 * width :], long, fl, rate,
+                    listed[begin:], n_now, keeping, one, top, top[2 * width :], long, least, rate,
                     gaps, flags, rows, packed, squares, centers, nearest, slack, drift, down, note,
                     magic, sums[c], counts[c], touched[c], summing, bounded,
                 )  # fmt: skip
@@ -851,9 +858,9 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
             if control[NEXT] >= ENDED:  # rows may be left without a cluster
                 break
             note[INERTIA], note[MET], note[LEFT] = inertia, met, left
-            if note[WIDE] == 0 and 20 * doubtful > met32:
+            if note[WIDE] == 0 and 20 * doubtful > n_screened:
                 _give_up(note)
-            elif note[WIDE] == 0 and met32 > 0:
+            elif note[WIDE] == 0 and n_screened > 0:
                 note[_NEXT_WIDE] = 0
             _fetch_add(control, _DONE, 1)
             c = _fetch_add(control, NEXT, 1)
