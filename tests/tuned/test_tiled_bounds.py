@@ -135,6 +135,7 @@ def test_what_float32_leaves_open_is_decided_as_the_plain_kernel_decides(kernel)
     rng = np.random.default_rng(8)
     X = rng.normal(size=(20_000, 7))
     centers, labels = X[:12].copy(), np.empty(20_000, np.int32)
+    centers[8] = centers[3] + rng.normal(size=7) / 10
     # Far more than a rounding of float64 to either side of a plane, and less than one of float32.
     a, b = centers[3], centers[8]
     some = slice(0, 20_000, 40)
