@@ -4,7 +4,8 @@
 # ‖c‖² − 2x·c of four centers at a time go through loops over the rows of the tile that have no
 # branch and write to local arrays only, so that gcc and clang vectorise them at -O3 without being
 # allowed to reorder sums. Rows whose bound from an earlier pass still holds are not looked at:
-# cython_bounds.pxi. Up to two features no bounds are kept: all pairs cost no more than a gap.
+# cython_bounds.pxi. Up to two features no bounds are kept: all pairs cost no more than a gap. Rows
+# of float64 are scored in float32 first: cython_screen.pxi.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport INFINITY, NAN, fabs, fmax, frexp, isfinite, ldexp, sqrt
@@ -42,11 +43,21 @@ cdef double U64 = 2.0 ** -53
 cdef struct Chunk:
     int64_t first, last  # tiles
     int64_t n_rows, rescored
+    int64_t screened, doubtful  # rows of this pass: scored in float32, and what that left open
+    int wide_left, wide_next  # passes in float64, where float32 decided too little
     double squares, inertia, met, left
     void *tile  # (d, WIDTH): the rows that are scored at the moment
     int64_t *sums  # (k, limbs, span)
     int64_t *counts
     unsigned char *touched  # clusters that a row has entered or left
+
+cdef struct Centers:  # as _score reads them
+    const void *packed
+    const void *squares
+    const void *names
+    Py_ssize_t n, panels
+    bint every  # all there are, of which bounds are made
+
 
 cdef struct Shared:
     Py_ssize_t n, d, k, n_tiles, n_chunks, panels, padded
@@ -71,6 +82,13 @@ cdef struct Shared:
     void *across  # (d, padded): −2c
     void *apart  # (k, padded): 4‖a − b‖²
     double unit, tiny, least, rate, loss  # what rounding may do: see _tolerance and _gap
+    bint screening  # rows are scored in float32 first: see cython_screen.pxi
+    double scale, back  # of values there, and from scores there to those of the rows' type
+    double farthest  # ‖x‖² of the longest row
+    double screen_least, screen_rate  # as least and rate
+    void *screen_packed  # as packed, squares and names, in float32; packed is NULL without
+    void *screen_squares
+    void *screen_names
     int64_t *highest  # (d): bits of the largest magnitude
     int64_t *lowest  # (d): of the smallest but zero, less 1
     int *top  # (d): the exponent of a limb's unit
@@ -110,7 +128,7 @@ cdef inline void _keep(real score, real j, real *best, real *second, real *index
 
 cdef void _score(
     const real *tile, const real *packed, const real *squares, const real *names, Py_ssize_t d,
-    Py_ssize_t panels, real *best_out, real *second_out, real *index_out,
+    Py_ssize_t panels, double *best_out, double *second_out, double *index_out,
 ) noexcept nogil:
     cdef Py_ssize_t p, q, f
     cdef real best[WIDTH]
@@ -199,20 +217,39 @@ cdef inline void _choose_tolerance(Shared *w, double longest) noexcept nogil:
     w.rate = steps * (w.unit + 2 * U64)
 
 
-# The plain kernel's arithmetic and rounding, so that ties fall as they do there.
-cdef Py_ssize_t _rescore(const Shared *w, const real *x, const real *centers) noexcept nogil:
-    cdef Py_ssize_t j, f, nearest = 0
+# The nearest center by the plain kernel's arithmetic and rounding, so that ties fall as they do
+# there. Centers whose score is above the limit cannot be it: it is the least score that was found
+# and the tolerance of that, which is at least twice what this score and the reference are off by.
+cdef Py_ssize_t _rescore(const Shared *w, const real *x, double limit) noexcept nogil:
+    cdef const real *c = <const real *> w.packed
+    cdef const real *squares = <const real *> w.squares
+    cdef const real *center
+    cdef Py_ssize_t j, q, f, nearest = 0
     cdef double best = INFINITY, distance, diff
     cdef volatile double square  # or else the compiler would fuse it with the addition
-    for j in range(w.k):
-        distance = 0.0
+    cdef real scores[PANEL]
+    cdef real s0, s1, s2, s3
+    for q in range(w.panels):
+        s0, s1, s2, s3 = squares[4 * q], squares[4 * q + 1], squares[4 * q + 2], squares[4 * q + 3]
         for f in range(w.d):
-            diff = <double> x[f] - <double> centers[j * w.d + f]
-            square = diff * diff
-            distance += square
-        if distance < best:
-            best = distance
-            nearest = j
+            s0 = s0 + x[f] * c[0]
+            s1 = s1 + x[f] * c[1]
+            s2 = s2 + x[f] * c[2]
+            s3 = s3 + x[f] * c[3]
+            c += PANEL
+        scores[0], scores[1], scores[2], scores[3] = s0, s1, s2, s3
+        for j in range(4 * q, min(4 * q + 4, w.k)):
+            if scores[j - 4 * q] > limit:
+                continue
+            center = <const real *> w.centers + j * w.d
+            distance = 0.0
+            for f in range(w.d):
+                diff = <double> x[f] - <double> center[f]
+                square = diff * diff
+                distance += square
+            if distance < best:
+                best = distance
+                nearest = j
     return nearest
 
 
@@ -220,6 +257,7 @@ include "cython_sums.pxi"
 include "cython_squares.pxi"
 
 
+include "cython_screen.pxi"
 include "cython_bounds.pxi"
 include "cython_balls.pxi"
 
@@ -236,7 +274,9 @@ cdef void _run(Shared *w, const real *sample) noexcept nogil:
         chunk = w.chunks + c
         chunk.inertia = chunk.squares
         chunk.met = chunk.left = 0
+        _begin_screening(chunk)
         _run_chunk(w, chunk, sample)
+        _end_screening(chunk, 0)
         if lab_load(&w.next) >= ENDED:  # rows may be left without a cluster
             break
         for i in range(chunk.first * WIDTH, chunk.first * WIDTH + chunk.n_rows):

@@ -6,14 +6,6 @@
 # the drift of its center then. A center's drift grows by its own way and by the longest way of all
 # others: the gap shrinks by no more. So the row keeps its center while slack > drift.
 
-cdef struct Centers:  # as _score reads them
-    const void *packed
-    const void *squares
-    const void *names
-    Py_ssize_t n, panels
-    bint every  # all there are, of which bounds are made
-
-
 # Add the ways of the centers, which are about to be replaced, to their drifts. Rounded upwards: by
 # `loss` for the squares, and by more than half a unit in the last place after each addition.
 # Squares of differences below 2⁻⁵³⁷ vanish, wherefore 2⁻⁵⁰⁰ is added. What is not a number becomes
@@ -117,76 +109,97 @@ cdef inline double _gap(
     return sqrt(far) * (1 - w.loss) - sqrt(near) * (1 + w.loss) - 2.0 ** -509
 
 
+# Say of each row what needs a look: 2 for a near-tie, 1 for another center than before.
+cdef inline void _flag(
+    const double *best, const double *second, const double *index, const double *before,
+    const double *squares, double least, double rate, int32_t *flags,
+) noexcept nogil:
+    cdef Py_ssize_t p
+    cdef int32_t clear
+    for p in range(WIDTH):
+        clear = second[p] - best[p] > least + rate * squares[p]
+        flags[p] = 2 * (1 - clear) | (index[p] != before[p])
+
+
 # Score rows against centers, no more than a tile holds; take those whose nearest center is another
 # one to its cluster. They are all rows of tile t, which is kept, or any where t is negative.
 cdef void _score_listed(
     Shared *w, Chunk *chunk, Py_ssize_t t, const Py_ssize_t *listed, Py_ssize_t n,
     const Centers *centers, const real *sample,
 ) noexcept nogil:
-    cdef real best[WIDTH]
-    cdef real second[WIDTH]
-    cdef real index[WIDTH]
-    cdef real before[WIDTH]
+    cdef double best[WIDTH]
+    cdef double second[WIDTH]
+    cdef double index[WIDTH]
+    cdef double before[WIDTH]
     cdef double squares[WIDTH]
     cdef double gaps[WIDTH]
     cdef int32_t flags[WIDTH]
     cdef real *tile = <real *> chunk.tile
-    cdef double least = w.least, rate = w.rate, tolerance, down
+    cdef double least = w.screen_least, rate = w.screen_rate, down
     cdef Py_ssize_t p, i
-    cdef int32_t clear, news = 0
+    cdef int32_t news = 0
+    cdef bint screened = w.screening and centers.n == w.k and chunk.wide_left == 0
     if n == 0:
         return
     chunk.met += n * centers.n
     if t >= 0:
-        tile = <real *> w.tiles + t * WIDTH * w.d
         for p in range(WIDTH):
             squares[p] = w.reach[t]
             before[p] = (<const real *> w.nearest)[t * WIDTH + p]
     else:
-        _gather(w, listed, n, tile)
         for p in range(WIDTH):
             i = listed[p if p < n else n - 1]
             squares[p] = w.lengths[i]
             before[p] = (<const real *> w.nearest)[i]
-    _score(
-        tile, <const real *> centers.packed, <const real *> centers.squares,
-        <const real *> centers.names, w.d, centers.panels, best, second, index,
-    )
-    for p in range(WIDTH):
-        tolerance = least + rate * squares[p]
-        clear = <double> second[p] - <double> best[p] > tolerance
-        flags[p] = 2 * (1 - clear) | (index[p] != before[p])
+    if screened:
+        _screen(w, <float *> chunk.tile, t, listed, n, best, second, index, sample)
+        _flag(best, second, index, before, squares, least, rate, flags)
+        screened = _decided_enough(chunk, flags, n)
+    if not screened:
+        least, rate = w.least, w.rate
+        if t >= 0:
+            tile = <real *> w.tiles + t * WIDTH * w.d
+        else:
+            _gather(w, listed, n, tile)
+        _score(
+            tile, <const real *> centers.packed, <const real *> centers.squares,
+            <const real *> centers.names, w.d, centers.panels, best, second, index,
+        )
+        _flag(best, second, index, before, squares, least, rate, flags)
     if w.bounded and centers.every:
         for p in range(WIDTH):
-            tolerance = least + rate * squares[p]
-            gaps[p] = _gap(w, best[p], second[p], squares[p], tolerance)
-    for p in range(WIDTH):
-        news |= flags[p]
-    if w.bounded and centers.every:
+            gaps[p] = _gap(w, best[p], second[p], squares[p], least + rate * squares[p])
         down = 1 - 4 * w.unit
         for p in range(n):
             i = listed[p]
             (<real *> w.slack)[i] = <real> ((gaps[p] + w.drift[<int32_t> index[p]]) * down)
+    for p in range(WIDTH):
+        news |= flags[p]
     if news:
-        _settle_listed(w, chunk, tile, listed, n, centers.every, index, flags)
+        for p in range(WIDTH):
+            best[p] += least + rate * squares[p]
+        _settle_listed(w, chunk, listed, n, centers.every, index, best, flags, sample)
     if not w.keeps:
         chunk.inertia += _total_of(best, n)
 
 
-# Keep what was found for rows: 2 in their flags says near-tie, 1 another center.
+# Keep what was found for rows: 2 in their flags says near-tie, 1 another center. Scores above the
+# limits are not the least.
 cdef void _settle_listed(
-    Shared *w, Chunk *chunk, const real *tile, const Py_ssize_t *listed, Py_ssize_t n, bint every,
-    const real *index, const int32_t *flags,
+    Shared *w, Chunk *chunk, const Py_ssize_t *listed, Py_ssize_t n, bint every,
+    const double *index, const double *limits, const int32_t *flags, const real *sample,
 ) noexcept nogil:
     cdef real *nearest = <real *> w.nearest
+    cdef const real *row
     cdef Py_ssize_t p, i, before, label
     for p in range(n):
         if not flags[p]:
             continue
         i = listed[p]
+        row = <const real *> w.rows + i * w.d
         label = <Py_ssize_t> index[p]
         if flags[p] & 2:
-            label = _rescore(w, <const real *> w.rows + i * w.d, <const real *> w.centers)
+            label = _rescore(w, row, limits[p])
             chunk.rescored += 1
         if w.bounded and (flags[p] & 2 or not every):
             (<real *> w.slack)[i] = -1
@@ -194,12 +207,10 @@ cdef void _settle_listed(
         if label != before:
             nearest[i] = <real> label
             if w.keeps:
-                _move(
-                    w, tile + p, WIDTH, before, label, chunk.sums, chunk.counts, chunk.touched
-                )
+                _move(w, row, 1, before, label, chunk.sums, chunk.counts, chunk.touched)
 
 
-cdef double _total_of(const real *scores, Py_ssize_t n) noexcept nogil:
+cdef double _total_of(const double *scores, Py_ssize_t n) noexcept nogil:
     cdef double a = 0.0, b = 0.0, c = 0.0, d = 0.0
     cdef Py_ssize_t p
     for p in range(0, n - 3, 4):  # four sums: one would wait for its additions

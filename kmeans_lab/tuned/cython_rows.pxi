@@ -37,6 +37,7 @@ cdef void _fill_chunk(
             if w.keeps:
                 _deposit(square, bins)
         w.reach[t] = longest
+        w.farthest = fmax(w.farthest, longest)
         if w.keeps:
             tile = <real *> chunk.tile
             if w.tiles != NULL:
@@ -68,6 +69,7 @@ cdef int _start(Shared *w, const real[:, ::1] centers) noexcept nogil:
     for j in range(w.panels * PANEL):
         (<real *> w.names)[j] = <real> j
     _choose_tolerance(w, longest)
+    _prepare_screening(w, longest, <const real *> w.rows)
     _begin_filtering(w)
     if w.filtering:
         _spread(w, <const real *> w.rows)
@@ -150,7 +152,7 @@ cdef class Tiles:
     cdef bint wide
     cdef Py_ssize_t itemsize
     cdef void *fixed[16]
-    cdef void *varying[15]
+    cdef void *varying[18]
 
     def __cinit__(self, X, Py_ssize_t n_clusters, bint keeps):
         cdef const double[:, ::1] X64
@@ -240,6 +242,12 @@ cdef class Tiles:
         w.squares = _room(&self.varying[1], w.padded * self.itemsize)
         w.centers = _room(&self.varying[2], k * w.d * self.itemsize)
         w.names = _room(&self.varying[5], w.panels * PANEL * self.itemsize)
+        if self.wide and w.keeps and k <= MOST_NAMED and w.d <= MOST_SUMMED:
+            w.screen_packed = _room(&self.varying[15], w.panels * w.d * PANEL * sizeof(float))
+            w.screen_squares = _room(&self.varying[16], w.panels * PANEL * sizeof(float))
+            w.screen_names = _room(&self.varying[17], w.panels * PANEL * sizeof(float))
+        else:
+            w.screen_packed = NULL
         if w.keeps:
             self._use_sums(k)
         if w.keeps and k <= MOST_FILTERED and w.d <= MOST_FEATURES:

@@ -98,6 +98,14 @@ class _Plan:
         self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
         self.names = np.arange(lanes, dtype=dtype)
         self.scale = loops.lay_scale(n_features, dtype)
+        self.scale[loops.FARTHEST] = rows.reach.max(initial=0.0)
+        screening = (
+            rows.again and dtype == np.float64
+            and n_clusters <= loops.MOST_NAMED and n_features <= loops.MOST_SUMMED
+        )  # fmt: skip
+        self.screen = _aligned(self.packed.shape if screening else (0, 0), np.float32)
+        self.screen_squares = np.zeros(lanes if screening else 0, np.float32)
+        screen_names = np.arange(lanes if screening else 0, dtype=np.float32)
         self.bounded = rows.bounded
         self.worthwhile = loops.worthwhile(n_features)
         self.way, self.drift = np.zeros((2, n_clusters))
@@ -128,7 +136,8 @@ class _Plan:
             rows.rows, rows.tiles, rows.lengths, rows.reach, rows.nearest, rows.slack, self.drift,
             self.need, self.packed, self.squares, self.names, self.centers, rows.grid.magic,
             self.sums, self.counts, self.touched, rows.notes, self.control, self.scale, rows.middle,
-            rows.square, self.across, self.apart, self.near, self.owner,
+            rows.square, self.across, self.apart, self.near, self.owner, self.screen,
+            self.screen_squares, screen_names,
         )  # fmt: skip
         self.run = partial(rows.code, *arrays, 0)
         self.help = partial(rows.code, *arrays, loops.SPINS)
@@ -147,7 +156,7 @@ class _Plan:
             )  # fmt: skip
         loops.start(
             centers, self.centers, self.packed, self.squares, self.scale, self.control,
-            self.across, self.apart, self.filtering,
+            self.across, self.apart, self.filtering, self.screen, self.screen_squares,
         )  # fmt: skip
 
     def end(self, left: float) -> None:
@@ -184,7 +193,7 @@ class _Tiles:
         self.reach = np.zeros(n_tiles)
         gathered = self.bounded or not again
         self.lengths = np.empty(n_samples if gathered else 0)
-        self.notes = np.zeros((-(-n_tiles // self.share), 5))
+        self.notes = np.zeros((-(-n_tiles // self.share), loops.NOTES))
         self.nearest = np.full(n_samples, -1, np.int32)
         self.slack = np.full(n_samples if self.bounded else 1, -1, X.dtype)
         with_balls = again and n_features <= loops.MOST_FEATURES

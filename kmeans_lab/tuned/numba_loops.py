@@ -10,6 +10,9 @@ closure variables, frozen when compiled: with arrays of two dimensions the vecto
 many memory checks") and the same loop takes 760 µs instead of 101 (the loop alone, standard
 preset). Numba's cache works for such closures.
 
+Rows of float64 are scored in float32 first, of which a vector holds twice as many; where float32
+tells too little apart, a chunk goes on in float64 for a growing number of passes.
+
 Where the best two centers are closer than rounding explains, the row is decided by the plain
 kernel's own arithmetic. ``fastmath`` allows fused multiply-add and nothing else.
 
@@ -31,16 +34,18 @@ All of it is one file, however long: Numba's cache is keyed by the file of the f
 called, and would go on using old code of functions that it calls from another file. In this order:
 
 - ``fit_balls`` to ``worthwhile``: balls, and the constants of rounding;
-- ``drift_on``, ``start``: what a pass takes from its centers;
+- ``drift_on`` to ``_lay_screen``: what a pass takes from its centers;
 - ``_rescore`` to ``add_rows``: one row decided by differences, and rows on their way into sums;
 - ``_keep`` to ``_settle_ball``: the scores of a tile, gaps, and what becomes of its rows;
 - ``_list_near``, ``_pack``: the centers that a ball leaves;
+- ``_give_up``: where float32 decides too little;
 - ``compiled``: the pass over a chunk, which uses all of these;
 - ``wait_for_turn`` to the end: how threads wait for each other.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -49,6 +54,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.misc.special import literally
 from numba.np.arrayobj import make_array
 
 from kmeans_lab.tuned.numba_jit import jit
@@ -69,11 +75,15 @@ ENDED = 2**40  # as the next chunk: no pass will follow, and the one at hand sto
 SPINS = 20_000  # longer than the driver's own work between two passes
 
 # Columns of the arrays that describe a chunk and a pass.
-SQUARES, INERTIA, MET, LEFT, RESCORED = range(5)
+SQUARES, INERTIA, MET, LEFT, RESCORED, WIDE, _NEXT_WIDE, NOTES = range(8)
 # What threads write has a cache line of its own.
 NEXT, _DONE, STAYING, _INSIDE, SHARE, SUMMING, _FILTERING = 0, 8, 16, 17, 24, 25, 26
-_UP, _LEAST, _FLAT, _RATE, _LOSS = range(5)
+_UP, _LEAST, _FLAT, _RATE, _LOSS, FARTHEST, _SCREENING, _SCALE, _BACK = range(9)
+SCREEN_FLAT, SCREEN_RATE, _SCALES = range(9, 12)
 _U64 = 2.0**-53
+_MOST_PAUSE = 64
+MOST_NAMED = 2**24  # centers: float32 holds their numbers
+MOST_SUMMED = 2**14  # features, whose roundings are as good as their first order
 
 
 def _atomic(operation: str) -> Any:
@@ -174,7 +184,9 @@ def lay_scale(n_features: int, dtype: Any) -> Any:
     """Return the quantities on which rounding depends; each pass sets those of the tolerance."""
     kind = np.finfo(dtype)
     up, least = 1 + (2 * n_features + 16) * float(kind.eps), 64 * float(kind.tiny)
-    return np.array([up, least, 0.0, 0.0, 1e-9 + 4 * (n_features + 8) * _U64])
+    scale = np.zeros(_SCALES)
+    scale[[_UP, _LEAST, _LOSS]] = up, least, 1e-9 + 4 * (n_features + 8) * _U64
+    return scale
 
 
 @jit()
@@ -218,7 +230,7 @@ def drift_on(given: Any, old: Any, way: Any, drift: Any, need: Any, scale: Any) 
 @jit()
 def start(
     given: Any, centers: Any, packed: Any, squares: Any, scale: Any, control: Any,
-    across: Any, apart: Any, filtering: bool,
+    across: Any, apart: Any, filtering: bool, screen: Any, screen_squares: Any,
 ) -> None:  # fmt: skip
     """Write −2c by panels, feature by feature, and ‖c‖²; free the chunks for taking."""
     longest = 0.0
@@ -232,6 +244,7 @@ def start(
         squares[j] = square
         longest = max(longest, square)
     _choose_tolerance(longest, given.shape[1], np.finfo(given.dtype), scale)
+    _lay_screen(packed, squares, longest, given.shape[1], scale, screen, screen_squares)
     if filtering:
         _spread(centers, across, apart, scale)
     control[_FILTERING] = filtering
@@ -253,19 +266,60 @@ def _choose_tolerance(square: float, n_features: int, kind: Any, scale: Any) -> 
     scale[_RATE] = steps * (unit + 2 * _U64)
 
 
-@jit()
-def _rescore(x: Any, centers: Any) -> int:
-    """Return the nearest center by the plain kernel's arithmetic, so that ties fall as there."""
+@numba.njit(inline="always")
+def _lay_screen(
+    packed: Any, squares: Any, longest: float, n_features: int, scale: Any, screen: Any,
+    screen_squares: Any,
+) -> None:  # fmt: skip
+    """Write the centers as rows of float64 are scored against them in float32, where they can be.
+
+    Rows and centers are scaled by a power of two that makes the longest of them about as long as
+    one, so that no square overflows. Rounding the two factors of each product adds two steps to
+    those of the tolerance, and what vanishes is less than ``tiny``.
+    """
+    most = max(scale[FARTHEST], longest)
+    scale[_SCREENING] = screen.shape[0] > 0 and 2.0**-800 < most < 2.0**800
+    if scale[_SCREENING] == 0:
+        return
+    exponent = math.frexp(np.sqrt(most))[1]
+    back, unit, steps = math.ldexp(1.0, 2 * exponent), 2.0**-24, 1.001 * 2 * (n_features + 6)
+    scale[_SCALE], scale[_BACK] = math.ldexp(1.0, -exponent), back
+    scale[SCREEN_FLAT] = steps * (2 * (unit + _U64) * longest + 2.0**-126 * back)
+    scale[SCREEN_RATE] = steps * (unit + 2 * _U64)
+    for q in range(screen.shape[0]):
+        for i in range(screen.shape[1]):
+            screen[q, i] = packed[q, i] * scale[_SCALE]
+    for j in range(screen_squares.shape[0]):
+        screen_squares[j] = squares[j] * scale[_SCALE] * scale[_SCALE]
+
+
+@jit(fastmath=_FAST)
+def _rescore(x: Any, limit: float, packed: Any, squares: Any, centers: Any) -> int:
+    """Return the nearest center by the plain kernel's arithmetic, so that ties fall as there.
+
+    Centers whose score is above the limit cannot be it: it is the least score that was found and
+    the tolerance of that, which is at least twice what this score and the reference are off by.
+    """
     best = np.inf
-    nearest = 0
-    for j in range(centers.shape[0]):
-        distance = 0.0
+    nearest, k = 0, centers.shape[0]
+    for q in range(packed.shape[0]):
+        panel = packed[q]
+        s0, s1, s2, s3 = squares[4 * q], squares[4 * q + 1], squares[4 * q + 2], squares[4 * q + 3]
         for f in range(centers.shape[1]):
-            diff = np.float64(x[f]) - np.float64(centers[j, f])
-            distance += _rounded(diff * diff)  # type: ignore[call-arg]
-        if distance < best:
-            best = distance
-            nearest = j
+            s0 += x[f] * panel[4 * f]
+            s1 += x[f] * panel[4 * f + 1]
+            s2 += x[f] * panel[4 * f + 2]
+            s3 += x[f] * panel[4 * f + 3]
+        if s0 > limit and s1 > limit and s2 > limit and s3 > limit:
+            continue
+        for j in range(4 * q, min(4 * q + 4, k)):
+            distance = 0.0
+            for f in range(centers.shape[1]):
+                diff = np.float64(x[f]) - np.float64(centers[j, f])
+                distance += _rounded(diff * diff)  # type: ignore[call-arg]
+            if distance < best:
+                best = distance
+                nearest = j
     return nearest
 
 
@@ -377,13 +431,80 @@ def _dot(part: Any, weights: Any, p: int, width: int, block: int, s: Any) -> Any
     return s0, s1, s2, s3
 
 
-@numba.njit(inline="always")
-def _find_gaps(
-    own: Any, width: int, squares: Any, scale: Any, was: Any, gaps: Any, flags: Any, keeping: bool
-) -> None:
-    """Write how much nearer the best center is than the second, at least; flag what needs a look.
+@jit(fastmath=_FAST)
+def _score(
+    tile: Any, panels: Any, squares: Any, names: Any, n_panels: int, own: Any, width: int,
+    block: int, many: bool, unit: float, top: Any,
+) -> None:  # fmt: skip
+    """Write the least score of each row, the second least, and whose the least is.
 
-    Flags are 2 for a near-tie and 1 for another center than before.
+    ``own`` is room for these, and for the sums of a block of features; scores are in ``unit``.
+    Sizes are literal types, each of which has a function of its own: inlined in the pass, once for
+    either type of values, the loop would take compiling half as long again.
+    """
+    width, block, many = literally(width), literally(block), literally(many)
+    rest = 3 * width  # where these sums begin
+    half = panels.shape[1] // PANEL - block if many else 0
+    for p in range(width):
+        own[p] = own[width + p] = np.inf
+        own[2 * width + p] = 0
+    for q in range(n_panels):
+        panel = panels[q]
+        squared = squares[4 * q], squares[4 * q + 1], squares[4 * q + 2], squares[4 * q + 3]
+        j0, j1, j2, j3 = names[4 * q], names[4 * q + 1], names[4 * q + 2], names[4 * q + 3]
+        for g in range(0, half, block):
+            part, weights = tile[g * width :], panel[g * 4 :]
+            for p in range(width):
+                s = squared
+                if g > 0:
+                    s = (
+                        own[rest + p], own[rest + width + p],
+                        own[rest + 2 * width + p], own[rest + 3 * width + p],
+                    )  # fmt: skip
+                s = _dot(part, weights, p, width, block, s)
+                own[rest + p], own[rest + width + p] = s[0], s[1]
+                own[rest + 2 * width + p], own[rest + 3 * width + p] = s[2], s[3]
+        part, weights = tile[half * width :], panel[half * 4 :]
+        for p in range(width):
+            s = squared
+            if many:
+                s = (
+                    own[rest + p], own[rest + width + p],
+                    own[rest + 2 * width + p], own[rest + 3 * width + p],
+                )  # fmt: skip
+            s = _dot(part, weights, p, width, block, s)
+            best = own[p], own[width + p], own[2 * width + p]
+            best = _keep(s[0], j0, best)
+            best = _keep(s[1], j1, best)
+            best = _keep(s[2], j2, best)
+            best = _keep(s[3], j3, best)
+            own[p], own[width + p], own[2 * width + p] = best
+    for p in range(2 * width):
+        top[p] = np.float64(own[p]) * unit
+    for p in range(2 * width, 3 * width):
+        top[p] = np.float64(own[p])
+
+
+@jit(fastmath=_FAST)
+def _flag(
+    top: Any, width: int, n: int, squares: Any, flat: float, rate: float, was: Any, flags: Any
+) -> int:
+    """Flag rows, 2 for a near-tie and 1 for another center than before; return the near-ties."""
+    best, second, index = top[:width], top[width : 2 * width], top[2 * width : 3 * width]
+    for p in range(width):
+        tolerance = flat + rate * squares[p]
+        flags[p] = 2 * (not second[p] - best[p] > tolerance) + (index[p] != was[p])
+    doubtful = 0
+    for p in range(n):
+        doubtful += flags[p] >> 1
+    return doubtful
+
+
+@jit(fastmath=_FAST)
+def _find_gaps(
+    top: Any, width: int, squares: Any, flat: float, rate: float, loss: float, gaps: Any
+) -> None:
+    """Write how much nearer the best center is than the second, at least.
 
     Squared distances are score + ‖x‖², off by no more than half the tolerance: (d + 4) roundings of
     the score, (d + 1) of ‖x‖² and two of the sums. With e = (d + 3) u64, the reference's sums of
@@ -394,27 +515,20 @@ def _find_gaps(
     ``loss``, too, so that it still does when D has grown by the ways of the own center. What is
     not a number stays none, and no bound; nor is a score that has overflowed.
     """
-    flat, rate, loss = scale[_FLAT], scale[_RATE], scale[_LOSS]
-    best, second, index = own[:width], own[width : 2 * width], own[2 * width : 3 * width]
+    best, second = top[:width], top[width : 2 * width]
     for p in range(width):
         tolerance = flat + rate * squares[p]
-        b1, b2 = np.float64(best[p]), np.float64(second[p])
-        flags[p] = 2 * (not b2 - b1 > tolerance) + (index[p] != was[p])
-    if not keeping:
-        return
-    for p in range(width):
-        tolerance = flat + rate * squares[p]
-        b1, b2 = np.float64(best[p]), np.float64(second[p])
-        near, far = b1 + squares[p] + tolerance, b2 + squares[p] - tolerance
+        near, far = best[p] + squares[p] + tolerance, second[p] + squares[p] - tolerance
         near, far = 0.0 if near < 0 else near, far if 0 < far < np.inf else 0.0
         gaps[p] = np.sqrt(far) * (1 - loss) - np.sqrt(near) * (1 + loss) - 2.0**-509
 
 
-@numba.njit(inline="always")
+@jit(fastmath=_FAST)
 def _settle_listed(
-    listed: Any, n: int, keeping: bool, tile: Any, width: int, index: Any, gaps: Any, flags: Any,
-    rows: Any, centers: Any, nearest: Any, slack: Any, drift: Any, down: float, note: Any,
-    magic: Any, sums: Any, counts: Any, touched: Any, summing: bool, bounded: bool,
+    listed: Any, n: int, keeping: bool, x: Any, best: Any, index: Any, squares: Any, flat: float,
+    rate: float, gaps: Any, flags: Any, rows: Any, packed: Any, squared: Any, centers: Any,
+    nearest: Any, slack: Any, drift: Any, down: float, note: Any, magic: Any, sums: Any,
+    counts: Any, touched: Any, summing: bool, bounded: bool,
 ) -> None:  # fmt: skip
     """Take rows whose nearest center is another one to its cluster; keep their slack."""
     if keeping:
@@ -433,7 +547,8 @@ def _settle_listed(
             i = listed[p]
             label: Any = np.int64(index[p])
             if flags[p] >= 2:
-                label = _rescore(rows[i], centers)
+                limit = best[p] + (flat + rate * squares[p])
+                label = _rescore(rows[i], limit, packed, squared, centers)
                 note[RESCORED] += 1
             before = np.int64(nearest[i])
             if bounded and (flags[p] >= 2 or not keeping):
@@ -442,7 +557,9 @@ def _settle_listed(
                 continue
             nearest[i] = label
             if summing:
-                _move(tile, width, p, before, label, magic, sums, counts, touched)
+                for f in range(rows.shape[1]):
+                    x[f] = rows[i, f]
+                _move(x, 1, 0, before, label, magic, sums, counts, touched)
 
 
 @numba.njit(inline="always")
@@ -471,11 +588,11 @@ def _list_failing(
     n = 0
     for i in range(first, last):
         listed[n] = i
-        n += 1 - (slack[i] > need[np.int64(nearest[i]) + 1])
+        n += 1 - (slack[i] > need[np.uint64(np.int64(nearest[i]) + 1)])
     return n
 
 
-@numba.njit(inline="always")
+@jit(fastmath=_FAST)
 def _settle_ball(
     rows: Any, first: int, last: int, x: Any, nearest: Any, slack: Any, label: int, magic: Any,
     sums: Any, counts: Any, touched: Any, bounded: bool,
@@ -493,7 +610,7 @@ def _settle_ball(
         _move(x, 1, 0, before, label, magic, sums, counts, touched)
 
 
-@numba.njit(inline="always")
+@jit(fastmath=_FAST)
 def _list_near(
     scores: Any, apart: Any, near: Any, t: int, square: Any, beyond: Any, out: Any, found: Any
 ) -> int:
@@ -521,7 +638,7 @@ def _list_near(
         near[t] = a
 
 
-@numba.njit(inline="always")
+@jit(fastmath=_FAST)
 def _pack(
     packed: Any, squares: Any, found: Any, n: int, few: Any, few_squares: Any, few_names: Any
 ) -> None:
@@ -535,6 +652,13 @@ def _pack(
             to[f * 4 + i % 4] = own[f * 4 + j % 4]
 
 
+@numba.njit(inline="always")
+def _give_up(note: Any) -> None:
+    """Score the rest of a chunk in float64, and 1, 2, 4 … further passes."""
+    note[_NEXT_WIDE] = min(max(2 * note[_NEXT_WIDE], 1), _MOST_PAUSE)
+    note[WIDE] = note[_NEXT_WIDE] + 1
+
+
 @cache
 def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     """Return the pass for tiles of ``block`` features, or ``many`` such blocks, by ``width`` rows.
@@ -542,7 +666,6 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     With many features the sums of a block of them go through memory between blocks: unrolled as
     a whole, the loop would be too long for LLVM to vectorise.
     """
-    rest = 3 * width  # where these sums begin: after best, second best and index
     tiny = float(np.finfo(real).tiny)
     floor = 4 * tiny**0.5  # more than squares that underflow may lose
     down = 1 - 2 * float(np.finfo(real).eps)
@@ -552,7 +675,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         rows: Any, tiles: Any, lengths: Any, reach: Any, nearest: Any, slack: Any, drift: Any,
         need: Any, packed: Any, squares: Any, names: Any, centers: Any, magic: Any, sums: Any,
         counts: Any, touched: Any, notes: Any, control: Any, scale: Any, middle: Any, square: Any,
-        across: Any, apart: Any, near: Any, owner: Any, spins: int,
+        across: Any, apart: Any, near: Any, owner: Any, screen: Any, screen_squares: Any,
+        screen_names: Any, spins: int,
     ) -> None:  # fmt: skip
         rows, nearest = _borrowed(rows), _borrowed(nearest)  # type: ignore[call-arg]
         tiles = _borrowed(tiles)
@@ -571,9 +695,17 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         tile_room = np.zeros(16 + (half + block + GROUP) * width, rows.dtype)
         room = np.empty(16 + 8 * width + padded * 3 + packed.size, rows.dtype)
         lists = np.empty(2 * padded + 1, np.int32)
-        waiting_room, lengths_room = np.empty(3 * width, np.int64), np.empty(2 * width)
-        flags_room = np.empty(width, np.int32)
-        listed, at = _borrowed(waiting_room)[: 2 * width], _borrowed(waiting_room)[2 * width :]
+        waiting_room, lengths_room = np.empty(2 * width, np.int64), np.empty(2 * width)
+        at_room = np.empty(width, np.uint64)  # or else every index is asked whether it is negative
+        flags_room, top_room = np.empty(width, np.int32), np.empty(3 * width)
+        top = _borrowed(top_room)
+        screen, screen_squares = _borrowed(screen), _borrowed(screen_squares)
+        screen_names = _borrowed(screen_names)
+        narrow_room = np.zeros(16 + (half + block) * width, np.float32)
+        narrow = _borrowed(narrow_room)[-narrow_room.ctypes.data % 64 // 4 :]
+        narrow_scores = np.empty(16 + 8 * width, np.float32)
+        narrow_own = _borrowed(narrow_scores)[-narrow_scores.ctypes.data % 64 // 4 :]
+        listed, at = _borrowed(waiting_room), _borrowed(at_room)
         flags, values = _borrowed(flags_room), rows.reshape(rows.size)
         long, gaps = _borrowed(lengths_room)[:width], _borrowed(lengths_room)[width:]
         own = _borrowed(room)[-room.ctypes.data % 64 // room.itemsize :]
@@ -599,6 +731,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
             inertia = note[SQUARES]
             met = left = 0.0
             waiting = 0  # rows in the list
+            n_screened = doubtful = 0
+            note[WIDE] = max(note[WIDE] - 1, 0)
             for t in range(c * share, stop + 1):
                 if control[NEXT] >= ENDED:
                     break
@@ -673,58 +807,50 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                 else:
                     for p in range(width):
                         i = listed[begin + min(p, n_now - 1)]
-                        at[p] = i * rows.shape[1]
+                        at[p] = np.uint64(i * rows.shape[1])
                         long[p], was[p] = lengths[i], nearest[i]
-                    for f in range(rows.shape[1]):
-                        x = tile[f * width :]
-                        for p in range(width):
-                            x[p] = values[at[p] + f]
-                for p in range(width):
-                    own[p] = own[width + p] = np.inf
-                    own[2 * width + p] = 0
-                for q in range(n_panels):
-                    panel = panels[q]
-                    squared = (
-                        weighed[4 * q], weighed[4 * q + 1], weighed[4 * q + 2], weighed[4 * q + 3]
+                screened = scale[_SCREENING] != 0 and n_left == k and note[WIDE] == 0
+                if screened:
+                    factor = scale[_SCALE]
+                    if whole:
+                        for p in range(width * rows.shape[1]):
+                            narrow[p] = np.float32(tile[p] * factor)
+                    else:
+                        for f in range(rows.shape[1]):
+                            y = narrow[f * width :]
+                            for p in range(width):
+                                y[p] = np.float32(values[at[p] + np.uint64(f)] * factor)
+                    _score(
+                        narrow, screen, screen_squares, screen_names, n_panels, narrow_own, width,
+                        block, many, scale[_BACK], top,
                     )  # fmt: skip
-                    j0, j1, j2, j3 = (
-                        named[4 * q], named[4 * q + 1], named[4 * q + 2], named[4 * q + 3]
+                    least, rate = scale[SCREEN_FLAT], scale[SCREEN_RATE]
+                    news = _flag(top, width, n_now, long, least, rate, was, flags)
+                    n_screened += n_now
+                    doubtful += news
+                    if n_screened >= WIDEST and 20 * doubtful > n_screened:
+                        _give_up(note)
+                    screened = 20 * news <= width
+                if not screened:
+                    if not whole:
+                        for f in range(rows.shape[1]):
+                            x = tile[f * width :]
+                            for p in range(width):
+                                x[p] = values[at[p] + np.uint64(f)]
+                    _score(
+                        tile, panels, weighed, named, n_panels, own, width, block, many, 1.0, top
                     )  # fmt: skip
-                    for g in range(0, half, block):
-                        part, weights = tile[g * width :], panel[g * 4 :]
-                        for p in range(width):
-                            s = squared
-                            if g > 0:
-                                s = (
-                                    own[rest + p], own[rest + width + p],
-                                    own[rest + 2 * width + p], own[rest + 3 * width + p],
-                                )  # fmt: skip
-                            s = _dot(part, weights, p, width, block, s)
-                            own[rest + p], own[rest + width + p] = s[0], s[1]
-                            own[rest + 2 * width + p], own[rest + 3 * width + p] = s[2], s[3]
-                    part, weights = tile[half * width :], panel[half * 4 :]
-                    for p in range(width):
-                        s = squared
-                        if many:
-                            s = (
-                                own[rest + p], own[rest + width + p],
-                                own[rest + 2 * width + p], own[rest + 3 * width + p],
-                            )  # fmt: skip
-                        s = _dot(part, weights, p, width, block, s)
-                        top = own[p], own[width + p], own[2 * width + p]
-                        top = _keep(s[0], j0, top)
-                        top = _keep(s[1], j1, top)
-                        top = _keep(s[2], j2, top)
-                        top = _keep(s[3], j3, top)
-                        own[p], own[width + p], own[2 * width + p] = top
-                _find_gaps(own, width, long, scale, was, gaps, flags, keeping)
+                    least, rate = scale[_FLAT], scale[_RATE]
+                    _flag(top, width, n_now, long, least, rate, was, flags)
+                if keeping:
+                    _find_gaps(top, width, long, least, rate, scale[_LOSS], gaps)
                 _settle_listed(
-                    listed[begin:], n_now, keeping, tile, width, own[2 * width :], gaps, flags,
-                    rows, centers, nearest, slack, drift, down, note, magic, sums[c], counts[c],
-                    touched[c], summing, bounded,
+                    listed[begin:], n_now, keeping, one, top, top[2 * width :], long, least, rate,
+                    gaps, flags, rows, packed, squares, centers, nearest, slack, drift, down, note,
+                    magic, sums[c], counts[c], touched[c], summing, bounded,
                 )  # fmt: skip
                 if not summing:
-                    inertia += _total(own, n_now)
+                    inertia += _total(top, n_now)
                 if every and not whole:
                     waiting -= n_now
                     for p in range(waiting):
@@ -732,6 +858,10 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
             if control[NEXT] >= ENDED:  # rows may be left without a cluster
                 break
             note[INERTIA], note[MET], note[LEFT] = inertia, met, left
+            if note[WIDE] == 0 and 20 * doubtful > n_screened:
+                _give_up(note)
+            elif note[WIDE] == 0 and n_screened > 0:
+                note[_NEXT_WIDE] = 0
             _fetch_add(control, _DONE, 1)
             c = _fetch_add(control, NEXT, 1)
             if c >= notes.shape[0]:  # a helper stays for the next pass
@@ -745,7 +875,8 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         if spins > 0:
             _fetch_add(control, STAYING, -1)
         room[0] = tile_room[0] = one_room[0] = lengths_room[0] = 0  # they live until here
-        lists[0] = waiting_room[0] = flags_room[0] = 0
+        lists[0] = waiting_room[0] = flags_room[0] = top_room[0] = narrow_room[0] = at_room[0] = 0
+        narrow_scores[0] = 0
 
     return run
 

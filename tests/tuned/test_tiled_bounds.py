@@ -14,7 +14,8 @@ from tests.support.balls import nearest
 
 ROOT = Path(__file__).parents[2]
 TILED = pytest.mark.kernels("numba-tiled", "cython-tiled")
-KINDS = ["clouds", "offset", "tiny", "tails", "integers", "twins", "far away", "vanishing"]
+KINDS = ["clouds", "offset", "integers", "tiny", "tails", "twins", "far away", "vanishing"]
+KINDS += ["tight", "huge", "vast"]
 SHAPES = [(1500, 7, 20), (1100, 18, 40), (900, 7, 3), (300, 3, 11)]
 
 
@@ -32,7 +33,15 @@ def rows_of(kind, n, d, dtype):
         rows[n // 2] = 1e9
     elif kind == "clouds":
         rows += rng.normal(size=(40, d))[rng.integers(0, 40, n)] * 2
-    scale = {"tiny": 1e-12, "vanishing": 1e-30 if dtype == "float32" else 1e-200}.get(kind, 1)
+    elif kind == "tight":
+        rows += 1e5 * rng.normal(size=(5, d))[rng.integers(0, 5, n)]
+    narrow = dtype == "float32"
+    scale = {
+        "tiny": 1e-12,
+        "vanishing": 1e-30 if narrow else 1e-200,
+        "huge": 1e12 if narrow else 1e30,
+        "vast": 1e25 if narrow else 1e200,
+    }.get(kind, 1)
     return (rows * scale + (1e6 if kind == "offset" else 0)).astype(dtype)
 
 
@@ -110,6 +119,35 @@ def test_a_pass_that_was_stopped_leaves_no_wrong_gap(kernel, dtype):
     assert (two[:, 1] - two[:, 0] >= gaps).all()
 
 
+@TILED
+def test_rows_that_float32_cannot_tell_apart_go_on_in_float64(kernel):
+    rows = rows_of("offset", 6000, 7, "float64")
+    centers, labels = rows[:20].copy(), np.empty(6000, np.int32)
+    prepared = kernel.prepare(rows, 20, 1)
+    for _ in range(3):
+        kernel.assign(prepared, centers, labels)
+        np.testing.assert_array_equal(labels, nearest(rows, centers))
+    assert prepared.rescored < 2000  # of 18 000
+
+
+@TILED
+def test_what_float32_leaves_open_is_decided_as_the_plain_kernel_decides(kernel):
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(20_000, 7))
+    centers, labels = X[:12].copy(), np.empty(20_000, np.int32)
+    centers[8] = centers[3] + rng.normal(size=7) / 10
+    # Far more than a rounding of float64 to either side of a plane, and less than one of float32.
+    a, b = centers[3], centers[8]
+    some = slice(0, 20_000, 40)
+    X[some] = (a + b) / 2 + (b - a) * rng.normal(size=(500, 1)) * 1e-9
+    prepared = kernel.prepare(X, 12, 1)
+    kernel.assign(prepared, centers, labels)
+    np.testing.assert_array_equal(labels, nearest(X, centers))
+    kernel.assign(prepared, centers[::-1].copy(), labels)
+    np.testing.assert_array_equal(labels, nearest(X, centers[::-1].copy()))
+    assert prepared.rescored > 200
+
+
 #: What may go wrong in Cython's bounds: what stands there, what would be wrong.
 MUTANTS = {
     "drifts too short": ("sqrt(square) * (1 + w.loss)", "sqrt(square) * 0.6"),
@@ -118,24 +156,27 @@ MUTANTS = {
     "gaps too wide": ("* (1 - w.loss) - sqrt", "* 1.001 - sqrt"),
     "drift then forgotten": ("need[<int32_t> nearest[i]]", "0"),
     "slack of another cluster": ("w.drift[<int32_t> index[p]]", "w.drift[0]"),
+    "limits too low": ("best[p] += least", "best[p] -= least"),
+    "no tolerance of float32": ("steps = 1.001 * 2 * (w.d + 6)", "steps = 0"),
+    "float32 rounds more": ("unit = 2.0 ** -24", "unit = 2.0 ** -30"),
 }
 
 
 def found(kernel):
     """Return whether the check finds anything on rows of some kinds."""
-    rows = [rows_of(kind, *SHAPES[i][:2], "float64") for kind in KINDS[:2] for i in (0, 1)]
+    rows = [rows_of(kind, *SHAPES[i][:2], "float64") for kind in KINDS[:3] for i in (0, 1)]
     return any(trouble(kernel, it, 30) for it in rows)
 
 
 def built(folder, mutant):
     """Return Cython's tiles for any processor, with one of the mutants, compiled in this folder."""
     right, wrong = MUTANTS[mutant]
+    places = 0
     for path in (ROOT / "kmeans_lab" / "tuned").glob("cython*.p*x*"):
         text = path.read_text(encoding="utf-8")
-        if path.name == "cython_bounds.pxi":
-            assert text.count(right) == 1
-            text = text.replace(right, wrong)
-        (folder / path.name).write_text(text, encoding="utf-8")
+        places += text.count(right)
+        (folder / path.name).write_text(text.replace(right, wrong), encoding="utf-8")
+    assert places == 1
     name = "cython_baseline"
     subprocess.run(
         [sys.executable, "-m", "cython", "-3", f"{name}.pyx"], cwd=folder, check=True, timeout=300
@@ -173,6 +214,19 @@ def test_drifts_that_are_too_short_are_found(kernel, factor, monkeypatch):
         need[1:] = drift
 
     monkeypatch.setattr(kernel.loops, "drift_on", wrong)
+    assert found(kernel)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.02])
+@pytest.mark.kernels("numba-tiled")
+def test_tolerances_of_float32_that_are_too_small_are_found(kernel, factor, monkeypatch):
+    right, loops = kernel.loops.start, kernel.loops
+
+    def wrong(*given):
+        right(*given)
+        given[4][[loops.SCREEN_FLAT, loops.SCREEN_RATE]] *= factor
+
+    monkeypatch.setattr(kernel.loops, "start", wrong)
     assert found(kernel)
 
 
