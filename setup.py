@@ -192,12 +192,24 @@ setup(
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
         ),
-        Extension(
-            "kmeans_lab._cy_kernel",
-            ["kmeans_lab/_cy_kernel.pyx"],
+        Pybind11Extension(
+            "kmeans_lab.sparse._cpp_kernel",
+            ["cpp/sparse/kmeans.cpp"],
+            depends=cpp_headers,
             include_dirs=["cpp"],
+            cxx_std=17,
             define_macros=[told(plain)],
             extra_compile_args=[*plain],
+        ),
+        *(
+            Extension(
+                name,
+                [f"{name.replace('.', '/')}.pyx"],
+                include_dirs=["cpp"],
+                define_macros=[told(plain)],
+                extra_compile_args=[*plain],
+            )
+            for name in ("kmeans_lab._cy_kernel", "kmeans_lab.sparse._cy_kernel")
         ),
         *tiled_levels,
     ],

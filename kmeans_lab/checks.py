@@ -24,6 +24,9 @@ from kmeans_lab.io.values import EXACT, place, rounded, strangers
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 from kmeans_lab.numerics.moments import Moments, moments_of
+from kmeans_lab.sparse.numerics import largest as sparse_largest
+from kmeans_lab.sparse.reading import read_sparse
+from kmeans_lab.sparse.rows import SparseRows
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,7 +127,30 @@ def measured_samples(
     return rows, moments
 
 
-def _refuse_magnitudes(largest: float, rows: Array) -> None:
+def sparse_samples(data: Any, dtypes: tuple[str, ...]) -> SparseRows:
+    """Return sparse X as rows whose arrays are checked and whose values are finite.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``kmeans_lab.sparse.reading.read_sparse``, and as ``samples`` for the values.
+    """
+    rows = read_sparse("X", data, dtypes)
+    values = rows.stored()[0]
+    if np.isnan(largest := sparse_largest(rows)):
+        where = int(np.argmax(~np.isfinite(values)))
+        index = int(rows.owners()[where]), int(rows.stored()[1][where])
+        others = np.count_nonzero(~np.isfinite(values))
+        more = f" ({others} are not)" if others > 1 else ""
+        raise ValueError(
+            f"{place('X', index)} is {values[where]} and every value must be finite{more}; drop or "
+            "fill such rows first"
+        )
+    _refuse_magnitudes(largest, rows)
+    return rows
+
+
+def _refuse_magnitudes(largest: float, rows: Array | SparseRows) -> None:
     refuse_overflow(largest, rows)
     refuse_underflow(largest, rows)
 

@@ -21,9 +21,12 @@ from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
+from kmeans_lab.sparse.numerics import mean_square
+from kmeans_lab.sparse.reading import as_scipy, is_sparse
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
 from kmeans_lab.stopping import Step, StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
@@ -139,12 +142,16 @@ def kmeans(
     watch = Stopwatch()
     if mode is not None:
         mode = checks.choice("mode", mode, MODES)
-    module, name, spec = _resolve_kernel(kernel)
+    sparse = is_sparse(X)
+    module, name, spec = _resolve_kernel(kernel, sparse=sparse)
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)
-    measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
-    X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads)
+    if sparse:
+        X, moments = checks.sparse_samples(X, spec.dtypes), None
+    else:
+        measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
+        X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
@@ -162,6 +169,7 @@ def kmeans(
         callback=checks.function("callback", callback),
         history=checks.flag("history", history),
         variance=variance,
+        spread=mean_square(X) if sparse else variance,
         middle=middle,
     )
     counts_changes = plan.rule.needs_changed or plan.watched
@@ -199,6 +207,7 @@ class _Plan:
     callback: Callback | None
     history: bool
     variance: float
+    spread: float  # mean square of the values that kernels see: what an expansion rounds
     middle: Array
 
     @property
@@ -313,7 +322,7 @@ def _show(
 ) -> bool:
     """Record the iteration and ask the callback; return True when it ends the fit."""
     inertia = found.inertia
-    if inertia <= _LOST * plan.variance * crew.rows.shape[0] * crew.rows.shape[1]:
+    if inertia <= _LOST * plan.spread * crew.rows.shape[0] * crew.rows.shape[1]:
         inertia = crew.inertia(centers, crew.labels)
     told = absolute(inertia, crew.exponent)
     where = centers + plan.middle
@@ -325,10 +334,12 @@ def _show(
     return bool(plan.callback(Iteration(n_iter, where, labels, told, found.changed)))
 
 
-def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
+def _resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str, KernelSpec]:
     if isinstance(kernel, str):
         if kernel == "auto":
-            kernel = choose_kernel()
+            kernel = choose_kernel(sparse=sparse)
+        if sparse:
+            return load_sparse(kernel), kernel, sparse_spec(kernel)
         return load_kernel(kernel), str(kernel), find_spec(kernel)
     for verb in ("assign", "update"):
         if not callable(getattr(kernel, verb, None)):
@@ -343,7 +354,7 @@ def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
 def _make_start(
     init: Any,
     n_clusters: int,
-    X: Array,
+    X: Array | SparseRows,
     middle: Array,
     n_init: int,
     weights: NDArray[np.float64] | None,
@@ -360,7 +371,7 @@ def _make_start(
     if draw is greedy:
         return lambda rng, crew: greedy(crew.rows, n_clusters, rng, crew.prepared, weights)
     source = "init" if named else "init(X, n_clusters, rng)"
-    view = read_only(X)
+    view = _shown(X, named=named)
 
     weighted = {"weights": weights} if named and weights is not None else {}
 
@@ -369,3 +380,10 @@ def _make_start(
         return checks.initial_centers(centers, n_clusters, X, source) - middle
 
     return start
+
+
+def _shown(X: Array | SparseRows, *, named: bool) -> Any:
+    """Return X as a function that draws starting centers sees it: one of the caller's, SciPy's."""
+    if isinstance(X, SparseRows):
+        return X if named else as_scipy(X)
+    return read_only(X)

@@ -7,6 +7,7 @@ it, and a kernel that is there but fails to import raises its own error, untouch
 """
 
 import sys
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,7 @@ KERNELS: dict[str, KernelSpec] = {
         exact=True,
         remedy=REBUILD,
         threading="gil",
+        sparse="kmeans_lab.sparse._py_kernel",
     ),
     "numpy-broadcast": KernelSpec(
         module="kmeans_lab._numpy_broadcast_kernel",
@@ -57,6 +59,7 @@ KERNELS: dict[str, KernelSpec] = {
         arithmetic="expanded",
         blas=True,
         auto=4,  # used where no tuned kernel can run
+        sparse="kmeans_lab.sparse._numpy_kernel",
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
@@ -65,6 +68,7 @@ KERNELS: dict[str, KernelSpec] = {
         requires=("numba",),
         remedy="pip install numba",
         compiles_on_first_call=True,
+        sparse="kmeans_lab.sparse._numba_kernel",
     ),
     "cython": KernelSpec(
         module="kmeans_lab._cy_kernel",
@@ -72,6 +76,7 @@ KERNELS: dict[str, KernelSpec] = {
         exact=True,
         remedy=REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
+        sparse="kmeans_lab.sparse._cy_kernel",
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
@@ -79,6 +84,7 @@ KERNELS: dict[str, KernelSpec] = {
         exact=True,
         remedy=REBUILD,
         sources=("cpp/kmeans.cpp",),
+        sparse="kmeans_lab.sparse._cpp_kernel",
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab.tuned.numba",
@@ -126,6 +132,8 @@ KERNELS: dict[str, KernelSpec] = {
 #: What ``kernel="auto"`` tries, the fastest first. The tuned kernels agree to the last bit, so that
 #: which of them can run, and in which mode, changes no result.
 AUTO = sorted((name for name, it in KERNELS.items() if it.auto), key=lambda it: KERNELS[it].auto)
+#: The kernels that take sparse rows, the fastest first: the table begins with the plainest.
+SPARSE = [name for name, it in reversed(KERNELS.items()) if it.sparse]
 #: The fastest: what studies and the benchmark beside other libraries compare with.
 FLAGSHIP = AUTO[0]
 #: The kernels that provide a service to all others, by that service.
@@ -281,6 +289,32 @@ def load_module(name: str) -> Any:
         if name in installed():
             installed()[name].check()
         spec = find_spec(name)
+    return _import(name, spec)
+
+
+def sparse_spec(name: str) -> KernelSpec:
+    """Return what is known about the module of a kernel that takes sparse rows.
+
+    Raises
+    ------
+    ValueError
+        The name is not known, or the kernel has no such module; the message lists those that have.
+    """
+    spec = find_spec(name)
+    if not spec.sparse:
+        raise ValueError(
+            f"kernel={name!r} takes no sparse rows, and X is sparse; choose one of "
+            f"{', '.join(SPARSE)}, or give X.toarray()"
+        )
+    return replace(spec, module=spec.sparse, centers=False, weights=False, balls=False)
+
+
+def load_sparse(name: str) -> Kernel:
+    """Import the module of a kernel that takes sparse rows, as ``load_kernel`` does."""
+    return cast(Kernel, _import(name, sparse_spec(name)))
+
+
+def _import(name: str, spec: KernelSpec) -> Any:
     try:
         if spec.module in sys.modules:  # which the next line finds in a fraction of the time
             return import_module(spec.module)

@@ -24,10 +24,10 @@ from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
 from kmeans_lab.kernel import Array, CountsChanged, Kernel, Labels
-from kmeans_lab.numerics.exact_sums import RunningSums
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.spec import KernelSpec
-from kmeans_lab.weights import Weighting
+from kmeans_lab.sparse.rows import SparseRows
+from kmeans_lab.weights import WeightedSums, Weighting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,9 @@ class Crew(ABC):
         #: Whether prepared rows carry the weights, and sums and counts of a pass are weighted.
         self.kernel_weighs = self._one_process and job.weighting is not None and job.spec.weights
         whole = job.spec.whole or own
-        self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, job.n_clusters)
+        self._sparse = isinstance(job.rows, SparseRows)
+        slot = 8 * job.n_clusters * n_features if self._sparse else 0
+        self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, job.n_clusters, slot)
         self.n_workers = 1 if own else min(job.n_threads, len(self.bounds))
         self.kernel_threads = job.n_threads if own else 1
         self._inertia = getattr(job.kernel, "inertia", None)
@@ -115,7 +117,7 @@ class Crew(ABC):
             total = Partials.empty(1, job.n_clusters, n_features, weighted=weighted)
         self._total = total
         self.sums, self.counts = total.sums[0], total.counts[0]
-        self._weighted_sums: RunningSums | None = None
+        self._weighted_sums: WeightedSums | None = None
         if job.weighting is not None and not self.kernel_weighs:
             self._in_one_call = None
             self._weighted_sums = job.weighting.start_sums(job.rows, job.n_clusters)
@@ -202,14 +204,11 @@ class Crew(ABC):
         assign, update = np.add.reduce(partials.seconds, axis=0).tolist()
         return float(np.add.reduce(partials.inertia)), assign, update
 
-    def _weighted(self, totals: RunningSums, centers: Array) -> tuple[float, float]:
+    def _weighted(self, totals: WeightedSums, centers: Array) -> tuple[float, float]:
         start = perf_counter()
         self.assign(centers)
         middle = perf_counter()
-        *sums, masses = totals.move(self.labels)
-        self.counts[:] = masses
-        for total, column in zip(sums, self.sums.T, strict=True):
-            column[:] = total
+        totals.move(self.labels, self.sums, self.counts)
         return middle - start, perf_counter() - middle
 
     def _weighed(self, inertia: float, centers: Array) -> float:
@@ -233,6 +232,8 @@ class Crew(ABC):
         able = able and (spec.weights or weights is None)
         if self._inertia is None or not able:
             return direct_inertia(rows, centers, labels, weights)
+        if isinstance(rows, SparseRows):
+            return float(self._inertia(rows, centers, labels))
         X, middle = (rows.X, (rows.middle,)) if isinstance(rows, Centered) else (rows, ())
         more = {"weights": weights, "n_threads": self.kernel_threads} if spec.weights else {}
         return float(self._inertia(X, centers, labels, *middle, **more))

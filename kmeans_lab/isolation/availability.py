@@ -8,7 +8,7 @@ from typing import Any, Literal
 from kmeans_lab import registry
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.plugins import NotAKernel
-from kmeans_lab.registry import AUTO, KERNELS, KernelUnavailable
+from kmeans_lab.registry import AUTO, KERNELS, SPARSE, KernelUnavailable
 
 State = Literal["ready", "unavailable", "broken"]
 
@@ -17,9 +17,10 @@ class _Refuses(KernelUnavailable):
     """A kernel is installed, but cannot run with the settings in the environment."""
 
 
-def choose_kernel() -> str:
-    """Return the name of the fastest kernel that can run."""
-    return first_ready(AUTO) or AUTO[-1]
+def choose_kernel(*, sparse: bool = False) -> str:
+    """Return the name of the fastest kernel that can run; with ``sparse``, on sparse rows."""
+    names = SPARSE if sparse else AUTO
+    return first_ready(names) or names[-1]
 
 
 def first_ready(names: Sequence[str]) -> str | None:
