@@ -283,7 +283,7 @@ def _largest(name: str, rows: Array, data: Any) -> float:
     )
 
 
-def weights(sample_weight: Any, rows: Array) -> NDArray[np.float64] | None:
+def weights(sample_weight: Any, rows: Array | SparseRows) -> NDArray[np.float64] | None:
     """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
     if sample_weight is None:
         return None
@@ -319,7 +319,9 @@ def clusters(n_clusters: Any, n_samples: int) -> int:
     return number
 
 
-def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: str) -> Array:
+def initial_centers(
+    centers: Any, n_clusters: int | None, like: Array | SparseRows, source: str
+) -> Array:
     """Return centers as a new array of the dtype of X, in X's own coordinates; None: any number."""
     array = _matrix(source, centers, ("float32", "float64"))
     expected = (n_clusters or len(array), like.shape[1])

@@ -7,6 +7,7 @@ the division that follows needs no special case.
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,4 +147,8 @@ def _squares(
         points = rows[some].astype(np.float64, copy=False)
         most = 2 * rows.shape[1] * float(np.abs(points).max()) ** 2
         own = row_squares(points - wide[labels[some]])
-        yield some, own, most, lambda near, points=points: row_squares(points[near])
+        yield some, own, most, partial(_lengths, points)
+
+
+def _lengths(points: Floats, which: NDArray[np.intp]) -> Floats:
+    return row_squares(points[which])

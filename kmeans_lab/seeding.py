@@ -60,7 +60,7 @@ def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> ND
 
 
 def _columns(
-    X: Samples, rows: slice, features: slice, tile: NDArray[np.float64]
+    X: Array | Centered, rows: slice, features: slice, tile: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Copy some features of some rows to the tile, transposed; return the part that they fill."""
     given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
@@ -105,7 +105,8 @@ def random_partition(
     if isinstance(X, SparseRows):
         centers.fill(0)
         mass = np.zeros(n_clusters)
-        add_weighed(X, np.ones(len(X)) if weights is None else weights, labels, centers, mass)
+        shares_of = np.ones(len(X)) if weights is None else weights
+        add_weighed(X, shares_of, labels.astype(np.int32), centers, mass)
         for j in range(n_clusters):
             centers[j] = centers[j] / mass[j] if mass[j] > 0 else X[rng.integers(len(X))]
         return centers

@@ -25,8 +25,8 @@ from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
 from kmeans_lab.kernel import Array, CountsChanged, Kernel, Labels
 from kmeans_lab.numerics.inertia import direct_inertia
-from kmeans_lab.spec import KernelSpec
 from kmeans_lab.sparse.rows import SparseRows
+from kmeans_lab.spec import KernelSpec
 from kmeans_lab.weights import WeightedSums, Weighting
 
 

@@ -21,9 +21,7 @@ MAX_CHUNKS = 32
 MAX_BYTES = 1 << 24
 
 
-def chunk_bounds(
-    n_samples: int, n_clusters: int, slot: int = 0
-) -> list[tuple[int, int]]:
+def chunk_bounds(n_samples: int, n_clusters: int, slot: int = 0) -> list[tuple[int, int]]:
     """Cut rows into chunks of nearly equal size: (first, last + 1) of each.
 
     Depends on the shape of the problem only, never on the number of workers. Many clusters

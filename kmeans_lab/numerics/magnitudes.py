@@ -128,5 +128,5 @@ def spread(rows: Samples, enough: float) -> float:
     return float((rows.max(axis=0) - rows.min(axis=0)).max())
 
 
-def _or_float64(rows: Rows) -> str:
+def _or_float64(rows: Samples) -> str:
     return " or use float64" if rows.dtype == np.float32 else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
+from kmeans_lab.sparse.numerics import squared_lengths
 from kmeans_lab.sparse.reading import as_scipy
 
 if TYPE_CHECKING:
@@ -25,17 +26,16 @@ def assign(rows: SparseRows, centers: Rows, labels: Labels) -> float:
     """Overwrite labels with each row's nearest center, the first of equals; return the inertia."""
     if len(centers) == 0:
         raise ValueError("assign needs at least one center")
-    columns = np.ascontiguousarray(centers.T)
-    norms = np.einsum("jf,jf->j", centers, centers, dtype=np.float64)
+    columns = np.ascontiguousarray(centers.T, dtype=np.float64)
+    norms = np.add.reduce(columns * columns, axis=0)  # in the order of the features
     step, inertia = max(1, BLOCK_SCORES // len(centers)), 0.0
     for first in range(0, len(rows), step):
-        block = as_scipy(rows[first : first + step])
-        scores = norms - 2.0 * (block @ columns)
+        block = rows[first : first + step].astype(columns.dtype)
+        scores = norms - 2.0 * (as_scipy(block) @ columns)
         nearest = scores.argmin(axis=1)
         labels[first : first + step] = nearest
         best = np.take_along_axis(scores, nearest[:, None], axis=1)[:, 0]
-        squares = block.multiply(block).sum(axis=1, dtype=np.float64)
-        inertia += float(np.maximum(best + squares, 0).sum())
+        inertia += float(np.maximum(best + squared_lengths(block), 0).sum())
     return inertia
 
 
@@ -51,6 +51,6 @@ def update(rows: SparseRows, labels: Labels, sums: Sums, counts: Counts) -> None
     by_cluster = np.argsort(labels, kind="stable").astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     ones = csr_array((np.ones(len(labels)), by_cluster, starts), (n_clusters, len(labels)))
-    added = (ones @ as_scipy(rows)).tocoo()
+    added = (ones @ as_scipy(rows.astype(sums.dtype))).tocoo()
     sums[added.row, added.col] += added.data
     counts += sizes

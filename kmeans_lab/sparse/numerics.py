@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 def own_squares(
-    rows: SparseRows, centers: Array, labels: Labels
+    rows: SparseRows, centers: Array, labels: NDArray[np.integer]
 ) -> Iterator[tuple[slice, SparseRows, Floats]]:
     """Yield slices of rows, these rows, and their squared distances to their centers.
 
@@ -35,17 +35,17 @@ def own_squares(
         theirs = centers[mine[owners], columns].astype(np.float64)
         square, rest = two_product(theirs, theirs)
         high, low, _ = sums_by_label(square, owners, len(block))
-        low += np.bincount(owners, rest, len(block))
+        low += _added(owners, rest, len(block))
         elsewhere = (norms[mine] - high) + (lost[mine] - low)
         apart = values - theirs
         apart *= apart
-        yield part, block, np.bincount(owners, apart, len(block)) + np.maximum(elsewhere, 0)
+        yield part, block, _added(owners, apart, len(block)) + np.maximum(elsewhere, 0)
 
 
 def squared_lengths(rows: SparseRows) -> Floats:
     """Return the squared length of each row, (n_samples,)."""
     values = rows.stored()[0].astype(np.float64)
-    return np.bincount(rows.owners(), values * values, len(rows))
+    return _added(rows.owners(), values * values, len(rows))
 
 
 def squared_norms(points: Array) -> tuple[Floats, Floats]:
@@ -75,15 +75,15 @@ def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
             apart *= apart
             theirs *= theirs
             present = np.flatnonzero(point)
-            norm = _added(point[present] ** 2)
-            elsewhere = np.maximum(norm - np.bincount(owners, theirs, len(block)), 0)
-            squares[some] = np.bincount(owners, apart, len(block)) + elsewhere
+            (norm,) = _added(np.zeros(len(present), dtype=np.intp), point[present] ** 2, 1)
+            elsewhere = np.maximum(norm - _added(owners, theirs, len(block)), 0)
+            squares[some] = _added(owners, apart, len(block)) + elsewhere
     return out
 
 
-def _added(values: Floats) -> float:
-    """Return the sum of values, added one after the other, as ``bincount`` adds."""
-    return float(np.bincount(np.zeros(len(values), dtype=np.intp), values, 1)[0])
+def _added(owners: NDArray[np.intp], values: Floats, n_owners: int) -> Floats:
+    """Return the sum of each owner's values, added one after the other."""
+    return np.asarray(np.bincount(owners, values, n_owners), np.float64)
 
 
 def largest(rows: SparseRows) -> float:
@@ -95,7 +95,7 @@ def largest(rows: SparseRows) -> float:
 
 def mean_square(rows: SparseRows) -> float:
     """Return the mean of the squares of all values, zeros included."""
-    total = sum(float((block.stored()[0].astype(np.float64) ** 2).sum()) for _, block in rows.blocks())
+    total = sum(float(squared_lengths(block).sum()) for _, block in rows.blocks())
     return total / len(rows) / rows.n_features
 
 

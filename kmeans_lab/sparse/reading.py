@@ -100,11 +100,12 @@ def _refuse_what_does_not_fit(name: str, data: Any) -> None:
     indptr, indices = np.asarray(data.indptr), np.asarray(data.indices)
     fits = indptr.ndim == indices.ndim == 1 and indptr.dtype.kind == indices.dtype.kind == "i"
     fits = fits and len(data.data) == len(indices) and len(indptr) == major + 1
-    if not (fits and indptr[0] == 0 and (np.diff(indptr) >= 0).all() and indptr[-1] <= len(indices)):
+    fits = fits and indptr[0] == 0 and indptr[-1] <= len(indices)
+    if not (fits and (np.diff(indptr) >= 0).all()):
         raise ValueError(
-            f"{name} is a sparse matrix whose indptr, indices and data do not fit each other or its "
-            f"shape {data.shape}; indptr must begin with 0, never decrease and end with the number "
-            "of values: make the matrix anew from rows, columns and values"
+            f"{name} is a sparse matrix whose indptr, indices and data do not fit each other or "
+            f"its shape {data.shape}; indptr must begin with 0, never decrease and end with the "
+            "number of values: make the matrix anew from rows, columns and values"
         )
     _refuse_outside(name, indices[: indptr[-1]], minor, "row" if data.format == "csc" else "column")
 

@@ -87,6 +87,12 @@ class SparseRows:
         places = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], sizes)
         return SparseRows(self.data[places], self.indices[places], indptr, self.n_features)
 
+    def astype(self, dtype: np.dtype[Any]) -> SparseRows:
+        """Return these rows with values of a dtype, copied where theirs is another."""
+        if dtype == self.dtype:
+            return self
+        return SparseRows(self.data.astype(dtype), self.indices, self.indptr, self.n_features)
+
     def stored(self) -> tuple[Array, NDArray[np.int32]]:
         """Return the values and columns of these rows, without those of other rows."""
         mine = slice(self.indptr[0], self.indptr[-1])
