@@ -56,7 +56,7 @@ def squared_norms(points: Array) -> tuple[Floats, Floats]:
         square, rest = two_product(wide, wide)
         one = np.zeros(len(wide), dtype=np.intp)
         (high[j],), (low[j],), _ = sums_by_label(square, one, 1)
-        low[j] += rest.sum()
+        low[j] += _added(one, rest, 1)[0]  # in the same order as for rows: rows on it are at 0
     return high, low
 
 
