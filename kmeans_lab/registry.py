@@ -306,7 +306,10 @@ def sparse_spec(name: str) -> KernelSpec:
             f"kernel={name!r} takes no sparse rows, and X is sparse; choose one of "
             f"{', '.join(SPARSE)}, or give X.toarray()"
         )
-    return replace(spec, module=spec.sparse, centers=False, weights=False, balls=False)
+    # What BLAS does for arrays, SciPy does for sparse matrices.
+    requires = (*spec.requires, "scipy") if spec.blas else spec.requires
+    changed: dict[str, Any] = {"centers": False, "weights": False, "balls": False, "blas": False}
+    return replace(spec, module=spec.sparse, requires=requires, **changed)
 
 
 def load_sparse(name: str) -> Kernel:

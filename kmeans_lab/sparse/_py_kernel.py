@@ -58,12 +58,13 @@ def update(
     """Add each row to its cluster's sum, and one to its count."""
     data, indices = (part.tolist() for part in rows.stored())
     indptr = (rows.indptr - rows.indptr[0]).tolist()
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(counts):
+    chosen = labels.tolist()
+    if chosen and not 0 <= min(chosen) <= max(chosen) < len(counts):
         raise ValueError(
             "update needs labels from 0 to n_clusters - 1, each of which names a row of sums; "
             "assign writes such labels"
         )
-    for i, j in enumerate(labels.tolist()):
+    for i, j in enumerate(chosen):
         for p in range(indptr[i], indptr[i + 1]):
             sums[j, indices[p]] += data[p]
         counts[j] += 1
