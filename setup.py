@@ -174,32 +174,21 @@ setup(
             extra_compile_args=[*optimise, *threads, *quiet],
             extra_link_args=threads,
         ),
-        Pybind11Extension(
-            "kmeans_lab._cpp_kernel",
-            ["cpp/kmeans.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(plain)],
-            extra_compile_args=[*plain],
-        ),
-        Pybind11Extension(
-            "kmeans_lab._cpp_dbscan",
-            ["cpp/dbscan/dbscan.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(plain)],
-            extra_compile_args=[*plain],
-        ),
-        Pybind11Extension(
-            "kmeans_lab.sparse._cpp_kernel",
-            ["cpp/sparse/kmeans.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(plain)],
-            extra_compile_args=[*plain],
+        *(
+            Pybind11Extension(
+                f"kmeans_lab.{name}",
+                [f"cpp/{source}"],
+                depends=cpp_headers,
+                include_dirs=["cpp"],
+                cxx_std=17,
+                define_macros=[told(plain)],
+                extra_compile_args=[*plain],
+            )
+            for name, source in (
+                ("_cpp_kernel", "kmeans.cpp"),
+                ("_cpp_dbscan", "dbscan/dbscan.cpp"),
+                ("sparse._cpp_kernel", "sparse/kmeans.cpp"),
+            )
         ),
         *(
             Extension(

@@ -10,7 +10,7 @@ computed in double; float32 is a storage format here.
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
 
-from array import array
+from array import array as _array
 
 ctypedef fused real:
     float
@@ -82,7 +82,7 @@ cdef double _with_norms(
     const real[::1] data, const int32_t[::1] indices, const int64_t[::1] indptr,
     const real[:, ::1] centers, int32_t[::1] labels
 ) except? -1:
-    cdef double[::1] norms = array("d", bytes(8 * centers.shape[0]))
+    cdef double[::1] norms = _array("d", bytes(8 * centers.shape[0]))
     with nogil:
         return _assign(data, indices, indptr, centers, norms, labels)
 

@@ -28,6 +28,7 @@ WRONG = {
     "balls": [1, None],
     "broadcasts": [0, "no"],
     "provides": ["seeding", ("greedy",), (1,), None],
+    "sparse": [None, True, "two\nlines"],
     "auto": [-1, True, 1.0, "first", None],
 }
 

@@ -8,23 +8,12 @@ from kmeans_lab import kmeans
 from kmeans_lab.registry import KERNELS, SPARSE, load_sparse
 from kmeans_lab.sparse.reading import read_sparse
 from tests.support.helpers import assert_same_fit, require_ready
+from tests.support.texts import START, K, texts
 
-K = 6
 PLAIN = [name for name in SPARSE if name != "python"]
 
 
-def texts(seed=0, n_samples=300, n_features=120, dtype=np.float64):
-    """Return rows as texts have them: a few words each, frequent ones and rare ones, length 1."""
-    rng = np.random.default_rng(seed)
-    words = np.minimum((n_features * rng.random((n_samples, 9)) ** 3).astype(int), n_features - 1)
-    dense = np.zeros((n_samples, n_features))
-    np.add.at(dense, (np.arange(n_samples)[:, None], words), rng.random(words.shape) + 0.5)
-    dense /= np.sqrt((dense**2).sum(axis=1, keepdims=True))
-    return sparse.csr_array(dense.astype(dtype))
-
-
 X = texts()
-START = X[::50].toarray()
 
 
 @pytest.fixture(params=SPARSE)
