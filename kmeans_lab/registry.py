@@ -149,6 +149,7 @@ class Incomplete(NotAKernel):
 
 
 _added: dict[str, KernelSpec] = {}
+_complete: dict[str, Kernel] = {}  # modules that have the functions they must have
 _places: dict[str, str] = {}  # where the added kernels were found
 
 
@@ -271,7 +272,10 @@ def load_kernel(name: str) -> Kernel:
     >>> load_kernel("numpy").__name__
     'kmeans_lab._numpy_kernel'
     """
-    module, spec = load_module(name), find_spec(name)
+    spec = find_spec(name)
+    if name in _complete and sys.modules.get(spec.module) is _complete[name]:
+        return _complete[name]
+    module = load_module(name)
     needed = _CENTERING if spec.centers else _THREADED if spec.threading == "own" else _PLAIN
     for verb in needed:
         if not callable(getattr(module, verb, None)):
@@ -279,7 +283,8 @@ def load_kernel(name: str) -> Kernel:
                 f"{spec.module} has no function {verb}, and its kernel {name!r} must have "
                 f"{', '.join(needed)}"
             )
-    return cast(Kernel, module)
+    _complete[name] = cast(Kernel, module)
+    return _complete[name]
 
 
 def load_module(name: str) -> Any:

@@ -107,13 +107,13 @@ class Worker:
             "n_iter": median(counts) if counts else None,
         }
 
-    def do_prepare(self, call: str, folder: str, n_iter: int, empty: str) -> Prepared:
+    def do_prepare(self, call: str, folder: str, n_iter: int) -> Prepared:
         """Make a whole call ready, on the data that lie in the folder."""
         from bench.peers.calls.sides import Given, Side
 
         if self.side is None:
             self.side = Side(self.name, self.threads)
-        self.side.prepare(call, Given(Path(folder), n_iter, empty))
+        self.side.prepare(call, Given(Path(folder), n_iter))
         return {"pools": _pools(), "isa": self.side.isa()}
 
     def do_call(self, call: str, seed: int, repeats: int, save: str) -> Called:

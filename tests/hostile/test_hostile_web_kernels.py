@@ -106,7 +106,10 @@ def until(condition, patience=20.0):
         pytest.param(signal.SIGQUIT, marks=pytest.mark.slow),
     ],
 )
-def test_a_kernel_that_holds_the_lock_ends_with_the_server(number, install, tmp_path):
+def test_a_kernel_that_holds_the_lock_ends_with_the_server(number, install, tmp_path, request):
+    if number != signal.SIGKILL:  # under nohup, the server would inherit that it is ignored
+        before = signal.signal(number, lambda *_: None)
+        request.addfinalizer(lambda: signal.signal(number, before))
     noted = tmp_path / "pids"
     install("holds", BY_NUMPY + "import os, sys\n" + HOLDS.format(noted=str(noted)))
     command = [sys.executable, "-m", "kmeans_lab", "serve", "--port", "0", "--json"]
@@ -119,9 +122,10 @@ def test_a_kernel_that_holds_the_lock_ends_with_the_server(number, install, tmp_
             assert until(lambda: noted.exists() and noted.read_text().endswith("\n"))
             workers = [int(it) for it in noted.read_text().split()]
             assert all(map(alive, workers))
-        finally:
             server.send_signal(number)
-        server.wait(20)
+            server.wait(20)
+        finally:
+            server.kill()
     assert until(lambda: not any(map(alive, workers)), patience=8)
 
 

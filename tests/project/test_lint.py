@@ -59,3 +59,10 @@ def test_a_commit_runs_every_part_of_make_lint():
     for name, hook in hooks.items():
         assert hook["entry"] == f"make --silent {name}"
         assert name not in PLANTED or re.search(hook["files"], PLANTED[name][1])
+
+
+@pytest.mark.parametrize("script", ["Makefile", "tests/support/sanitize.sh", ".ci/run"])
+def test_what_a_script_names_is_there(script):
+    named = re.findall(r"\btests/[\w/]+\.(?:py|sh|cpp|supp)", (ROOT / script).read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []

@@ -35,10 +35,12 @@ export TSAN_OPTIONS=halt_on_error=1 OPENBLAS_NUM_THREADS=1
 # Numba's code is not in these builds, and plain Python needs none.
 native="not numba and not python and not hundreds"
 kernels="tests/kernels/test_contract.py tests/kernels/test_contract_refusals.py tests/kernels/test_properties.py
-    tests/tuned/test_simd.py tests/tuned/test_simd_balls.py tests/tuned/test_tiled.py tests/tuned/test_tiled_balls.py
+    tests/tuned/test_simd.py tests/tuned/test_simd_screening.py tests/tuned/test_tiled.py tests/tuned/test_tiled_balls.py
     tests/core/test_seeding.py tests/core/test_weights.py tests/crews/test_long_running.py
     tests/core/test_dbscan.py tests/core/test_dbscan_refusals.py tests/hostile/test_exact_sums.py
-    tests/hostile/test_labels.py tests/hostile/test_starts_everywhere.py"
+    tests/hostile/test_labels.py tests/hostile/test_starts_everywhere.py tests/hostile/test_small_values.py
+    tests/tuned/test_cells.py tests/tuned/test_simd_rows.py tests/tuned/test_simd_carried.py
+    tests/tuned/test_simd_passes.py tests/tuned/test_simd_calls.py tests/tuned/test_tiled_bounds.py"
 # shellcheck disable=SC2086  # $kernels is a list of files, one word each
 case $tool in
 address) env LD_PRELOAD="$preload" "$python" -m pytest -q $kernels -k "$native" "$@" ;;

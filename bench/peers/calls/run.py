@@ -127,7 +127,7 @@ class Crew:
             hello: Hello = it.process.answer()
             self.versions[it.process.name] = hello["version"]
         ready: Prepared = it.process.ask(
-            "prepare", call=it.call, folder=str(folder), n_iter=row.cell.max_iter, empty=row.empty
+            "prepare", call=it.call, folder=str(folder), n_iter=row.cell.max_iter
         )
         check_threads(None, ready["pools"], row.n_threads)
         require(ready["isa"] == it.isa, f"{ready['isa']} ran in place of {it.isa}")

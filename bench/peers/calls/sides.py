@@ -33,7 +33,6 @@ class Given:
 
     folder: Path
     n_iter: int
-    empty: str
 
     def read(self, name: str) -> Any:
         """Return an array of its own memory, as a user's would be."""
@@ -122,7 +121,7 @@ class Side:
         start, n_iter = given.read("start"), given.n_iter
         k = len(start)
         if self.ours:
-            settings: Any = {"max_iter": n_iter, "tol": 0.0, "empty": given.empty}
+            settings: Any = {"max_iter": n_iter, "tol": 0.0}
             weighted = {} if weights is None else {"sample_weight": weights}
             return lambda _seed: self.kmeans(X, k, init=start, **settings | weighted)
         estimator = partial(self.estimator, k, init=start, n_init=1, max_iter=n_iter, tol=0.0)

@@ -35,8 +35,6 @@ FITS = (
     (Cell(100_000, 16, 64, 20), 9.0),
     (Cell(20_000, 128, 1000, 15), 5.0),
 )
-#: Clusters that become empty keep their centers in these; elsewhere they are given a row.
-KEEPS_EMPTY = {Cell(20_000, 128, 1000, 15)}
 FEW_FEATURES = (
     (Cell(50_003, 3, 11, 20), 9.0),
     (Cell(30_000, 2, 500, 10), 9.0),
@@ -116,11 +114,6 @@ class Row:
     def draws(self) -> bool:
         """Whether each round draws a start of its own."""
         return self.call in ("n_init", "plusplus", "partial_fit")
-
-    @property
-    def empty(self) -> str:
-        """What becomes of empty clusters in our fit."""
-        return "keep" if self.cell in KEEPS_EMPTY else "relocate"
 
     def held_to(self, reached: "Callable[[Row], float | None]") -> float:
         """Return the target, which may depend on what another row reached in this run."""
