@@ -91,7 +91,7 @@ def find_columns(
     if not names and comment:
         found = _names_in(comment, reading)
         names = found if len(found) == width else []
-    chosen = _chosen(sample.path, names, width, wanted, unwanted)
+    chosen = choose_columns(sample.path, names, width, wanted, unwanted)
     return Columns(first, len(row), open_end, tuple(names), chosen)
 
 
@@ -133,7 +133,7 @@ def _names_in(comment: str, reading: Reading) -> list[str]:
     return []
 
 
-def _chosen(
+def choose_columns(
     path: Path, names: Sequence[str], width: int, wanted: Sequence[str], unwanted: Sequence[str]
 ) -> tuple[int, ...]:
     """Return the columns that are wanted, counted from 0, in the order in which they are named."""
