@@ -56,8 +56,7 @@ def _read_parquet(path: Path, wanted: Sequence[str], unwanted: Sequence[str]) ->
         chosen = choose_columns(path, names, len(names), wanted, unwanted)
         if len(set(names)) < len(names):  # only names can be asked for
             return file.read().select(list(chosen))
-        asked = [names[f] for f in chosen]
-        return file.read(columns=asked).select(asked)
+        return file.read(columns=[names[f] for f in chosen])
 
 
 def _read_ipc(path: Path, wanted: Sequence[str], unwanted: Sequence[str]) -> Any:

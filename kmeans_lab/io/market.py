@@ -85,7 +85,7 @@ def _table(file: TextIO, header: _Header, fields: list[tuple[str, str]]) -> NDAr
     """Return the lines below the header, whose number must be as promised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no lines: counted here
-        warnings.simplefilter("error", DeprecationWarning)  # an index like 1.5
+        warnings.simplefilter("error", DeprecationWarning)  # an index like 1.5, for NumPy 2.0
         lines = np.loadtxt(file, fields, comments="%", ndmin=1)  # max_rows would be allocated
     if len(lines) != header.n_values:
         more = f"only {len(lines)}" if len(lines) < header.n_values else "more"

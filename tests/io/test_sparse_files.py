@@ -57,6 +57,12 @@ def test_csr_is_returned_with_its_order_and_its_zeros():
         np.testing.assert_array_equal(getattr(found, name), getattr(rows, name))
 
 
+def test_a_part_of_it_is_read_by_its_name():
+    sp.save_npz("a.npz", sp.coo_array(X).asformat("dia"))
+    found = read_rows(Path("a.npz"), array="data")
+    np.testing.assert_array_equal(found, sp.coo_array(X).asformat("dia").data)
+
+
 def test_nothing_is_made_dense():
     wide = sp.coo_array(([1.0, 2], ([0, 1], [5, 2**40])), shape=(2, 2**41))
     sp.save_npz("a.npz", wide)
