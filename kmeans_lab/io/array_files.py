@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.io.errors import MissingExtra, Refused, refusing_damage
+from kmeans_lab.io.errors import MissingExtra, Refused, refusing_damage, short
 from kmeans_lab.io.sparse_files import read_sparse_npz
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def read_npz(path: Path, array: str | None = None) -> Any:
             return read_sparse_npz(path)
         name = choose(path, shapes, array)
         with archive.open(f"{name}.npy") as member:
-            return _array(f"{path}: array {_short(name)!r}", member)
+            return _array(f"{path}: array {short(name)!r}", member)
 
 
 def _shape(archive: "ZipFile", info: "ZipInfo") -> tuple[int, ...]:
@@ -129,13 +129,13 @@ def _bfloat16(path: Path, name: str) -> NDArray[np.float32]:
 
 def choose(path: Path, shapes: Shapes, wanted: str | None) -> str:
     """Return the name of the array that is wanted, by default that of the only matrix."""
-    names = [f"{_short(name)!r} {_size(shape)}" for name, shape in shapes.items()]
+    names = [f"{short(name)!r} {_size(shape)}" for name, shape in shapes.items()]
     listed = ", ".join(names[:_LISTED] + ["…"] * (len(names) > _LISTED))
     if not shapes:
         raise Refused(f"{path} holds no array and must hold one; check what wrote it")
     if wanted is not None:
         if wanted not in shapes:
-            raise Refused(f"{path} has no array {_short(wanted)!r}; it has {listed}")
+            raise Refused(f"{path} has no array {short(wanted)!r}; it has {listed}")
         return wanted
     matrices = [name for name, shape in shapes.items() if len(shape) == 2]
     candidates = matrices or list(shapes)
@@ -144,7 +144,7 @@ def choose(path: Path, shapes: Shapes, wanted: str | None) -> str:
     if matrices:
         raise Refused(
             f"{path} holds {len(matrices)} matrices and one is read ({listed}); choose it with "
-            f"--array, like --array {_short(matrices[0])}"
+            f"--array, like --array {short(matrices[0])}"
         )
     raise Refused(
         f"{path} holds no matrix and must hold one, (n_samples, n_features); it has {listed}"
@@ -153,7 +153,3 @@ def choose(path: Path, shapes: Shapes, wanted: str | None) -> str:
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"({' × '.join(map(str, shape))})"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 30 else f"{text[:30]}…"

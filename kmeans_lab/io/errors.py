@@ -1,4 +1,4 @@
-"""Exceptions that the command line reports in one sentence."""
+"""Exceptions that the command line reports in one sentence, and what goes into a sentence."""
 
 import warnings
 from collections.abc import Iterator
@@ -38,5 +38,9 @@ def refusing_damage(path: Path, remedy: str) -> Iterator[None]:
 
 
 def _in_a_line(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+    return short(" ".join(str(error).split()) or type(error).__name__, _LONGEST)
+
+
+def short(text: str, longest: int = 30) -> str:
+    """Return the beginning of a text that a sentence quotes."""
+    return text if len(text) <= longest else f"{text[:longest]}…"

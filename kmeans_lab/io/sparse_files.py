@@ -33,8 +33,10 @@ def compressed(path: Path, matrix: Any) -> Any:
     """Return a sparse matrix of any format as a ``csr_array`` whose indices are in range."""
     if matrix.ndim != 2:
         raise Refused(f"{path} has {matrix.ndim} dimension and must have 2; save a matrix")
-    if hasattr(matrix, "check_format"):  # with indices out of range, conversions read elsewhere
+    if hasattr(matrix, "indptr"):  # where indices are out of range, conversions read elsewhere
         matrix.check_format(full_check=True)
+        if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # not looked at where the last is 0
+            raise ValueError("index pointer values must not decrease")
     n_rows, n_values = matrix.shape[0], matrix.nnz
     if matrix.format != "csr" and n_rows > _EMPTY_ROWS * n_values + 10**6:
         raise Refused(

@@ -73,6 +73,8 @@ WRONG = {
     "csr, beyond": ("csr", {"data": [1.0], "indices": [4], "indptr": [0, 1, 1]}),
     "csr, negative": ("csr", {"data": [1.0], "indices": [-1], "indptr": [0, 1, 1]}),
     "csr, pointers fall": ("csr", {"data": [1.0], "indices": [1], "indptr": [0, 2**20, 1]}),
+    "csr, none at last": ("csr", {"data": [1.0], "indices": [1], "indptr": [0, 1, 0]}),
+    "csc, none at last": ("csc", {"data": [1.0], "indices": [1], "indptr": [0, 1, 1, 1, 0]}),
     "csc, beyond": ("csc", {"data": [1.0], "indices": [2**30], "indptr": [0, 1, 1, 1, 1]}),
     "bsr, beyond": ("bsr", {"data": [[[1.0]]], "indices": [2**30], "indptr": [0, 1, 1]}),
     "coo, beyond": ("coo", {"data": [1.0], "coords": [[2], [0]]}),
