@@ -174,6 +174,10 @@ VALUES: list[object] = [
 ]
 
 
+#: Places in a matrix, most of them outside of it.
+PLACES = [-1, 0, 1, 2, 3, 4, 10**6, 2**31 - 1, -(2**31)]
+
+
 def spoil(data: Any, chance: random.Random) -> Any:
     """Change one part of nested lists and objects, anywhere."""
     data = copy.deepcopy(data)
@@ -187,6 +191,29 @@ def spoil(data: Any, chance: random.Random) -> Any:
     else:
         where[key] = VALUES[chance.randrange(len(VALUES))]
     return data
+
+
+def spoil_archive(content: bytes, chance: random.Random) -> bytes:
+    """Change arrays of an .npz file, whose checksums let no change of its bytes through."""
+    with np.load(io.BytesIO(content)) as archive:
+        parts = dict(archive)
+    for _ in range(chance.randrange(1, 4)):
+        name = chance.choice(list(parts))
+        values = parts[name].copy()
+        what = chance.randrange(5)
+        if what == 0 and values.size and values.dtype.kind in "if":
+            values.flat[chance.randrange(values.size)] = chance.choice(PLACES)
+        elif what == 1 and values.dtype.kind in "if":
+            values = values.astype(chance.choice(["f8", "i1", "u8", "?", "c16", "i8"]))
+        elif what == 2:
+            values = values.ravel()[: chance.randrange(values.size + 1)]
+        elif what == 3:
+            values = np.append(values.ravel(), values.ravel()[:1])
+        else:
+            values = values.reshape(chance.choice([(-1, 1), (1, -1, 1), (-1,)]))
+        parts[name] = values
+    np.savez(file := io.BytesIO(), **parts)
+    return file.getvalue()
 
 
 def _places(data: Any) -> Iterator[tuple[Any, Any]]:
