@@ -104,7 +104,7 @@ peers: $(PEERS)/.ready  ## beside other libraries; make peers ARGS='--threads 1,
 fuzz: $(READY)  ## new draws for the properties, and damaged files for the readers: 15 minutes
 	$(BIN)/pip install --quiet 'kmeans-lab[fuzz]'
 	$(BIN)/python -m pytest -q tests/kernels/test_properties.py --hypothesis-profile=fuzz
-	$(BIN)/python tests/support/readers.py -max_total_time=300 -timeout=20 -max_len=4000
+	$(BIN)/python -m tests.support.readers -max_total_time=300 -timeout=20 -max_len=4000
 
 sanitize: $(READY)  ## the native code under ASan + UBSan, TSan and Valgrind: 20 minutes
 	sh tests/support/sanitize.sh $(BIN)/python address $(ARGS)

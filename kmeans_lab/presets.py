@@ -211,7 +211,10 @@ def embeddings(path: Path | None = None) -> Array:
                 "(docs/measuring.md says how to make one)"
             )
         path = Path(named)
-    return checks.samples(read_rows(path), ("float32", "float64"))
+    rows = read_rows(path)
+    if not isinstance(rows, np.ndarray):
+        raise Refused(f"{path} is sparse, and embeddings must be dense; save rows.toarray()")
+    return checks.samples(rows, ("float32", "float64"))
 
 
 def _sklearn_datasets() -> Any:

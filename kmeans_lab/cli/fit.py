@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.cli.inputs import add_text_arguments, answerable, refuse_unless_ready, text_options
+from kmeans_lab.cli.inputs import add_file_arguments, answerable, file_options, refuse_unless_ready
 from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
@@ -60,7 +60,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")
-    add_text_arguments(parser)
+    add_file_arguments(parser)
 
 
 def fit(arguments: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
-    X = read_rows(arguments.data, **text_options(arguments))
+    X = read_rows(arguments.data, **file_options(arguments))
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]
