@@ -101,7 +101,7 @@ def _refuse_what_does_not_fit(name: str, data: Any) -> None:
     fits = indptr.ndim == indices.ndim == 1 and indptr.dtype.kind == indices.dtype.kind == "i"
     fits = fits and len(data.data) == len(indices) and len(indptr) == major + 1
     fits = fits and indptr[0] == 0 and indptr[-1] <= len(indices)
-    if not (fits and (np.diff(indptr) >= 0).all()):
+    if not (fits and (indptr[1:] >= indptr[:-1]).all()):
         raise ValueError(
             f"{name} is a sparse matrix whose indptr, indices and data do not fit each other or "
             f"its shape {data.shape}; indptr must begin with 0, never decrease and end with the "

@@ -105,6 +105,10 @@ REFUSED = {
     "rows that go back": ((GOOD[0], GOOD[1], [0, 3, 2]), "do not fit"),
     "rows beyond the values": ((GOOD[0], GOOD[1], [0, 2, 4]), "do not fit"),
     "rows below zero": ((GOOD[0], GOOD[1], [-1, 2, 3]), "do not fit"),
+    "rows whose differences overflow": (
+        (GOOD[0], GOOD[1], [0, 2**63 - 1, -(2**63)]),
+        "do not fit",
+    ),
     "too few rows": ((GOOD[0], GOOD[1], [0, 3]), "do not fit"),
     "too few columns": ((GOOD[0], [0, 2], GOOD[2]), "do not fit"),
     "columns that are no integers": ((GOOD[0], [0.0, 2.0, 1.0], GOOD[2]), "do not fit"),
