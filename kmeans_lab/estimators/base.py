@@ -29,12 +29,13 @@ from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.io.frames import repeated_column
-from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.isolation.availability import choose_kernel, first_ready
 from kmeans_lab.kernel import Array
+from kmeans_lab.metric import METRICS, exponent_of, to_cosine, unit_rows
 from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 _FLOATS = (np.float64, np.float32)
@@ -60,12 +61,14 @@ class BaseKMeans(
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "kernel": [str],
+        "metric": [StrOptions(set(METRICS))],
     }
 
     n_clusters: int
     init: Any
     n_init: Any
     kernel: str
+    metric: str
     cluster_centers_: Array
 
     @abstractmethod
@@ -92,11 +95,13 @@ class BaseKMeans(
     def transform(self, X: Any) -> Array:
         """Return the distance of each row to each center: shape (n_samples, n_clusters).
 
-        The smallest one of a row is that to the cluster that ``predict`` gives it.
+        With metric="cosine", 1 − cos, between 0 and 2. The smallest one of a row is that to the
+        cluster that ``predict`` gives it.
         """
         X = self._checked(X)
         centers = self._centers(X)
-        return distances(X, centers, self._threads(X.size * len(centers)))
+        found = distances(X, centers, self._threads(X.size * len(centers)))
+        return to_cosine(found) if self.metric == "cosine" else found
 
     @checks.numpys_own_errors
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -106,7 +111,8 @@ class BaseKMeans(
         kernel: Any = load_kernel(self._kernel_name())
         if weights is None and X.dtype == centers.dtype and hasattr(kernel, "label_rows"):
             labels = np.empty(len(X), dtype=np.int32)
-            inertia = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+            found = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+            inertia = absolute(found, exponent_of(self.metric))
         else:
             inertia = self._inertia(X, centers, self._assigned(X, centers), weights)
         return -warn_of_overflow(inertia)
@@ -157,8 +163,17 @@ class BaseKMeans(
             rows = self._sklearns(rows, _FLOATS)
             largest = largest_of(rows)
         _check_n_features(self, rows, reset=False)
-        refuse_overflow(largest, rows)
-        return rows
+        if self.metric == "euclidean":
+            refuse_overflow(largest, rows)
+        return self._compared(rows)
+
+    def _compared(self, rows: Array, name: str = "X") -> Array:
+        """Return rows as the metric compares them: with cosine, of length 1."""
+        if self.metric == "euclidean":
+            return rows
+        provider = first_ready((PROVIDERS["measuring"],))
+        kernel: Any = None if provider is None else load_kernel(provider)
+        return unit_rows(rows, kernel, self._threads(rows.size), name=name)
 
     @property
     def _n_features_out(self) -> int:
@@ -175,8 +190,12 @@ class BaseKMeans(
                 "each row, or fit again"
             )
         centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
-        checks.no_overflow(centers, "cluster_centers_")
-        return np.ascontiguousarray(centers)
+        if self.metric == "euclidean":
+            checks.no_overflow(centers, "cluster_centers_")
+            return np.ascontiguousarray(centers)
+        checks.finite(centers, "cluster_centers_")
+        wide = np.ascontiguousarray(centers, dtype=np.result_type(centers, X))
+        return self._compared(wide, "cluster_centers_")
 
     def _numbers(self, X: Any, *, reset: bool) -> NDArray[Any]:
         """Return the numbers in X; ``reset``: its columns are those of the fit.
@@ -249,8 +268,9 @@ class BaseKMeans(
         labels: NDArray[np.int32],
         weights: NDArray[np.float64] | None,
     ) -> float:
-        """Return the (weighted) sum of squared distances, from differences."""
+        """Return the (weighted) sum of squared distances, from differences, or of 1 − cos."""
         shares, exponent = (None, 0) if weights is None else relative(weights)
+        exponent += exponent_of(self.metric)
         name = self._kernel_name()
         kernels_own = getattr(load_kernel(name), "inertia", None)
         weighs = find_spec(name).weights
@@ -281,7 +301,7 @@ class BaseKMeans(
                 UserWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        super().__setstate__({"metric": "euclidean"} | state)  # 0.1.0 knew no other
 
 
 def _is_plain(rows: NDArray[Any]) -> bool:

@@ -1,7 +1,7 @@
 """``kmeans_lab.MiniBatchKMeans``: scikit-learn's estimator of that name, on kmeans_lab's kernels.
 
 The same names, defaults, attributes and messages as ``sklearn.cluster.MiniBatchKMeans`` of
-scikit-learn 1.9, and the kernel as one keyword-only parameter more.
+scikit-learn 1.9, and two keyword-only parameters more: the kernel and the metric.
 """
 
 from contextlib import nullcontext
@@ -74,14 +74,19 @@ class MiniBatchKMeans(BaseKMeans):
         A center with less than this share of the rows of the largest one is moved elsewhere.
     kernel : str, default="auto"
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine": spherical k-means (see ``kmeans_lab.metric``): each center is the mean of all rows
+        that it was ever given, scaled to length 1 as they were. All methods take rows of any
+        length but zero.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+        With metric="cosine", of length 1.
     labels_ : ndarray of shape (n_samples,), int32
         With ``compute_labels``.
     inertia_ : float
-        Weighted sum of squared distances to the closest center.
+        Weighted sum of squared distances to the closest center; with metric="cosine", of 1 − cos.
     n_iter_ : int
         Number of passes over X that were begun, by the rows taken.
     n_steps_ : int
@@ -136,6 +141,7 @@ class MiniBatchKMeans(BaseKMeans):
         n_init: Any = "auto",
         reassignment_ratio: float = 0.01,
         kernel: str = "auto",
+        metric: str = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -150,6 +156,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
         self.kernel = kernel
+        self.metric = metric
 
     # Signatures and docstrings are written out for each method: help() and scikit-learn
     # read them there.
@@ -224,7 +231,8 @@ class MiniBatchKMeans(BaseKMeans):
         """Return the rows and their weights, checked; no weights where all are 1."""
         kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
         X = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
-        X = checks.samples(X, find_spec(self._kernel_name()).dtypes)
+        dtypes = find_spec(self._kernel_name()).dtypes
+        X = self._compared(checks.samples(X, dtypes, self.metric))
         return X, self._weights(sample_weight, X)
 
     def _given_centers(self, X: Array) -> Array:
@@ -265,7 +273,7 @@ class MiniBatchKMeans(BaseKMeans):
                 print(f"Inertia for init {repetition}/{self._n_init}: {told}")
             if inertia < least:
                 least, best = inertia, centers
-        self._means = RunningMeans(self._kernel_name(), best, middle)
+        self._means = RunningMeans(self._kernel_name(), best, middle, self.metric)
 
     def _some_rows(self, n_samples: int, weights: Weights) -> NDArray[np.intp]:
         return some_rows(n_samples, self._init_size, self._count("n_clusters"), self._rng, weights)
@@ -282,7 +290,8 @@ class MiniBatchKMeans(BaseKMeans):
             begun = generation()
             init = init(X[rows], n_clusters, random_state=state)
             refuse_elsewhere(begun)
-        return checks.initial_centers(self._fitting(init, X), n_clusters, X, "init")
+        centers = self._fitting(init, X)
+        return checks.initial_centers(centers, n_clusters, X, "init", self.metric)
 
     def _descend(self, X: Array, weights: Weights) -> float:
         """Take batches until a rule ends the fit; return the smoothed inertia of a row."""
