@@ -21,6 +21,7 @@ from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
+from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
 from kmeans_lab.registry import SPARSE, find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
@@ -57,6 +58,7 @@ def kmeans(
     n_clusters: int,
     *,
     kernel: str | Kernel = "auto",
+    metric: str = "euclidean",
     init: str | InitFunction | Any = "k-means++",
     n_init: int = 1,
     max_iter: int = 300,
@@ -85,6 +87,11 @@ def kmeans(
     kernel : str or module, default "auto"
         A key of ``KERNELS``, any object with ``assign`` and ``update``, or "auto": the fastest
         of the tuned kernels that can run (NumPy's where none of them can).
+    metric : {"euclidean", "cosine"}, default "euclidean"
+        How rows are compared. "cosine": spherical k-means (see ``kmeans_lab.metric``): rows, which
+        may have any length but zero, and means are scaled to length 1, and inertia is Σ (1 − cos).
+        ``tol`` refers to the variance of the scaled rows, and ``init`` functions are given them;
+        the centers that these return, or an array, are scaled as well.
     init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
         Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
         (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
@@ -147,11 +154,13 @@ def kmeans(
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)
+    metric = checks.choice("metric", metric, METRICS)
+    measuring = None
     if sparse:
-        X, moments = checks.sparse_samples(X, spec.dtypes), None
+        X, moments = checks.sparse_samples(X, spec.dtypes, metric), None
     else:
         measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
-        X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads)
+        X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
@@ -161,7 +170,7 @@ def kmeans(
     weighting = None if weights is None else Weighting(weights)
     alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights
     drawn_by = None if weighting is None or alike else weighting.values
-    start = _make_start(init, n_clusters, X, middle, n_init, drawn_by)
+    start = _make_start(init, n_clusters, X, middle, n_init, drawn_by, metric)
     plan = _Plan(
         max_iter=checks.integer("max_iter", max_iter, 1),
         rule=make_rule(stop, tol),
@@ -171,6 +180,8 @@ def kmeans(
         variance=variance,
         spread=mean_square(X) if sparse else variance,
         middle=middle,
+        metric=metric,
+        measuring=measuring,
     )
     counts_changes = plan.rule.needs_changed or plan.watched
     job = Job(
@@ -184,7 +195,7 @@ def kmeans(
     return KMeansResult(
         centers=best.centers,
         labels=best.labels,
-        inertia=warn_of_overflow(absolute(best.inertia, crew.exponent)),
+        inertia=warn_of_overflow(plan.told(best.inertia, crew)),
         n_iter=best.n_iter,
         converged=best.converged,
         stop=best.stop,
@@ -209,10 +220,16 @@ class _Plan:
     variance: float
     spread: float  # mean square of the values that kernels see: what an expansion rounds
     middle: Array
+    metric: str
+    measuring: MeasuresRows | None
 
     @property
     def watched(self) -> bool:
         return self.history or self.callback is not None
+
+    def told(self, inertia: float, crew: Crew) -> float:
+        """Return an inertia in the caller's units."""
+        return absolute(inertia, crew.exponent + exponent_of(self.metric))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,13 +310,17 @@ def _lloyd(
 
 
 class _MeansOfClusters:
-    """Turns the sums and counts of a pass into centers."""
+    """Turns the sums and counts of a pass into centers; with cosine, of length 1."""
 
     def __init__(self, crew: Crew, plan: _Plan, rng: np.random.Generator) -> None:
         self._crew, self._policy, self._rng = crew, plan.empty, rng
         self._middle = plan.middle if plan.middle.any() else None
         self._rows_per_center = crew.counts[:, None]
         self._divisors = np.empty_like(crew.sums)
+        self._directions: Directions | None = None
+        if plan.metric == "cosine":
+            made_of = len(crew.counts), plan.middle, len(crew.rows)
+            self._directions = Directions(*made_of, plan.measuring)
 
     def __call__(self, old: Array, new: Array) -> None:
         """Overwrite new with the means; the policy says where empty clusters go."""
@@ -309,6 +330,10 @@ class _MeansOfClusters:
             fill_empty(self._policy, *found, old, self._rng, crew.weights)
         # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
         self._divisors[:] = self._rows_per_center
+        if self._directions is not None:
+            means = np.divide(crew.sums, self._divisors, out=self._divisors)
+            self._directions.scale(means, old, new)
+            return
         np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
         if self._middle is not None:
             # Round to what the dtype holds in the coordinates of X, so that labels and inertia are
@@ -324,7 +349,7 @@ def _show(
     inertia = found.inertia
     if inertia <= _LOST * plan.spread * crew.rows.shape[0] * crew.rows.shape[1]:
         inertia = crew.inertia(centers, crew.labels)
-    told = absolute(inertia, crew.exponent)
+    told = plan.told(inertia, crew)
     where = centers + plan.middle
     if plan.history:  # a copy: the callback may write to its arrays
         seen.append(Iteration(n_iter, where.copy(), None, told, found.changed))
@@ -363,6 +388,7 @@ def _make_start(
     middle: Array,
     n_init: int,
     weights: NDArray[np.float64] | None,
+    metric: str,
 ) -> Start:
     """Return a function that draws starting centers, relative to the middle of X."""
     named = isinstance(init, str)
@@ -370,7 +396,7 @@ def _make_start(
     if fixed and n_init > 1:
         raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
     if fixed and not named:
-        centers = checks.initial_centers(init, n_clusters, X, "init") - middle
+        centers = checks.initial_centers(init, n_clusters, X, "init", metric) - middle
         return lambda rng, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
     if draw is greedy:
@@ -382,7 +408,9 @@ def _make_start(
 
     def start(rng: np.random.Generator, crew: Crew) -> Array:
         centers = draw(view, n_clusters, rng, **weighted)
-        return checks.initial_centers(centers, n_clusters, X, source) - middle
+        if named and metric == "cosine":
+            centers = directed(centers, X)  # of a random partition, whose rows may cancel
+        return checks.initial_centers(centers, n_clusters, X, source, metric) - middle
 
     return start
 

@@ -152,6 +152,15 @@ class MeasuresRows(Protocol):
     def distances(self, X: Any, centers: Any, out: Any, n_threads: int, /) -> None:
         """Overwrite out (n_samples, n_clusters), of the dtype of both, as ``transform`` says."""
 
+    def divide_by_lengths(
+        self, X: Any, within: float, lengths: Any, out: Any, n_threads: int, /
+    ) -> None:
+        """Overwrite lengths (n_samples,) and, unless it is None, out with rows of length 1.
+
+        A length that differs from a power of two by no more than the share ``within`` is that
+        power. Where squares leave the range of float64 it is 0, and the row is copied.
+        """
+
     def largest(self, values: Any, n_threads: int, /) -> float:
         """Return the largest magnitude of an array; NaN where a value is not finite."""
 

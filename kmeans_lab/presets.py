@@ -32,6 +32,7 @@ EMBEDDINGS_VARIABLE = "KMEANS_LAB_EMBEDDINGS"
 class FitSettings(TypedDict, total=False):
     """Keyword arguments of ``kmeans`` other than the kernel and the callback."""
 
+    metric: str
     init: Any
     n_init: int
     max_iter: int

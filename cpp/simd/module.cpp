@@ -179,6 +179,25 @@ static void distances(const Array<T>& X, const py::array& centers, py::array& ou
 }
 
 template <typename T>
+static void divide_by_lengths(const Array<T>& X, double within, py::array& lengths,
+                              std::optional<py::array>& out, const py::object& n_threads) {
+    require(
+        X.ndim() == 2 && X.shape(1) > 0 && lengths.ndim() == 1 && lengths.shape(0) == X.shape(0),
+        "divide_by_lengths needs X (n, d) and lengths (n,)");
+    require(
+        !out || (out->ndim() == 2 && out->shape(0) == X.shape(0) && out->shape(1) == X.shape(1)),
+        "out must have the shape of X");
+    double* lengths_out =
+        lab::write<double>(lengths, "lengths must be a C-contiguous float64 array");
+    T* to = out ? lab::write<T>(*out, kOut<T>) : nullptr;
+    const T* begin = X.data();
+    const Index n = X.shape(0), d = X.shape(1);
+    const int wanted = threads(n_threads);
+    lab::Unlocked unlocked;
+    lab::divide_all(begin, n, d, within, wanted, lengths_out, to);
+}
+
+template <typename T>
 static double largest(const Array<T>& values, const py::object& n_threads) {
     const T* begin = values.data();
     const Index n = values.size();
@@ -287,6 +306,12 @@ static void bind(py::module_& module) {
     module.def("distances", &distances<T>, py::arg("X").noconvert(), py::arg("centers"),
                py::arg("out"), py::arg("n_threads"),
                "Overwrite out with the distance of each row to each center.");
+    module.def(
+        "divide_by_lengths", &divide_by_lengths<T>, py::arg("X").noconvert(), py::arg("within"),
+        py::arg("lengths"), py::arg("out"), py::arg("n_threads"),
+        "Overwrite lengths with that of each row, or a power of two within this share of it, "
+        "and out with the rows divided by them, unless it is None. A length is 0 where "
+        "squares leave the range of float64.");
     module.def("largest", &largest<T>, py::arg("values").noconvert(), py::arg("n_threads"),
                "Return the largest magnitude; NaN where a value is not finite.");
     module.def(

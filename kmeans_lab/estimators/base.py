@@ -29,12 +29,13 @@ from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.io.frames import repeated_column
-from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.isolation.availability import choose_kernel, first_ready
 from kmeans_lab.kernel import Array
+from kmeans_lab.metric import METRICS, exponent_of, to_cosine, unit_rows
 from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
@@ -64,12 +65,14 @@ class BaseKMeans(
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "kernel": [str],
+        "metric": [StrOptions(set(METRICS))],
     }
 
     n_clusters: int
     init: Any
     n_init: Any
     kernel: str
+    metric: str
     cluster_centers_: Array
 
     @abstractmethod
@@ -96,11 +99,13 @@ class BaseKMeans(
     def transform(self, X: Any) -> Array:
         """Return the distance of each row to each center: shape (n_samples, n_clusters).
 
-        The smallest one of a row is that to the cluster that ``predict`` gives it.
+        With metric="cosine", 1 − cos, between 0 and 2. The smallest one of a row is that to the
+        cluster that ``predict`` gives it.
         """
         X = self._checked(X)
         centers = self._centers(X)
-        return distances(X, centers, self._threads(X.size * len(centers)))
+        found = distances(X, centers, self._threads(X.size * len(centers)))
+        return to_cosine(found) if self.metric == "cosine" else found
 
     @checks.numpys_own_errors
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -111,7 +116,8 @@ class BaseKMeans(
         looks = hasattr(kernel, "label_rows") and not isinstance(X, SparseRows)
         if weights is None and X.dtype == centers.dtype and looks:
             labels = np.empty(len(X), dtype=np.int32)
-            inertia = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+            found = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+            inertia = absolute(found, exponent_of(self.metric))
         else:
             inertia = self._inertia(X, centers, self._assigned(X, centers), weights)
         return -warn_of_overflow(inertia)
@@ -164,8 +170,17 @@ class BaseKMeans(
             rows = self._sklearns(rows, _FLOATS)
             largest = largest_of(rows)
         _check_n_features(self, rows, reset=False)
-        refuse_overflow(largest, rows)
-        return rows
+        if self.metric == "euclidean":
+            refuse_overflow(largest, rows)
+        return np.asarray(self._compared(rows))
+
+    def _compared(self, rows: Any, name: str = "X") -> Any:
+        """Return rows as the metric compares them: with cosine, of length 1."""
+        if self.metric == "euclidean" or isinstance(rows, SparseRows):  # which have it by now
+            return rows
+        provider = first_ready((PROVIDERS["measuring"],))
+        kernel: Any = None if provider is None else load_kernel(provider)
+        return unit_rows(rows, kernel, self._threads(rows.size), name=name)
 
     @property
     def _n_features_out(self) -> int:
@@ -182,8 +197,12 @@ class BaseKMeans(
                 "each row, or fit again"
             )
         centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
-        checks.no_overflow(centers, "cluster_centers_")
-        return np.ascontiguousarray(centers)
+        if self.metric == "euclidean":
+            checks.no_overflow(centers, "cluster_centers_")
+            return np.ascontiguousarray(centers)
+        checks.finite(centers, "cluster_centers_")
+        wide = np.ascontiguousarray(centers, dtype=np.result_type(centers, X))
+        return np.asarray(self._compared(wide, "cluster_centers_"))
 
     def _to_fit(self, X: Any, *, reset: bool = True, dtypes: Any = _FLOATS) -> Rows:
         """Return the rows to fit, of one of the dtypes."""
@@ -192,7 +211,8 @@ class BaseKMeans(
         return self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=dtypes)
 
     def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:
-        rows = checks.sparse_samples(X, tuple(np.dtype(kind).name for kind in dtypes))
+        names = tuple(np.dtype(kind).name for kind in dtypes)
+        rows = checks.sparse_samples(X, names, self.metric)
         if rows.dtype not in dtypes:
             rows = rows.astype(np.dtype(dtypes[0]))
         _check_feature_names(self, X, reset=reset)
@@ -272,8 +292,9 @@ class BaseKMeans(
         labels: NDArray[np.int32],
         weights: NDArray[np.float64] | None,
     ) -> float:
-        """Return the (weighted) sum of squared distances, from differences."""
+        """Return the (weighted) sum of squared distances, from differences, or of 1 − cos."""
         shares, exponent = (None, 0) if weights is None else relative(weights)
+        exponent += exponent_of(self.metric)
         if isinstance(X, SparseRows):
             return absolute(direct_inertia(X, centers, labels, shares), exponent)
         name = self._kernel_name()
@@ -307,7 +328,7 @@ class BaseKMeans(
                 UserWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        super().__setstate__({"metric": "euclidean"} | state)  # 0.1.0 knew no other
 
 
 def _is_plain(rows: NDArray[Any]) -> bool:

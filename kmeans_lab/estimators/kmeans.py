@@ -1,7 +1,7 @@
 """``kmeans_lab.KMeans``: scikit-learn's estimator on kmeans_lab's kernels. Needs the extra sklearn.
 
 The same names, defaults, attributes and messages as ``sklearn.cluster.KMeans`` of scikit-learn 1.9,
-and two keyword-only parameters more: the kernel and the number of threads.
+and three keyword-only parameters more: the kernel, the number of threads and the metric.
 """
 
 import warnings
@@ -22,6 +22,7 @@ from kmeans_lab.driver import Run, kmeans
 from kmeans_lab.estimators.base import BaseKMeans, Rows, usual_threads
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
 from kmeans_lab.kernel import Array, read_only
+from kmeans_lab.metric import exponent_of
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import Iteration
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
@@ -110,13 +111,18 @@ class KMeans(Callbacks, BaseKMeans):
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
     n_threads : int, optional
         Threads; default all cores that this process may use, fewer if OMP_NUM_THREADS says so.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine": spherical k-means (see ``kmeans_lab.metric``). All methods take rows of any length
+        but zero and compare their directions; ``tol`` refers to rows scaled to length 1, which a
+        callable ``init`` is given.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+        With metric="cosine", of length 1.
     labels_ : ndarray of shape (n_samples,), int32
     inertia_ : float
-        Weighted sum of squared distances to the closest center.
+        Weighted sum of squared distances to the closest center; with metric="cosine", of 1 − cos.
     n_iter_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -159,6 +165,7 @@ class KMeans(Callbacks, BaseKMeans):
         algorithm: str = "lloyd",
         kernel: str = "auto",
         n_threads: int | None = None,
+        metric: str = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -171,6 +178,7 @@ class KMeans(Callbacks, BaseKMeans):
         self.algorithm = algorithm
         self.kernel = kernel
         self.n_threads = n_threads
+        self.metric = metric
 
     @_fit_context(prefer_skip_nested_validation=True)
     @checks.numpys_own_errors
@@ -190,7 +198,7 @@ class KMeans(Callbacks, BaseKMeans):
         -------
         self
         """
-        X = self._to_fit(X)
+        X = self._compared(self._to_fit(X))
         init, self._n_init = self._start(X)
         weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")
         # Sums of huge weights overflow, and could not be compared: kmeans sees them relative.
@@ -220,6 +228,7 @@ class KMeans(Callbacks, BaseKMeans):
             sample_weight=shares,
             callback=None if voice is None else voice.told,
             n_init=self._n_init,
+            metric=self.metric,
             **self._who_computes(X, n_clusters),
         )
         distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
@@ -239,12 +248,16 @@ class KMeans(Callbacks, BaseKMeans):
         return self
 
     def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
-        """Return scikit-learn's kind of init function as kmeans_lab's: it is given X centered."""
+        """Return scikit-learn's kind of init function as kmeans_lab's: it is given X centered.
+
+        With cosine it is given X as it is: directions from the mean are others.
+        """
+        centered = self.metric == "euclidean"
 
         def start(X: Any, n_clusters: int, rng: np.random.Generator) -> Array:
             if is_sparse(X):
                 return self._fitting(init(X, n_clusters, random_state=state), X)
-            mean = X.mean(axis=0)
+            mean = X.mean(axis=0) if centered else np.zeros(X.shape[1], X.dtype)
             centers = init(X - mean, n_clusters, random_state=state)
             return np.asarray(self._fitting(centers, X) + mean)
 
@@ -265,7 +278,9 @@ class KMeans(Callbacks, BaseKMeans):
         metadata = None if weights is None else {"sample_weight": read_only(weights)}
         shown = as_scipy(X) if isinstance(X, SparseRows) else read_only(X)
         told = {"X": shown, "y": y, "metadata": metadata}  # they see, and change nothing
-        return FitTasks(self, self._n_init, fitted_after, exponent, **told)
+        return FitTasks(
+            self, self._n_init, fitted_after, exponent + exponent_of(self.metric), **told
+        )
 
     def _who_computes(self, X: Rows, n_clusters: int) -> dict[str, Any]:
         """Return the kernel and n_threads of ``kmeans``."""

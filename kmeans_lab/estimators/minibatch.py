@@ -1,7 +1,7 @@
 """``kmeans_lab.MiniBatchKMeans``: scikit-learn's estimator of that name, on kmeans_lab's kernels.
 
 The same names, defaults, attributes and messages as ``sklearn.cluster.MiniBatchKMeans`` of
-scikit-learn 1.9, and the kernel as one keyword-only parameter more.
+scikit-learn 1.9, and two keyword-only parameters more: the kernel and the metric.
 """
 
 from contextlib import nullcontext
@@ -76,14 +76,19 @@ class MiniBatchKMeans(BaseKMeans):
         A center with less than this share of the rows of the largest one is moved elsewhere.
     kernel : str, default="auto"
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine": spherical k-means (see ``kmeans_lab.metric``): each center is the mean of all rows
+        that it was ever given, scaled to length 1 as they were. All methods take rows of any
+        length but zero.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+        With metric="cosine", of length 1.
     labels_ : ndarray of shape (n_samples,), int32
         With ``compute_labels``.
     inertia_ : float
-        Weighted sum of squared distances to the closest center.
+        Weighted sum of squared distances to the closest center; with metric="cosine", of 1 − cos.
     n_iter_ : int
         Number of passes over X that were begun, by the rows taken.
     n_steps_ : int
@@ -138,6 +143,7 @@ class MiniBatchKMeans(BaseKMeans):
         n_init: Any = "auto",
         reassignment_ratio: float = 0.01,
         kernel: str = "auto",
+        metric: str = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -152,6 +158,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
         self.kernel = kernel
+        self.metric = metric
 
     # Signatures and docstrings are written out for each method: help() and scikit-learn
     # read them there.
@@ -227,7 +234,8 @@ class MiniBatchKMeans(BaseKMeans):
         kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
         X = self._to_fit(X, reset=reset, dtypes=kinds)
         if not isinstance(X, SparseRows):
-            X = checks.samples(X, find_spec(self._kernel_name()).dtypes)
+            X = checks.samples(X, find_spec(self._kernel_name()).dtypes, self.metric)
+        X = self._compared(X)
         return X, self._weights(sample_weight, X)
 
     def _given_centers(self, X: Rows) -> Array:
@@ -269,7 +277,7 @@ class MiniBatchKMeans(BaseKMeans):
                 print(f"Inertia for init {repetition}/{self._n_init}: {told}")
             if inertia < least:
                 least, best = inertia, centers
-        self._means = RunningMeans(self._kernel_name(X), best, middle)
+        self._means = RunningMeans(self._kernel_name(X), best, middle, self.metric)
 
     def _some_rows(self, n_samples: int, weights: Weights) -> NDArray[np.intp]:
         return some_rows(n_samples, self._init_size, self._count("n_clusters"), self._rng, weights)
@@ -290,7 +298,8 @@ class MiniBatchKMeans(BaseKMeans):
             shown = as_scipy(some) if isinstance(some, SparseRows) else some
             init = init(shown, n_clusters, random_state=state)
             refuse_elsewhere(begun)
-        return checks.initial_centers(self._fitting(init, X), n_clusters, X, "init")
+        centers = self._fitting(init, X)
+        return checks.initial_centers(centers, n_clusters, X, "init", self.metric)
 
     def _descend(self, X: Rows, weights: Weights) -> float:
         """Take batches until a rule ends the fit; return the smoothed inertia of a row."""

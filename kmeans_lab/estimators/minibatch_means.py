@@ -17,6 +17,7 @@ from kmeans_lab.centering import Centered, Samples, columns_that_lose
 from kmeans_lab.crews.base import Job
 from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Array, Labels, read_only
+from kmeans_lab.metric import Directions, exponent_of
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.seeding import keep_best, squared_distances
@@ -43,10 +44,17 @@ class RunningMeans:
     middle : ndarray of shape (n_features,)
         Somewhere in the data: what is added up is relative to it, and loses no digits to an offset.
         ``spare_small_values`` checks whether rows lose any to it.
+    metric : {"euclidean", "cosine"}
+        With "cosine", rows and centers have length 1: means are scaled where they are taken.
     """
 
-    def __init__(self, kernel: str, centers: Array, middle: Array) -> None:
+    _metric = "euclidean"  # of what 0.1.0 has pickled
+
+    def __init__(
+        self, kernel: str, centers: Array, middle: Array, metric: str = "euclidean"
+    ) -> None:
         self.kernel = kernel
+        self._metric = metric
         self._middle = middle.astype(centers.dtype)
         self._near = np.ascontiguousarray(centers - self._middle)
         self._sums = np.zeros(centers.shape)
@@ -111,10 +119,20 @@ class RunningMeans:
         crew = SerialCrew(job)
         found = crew.assign_update(read_only(self._near))
         self._add(crew.sums, crew.counts, crew.exponent)
-        given = self._mass > 0
-        self._near[given] = self._sums[given] / self._mass[given, None]
+        self._take_means()
         self._since += len(X)
-        return absolute(found.inertia, crew.exponent)
+        return absolute(found.inertia, crew.exponent + exponent_of(self._metric))
+
+    def _take_means(self) -> None:
+        given = self._mass > 0
+        means = self._sums[given] / self._mass[given, None]
+        if self._metric == "euclidean":
+            self._near[given] = means
+            return
+        old = self._near[given]
+        new = np.empty_like(old)
+        Directions(len(means), self._middle, 0).scale(means, old, new)
+        self._near[given] = new
 
     def _add(self, sums: NDArray[np.float64], mass: NDArray[Any], exponent: int) -> None:
         """Add what the batch gave, in the larger of both units: nothing overflows."""

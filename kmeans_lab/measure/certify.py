@@ -31,6 +31,8 @@ from kmeans_lab.measure import judging, sparse_judging
 from kmeans_lab.measure.judging import CertificateError as CertificateError
 from kmeans_lab.measure.judging import beyond, require
 from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.metric import exponent_of, indistinct, rounding, unit_rows
+from kmeans_lab.numerics.double_double import Doubles
 from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.result import Iteration, KMeansResult
@@ -163,9 +165,11 @@ def certify_fit(
     else:
         fit, foreign = child.fit, child.foreign_code(X[:_SMALL_ROWS])
     require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
-    weights = checks.weights(settings.get("sample_weight"), X)
-    weighting = (None, 0) if weights is None else relative(weights)
-    judge = _Judge(X, settings.get("empty", "relocate"), *weighting)
+    metric = settings.get("metric", "euclidean")
+    judge = _Judge(X, settings.get("empty", "relocate"), metric=metric)
+    weights = checks.weights(settings.get("sample_weight"), judge.X)
+    if weights is not None:
+        judge.weights, judge.exponent = relative(weights)
     judge.rng = _rng_of(settings)
     result = fit(X, n_clusters, callback=judge, **settings)
     if n_iter is not None:
@@ -229,21 +233,25 @@ def certify_update(X: Any, labels: Labels, sums: Array, counts: NDArray[np.int64
 class _Judge:
     """A callback that judges every iteration of a fit."""
 
-    X: Any  # an array, or sparse rows
+    X: Any  # rows as they are compared: with cosine, of length 1
     empty: str
     weights: NDArray[np.float64] | None = None  # relative to a power of two
     exponent: int = 0  # of that
+    metric: str = "euclidean"
     ties: int = 0
     repetitions: int = 0
     rng: np.random.Generator | None = None  # draws the starts once more
     expected: tuple[Array, Array] | None = None  # means relative to the middle, and tolerances
     before: Labels | None = None  # of the iteration before
     changed: int = -1
+    given: Array = field(init=False)
     inputs: str = field(init=False)
     middle: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inputs = fingerprint(self.X)
+        self.given, self.inputs = self.X, fingerprint(self.X)
+        if self.metric == "cosine":
+            self.X = unit_rows(self.X)
         self.middle = middle_and_variance(self.X)[0]
 
     def __call__(self, step: Iteration) -> bool:
@@ -308,13 +316,14 @@ class _Judge:
     def _judge(
         self, centers: Array, labels: Labels, inertia: float, *, expanded: bool = False
     ) -> None:
-        require(fingerprint(self.X) == self.inputs, "X was modified")
+        require(fingerprint(self.given) == self.inputs, "X was modified")
         if self.expected is not None:
             self._check_means(centers, *self.expected)
         law = _law(self.X)
         self.ties += law.check_labels(self.X, self.middle, centers, labels)
         given = self.X, self.middle, centers, labels, inertia, "the fit"
-        law.check_inertia(*given, weights=self.weights, exponent=self.exponent, expanded=expanded)
+        exponent = self.exponent + exponent_of(self.metric)
+        law.check_inertia(*given, weights=self.weights, exponent=exponent, expanded=expanded)
 
     def _check_means(self, centers: Array, means: Array, tolerance: Array) -> None:
         around = (centers - self.middle).astype(np.float64)
@@ -353,4 +362,22 @@ class _Judge:
         roundings = (added if self.weights is None else 2 * added)[:, None] + 8
         means = (sums + lost) / counts[:, None]
         vanishing = 4 * float(np.finfo(self.X.dtype).smallest_subnormal)
-        self.expected = means, roundings * u * (magnitudes / counts[:, None]) + vanishing
+        tolerance = roundings * u * (magnitudes / counts[:, None]) + vanishing
+        if self.metric == "cosine":
+            means, tolerance = self._scaled(means, tolerance, centers)
+        self.expected = means, tolerance
+
+    def _scaled(self, means: Doubles, tolerance: Doubles, before: Array) -> tuple[Doubles, Doubles]:
+        """Return means at length 1, or the centers before where they have none, and tolerances."""
+        wide = means + self.middle
+        length = np.linalg.norm(wide, axis=1, keepdims=True)
+        least = indistinct(self.X.dtype, len(self.X))
+        lost = length <= least / 2
+        units = np.where(lost, before, wide / np.where(lost, 1, length))
+        off = tolerance + np.finfo(np.float64).eps * np.abs(wide)
+        off += np.abs(units) * np.linalg.norm(off, axis=1, keepdims=True)  # and their length
+        within = off / np.maximum(length, least / 2)
+        within += 2 * rounding(means.shape[1], self.X.dtype) * np.abs(units)
+        # Whether a mean has a direction is not known where rounding may decide it.
+        within[((length > least / 2) & (length <= 2 * least))[:, 0]] = np.inf
+        return units - self.middle, np.where(lost, 0, within)

@@ -8,7 +8,7 @@ The second part is what the center has elsewhere. Where both have the same place
 the same sum, and it vanishes without rounding: rows that lie on their center are no distance away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,31 @@ def mean_variance(rows: SparseRows) -> float:
     variances = np.maximum(squares / n_samples - (sums / n_samples) ** 2, 0)
     fraction, exponent = np.frexp(variances.sum())
     return float(np.ldexp(np.rint(np.ldexp(fraction, 24)), exponent - 24)) / rows.n_features
+
+
+def scaled_to_one(
+    rows: SparseRows, lengths: Callable[[Floats], Floats]
+) -> tuple[SparseRows, NDArray[np.intp]]:
+    """Return rows divided by their lengths, and which rows store nothing but zeros.
+
+    ``lengths`` makes lengths of squared ones. Rows are first scaled by a power of two, so that no
+    square leaves the range of float64.
+    """
+    values, first = np.empty(rows.n_values, rows.dtype), rows.indptr[0]
+    zeros = []
+    for some, block in rows.blocks():
+        wide, owners = block.stored()[0].astype(np.float64), block.owners()
+        largest = np.zeros(len(block))
+        np.maximum.at(largest, owners, np.abs(wide))
+        exponents = np.frexp(largest)[1]
+        np.ldexp(wide, -exponents[owners], out=wide)
+        length = lengths(_added(owners, wide * wide, len(block)))
+        zeros.append(np.flatnonzero(largest == 0) + some.start)
+        length[largest == 0] = 1
+        places = slice(block.indptr[0] - first, block.indptr[-1] - first)
+        np.divide(wide, length[owners], out=values[places], casting="same_kind")
+    units = SparseRows(values, rows.stored()[1], rows.indptr - first, rows.n_features)
+    return units, np.concatenate(zeros)
 
 
 def add_weighed(

@@ -69,6 +69,7 @@ def test_json_tells_the_whole_result(capsys):
         "n_samples": 80,
         "n_features": 3,
         "n_clusters": 4,
+        "metric": "euclidean",
         "kernel": "numpy",
         "mode": "serial",
         "n_threads": 1,
@@ -82,6 +83,17 @@ def test_json_tells_the_whole_result(capsys):
     }
 
 
+def test_rows_are_compared_by_angle_on_request(capsys):
+    call = ("fit", "X.npy", "-k", 4, "--metric", "cosine", "--seed", 7, "--json")
+    report, expected = json.loads(run(capsys, *call)), kmeans(X, 4, metric="cosine", random_state=7)
+    assert report["metric"] == "cosine"
+    assert report["centers"] == expected.centers.tolist()
+    assert report["inertia"] == expected.inertia
+    np.save("zero.npy", np.vstack([X, np.zeros(3)]))
+    said = refused(capsys, "fit", "zero.npy", "-k", 4, "--metric", "cosine")
+    assert said.startswith("X[80] holds only zeros and metric='cosine' needs directions")
+
+
 def test_every_option_reaches_kmeans(capsys, monkeypatch):
     seen = {}
 
@@ -91,12 +103,15 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
 
     monkeypatch.setattr(fit, "kmeans", spy)
     options = "--kernel numpy --init random --n-init 2 --max-iter 9 --tol 3 --stop labels"
-    options += " --empty keep --mode threads --threads 2 --seed 5 --clusters 3 --json"
+    options += (
+        " --metric cosine --empty keep --mode threads --threads 2 --seed 5 --clusters 3 --json"
+    )
     run(capsys, "fit", "X.npy", *options.split())
     assert seen == {
         "shape": (80, 3),
         "n_clusters": 3,
         "kernel": "numpy",
+        "metric": "cosine",
         "init": "random",
         "n_init": 2,
         "max_iter": 9,
