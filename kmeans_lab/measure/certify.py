@@ -32,7 +32,7 @@ from kmeans_lab.measure.judging import CertificateError as CertificateError
 from kmeans_lab.measure.judging import beyond, require
 from kmeans_lab.measure.provenance import find_foreign_code
 from kmeans_lab.presets import FitSettings
-from kmeans_lab.registry import find_spec, load_for
+from kmeans_lab.registry import load_for, spec_for
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
 from kmeans_lab.sparse.reading import is_sparse
@@ -160,7 +160,8 @@ def certify_fit(
         foreign = find_foreign_code(*load_for(name, sparse=is_sparse(X)), X[:_SMALL_ROWS])
     else:
         fit, foreign = child.fit, child.foreign_code(X[:_SMALL_ROWS])
-    require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
+    own = spec_for(name, sparse=is_sparse(X)).module
+    require(foreign is None, f"code of {foreign} ran in place of {own}")
     weights = checks.weights(settings.get("sample_weight"), X)
     weighting = (None, 0) if weights is None else relative(weights)
     judge = _Judge(X, settings.get("empty", "relocate"), *weighting)

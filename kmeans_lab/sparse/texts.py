@@ -19,8 +19,9 @@ _GROWTH = 0.55
 #: So many of the most frequent words are left out of a text, as stop words are: the frequency of
 #: the word of rank r is that of rank r + 20 (Mandelbrot's form of the law).
 _STOP_WORDS = 20
-#: Words on the list of a topic, and the share of a text's words that come from it.
-_TOPIC_WORDS, _TOPIC_SHARE = 150, 0.5
+#: How many more frequent words the list of a topic lacks, and the share of a text's words that come
+#: from the list.
+_TOPIC_STOP_WORDS, _TOPIC_SHARE = 1, 0.6
 #: Topics: the frequency of the one of rank r is as 1 / (r + 5).
 _EVEN_TOPICS = 5
 #: Starting centers have values that are multiples of this.
@@ -39,12 +40,15 @@ class Kind:
         Standard deviation of the logarithm of that.
     n_texts, n_words : int
         So many texts have so large a vocabulary.
+    topic_words : int
+        How many words are on the list of a topic.
     """
 
     length: float
     spread: float
     n_texts: int
     n_words: int
+    topic_words: int
 
     def vocabulary(self, n_texts: int) -> int:
         """Return how many words so many texts have."""
@@ -52,7 +56,10 @@ class Kind:
 
 
 #: Titles and summaries, 8.5 words a row, which few rows share; documents of 80 words.
-KINDS = {"text": Kind(7.8, 0.45, 60_000, 16_500), "zipf": Kind(87, 0.3, 20_000, 50_000)}
+KINDS = {
+    "text": Kind(8.3, 0.45, 60_000, 16_500, 50),
+    "zipf": Kind(92, 0.3, 20_000, 50_000, 500),
+}
 
 
 def draw_texts(kind: Kind, n_texts: int, n_topics: int, seed: int = 11) -> SparseRows:
@@ -63,10 +70,9 @@ def draw_texts(kind: Kind, n_texts: int, n_topics: int, seed: int = 11) -> Spars
     rng, n_words = np.random.default_rng(seed), kind.vocabulary(n_texts)
     lengths = np.exp(rng.normal(log(kind.length), kind.spread, n_texts))
     owners = np.repeat(np.arange(n_texts), np.maximum(1, np.rint(lengths)).astype(np.int64))
-    lists = _by_rank(rng, n_words, _STOP_WORDS, n_topics * _TOPIC_WORDS)
-    lists = rng.permutation(lists).reshape(n_topics, _TOPIC_WORDS)
+    lists = rng.integers(n_words, size=(n_topics, kind.topic_words))
     topics = _by_rank(rng, n_topics, _EVEN_TOPICS, n_texts)[owners]
-    of_topic = lists[topics, _by_rank(rng, _TOPIC_WORDS, _STOP_WORDS, len(owners))]
+    of_topic = lists[topics, _by_rank(rng, kind.topic_words, _TOPIC_STOP_WORDS, len(owners))]
     general = _by_rank(rng, n_words, _STOP_WORDS, len(owners))
     words = np.where(rng.random(len(owners)) < _TOPIC_SHARE, of_topic, general)
     # Ranks are no columns: a vocabulary is in the order of the alphabet.
