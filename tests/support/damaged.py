@@ -8,6 +8,7 @@ from FIRST on, and ends at the one that gave anything else.
 import faulthandler
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def feed(seed: int) -> int:
     told, made = damaged(seed)
     good = sparse.csr_array(np.eye(made.shape[1] + 1)[:, : made.shape[1]])
     model = KMeans(1, n_init=1).fit(good)
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "kmeans": lambda: kmeans(made, 1 + seed % 2, kernel=SPARSE[seed % len(SPARSE)], max_iter=3),
         "KMeans.fit": lambda: KMeans(1 + seed % 3, n_init=1, max_iter=3).fit(made),
         "KMeans.predict": lambda: model.predict(made),
