@@ -251,7 +251,7 @@ def texts(kind: str, n_samples: int, n_clusters: int) -> SparseRows:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "this preset has sparse rows, and judging results on them needs scipy; "
-            "pip install scipy",
+            "pip install 'kmeans-lab[scipy]'",
             name=error.name,
         ) from error
     return draw_texts(KINDS[kind], n_samples, n_clusters)

@@ -116,7 +116,7 @@ def test_other_names_are_refused_with_the_choices(name):
 
 def test_without_scipy_a_sentence_says_what_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.sparse", None)
-    with pytest.raises(ModuleNotFoundError, match="needs scipy; pip install scipy"):
+    with pytest.raises(ModuleNotFoundError, match=r"needs scipy; pip install 'kmeans-lab\[sc"):
         loaded("smoke-text")
 
 
