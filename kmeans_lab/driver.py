@@ -22,7 +22,7 @@ from kmeans_lab.empty import POLICIES, fill_empty
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
-from kmeans_lab.registry import SPARSE, find_spec, load_kernel, load_sparse, sparse_spec
+from kmeans_lab.registry import SPARSE, load_for
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.sparse.numerics import mean_square
@@ -363,9 +363,8 @@ def _resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str,
     if isinstance(kernel, str):
         if kernel == "auto":
             kernel = choose_kernel(sparse=sparse)
-        if sparse:
-            return load_sparse(kernel), kernel, sparse_spec(kernel)
-        return load_kernel(kernel), str(kernel), find_spec(kernel)
+        module, spec = load_for(kernel, sparse=sparse)
+        return module, str(kernel), spec
     if sparse:
         raise ValueError(
             f"kernel={kernel!r} takes no sparse rows, and X is sparse; give the name of one that "

@@ -77,6 +77,7 @@ KERNELS: dict[str, KernelSpec] = {
         remedy=REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
         sparse="kmeans_lab.sparse._cy_kernel",
+        sparse_sources=("kmeans_lab/sparse/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
@@ -85,6 +86,7 @@ KERNELS: dict[str, KernelSpec] = {
         remedy=REBUILD,
         sources=("cpp/kmeans.cpp",),
         sparse="kmeans_lab.sparse._cpp_kernel",
+        sparse_sources=("cpp/sparse/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab.tuned.numba",
@@ -314,12 +316,23 @@ def sparse_spec(name: str) -> KernelSpec:
     # What BLAS does for arrays, SciPy does for sparse matrices.
     requires = (*spec.requires, "scipy") if spec.blas else spec.requires
     changed: dict[str, Any] = {"centers": False, "weights": False, "balls": False, "blas": False}
-    return replace(spec, module=spec.sparse, requires=requires, **changed)
+    changed |= {"module": spec.sparse, "requires": requires, "sources": spec.sparse_sources}
+    return replace(spec, **changed)
 
 
 def load_sparse(name: str) -> Kernel:
     """Import the module of a kernel that takes sparse rows, as ``load_kernel`` does."""
     return cast(Kernel, _import(name, sparse_spec(name)))
+
+
+def load_for(name: str, *, sparse: bool) -> tuple[Kernel, KernelSpec]:
+    """Import the module of a kernel for sparse rows or for arrays; return it and its row."""
+    return load_sparse(name) if sparse else load_kernel(name), spec_for(name, sparse=sparse)
+
+
+def spec_for(name: str, *, sparse: bool) -> KernelSpec:
+    """Return what is known about a kernel for sparse rows or for arrays."""
+    return sparse_spec(name) if sparse else find_spec(name)
 
 
 def _import(name: str, spec: KernelSpec) -> Any:

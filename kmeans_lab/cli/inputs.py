@@ -17,6 +17,7 @@ from kmeans_lab.isolation.plugins import NotAKernel, ending_nothing, is_place
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.registry import (
     KERNELS,
+    SPARSE,
     KernelUnavailable,
     add_spec,
     find_spec,
@@ -157,6 +158,27 @@ def presets_of(names: list[str]) -> dict[str, Any]:
 
     try:
         return {name: find_preset(name) for name in names}
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def preset_for(kernel: str, name: str) -> Any:
+    """Return a preset; ``Refused`` where its rows are sparse and the kernel takes none of these."""
+    preset = presets_of([name])[name]
+    if preset.sparse and not find_spec(kernel).sparse:
+        raise Refused(
+            f"{kernel} takes no sparse rows and preset={name!r} has them; choose one of "
+            f"{', '.join(SPARSE)}, or another preset"
+        )
+    return preset
+
+
+def dense_preset(name: str, what: str) -> Any:
+    """Return a preset whose rows are arrays; ``Refused`` for another, in the words of ``what``."""
+    from kmeans_lab.presets import find_dense
+
+    try:
+        return find_dense(name, what)
     except ValueError as error:
         raise Refused(str(error)) from None
 

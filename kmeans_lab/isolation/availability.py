@@ -91,12 +91,17 @@ def reason_for(name: str, trouble: Exception | None) -> str:
     return f"kernel {name!r} is broken: {why}{'; ' * bool(remedy)}{remedy}"
 
 
-def trouble_of(name: str) -> Exception | None:
-    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is."""
+def trouble_of(name: str, *, sparse: bool = False) -> Exception | None:
+    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is.
+
+    ``sparse``: its module for sparse rows is imported, too.
+    """
     try:
         if name not in KERNELS and name not in registry.added() and name in registry.installed():
             registry.installed()[name].outlive()
         kernel: Any = registry.load_kernel(name)
+        if sparse:
+            kernel = registry.load_sparse(name)
     except Exception as error:
         return error
     try:

@@ -26,7 +26,7 @@ from kmeans_lab import checks
 from kmeans_lab.centering import Centered, Samples, middle_and_variance
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import fill_empty
-from kmeans_lab.kernel import Array, Kernel, Labels
+from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.measure import judging, sparse_judging
 from kmeans_lab.measure.judging import CertificateError as CertificateError
 from kmeans_lab.measure.judging import beyond, require
@@ -34,12 +34,11 @@ from kmeans_lab.measure.provenance import find_foreign_code
 from kmeans_lab.metric import exponent_of, indistinct, rounding, unit_rows
 from kmeans_lab.numerics.double_double import Doubles
 from kmeans_lab.presets import FitSettings
-from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
+from kmeans_lab.registry import load_for, spec_for
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
 from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.sparse.rows import SparseRows
-from kmeans_lab.spec import KernelSpec
 from kmeans_lab.stopping import LabelsChanged, Step, make_rule
 from kmeans_lab.weights import relative
 
@@ -160,11 +159,11 @@ def certify_fit(
     """
     if child is None:
         fit: Callable[..., KMeansResult] = partial(kmeans, kernel=name)
-        known = (load_sparse(name), sparse_spec(name)) if is_sparse(X) else _dense(name)
-        foreign = find_foreign_code(*known, X[:_SMALL_ROWS])
+        foreign = find_foreign_code(*load_for(name, sparse=is_sparse(X)), X[:_SMALL_ROWS])
     else:
         fit, foreign = child.fit, child.foreign_code(X[:_SMALL_ROWS])
-    require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
+    own = spec_for(name, sparse=is_sparse(X)).module
+    require(foreign is None, f"code of {foreign} ran in place of {own}")
     metric = settings.get("metric", "euclidean")
     judge = _Judge(X, settings.get("empty", "relocate"), metric=metric)
     weights = checks.weights(settings.get("sample_weight"), judge.X)
@@ -177,10 +176,6 @@ def certify_fit(
     judge.check_end(result)
     judge.check_stop(result, settings)
     return Certificate(result, judge.ties, judge.inputs)
-
-
-def _dense(name: str) -> tuple[Kernel, KernelSpec]:
-    return load_kernel(name), find_spec(name)
 
 
 def _law(X: Array | SparseRows) -> Any:

@@ -47,7 +47,8 @@ def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Any) -> str | None:
 
 def _watcher(spec: KernelSpec, seen: list[str]) -> Callable[[FrameType, str, Any], None]:
     made_of_ours = "kmeans_lab" in spec.requires
-    modules = set() if made_of_ours else {s.module for s in KERNELS.values()}
+    others = set() if made_of_ours else {it for s in KERNELS.values() for it in s.modules}
+    others -= {*spec.modules}
 
     def watch(frame: FrameType, event: str, function: Any) -> None:
         origin = str(frame.f_globals.get("__name__", ""))
@@ -61,7 +62,7 @@ def _watcher(spec: KernelSpec, seen: list[str]) -> Callable[[FrameType, str, Any
             return
         package = origin.partition(".")[0]
         foreign = package in _RIVALS and package not in spec.requires
-        if origin != spec.module and (foreign or origin in modules):
+        if origin not in spec.modules and (foreign or origin in others):
             seen.append(origin)
 
     return watch

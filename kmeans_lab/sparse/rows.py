@@ -89,9 +89,23 @@ class SparseRows:
 
     def astype(self, dtype: np.dtype[Any]) -> SparseRows:
         """Return these rows with values of a dtype, copied where theirs is another."""
-        if dtype == self.dtype:
-            return self
-        return SparseRows(self.data.astype(dtype), self.indices, self.indptr, self.n_features)
+        return self if dtype == self.dtype else self.with_values(self.data.astype(dtype))
+
+    def with_values(self, data: Array) -> SparseRows:
+        """Return rows with other values in the same places; ``data`` is as long as theirs."""
+        return SparseRows(data, self.indices, self.indptr, self.n_features)
+
+    def copy(self) -> SparseRows:
+        """Return a copy of these rows, without the values of others."""
+        data, indices = self.stored()
+        return SparseRows(
+            data.copy(), indices.copy(), self.indptr - self.indptr[0], self.n_features
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process without the values of other rows."""
+        data, indices = self.stored()
+        return SparseRows, (data, indices, self.indptr - self.indptr[0], self.n_features)
 
     def stored(self) -> tuple[Array, NDArray[np.int32]]:
         """Return the values and columns of these rows, without those of other rows."""

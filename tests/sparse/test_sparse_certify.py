@@ -101,7 +101,7 @@ def test_a_fit_that_goes_wrong_is_caught(fault, monkeypatch):
                 rows.data.base[5] += 1.0
 
     copy = read_sparse("X", texts(), ("float64",))
-    monkeypatch.setattr("kmeans_lab.driver.load_sparse", lambda name: Faulty)
+    monkeypatch.setattr("kmeans_lab.registry.load_sparse", lambda name: Faulty)
     sentence = {"labels": "nearest center", "centers": "not the means", "rows": "X was modified"}
     with pytest.raises(CertificateError, match=sentence[fault]):
         certify_fit(copy, K, {"init": START, "tol": 0}, "cpp")
