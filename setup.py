@@ -164,15 +164,21 @@ setup(
     # Lists are copied: pybind11 adds the C++ standard to its own, which a C compiler may refuse.
     # The one that takes longest comes first: the others are compiled beside it.
     ext_modules=[
-        Pybind11Extension(
-            "kmeans_lab.tuned.simd",
-            ["cpp/simd/module.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(optimise)],
-            extra_compile_args=[*optimise, *threads, *quiet],
-            extra_link_args=threads,
+        *(
+            Pybind11Extension(
+                f"kmeans_lab.{name}",
+                [f"cpp/{source}"],
+                depends=cpp_headers,
+                include_dirs=["cpp"],
+                cxx_std=17,
+                define_macros=[told(optimise)],
+                extra_compile_args=[*optimise, *threads, *quiet],
+                extra_link_args=threads,
+            )
+            for name, source in (
+                ("tuned.simd", "simd/module.cpp"),
+                ("sparse.simd", "sparse/simd.cpp"),
+            )
         ),
         *(
             Pybind11Extension(

@@ -1,0 +1,27 @@
+// The routines for sparse rows that are compiled once per instruction set, as the engine calls them.
+
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+#include "simd/sparse/work.h"
+
+namespace lab {
+
+template <typename T>
+struct SparseRoutines {
+    // Label the rows of a part.
+    void (*scan)(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch);
+    // Lay out some features: of centers that are given, or of the means of sums.
+    void (*lay_given)(SparseWork<T>& work, Index first, Index last);
+    void (*lay_sums)(SparseWork<T>& work, Index first, Index last, const T* instead,
+                     double* squares, double* differences);
+    // Add what joins and leaves a center.
+    void (*move)(SparseWork<T>& work, Index j, bool shown, std::int64_t before,
+                 SparseScratch& scratch);
+    Index lanes;
+    std::size_t cell;  // bytes: 2 float16, 4 float32
+};
+
+}  // namespace lab
