@@ -129,7 +129,7 @@ PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
         "assign",
         [](const py::object& rows, const py::array& centers, py::array& labels) {
             return lab::wide(rows) ? assign_rows<double>(rows, centers, labels)
-                              : assign_rows<float>(rows, centers, labels);
+                                   : assign_rows<float>(rows, centers, labels);
         },
         py::arg("rows"), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
         "Overwrite labels with each row's nearest center; return the inertia.");
@@ -137,7 +137,7 @@ PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
         "update",
         [](const py::object& rows, const py::array& labels, py::array& sums, py::array& counts) {
             return lab::wide(rows) ? update_rows<double>(rows, labels, sums, counts)
-                              : update_rows<float>(rows, labels, sums, counts);
+                                   : update_rows<float>(rows, labels, sums, counts);
         },
         py::arg("rows"), py::arg("labels").noconvert(), py::arg("sums").noconvert(),
         py::arg("counts").noconvert(), "Add each row to its cluster's sum and count.");

@@ -16,6 +16,7 @@
 #include "common/labels.h"
 #include "common/types.h"
 #include "simd/sparse/engine.h"
+#include "simd/sparse/inertia.h"
 #include "sparse/rows.h"
 
 namespace py = pybind11;
@@ -63,7 +64,8 @@ public:
         const Index k = centers.shape(0);
         std::int32_t* labels_out = lab::write<std::int32_t>(labels, kLabelsAre);
         double* sums_inout = sums ? lab::write<double>(*sums, kSumsAre) : nullptr;
-        std::int64_t* counts_inout = counts ? lab::write<std::int64_t>(*counts, kCountsAre) : nullptr;
+        std::int64_t* counts_inout =
+            counts ? lab::write<std::int64_t>(*counts, kCountsAre) : nullptr;
         require(!sums || (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == k &&
                           sums->shape(1) == engine_->d() && counts->shape(0) == k),
                 "assign_update needs sums (k, d) and counts (k,)");
@@ -167,6 +169,20 @@ std::unique_ptr<Prepared> prepare(const py::object& rows, const py::object& n_cl
     return made;
 }
 
+template <typename T>
+double inertia(const py::object& rows, const py::array& centers, const py::array& labels) {
+    const lab::SparseRows<T> given = lab::view<T>(rows, kRowsAre);
+    require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == given.n_features &&
+                labels.shape(0) == given.n_samples,
+            "inertia needs X (n, d), centers (k, d) and labels (n,)");
+    const T* centers_in = lab::read<T>(centers, kCentersAre);
+    const std::int32_t* labels_in = lab::read<std::int32_t>(labels, kLabelsAre);
+    const Index k = centers.shape(0);
+    lab::Unlocked unlocked;
+    lab::require_clusters(labels_in, given.n_samples, k, lab::kRowsOfCenters);
+    return lab::sparse_inertia(given, centers_in, labels_in, k);
+}
+
 constexpr char kOutOfMemory[] =
     "this pass needs more memory than there is: use float32 rows, or fewer clusters or threads";
 
@@ -200,7 +216,8 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
             if (py::isinstance<Prepared>(rows)) {
                 return rows.cast<Prepared&>().pass(centers, labels, nullptr, nullptr);
             }
-            require(centers.ndim() == 2 && centers.shape(0) > 0, "assign needs at least one center");
+            require(centers.ndim() == 2 && centers.shape(0) > 0,
+                    "assign needs at least one center");
             return prepare(rows, py::int_(centers.shape(0)), n_threads)
                 ->pass(centers, labels, nullptr, nullptr);
         },
@@ -214,6 +231,14 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
         "Both steps in one pass; return the inertia.");
     module.def("update", &Prepared::update, py::arg("rows"), py::arg("labels"), py::arg("sums"),
                py::arg("counts"), "Add each row to its cluster's sum and count.");
+    module.def(
+        "inertia",
+        [](const py::object& rows, const py::array& centers, const py::array& labels) {
+            return lab::wide(rows) ? inertia<double>(rows, centers, labels)
+                                   : inertia<float>(rows, centers, labels);
+        },
+        py::arg("rows"), py::arg("centers"), py::arg("labels"),
+        "Return the sum of squared distances to the chosen centers, by differences.");
     module.def(
         "isa", [] { return lab::kIsaNames[int(lab::chosen_isa())]; },
         "Return the instruction set chosen for the next fit.");

@@ -95,7 +95,9 @@ public:
 
     // The limbs of a feature and a center.
     std::int64_t* at(Index f, Index j) { return limbs_.data() + (f * k_ + j) * count(); }
-    const std::int64_t* at(Index f, Index j) const { return limbs_.data() + (f * k_ + j) * count(); }
+    const std::int64_t* at(Index f, Index j) const {
+        return limbs_.data() + (f * k_ + j) * count();
+    }
 
     using Limbs::value;
     double value(Index f, Index j) const { return value(at(f, j)); }

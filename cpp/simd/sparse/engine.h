@@ -66,7 +66,7 @@ public:
         }
         settle_screen();
         scan();
-        if (!kept) std::copy(work_.labels.begin(), work_.labels.end(), labels);
+        if (!kept) overwrite(labels);
         sort_moves();
         before_ = work_.counts;
         given_ = centers != nullptr;
@@ -234,7 +234,8 @@ private:
         return negative;
     }
 
-    // Show the means of the sums in the table, in place of the centers of an array, if there is one.
+    // Show the means of the sums in the table, in place of the centers of an array, if there is
+    // one.
     void show(const T* instead) {
         const Index k = work_.screen.n_clusters;
         work_.reference.follow(work_.sums, work_.counts, d(), k);
@@ -304,10 +305,9 @@ private:
         screen.per_root = float(1.01 * least * largest);
         screen.per_length = float(screen.negative ? 2.02 * length : 0);
         const double reference =
-            (double(work_.used) + 2 * double(work_.longest_row) + 16) * kRounding +
-            8 * kOffMean<T>;
-        const double lost = std::numeric_limits<double>::denorm_min() * work_.scale *
-                            work_.scale * double(work_.used + 2 * work_.longest_row);
+            (double(work_.used) + 2 * double(work_.longest_row) + 16) * kRounding + 8 * kOffMean<T>;
+        const double lost = std::numeric_limits<double>::denorm_min() * work_.scale * work_.scale *
+                            double(work_.used + 2 * work_.longest_row);
         screen.fixed = float(1.01 * ((8 * single + reference) * whole + 2 * screen.off + lost +
                                      1e-36 * double(work_.longest_row + 1)));
     }
@@ -329,8 +329,8 @@ private:
         scratch.candidates.resize(work_.screen.n_clusters);
         for (Index j = 0; j < work_.screen.n_clusters; ++j) scratch.candidates[j] = std::int32_t(j);
         for (Index i = part.first; i < part.last && !interrupt_.came(); ++i) {
-            const auto found = work_.reference.nearest(work_.rows, i, scratch.candidates,
-                                                       scratch.products);
+            const auto found =
+                work_.reference.nearest(work_.rows, i, scratch.candidates, scratch.products);
             part.rescored += found.tied;
             ++part.met;
             work_.put(part, i, found.label);
@@ -427,6 +427,14 @@ private:
         return std::max(inertia, 0.0);
     }
 
+    void overwrite(std::int32_t* labels) {
+        changed_ = 0;
+        for (Index i = 0; i < n(); ++i) {
+            changed_ += labels[i] != work_.labels[i];
+            labels[i] = work_.labels[i];
+        }
+    }
+
     // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
     // few labels of each part tell a caller that hands over other arrays.
     bool hold(const std::int32_t* labels) const {
@@ -450,11 +458,11 @@ private:
     SparseRoutines<T> routines_;
     SparseWork<T> work_;
     std::vector<SparsePart> parts_;
-    std::deque<SparseScratch> scratch_;   // of each thread
-    std::vector<std::int64_t> before_;    // counts before the last pass
-    bool whole_ = false;                  // the last pass came to its end
-    bool shown_ = false;                  // the table shows the means of the sums
-    bool given_ = true;                   // the centers of the last pass were given
+    std::deque<SparseScratch> scratch_;      // of each thread
+    std::vector<std::int64_t> before_;       // counts before the last pass
+    bool whole_ = false;                     // the last pass came to its end
+    bool shown_ = false;                     // the table shows the means of the sums
+    bool given_ = true;                      // the centers of the last pass were given
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     Shift shift_{0, 0};
     Index changed_ = 0;

@@ -56,8 +56,8 @@ void set_length(SparseWork<T>& work, Index j) {
     // The coordinates are rounded, and so is their sum of squares.
     const double rounding = (2.1 * kOffMean<T> + (used + 8) * kRounding) * square;
     work.reference.estimate[j] = square * back * back;
-    work.reference.off[j] = (off + rounding) * back * back +
-                            used * std::numeric_limits<double>::denorm_min();
+    work.reference.off[j] =
+        (off + rounding) * back * back + used * std::numeric_limits<double>::denorm_min();
     work.reference.forget(j);
     work.screen.norms[j] = square;
     work.screen.off = std::max(work.screen.off, off);

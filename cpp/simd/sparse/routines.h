@@ -1,4 +1,5 @@
-// The routines for sparse rows that are compiled once per instruction set, as the engine calls them.
+// The routines for sparse rows that are compiled once per instruction set, as the engine calls
+// them.
 
 #pragma once
 

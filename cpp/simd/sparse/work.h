@@ -52,8 +52,8 @@ struct SparseScratch {
 // squares[j] − factors[j] · Σ x · table[f, j].
 struct Screen {
     Index n_clusters = 0, padded = 0;
-    Aligned<unsigned char> table;  // (n_features, padded) float16 or float32
-    Aligned<float> squares, factors;        // (padded,)
+    Aligned<unsigned char> table;     // (n_features, padded) float16 or float32
+    Aligned<float> squares, factors;  // (padded,)
     std::vector<int> exponents;
     std::vector<double> norms;  // ‖c‖²
     double off = 0;             // of each of these, at most
@@ -89,15 +89,15 @@ constexpr Index kValuesTogether = 2048;
 template <typename T>
 struct SparseWork {
     SparseRows<T> rows;
-    double scale = 1;       // a power of two
-    bool negative = false;  // some value is
-    float longest = 0;      // of the lengths
-    Index longest_row = 0;  // values of the row that has most
-    Index used = 0;         // at most so many coordinates of a mean are not zero
-    double squares = 0;     // Σ‖x‖², scaled
+    double scale = 1;            // a power of two
+    bool negative = false;       // some value is
+    float longest = 0;           // of the lengths
+    Index longest_row = 0;       // values of the row that has most
+    Index used = 0;              // at most so many coordinates of a mean are not zero
+    double squares = 0;          // Σ‖x‖², scaled
     std::vector<float> lengths;  // (n_samples,) scaled, rounded up
 
-    std::vector<std::int32_t> labels;  // (n_samples,): −1 none
+    std::vector<std::int32_t> labels;    // (n_samples,): −1 none
     std::int32_t* labels_out = nullptr;  // the caller's, where only changes are written
     CellSums sums;                       // of the rows that have labels
     std::vector<std::int64_t> counts;

@@ -9,9 +9,11 @@ namespace LAB_ISA {
 
 using Floats = Lanes<float>::Values;
 constexpr Index kLanes = Lanes<float>::lanes;
-// Vectors of scores that a row holds in registers: those of as many centers as there are lanes each.
+// Vectors of scores that a row holds in registers: those of as many centers as there are lanes
+// each.
 constexpr int kMostTile = LAB_BYTES == 64 ? 14 : LAB_BYTES == 32 ? 13 : LAB_BYTES == 16 ? 12 : 4;
 
+constexpr Index kAhead = 2;  // rows whose cells are on their way
 LAB_INLINE Floats load(const float* from) {
     Floats lanes;
     std::memcpy(&lanes, from, sizeof lanes);
@@ -38,9 +40,35 @@ LAB_INLINE Floats smaller(const Floats& a, const Floats& b) { return a < b ? a :
 #endif
 
 LAB_INLINE float least_of(const Floats& lanes) {
+#if defined(__x86_64__) && LAB_BYTES >= 16
+    __m128 parts[LAB_BYTES / 16];
+    std::memcpy(parts, &lanes, sizeof parts);
+    for (int half = LAB_BYTES / 32; half > 0; half /= 2) {
+        for (int q = 0; q < half; ++q) parts[q] = _mm_min_ps(parts[q], parts[q + half]);
+    }
+    const __m128 two = _mm_min_ps(parts[0], _mm_movehl_ps(parts[0], parts[0]));
+    return _mm_cvtss_f32(_mm_min_ss(two, _mm_shuffle_ps(two, two, 1)));
+#else
     float least = lane(lanes, 0);
     for (int l = 1; l < kLanes; ++l) least = std::min(least, lane(lanes, l));
     return least;
+#endif
+}
+
+// A bit for each lane that is no more than a limit.
+LAB_INLINE std::uint32_t no_more(const Floats& lanes, const Floats& limits) {
+#if defined(__x86_64__) && LAB_BYTES == 64
+    return _mm512_cmp_ps_mask(lanes, limits, _CMP_LE_OQ);
+#else
+    return bits_of<float>(lanes <= limits);
+#endif
+}
+LAB_INLINE int count_bits(std::uint32_t bits) {
+#if defined(__GNUC__) && LAB_BYTES >= 32
+    return __builtin_popcount(bits);
+#else
+    return kPlaces.count[bits];
+#endif
 }
 
 // The scores of one row and some vectors of centers: lower bounds are written, and the least of the
@@ -127,8 +155,8 @@ LAB_INLINE std::int32_t nearest_center(SparseWork<T>& work, const Tiles<Cell>& t
     Index count = 0;
     std::int32_t label = 0;
     for (Index j = 0; j < screen.padded; j += kLanes) {
-        const std::uint32_t bits = bits_of<float>(load(lower + j) <= limits);
-        count += kPlaces.count[bits & 0xff] + kPlaces.count[bits >> 8];
+        const std::uint32_t bits = no_more(load(lower + j), limits);
+        count += count_bits(bits);
         if (bits != 0) label = std::int32_t(j) + LAB_LOWEST_BIT(bits);
     }
     float own = least + slack.fixed;
@@ -168,6 +196,18 @@ LAB_INLINE Index shorten(const SparseWork<T>& work, Index first, Index last, flo
     return end;
 }
 
+// Have the cells that a row meets on their way: the table is larger than the nearest cache.
+template <typename T, typename Cell>
+LAB_INLINE void prefetch_cells(const SparseWork<T>& work, Index i) {
+    constexpr Index line = 64 / sizeof(Cell);
+    const Screen& screen = work.screen;
+    const Cell* table = reinterpret_cast<const Cell*>(screen.table.data());
+    for (Index p = work.rows.first(i), end = p + work.rows.size(i); p < end; ++p) {
+        const Cell* cells = table + Index(work.rows.indices[p]) * screen.padded;
+        for (Index j = 0; j < screen.padded; j += line) LAB_PREFETCH(cells + j);
+    }
+}
+
 // Label all rows of a part.
 template <typename T, typename Cell>
 void scan_rows(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
@@ -179,6 +219,7 @@ void scan_rows(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
         const Index begin = work.rows.first(first);
         for (Index i = first; i < end; ++i) {
             const float* mine = x + (work.rows.first(i) - begin);
+            if (i + kAhead < part.last) prefetch_cells<T, Cell>(work, i + kAhead);
             work.put(part, i, nearest_center<T, Cell>(work, tiles, i, mine, scratch, part));
         }
     }

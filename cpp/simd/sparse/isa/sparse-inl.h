@@ -15,8 +15,8 @@ namespace LAB_ISA {
 
 template <typename T, typename Cell>
 SparseRoutines<T> make_sparse_routines() {
-    return {scan_rows<T, Cell>,   lay_given<T, Cell>, lay_sums<T, Cell>,
-            move_center<T, Cell>, kLanes,             sizeof(Cell)};
+    return {scan_rows<T, Cell>, lay_given<T, Cell>, lay_sums<T, Cell>, move_center<T, Cell>, kLanes,
+            sizeof(Cell)};
 }
 
 template <typename T>

@@ -45,7 +45,8 @@ void lay_given(SparseWork<T>& work, Index first, Index last) {
         const Index n = std::min(kFeaturesTogether, last - begin);
         for (Index j = 0; j < k; ++j) {
             const T* center = centers + j * d + begin;
-            for (Index f = 0; f < n; ++f) block[f * padded + j] = float(double(center[f]) * times[j]);
+            for (Index f = 0; f < n; ++f)
+                block[f * padded + j] = float(double(center[f]) * times[j]);
         }
         for (Index f = 0; f < n; ++f) {
             store_cells(&block[f * padded], padded, cell_at<T, Cell>(work, begin + f, 0));
