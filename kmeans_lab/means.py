@@ -112,8 +112,9 @@ class Kept:
     def _array(self, counts: NDArray[np.int64], *, before: bool) -> Array:
         sums = self._crew.sums
         self._keeper.sums(sums, before)
-        made = np.empty(sums.shape, self._crew.rows.dtype)
-        return np.divide(sums, counts[:, None], out=made, casting="same_kind")
+        made: Array = np.empty(sums.shape, self._crew.rows.dtype)
+        np.divide(sums, counts[:, None], out=made, casting="same_kind")
+        return made
 
     def assign(self) -> Pass:
         """Assign the rows to the newest centers, and add them up: one pass."""

@@ -18,6 +18,8 @@
 
 #include "common/interrupt.h"
 #include "common/types.h"
+#include "simd/sparse/audit.h"
+#include "simd/sparse/bounds.h"
 #include "simd/sparse/dispatch.h"
 #include "simd/sparse/work.h"
 #include "simd/team.h"
@@ -65,11 +67,12 @@ public:
             show(nullptr);
         }
         settle_screen();
+        plan_bounds(centers == nullptr);
         scan();
+        audit(work_);
         if (!kept) overwrite(labels);
         sort_moves();
         before_ = work_.counts;
-        given_ = centers != nullptr;
         move(centers == nullptr ? shown_ : false);
         if (centers != nullptr && follows) show(centers);
         whole_ = true;
@@ -120,6 +123,12 @@ private:
     static constexpr Index kLeast = 1024;  // rows of a part at least
     static constexpr Index kParts = 256;   // parts at most: a hundred threads find work
     static constexpr Index kPieces = 32;   // of the features
+#if defined(LAB_AUDIT)
+    static constexpr Index kFewMoves = 1;  // bounds are tried at once
+#else
+    static constexpr Index kFewMoves = 100;  // of so many rows one, before bounds pay
+#endif
+    static constexpr double kMostFailing = 0.75;  // of the rows, while they do
 
     void cut() {
         const Index rows = std::max(Index(1), (n() / kParts + kLeast) / kLeast) * kLeast;
@@ -180,6 +189,9 @@ private:
         work_.squares_of.assign(k, 0.0);
         work_.squares_off.assign(k, 0.0);
         work_.movement.resize(k);
+        work_.bounding = carried_ = false;
+        work_.changes.clear();
+        bounding_.forget();
         Screen& screen = work_.screen;
         screen.n_clusters = k;
         screen.padded = (k + routines_.lanes - 1) / routines_.lanes * routines_.lanes;
@@ -312,13 +324,34 @@ private:
                                      1e-36 * double(work_.longest_row + 1)));
     }
 
+    // Bounds pay once few rows change their centers, and as long as they hold for most.
+    void plan_bounds(bool following) {
+        const bool held = carried_ && met() > kMostFailing;
+        if (held) quiet_ = changed_ / 2;
+        const bool pays = following && !work_.blind && k() > kLoudLanes && !held &&
+                          changed_ < std::min(n() / kFewMoves, quiet_);
+        carried_ = work_.bounding && pays;
+        work_.bounding = pays;
+        if (!following) quiet_ = n();
+        if (!carried_) bounding_.forget();
+        if (!pays) return;
+        work_.own.resize(std::size_t(n()));
+        work_.others.resize(std::size_t(n()));
+        work_.changes.resize(std::size_t(k()));
+        if (carried_) {
+            bounding_.plan(work_);
+            for (auto& changes : work_.changes) changes.clear();
+        }
+    }
+
     void scan() {
         const Index k = work_.screen.n_clusters;
         each(Index(parts_.size()), 256 * double(k), [&](Index p, SparseScratch& scratch) {
             SparsePart& part = parts_[p];
             part.moves.clear();
             part.met = 0;
-            work_.blind ? scan_blindly(part, scratch) : routines_.scan(work_, part, scratch);
+            const auto scan_some = carried_ ? routines_.scan_failing : routines_.scan;
+            work_.blind ? scan_blindly(part, scratch) : scan_some(work_, part, scratch);
         });
         changed_ = 0;
         for (const SparsePart& part : parts_) changed_ += Index(part.moves.size());
@@ -458,11 +491,13 @@ private:
     SparseRoutines<T> routines_;
     SparseWork<T> work_;
     std::vector<SparsePart> parts_;
-    std::deque<SparseScratch> scratch_;      // of each thread
-    std::vector<std::int64_t> before_;       // counts before the last pass
-    bool whole_ = false;                     // the last pass came to its end
-    bool shown_ = false;                     // the table shows the means of the sums
-    bool given_ = true;                      // the centers of the last pass were given
+    std::deque<SparseScratch> scratch_;  // of each thread
+    std::vector<std::int64_t> before_;   // counts before the last pass
+    bool whole_ = false;                 // the last pass came to its end
+    bool shown_ = false;                 // the table shows the means of the sums
+    bool carried_ = false;               // bounds were carried to this pass
+    Index quiet_ = 0;                    // so many moves, or fewer, before bounds are tried again
+    Bounding<T> bounding_;
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
     Shift shift_{0, 0};
     Index changed_ = 0;

@@ -12,8 +12,9 @@ namespace lab {
 
 template <typename T>
 struct SparseRoutines {
-    // Label the rows of a part.
+    // Label the rows of a part, or those whose bounds do not hold.
     void (*scan)(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch);
+    void (*scan_failing)(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch);
     // Lay out some features: of centers that are given, or of the means of sums.
     void (*lay_given)(SparseWork<T>& work, Index first, Index last);
     void (*lay_sums)(SparseWork<T>& work, Index first, Index last, const T* instead,

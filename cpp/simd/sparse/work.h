@@ -37,6 +37,12 @@ struct Touched {
     double before;
 };
 
+// A sum of a center that has changed, by which share of the center's rows.
+struct Change {
+    std::int32_t feature;
+    float share;
+};
+
 // Room of a thread.
 struct SparseScratch {
     Aligned<float> values;            // of some rows
@@ -86,6 +92,18 @@ constexpr Index kFeaturesTogether = 16;
 // Values that are rounded to float32 together.
 constexpr Index kValuesTogether = 2048;
 
+// Lanes of the narrow table, and how many of them are for loud centers; see bounds.h.
+constexpr Index kLoudLanes = 16, kLoud = kLoudLanes - 2;
+
+// What the bounds of rows have to reckon with in a pass.
+struct Bounds {
+    Aligned<float> table;  // (n_features, kLoudLanes)
+    alignas(64) float squares[kLoudLanes] = {}, factors[kLoudLanes] = {};  // of the loud centers
+    std::vector<std::int32_t> place;      // of each center: its lane, or −1
+    std::vector<float> rise, rise_apart;  // of its score, at most: by lengths; but for the product
+    float fall = 0, fall_apart = 0;       // of the score of any quiet center, at most
+};
+
 template <typename T>
 struct SparseWork {
     SparseRows<T> rows;
@@ -113,6 +131,8 @@ struct SparseWork {
     // of the others', from below.
     bool bounding = false;
     Aligned<float> own, others;
+    Bounds bounds;
+    std::vector<std::vector<Change>> changes;  // of each center's sums, while bounds are carried
 
     // Rows that leave or join a center: 2 · row + 1 joins.
     std::vector<Index> ops, ops_begin;

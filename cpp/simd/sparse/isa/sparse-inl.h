@@ -7,6 +7,7 @@
 // clang-format off: each of them uses some of those above it
 #include "simd/isa/vectors-inl.h"
 #include "simd/sparse/isa/scan-inl.h"
+#include "simd/sparse/isa/bounds-inl.h"
 #include "simd/sparse/isa/table-inl.h"
 // clang-format on
 
@@ -15,7 +16,8 @@ namespace LAB_ISA {
 
 template <typename T, typename Cell>
 SparseRoutines<T> make_sparse_routines() {
-    return {scan_rows<T, Cell>, lay_given<T, Cell>, lay_sums<T, Cell>, move_center<T, Cell>, kLanes,
+    return {scan_rows<T, Cell>, scan_failing<T, Cell>, lay_given<T, Cell>,
+            lay_sums<T, Cell>,  move_center<T, Cell>,  kLanes,
             sizeof(Cell)};
 }
 

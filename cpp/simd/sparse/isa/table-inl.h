@@ -112,12 +112,15 @@ void move_center(SparseWork<T>& work, Index j, bool shown, std::int64_t before,
     const bool again = choose_exponent(work, j);
     const double times = multiplier<T, Cell>(work, j);
     Changed changed;
+    const double rows = double(std::max<std::int64_t>(work.counts[j], 1));
+    if (work.bounding) work.changes[j].clear();
     for (Touched& it : scratch.touched) {
         scratch.seen[it.feature / 64] &= ~(std::uint64_t(1) << it.feature % 64);
         const double after = work.sums.value(it.feature, j);
         const double change = (after - it.before) * work.scale, then = it.before * work.scale;
         if (change == 0) continue;
         changed.add(change, then);
+        if (work.bounding) work.changes[j].push_back({it.feature, float(change / rows)});
         if (!again) store_cell(after * times, cell_at<T, Cell>(work, it.feature, j));
     }
     if (again) {
