@@ -29,7 +29,7 @@ class Centers(Protocol):
         """Assign the rows to the newest centers, and add them up: one pass."""
 
     def update(self, changed: int) -> Step:
-        """Make the centers that follow; return the step, whose number of changed labels is given."""
+        """Make the centers that follow; return the step, in which so many labels changed."""
 
     def finish(self) -> Array:
         """Return the newest centers, after labels match them."""

@@ -229,8 +229,16 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
            py::array& counts) { return rows.pass(centers, labels, &sums, &counts); },
         py::arg("rows"), py::arg("centers"), py::arg("labels"), py::arg("sums"), py::arg("counts"),
         "Both steps in one pass; return the inertia.");
-    module.def("update", &Prepared::update, py::arg("rows"), py::arg("labels"), py::arg("sums"),
-               py::arg("counts"), "Add each row to its cluster's sum and count.");
+    module.def(
+        "update",
+        [](const py::object& rows, const py::array& labels, py::array& sums, py::array& counts) {
+            if (py::isinstance<Prepared>(rows)) {
+                return rows.cast<Prepared&>().update(labels, sums, counts);
+            }
+            prepare(rows, py::int_(1), py::int_(1))->update(labels, sums, counts);
+        },
+        py::arg("rows"), py::arg("labels"), py::arg("sums"), py::arg("counts"),
+        "Add each row to its cluster's sum and count.");
     module.def(
         "inertia",
         [](const py::object& rows, const py::array& centers, const py::array& labels) {

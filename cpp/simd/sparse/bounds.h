@@ -21,6 +21,17 @@
 #include "common/types.h"
 #include "simd/sparse/work.h"
 
+// What tests make wrong, to see that the audit finds it.
+#ifndef LAB_MUTANT_RISE
+#define LAB_MUTANT_RISE 1.0
+#endif
+#ifndef LAB_MUTANT_FALL
+#define LAB_MUTANT_FALL 1.0
+#endif
+#ifndef LAB_MUTANT_QUIET
+#define LAB_MUTANT_QUIET 1.0f
+#endif
+
 namespace lab {
 
 template <typename T>
@@ -49,9 +60,9 @@ public:
         bounds.rise_apart.resize(k);
         for (Index j = 0; j < k; ++j) {
             const double reach = 2 * double(work.longest) * moved.shift[j];
-            fall[j] = reach - moved.squares[j];
+            fall[j] = LAB_MUTANT_FALL * reach - moved.squares[j];
             const double scaled = 2.02 * double(work.longest) * moved.length[j];
-            bounds.rise[j] = above(reach + moved.squares[j]);
+            bounds.rise[j] = above(LAB_MUTANT_RISE * reach + moved.squares[j]);
             bounds.rise_apart[j] = above(moved.squares[j] + scaled * growth(work, j, -1));
         }
         choose(work, fall);
@@ -149,7 +160,7 @@ private:
             for (const Change& change : work.changes[j]) {
                 float* most = table + Index(change.feature) * kLoudLanes + kLoud;
                 if (most[0] == 0 && most[1] == 0) noted_.push_back(change.feature);
-                const float size = std::fabs(change.share) * 1.000001f;
+                const float size = std::fabs(change.share) * 1.000001f * LAB_MUTANT_QUIET;
                 const bool both = work.screen.negative;
                 if (both || change.share > 0) most[0] = std::max(most[0], size);
                 if (both || change.share < 0) most[1] = std::max(most[1], size);

@@ -1,7 +1,8 @@
-// Exact sums of every feature and center, side by side: those of one feature lie together.
+// Exact sums of every center and feature: those of one center lie together, in the nearest cache
+// while rows join and leave it.
 //
-// As in simd/sums.h, but with one split for all values: a row of a table (features, centers) is met
-// at a time, and its places have no more to say than where they are.
+// As in simd/sums.h, but with one split for all values: columns of sparse rows are too many to be
+// looked up, and too alike.
 
 #pragma once
 
@@ -90,21 +91,22 @@ public:
         limbs_.resize(size);
         std::memset(limbs_.data(), 0, size * sizeof(std::int64_t));
         k_ = k;
+        d_ = d;
     }
     Index k() const { return k_; }
 
     // The limbs of a feature and a center.
-    std::int64_t* at(Index f, Index j) { return limbs_.data() + (f * k_ + j) * count(); }
+    std::int64_t* at(Index f, Index j) { return limbs_.data() + (j * d_ + f) * count(); }
     const std::int64_t* at(Index f, Index j) const {
-        return limbs_.data() + (f * k_ + j) * count();
+        return limbs_.data() + (j * d_ + f) * count();
     }
 
     using Limbs::value;
     double value(Index f, Index j) const { return value(at(f, j)); }
 
 private:
-    Index k_ = 0;
-    Aligned<std::int64_t> limbs_;  // (n_features, n_clusters, count)
+    Index k_ = 0, d_ = 0;
+    Aligned<std::int64_t> limbs_;  // (n_clusters, n_features, count)
 };
 
 }  // namespace lab

@@ -24,6 +24,11 @@
 #include "simd/sparse/work.h"
 #include "simd/team.h"
 
+// What tests make wrong, to see that the audit finds it.
+#ifndef LAB_MUTANT_CELL
+#define LAB_MUTANT_CELL 1.0
+#endif
+
 namespace lab {
 
 // The squared distance between the centers of a pass and the means that follow from it.
@@ -64,6 +69,7 @@ public:
         if (centers != nullptr) {
             take(centers);
         } else if (!shown_) {
+            work_.bounding = false;  // nothing is known about what has moved
             show(nullptr);
         }
         settle_screen();
@@ -75,6 +81,7 @@ public:
         before_ = work_.counts;
         move(centers == nullptr ? shown_ : false);
         if (centers != nullptr && follows) show(centers);
+        if (half_ && total(&SparsePart::near) > n() / kManyNear) widen();
         whole_ = true;
         written_ = labels;
     }
@@ -120,9 +127,11 @@ public:
     double met() const { return double(total(&SparsePart::met)) / double(std::max(Index(1), n())); }
 
 private:
-    static constexpr Index kLeast = 1024;  // rows of a part at least
-    static constexpr Index kParts = 256;   // parts at most: a hundred threads find work
-    static constexpr Index kPieces = 32;   // of the features
+    static constexpr Index kLeast = 1024;   // rows of a part at least
+    static constexpr Index kParts = 256;    // parts at most: a hundred threads find work
+    static constexpr Index kPieces = 32;    // of the features
+    static constexpr Index kManyNear = 8;   // of so many rows one, too many to be decided twice
+    static constexpr Index kGroups = 1024;  // of the centers at most
 #if defined(LAB_AUDIT)
     static constexpr Index kFewMoves = 1;  // bounds are tried at once
 #else
@@ -140,6 +149,15 @@ private:
         }
     }
 
+    // Screen in float32 from now on: values of both signs, or too far apart, leave too many rows to
+    // the reference's arithmetic.
+    void widen() {
+        half_ = shown_ = false;
+        routines_ = choose_sparse_routines<T>(isa_, false);
+        work_.screen.table.release();
+        work_.screen.table.resize(std::size_t(d() * work_.screen.padded) * routines_.cell);
+    }
+
     template <typename Task>
     void each(Index n, double work_per_call, const Task& task) {
         interrupt_.begin(work_per_call);
@@ -147,6 +165,16 @@ private:
             if (!interrupt_.came()) task(Index(piece), scratch_[std::size_t(thread)]);
         });
         if (interrupt_.came()) throw Interrupted();
+    }
+
+    template <typename Task>
+    void each_center(Index k, double work_per_center, const Task& task) {
+        const Index step = (k + kGroups - 1) / kGroups;
+        each((k + step - 1) / step, double(step) * work_per_center,
+             [&](Index group, SparseScratch& scratch) {
+                 const Index end = std::min(k, (group + 1) * step);
+                 for (Index j = group * step; j < end; ++j) task(j, scratch);
+             });
     }
 
     // One look at all values.
@@ -216,11 +244,8 @@ private:
         screen.off = 0;
         screen.negative = work_.negative;
         std::vector<char> negative(k, 0);
-        const Index groups = (k + kFeaturesTogether - 1) / kFeaturesTogether;
-        each(groups, double(kFeaturesTogether * d()), [&](Index g, SparseScratch&) {
-            const Index end = std::min(k, (g + 1) * kFeaturesTogether);
-            for (Index j = g * kFeaturesTogether; j < end; ++j) negative[j] = measure_center(j);
-        });
+        each_center(k, double(d()),
+                    [&](Index j, SparseScratch&) { negative[j] = measure_center(j); });
         for (const char one : negative) screen.negative = screen.negative || one;
         lay([&](Index first, Index last, Index) { routines_.lay_given(work_, first, last); });
     }
@@ -312,7 +337,7 @@ private:
         work_.blind = !(whole < 1e30 && whole * (1 / work_.scale) * (1 / work_.scale) < 1e300);
         const double cell = routines_.cell == 2 ? 0x1p-11 * 1.001 : single * 1.01;
         const double least = routines_.cell == 2 ? 0x1p-25 : 0x1p-149;
-        screen.unit = float(cell + 8 * single);
+        screen.unit = float(LAB_MUTANT_CELL * cell + 8 * single);
         screen.per_value = float(1.01 * single);
         screen.per_root = float(1.01 * least * largest);
         screen.per_length = float(screen.negative ? 2.02 * length : 0);
@@ -349,7 +374,7 @@ private:
         each(Index(parts_.size()), 256 * double(k), [&](Index p, SparseScratch& scratch) {
             SparsePart& part = parts_[p];
             part.moves.clear();
-            part.met = 0;
+            part.met = part.near = 0;
             const auto scan_some = carried_ ? routines_.scan_failing : routines_.scan;
             work_.blind ? scan_blindly(part, scratch) : scan_some(work_, part, scratch);
         });
@@ -401,9 +426,10 @@ private:
                 work_.counts[j] += work_.ops[o] % 2 == 1 ? 1 : -1;
             }
         }
-        each(k, double(work_.rows.n_values()) / double(k), [&](Index j, SparseScratch& scratch) {
-            routines_.move(work_, j, shown, before_[j], scratch);
-        });
+        each_center(k, double(work_.rows.n_values()) / double(k),
+                    [&](Index j, SparseScratch& scratch) {
+                        routines_.move(work_, j, shown, before_[j], scratch);
+                    });
         if (!shown) return;
         double low = 0, high = 0;
         for (Index j = 0; j < k; ++j) {
@@ -427,19 +453,13 @@ private:
         }
     }
 
-    // Hand each sum to a task, those of some features and one center together.
+    // Hand each sum and its place in an array (k, d) to a task.
     template <typename Task>
     void each_sum(const CellSums& sums, const Task& task) {
-        const Index k = sums.k();
-        lay([&](Index first, Index last, Index) {
-            for (Index f0 = first; f0 < last; f0 += kFeaturesTogether) {
-                const Index f1 = std::min(last, f0 + kFeaturesTogether);
-                for (Index j = 0; j < k; ++j) {
-                    for (Index f = f0; f < f1; ++f) {
-                        const std::int64_t* limbs = sums.at(f, j);
-                        task(j * d() + f, sums.zero(limbs) ? 0.0 : sums.value(limbs));
-                    }
-                }
+        each_center(sums.k(), double(d()), [&](Index j, SparseScratch&) {
+            for (Index f = 0; f < d(); ++f) {
+                const std::int64_t* limbs = sums.at(f, j);
+                task(j * d() + f, sums.zero(limbs) ? 0.0 : sums.value(limbs));
             }
         });
     }

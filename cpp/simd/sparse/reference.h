@@ -17,6 +17,11 @@
 #include "simd/sparse/cell_sums.h"
 #include "sparse/rows.h"
 
+// What tests make wrong, to see that the audit finds it.
+#ifndef LAB_MUTANT_OFF
+#define LAB_MUTANT_OFF 1.0
+#endif
+
 namespace lab {
 
 // The centers of a pass: given as an array, or the means of sums that are kept.
@@ -114,7 +119,7 @@ public:
 private:
     // Of the estimate of a score, and of the reference's own, which is rounded, too.
     double error(Index j, double dot, double unit) const {
-        return off[j] + unit * (estimate[j] + std::fabs(dot));
+        return LAB_MUTANT_OFF * off[j] + unit * (estimate[j] + std::fabs(dot));
     }
 
     void resize(Index d, Index k) {

@@ -27,6 +27,7 @@ struct Move {
 struct SparsePart {
     Index first = 0, last = 0;
     Index rescored = 0;  // rows that the reference's arithmetic has decided
+    Index near = 0;      // rows with several centers within the error, in the last pass
     Index met = 0;       // rows that have met all centers in the last pass
     std::vector<Move> moves;
 };

@@ -169,6 +169,7 @@ LAB_INLINE std::int32_t nearest_center(SparseWork<T>& work, const Tiles<Cell>& t
             work.reference.nearest(work.rows, i, scratch.candidates, scratch.products);
         label = found.label;
         part.rescored += found.tied;
+        part.near += !found.tied;
         own = work.screened(found.score, found.off);
     }
     if (work.bounding) {

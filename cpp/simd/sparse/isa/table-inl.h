@@ -61,27 +61,30 @@ void lay_sums(SparseWork<T>& work, Index first, Index last, const T* instead, do
               double* differences) {
     const Index k = work.screen.n_clusters, padded = work.screen.padded;
     const Index d = work.rows.n_features;
-    std::vector<float> row(padded);
-    std::vector<double> times(k);
-    for (Index j = 0; j < k; ++j) times[j] = multiplier<T, Cell>(work, j);
-    for (Index f = first; f < last; ++f) {
-        const std::int64_t* limbs = work.sums.at(f, 0);
-        for (Index j = 0; j < k; ++j, limbs += work.sums.count()) {
-            double sum = 0;
-            row[j] = 0;
-            if (!work.sums.zero(limbs)) {
-                sum = work.sums.value(limbs);
-                row[j] = float(sum * times[j]);
-                const double scaled = sum * work.scale;
-                squares[j] += scaled * scaled;
-            }
-            if (instead != nullptr) {
-                const double mean = double(T(sum / double(work.counts[j])));
-                const double difference = (mean - double(instead[j * d + f])) * work.scale;
-                differences[j] += difference * difference;
+    std::vector<float> block(kFeaturesTogether * padded);
+    for (Index begin = first; begin < last; begin += kFeaturesTogether) {
+        const Index n = std::min(kFeaturesTogether, last - begin);
+        for (Index j = 0; j < k; ++j) {
+            const double times = multiplier<T, Cell>(work, j), rows = double(work.counts[j]);
+            const T* before = instead != nullptr ? instead + j * d + begin : nullptr;
+            for (Index f = 0; f < n; ++f) {
+                const std::int64_t* limbs = work.sums.at(begin + f, j);
+                const double sum = work.sums.zero(limbs) ? 0.0 : work.sums.value(limbs);
+                block[f * padded + j] = float(sum * times);
+                if (sum != 0) {
+                    const double scaled = sum * work.scale;
+                    squares[j] += scaled * scaled;
+                }
+                if (before != nullptr && (sum != 0 || before[f] != 0)) {
+                    const double mean = double(T(sum / rows));
+                    const double difference = (mean - double(before[f])) * work.scale;
+                    differences[j] += difference * difference;
+                }
             }
         }
-        store_cells(row.data(), padded, cell_at<T, Cell>(work, f, 0));
+        for (Index f = 0; f < n; ++f) {
+            store_cells(&block[f * padded], padded, cell_at<T, Cell>(work, begin + f, 0));
+        }
     }
 }
 
