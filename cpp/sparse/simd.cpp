@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/arrays.h"
 #include "common/compiler.h"
@@ -29,6 +30,7 @@ constexpr char kRowsAre[] = "rows must be SparseRows of float64 or float32";
 constexpr char kCentersAre[] = "centers must be a C-contiguous array of the dtype of the rows";
 constexpr char kLabelsAre[] = "labels must be a C-contiguous int32 array";
 constexpr char kSumsAre[] = "sums must be a C-contiguous float64 array";
+constexpr char kDrawsAre[] = "draws must be a C-contiguous float64 array";
 constexpr char kCountsAre[] = "counts must be a C-contiguous int64 array";
 
 // Prepared rows of either dtype as Python sees them: their arrays are checked here.
@@ -41,6 +43,7 @@ public:
     virtual void update(const py::array& labels, py::array& sums, py::array& counts) = 0;
     virtual void sums(py::array& out, bool before) = 0;
     virtual std::pair<double, double> shift() const = 0;
+    virtual py::array_t<Index> greedy(Index first, const py::array& draws) = 0;
     virtual const char* isa() const = 0;
     virtual Index changed() const = 0;
     virtual Index rescored() const = 0;
@@ -121,6 +124,18 @@ public:
     std::pair<double, double> shift() const override {
         const lab::Shift found = engine_->shift();
         return {found.low, found.high};
+    }
+    py::array_t<Index> greedy(Index first, const py::array& draws) override {
+        require(draws.ndim() == 2 && draws.shape(1) > 0,
+                "greedy needs draws (rounds, candidates), with one candidate at least");
+        require(first >= 0 && first < engine_->n(), "first must be a row of X");
+        const double* draws_in = lab::read<double>(draws, kDrawsAre);
+        std::vector<Index> chosen;
+        {
+            lab::Unlocked unlocked;
+            chosen = engine_->greedy(first, draws_in, draws.shape(0), draws.shape(1));
+        }
+        return py::array_t<Index>(Index(chosen.size()), chosen.data());
     }
     const char* isa() const override { return engine_->isa(); }
     Index changed() const override { return engine_->changed(); }
@@ -205,6 +220,13 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
         .def("shift", &Prepared::shift,
              "Return bounds of the squared distance from the centers of the last step to the means "
              "that follow from it.")
+        .def(
+            "greedy",
+            [](Prepared& rows, const py::object&, Index first, const py::array& draws) {
+                return rows.greedy(first, draws);
+            },
+            py::arg("X"), py::arg("first"), py::arg("draws"),
+            "Return the rows of X, which was prepared, that greedy k-means++ chooses.")
         .def("sums", &Prepared::sums, py::arg("out"), py::arg("before") = false,
              "Overwrite out with the sums of the last step, or of the one before it.");
     module.def("prepare", &prepare, py::arg("rows"), py::arg("n_clusters"), py::arg("n_threads"),

@@ -1,3 +1,6 @@
+import numpy as np
+from numpy.typing import NDArray
+
 from kmeans_lab.kernel import Counts, Labels, Rows, Sums
 from kmeans_lab.sparse.rows import SparseRows
 
@@ -13,6 +16,9 @@ class PreparedRows:
     @property
     def rescored(self) -> int: ...
     def step(self, centers: Rows | None, labels: Labels, counts: Counts) -> None: ...
+    def greedy(
+        self, X: SparseRows, first: int, draws: NDArray[np.float64]
+    ) -> NDArray[np.int64]: ...
     def shift(self) -> tuple[float, float]: ...
     def sums(self, out: Sums, before: bool = False) -> None: ...
 

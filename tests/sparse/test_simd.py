@@ -10,6 +10,7 @@ from scipy import sparse
 from kmeans_lab import KMeans, driver, kmeans
 from kmeans_lab.means import Arrays
 from kmeans_lab.registry import load_sparse
+from kmeans_lab.seeding import greedy_rows
 from kmeans_lab.sparse.numerics import own_squares
 from kmeans_lab.sparse.reading import read_sparse
 from tests.support.helpers import assert_same_fit
@@ -161,6 +162,21 @@ def test_a_cluster_for_each_row_and_one_for_all(shape):
     for k in (1, shape[0]):
         for _ in passes(rows, rows[:k].toarray()):
             pass
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_kmeans_plus_plus_draws_the_rows_that_numpy_draws(isa, name, dtype):
+    rng = np.random.default_rng(4)
+    rows = DATA[name](rng)
+    if dtype == "float32" and name in ("huge", "tiny"):
+        rows = rows * (1e-125 if name == "huge" else 1e125)
+    given = read(rows.astype(dtype))
+    for k, n_candidates in ((2, 1), (25, 5), (230, 9)):
+        first, draws = int(rng.integers(len(given))), rng.random((k - 1, n_candidates))
+        expected = greedy_rows(given, first, draws)
+        for n_threads in (1, 2):
+            found = simd.prepare(given, k, n_threads).greedy(given, first, draws)
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_inertia_is_from_differences():

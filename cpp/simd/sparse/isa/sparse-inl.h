@@ -9,6 +9,7 @@
 #include "simd/sparse/isa/scan-inl.h"
 #include "simd/sparse/isa/bounds-inl.h"
 #include "simd/sparse/isa/table-inl.h"
+#include "simd/sparse/isa/seeding-inl.h"
 // clang-format on
 
 namespace lab {
@@ -16,8 +17,8 @@ namespace LAB_ISA {
 
 template <typename T, typename Cell>
 SparseRoutines<T> make_sparse_routines() {
-    return {scan_rows<T, Cell>, scan_failing<T, Cell>, lay_given<T, Cell>,
-            lay_sums<T, Cell>,  move_center<T, Cell>,  kLanes,
+    return {scan_rows<T, Cell>,   scan_failing<T, Cell>, lay_given<T, Cell>, lay_sums<T, Cell>,
+            move_center<T, Cell>, try_sparse<T>,         keep_sparse<T>,     kLanes,
             sizeof(Cell)};
 }
 
