@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.crews.base import Crew, Job, Pass
+from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
-from kmeans_lab.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.registry import SPARSE, find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy

@@ -15,6 +15,7 @@
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "common/labels.h"
+#include "common/numbers.h"
 #include "common/types.h"
 #include "simd/sparse/engine.h"
 #include "simd/sparse/inertia.h"
@@ -157,23 +158,10 @@ private:
     std::unique_ptr<lab::SparseEngine<T>> engine_;
 };
 
-// A whole number of any size between 1 and most, or one sentence.
-Index count(const char* name, const py::object& given, Index most) {
-    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
-    if (!number) throw py::error_already_set();
-    int beyond = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &beyond);
-    if (beyond != 0 || value < 1 || value > most) {
-        throw std::invalid_argument(std::string(name) + "=" + std::string(py::str(number)) +
-                                    " must be from 1 to " + std::to_string(most));
-    }
-    return Index(value);
-}
-
 std::unique_ptr<Prepared> prepare(const py::object& rows, const py::object& n_clusters,
                                   const py::object& n_threads) {
-    const Index k = count("n_clusters", n_clusters, std::numeric_limits<std::int32_t>::max());
-    const int wanted = int(count("n_threads", n_threads, 4096));
+    const Index k = lab::count("n_clusters", n_clusters, std::numeric_limits<std::int32_t>::max());
+    const int wanted = int(lab::count("n_threads", n_threads, 4096));
     std::unique_ptr<Prepared> made;
     if (lab::wide(rows)) made = std::make_unique<PreparedOf<double>>(rows, k, wanted);
     if (!made) made = std::make_unique<PreparedOf<float>>(rows, k, wanted);

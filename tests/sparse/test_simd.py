@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from kmeans_lab import KMeans, driver, kmeans
-from kmeans_lab.means import Arrays
+from kmeans_lab.crews.means import Arrays
 from kmeans_lab.registry import load_sparse
 from kmeans_lab.seeding import greedy_rows
 from kmeans_lab.sparse.numerics import own_squares

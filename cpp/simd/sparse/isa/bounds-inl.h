@@ -69,9 +69,9 @@ LAB_INLINE bool stays(SparseWork<T>& work, Index i, const float* x) {
     return own < others;
 }
 
-// Label the rows of a part whose bounds do not hold any more.
-template <typename T, typename Cell>
-void scan_failing(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
+// Label the rows of a part; those alone whose bounds do not hold, where there are any.
+template <typename T, typename Cell, bool bounded>
+void scan_rows(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
     const Tiles<Cell> tiles(work.screen.padded);
     float* x = scratch.values.data();
     for (Index first = part.first, end; first < part.last; first = end) {
@@ -80,7 +80,8 @@ void scan_failing(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch)
         const Index begin = work.rows.first(first);
         for (Index i = first; i < end; ++i) {
             const float* mine = x + (work.rows.first(i) - begin);
-            if (stays(work, i, mine)) continue;
+            if (bounded && stays(work, i, mine)) continue;
+            if (!bounded && i + kAhead < part.last) prefetch_cells<T, Cell>(work, i + kAhead);
             work.put(part, i, nearest_center<T, Cell>(work, tiles, i, mine, scratch, part));
         }
     }

@@ -209,22 +209,5 @@ LAB_INLINE void prefetch_cells(const SparseWork<T>& work, Index i) {
     }
 }
 
-// Label all rows of a part.
-template <typename T, typename Cell>
-void scan_rows(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
-    const Tiles<Cell> tiles(work.screen.padded);
-    float* x = scratch.values.data();
-    for (Index first = part.first, end; first < part.last; first = end) {
-        if (work.interrupt->came()) return;
-        end = shorten(work, first, part.last, x);
-        const Index begin = work.rows.first(first);
-        for (Index i = first; i < end; ++i) {
-            const float* mine = x + (work.rows.first(i) - begin);
-            if (i + kAhead < part.last) prefetch_cells<T, Cell>(work, i + kAhead);
-            work.put(part, i, nearest_center<T, Cell>(work, tiles, i, mine, scratch, part));
-        }
-    }
-}
-
 }  // namespace LAB_ISA
 }  // namespace lab

@@ -17,8 +17,14 @@ namespace LAB_ISA {
 
 template <typename T, typename Cell>
 SparseRoutines<T> make_sparse_routines() {
-    return {scan_rows<T, Cell>,   scan_failing<T, Cell>, lay_given<T, Cell>, lay_sums<T, Cell>,
-            move_center<T, Cell>, try_sparse<T>,         keep_sparse<T>,     kLanes,
+    return {scan_rows<T, Cell, false>,
+            scan_rows<T, Cell, true>,
+            lay_given<T, Cell>,
+            lay_sums<T, Cell>,
+            move_center<T, Cell>,
+            try_sparse<T>,
+            keep_sparse<T>,
+            kLanes,
             sizeof(Cell)};
 }
 
