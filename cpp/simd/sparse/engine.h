@@ -185,8 +185,8 @@ private:
         scratch.candidates.resize(work_.screen.n_clusters);
         for (Index j = 0; j < work_.screen.n_clusters; ++j) scratch.candidates[j] = std::int32_t(j);
         for (Index i = part.first; i < part.last && !interrupt_.came(); ++i) {
-            const auto found =
-                work_.reference.nearest(work_.rows, i, scratch.candidates, scratch.products);
+            const auto found = work_.reference.nearest(work_.rows, i, scratch.candidates,
+                                                       scratch.products, scratch.shared);
             part.rescored += found.tied;
             ++part.met;
             work_.put(part, i, found.label);

@@ -32,6 +32,12 @@ public:
         given_ = centers;
         sums_ = nullptr;
         resize(d, k);
+        words_ = (k + 63) / 64;
+        present_.assign(std::size_t(d * words_), 0);
+    }
+    // Note that a coordinate of a center that is given is not zero.
+    void note(Index f, Index j) {
+        present_[std::size_t(f * words_ + j / 64)] |= std::uint64_t(1) << j % 64;
     }
     void follow(const CellSums& sums, const std::vector<std::int64_t>& counts, Index d, Index k) {
         given_ = nullptr;
@@ -76,20 +82,32 @@ public:
     std::vector<double> estimate, off;
 
     // The nearest of some centers, which ascend, and its score; `tied`: ‖c‖² was asked for.
+    //
+    // Centers that begin at rows share no feature with most rows, which tie for many of them: of
+    // those no product is taken.
     struct Nearest {
         std::int32_t label;
         double score, off;
         bool tied;
     };
     Nearest nearest(const SparseRows<T>& rows, Index i, const std::vector<std::int32_t>& of,
-                    std::vector<double>& dots) {
+                    std::vector<double>& dots, std::vector<std::uint64_t>& shared) {
+        if (given_ != nullptr) {
+            shared.assign(std::size_t(words_), 0);
+            for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
+                const std::uint64_t* some = &present_[std::size_t(rows.indices[p] * words_)];
+                for (Index w = 0; w < words_; ++w) shared[std::size_t(w)] |= some[w];
+            }
+        }
         constexpr double unit = std::numeric_limits<double>::epsilon();
         dots.resize(of.size());
         double most = std::numeric_limits<double>::infinity();
         std::size_t best = 0;
         for (std::size_t c = 0; c < of.size(); ++c) {
             const Index j = of[c];
-            dots[c] = 2 * product(rows, i, j);
+            const bool apart =
+                given_ != nullptr && (shared[std::size_t(j / 64)] >> j % 64 & 1) == 0;
+            dots[c] = apart ? 0.0 : 2 * product(rows, i, j);
             const double above = estimate[j] - dots[c] + error(j, dots[c], unit);
             if (above < most) {
                 most = above;
@@ -133,6 +151,8 @@ private:
     }
 
     const T* given_ = nullptr;
+    Index words_ = 0;
+    std::vector<std::uint64_t> present_;  // (n_features, words): a bit for each center given
     const CellSums* sums_ = nullptr;
     const std::int64_t* counts_ = nullptr;
     Index d_ = 0, k_ = 0;

@@ -52,6 +52,7 @@ struct SparseScratch {
     std::vector<Touched> touched;
     std::vector<std::int32_t> candidates;  // centers that may be the nearest of a row
     std::vector<double> products;          // with these
+    std::vector<std::uint64_t> shared;     // a bit for each center that shares a feature with it
 };
 
 // Centers as rows are screened by them. All values are scaled: those of rows by a power of two to

@@ -165,8 +165,8 @@ LAB_INLINE std::int32_t nearest_center(SparseWork<T>& work, const Tiles<Cell>& t
         for (Index j = 0; j < screen.n_clusters; ++j) {
             if (!(lower[j] > limit)) scratch.candidates.push_back(std::int32_t(j));
         }
-        const auto found =
-            work.reference.nearest(work.rows, i, scratch.candidates, scratch.products);
+        const auto found = work.reference.nearest(work.rows, i, scratch.candidates,
+                                                  scratch.products, scratch.shared);
         label = found.label;
         part.rescored += found.tied;
         part.near += !found.tied;

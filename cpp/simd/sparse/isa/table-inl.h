@@ -45,8 +45,10 @@ void lay_given(SparseWork<T>& work, Index first, Index last) {
         const Index n = std::min(kFeaturesTogether, last - begin);
         for (Index j = 0; j < k; ++j) {
             const T* center = centers + j * d + begin;
-            for (Index f = 0; f < n; ++f)
+            for (Index f = 0; f < n; ++f) {
                 block[f * padded + j] = float(double(center[f]) * times[j]);
+                if (center[f] != 0) work.reference.note(begin + f, j);
+            }
         }
         for (Index f = 0; f < n; ++f) {
             store_cells(&block[f * padded], padded, cell_at<T, Cell>(work, begin + f, 0));
@@ -88,16 +90,29 @@ void lay_sums(SparseWork<T>& work, Index first, Index last, const T* instead, do
     }
 }
 
+// Have rows on their way that will move soon: they lie far apart.
+template <typename T>
+LAB_INLINE void prefetch_row(const SparseWork<T>& work, Index o, Index end) {
+    constexpr Index near = 4, far = 12;
+    if (o + far < end) LAB_PREFETCH(work.rows.indptr + work.ops[o + far] / 2);
+    if (o + near >= end) return;
+    const Index first = work.rows.first(work.ops[o + near] / 2);
+    LAB_PREFETCH(work.rows.indices + first);
+    LAB_PREFETCH(work.rows.data + first);
+    LAB_PREFETCH(work.rows.data + first + 64 / Index(sizeof(T)));
+}
+
 // Carry out what joins and leaves center j. Where the table shows the sums, it follows, and what
 // is known of the center, which had `before` rows, does, too.
 template <typename T, typename Cell>
 void move_center(SparseWork<T>& work, Index j, bool shown, std::int64_t before,
                  SparseScratch& scratch) {
     scratch.touched.clear();
-    for (Index o = work.ops_begin[j]; o < work.ops_begin[j + 1]; ++o) {
+    for (Index o = work.ops_begin[j], end = work.ops_begin[j + 1]; o < end; ++o) {
+        prefetch_row(work, o, end);
         const Index i = work.ops[o] / 2;
         const std::int64_t sign = work.ops[o] % 2 == 1 ? 1 : -1;
-        for (Index p = work.rows.first(i), end = p + work.rows.size(i); p < end; ++p) {
+        for (Index p = work.rows.first(i), last = p + work.rows.size(i); p < last; ++p) {
             const Index f = work.rows.indices[p];
             std::int64_t* limbs = work.sums.at(f, j);
             if (shown) {
