@@ -164,16 +164,6 @@ setup(
     # Lists are copied: pybind11 adds the C++ standard to its own, which a C compiler may refuse.
     # The one that takes longest comes first: the others are compiled beside it.
     ext_modules=[
-        Pybind11Extension(
-            "kmeans_lab.tuned.simd",
-            ["cpp/simd/module.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(optimise)],
-            extra_compile_args=[*optimise, *threads, *quiet],
-            extra_link_args=threads,
-        ),
         *(
             Pybind11Extension(
                 f"kmeans_lab.{name}",
@@ -181,13 +171,17 @@ setup(
                 depends=cpp_headers,
                 include_dirs=["cpp"],
                 cxx_std=17,
-                define_macros=[told(plain)],
-                extra_compile_args=[*plain],
+                define_macros=[told(options)],
+                extra_compile_args=[*options, *(threads + quiet if own else [])],
+                extra_link_args=[*threads] if own else [],
             )
-            for name, source in (
-                ("_cpp_kernel", "kmeans.cpp"),
-                ("_cpp_dbscan", "dbscan/dbscan.cpp"),
-                ("sparse._cpp_kernel", "sparse/kmeans.cpp"),
+            # `own`: with threads of its own, and loops for several instruction sets.
+            for name, source, options, own in (
+                ("tuned.simd", "simd/module.cpp", optimise, True),
+                ("sparse.simd", "sparse/simd.cpp", optimise, True),
+                ("_cpp_kernel", "kmeans.cpp", plain, False),
+                ("_cpp_dbscan", "dbscan/dbscan.cpp", plain, False),
+                ("sparse._cpp_kernel", "sparse/kmeans.cpp", plain, False),
             )
         ),
         *(

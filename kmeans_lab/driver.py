@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.crews.base import Crew, Job, Pass
+from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
-from kmeans_lab.empty import POLICIES, fill_empty
+from kmeans_lab.empty import POLICIES
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
@@ -29,7 +30,7 @@ from kmeans_lab.sparse.numerics import mean_square
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
-from kmeans_lab.stopping import Step, StopRule, make_rule
+from kmeans_lab.stopping import StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 
 Callback = Callable[[Iteration], Any]
@@ -273,7 +274,7 @@ def _repeat(
 
 def _lloyd(
     crew: Crew,
-    centers: Array,
+    start: Array,
     plan: _Plan,
     rng: np.random.Generator,
     watch: Stopwatch,
@@ -281,65 +282,31 @@ def _lloyd(
     last: bool,
 ) -> Run:
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
-    old, new = centers, np.empty_like(centers)
-    shown, next_shown = read_only(old), read_only(new)
-    update_centers = _MeansOfClusters(crew, plan, rng)
+    directions = None
+    if plan.metric == "cosine":
+        directions = Directions(len(start), plan.middle, len(crew.rows), plan.measuring)
+    means = MeansOfClusters(crew, plan.empty, plan.middle, rng, directions)
+    looked_at = directions is not None or plan.watched or getattr(plan.rule, "needs_centers", True)
+    made = Arrays if looked_at or crew.keeper is None else Kept
+    centers = made(crew, start, means, plan.variance)
     crew.labels.fill(-1)
     seen: list[Iteration] = []
-    n_samples = len(crew.rows)
     for n_iter in range(1, plan.max_iter + 1):
-        found = crew.assign_update(shown)  # labels, sums and counts: one pass over the rows
+        found = centers.assign()  # labels, sums and counts: one pass over the rows
         watch.lap_step(found.assign, found.update)
-        update_centers(old, new)  # empty clusters are handled here and nowhere else
-        called_off = plan.watched and _show(plan, crew, n_iter, old, found, seen)
-        step = Step(shown, next_shown, plan.variance, found.changed, n_samples)
+        step = centers.update(found.changed)
+        called_off = plan.watched and _show(plan, crew, n_iter, centers.old, found, seen)
         fired = plan.rule.fired(step)
         crew.refuse_elsewhere()
-        old, new, shown, next_shown = new, old, next_shown, shown
         watch.lap("update")
         if fired or called_off:
             break
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
-    # After the swap, old is the newest and new the one before it.
-    if not (old == new).all():
-        crew.settle(shown)  # so that labels match the centers that are returned
+    newest = centers.finish()  # so that labels match the centers that are returned
     labels = crew.labels_to_keep(last=last)
-    inertia = crew.inertia(old, labels)
+    inertia = crew.inertia(newest, labels)
     watch.lap("finish")
-    return Run(old + plan.middle, labels, inertia, n_iter, fired, stop, seen)
-
-
-class _MeansOfClusters:
-    """Turns the sums and counts of a pass into centers; with cosine, of length 1."""
-
-    def __init__(self, crew: Crew, plan: _Plan, rng: np.random.Generator) -> None:
-        self._crew, self._policy, self._rng = crew, plan.empty, rng
-        self._middle = plan.middle if plan.middle.any() else None
-        self._rows_per_center = crew.counts[:, None]
-        self._divisors = np.empty_like(crew.sums)
-        self._directions: Directions | None = None
-        if plan.metric == "cosine":
-            made_of = len(crew.counts), plan.middle, len(crew.rows)
-            self._directions = Directions(*made_of, plan.measuring)
-
-    def __call__(self, old: Array, new: Array) -> None:
-        """Overwrite new with the means; the policy says where empty clusters go."""
-        crew = self._crew
-        if np.count_nonzero(crew.counts) < len(crew.counts):
-            found = crew.sums, crew.counts, crew.rows, crew.labels
-            fill_empty(self._policy, *found, old, self._rng, crew.weights)
-        # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
-        self._divisors[:] = self._rows_per_center
-        if self._directions is not None:
-            means = np.divide(crew.sums, self._divisors, out=self._divisors)
-            self._directions.scale(means, old, new)
-            return
-        np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
-        if self._middle is not None:
-            # Round to what the dtype holds in the coordinates of X, so that labels and inertia are
-            # those of the centers returned: rounded only at the end, ties could fall differently.
-            new += self._middle
-            new -= self._middle
+    return Run(newest + plan.middle, labels, inertia, n_iter, fired, stop, seen)
 
 
 def _show(

@@ -213,6 +213,30 @@ class CountsMet(Protocol):
 
 
 @runtime_checkable
+class KeepsSums(CountsChanged, Protocol):
+    """Keeps its sums from pass to pass: a step costs what has changed, not the size of the centers.
+
+    Where rows are sparse, centers are much larger than what a late step changes of them.
+    """
+
+    def step(self, centers: Any, labels: Labels, counts: Counts, /) -> None:
+        """Assign rows to centers or, where these are None, to the means of the last step.
+
+        Overwrites labels and counts. Means are sums by counts, rounded to the dtype of the rows:
+        None may follow a step that left no cluster empty.
+        """
+
+    def shift(self) -> tuple[float, float]:
+        """Return bounds of the squared distance from the last step's centers to its means.
+
+        Both are 0 only where no mean has changed.
+        """
+
+    def sums(self, out: Sums, before: bool, /) -> None:
+        """Overwrite out with the sums of the last step, or of the step before it."""
+
+
+@runtime_checkable
 class SeedsRows(Protocol):
     """Greedy k-means++ on prepared rows, which saves a fifth of the time of a small fit."""
 

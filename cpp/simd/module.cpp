@@ -20,6 +20,7 @@
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "common/labels.h"
+#include "common/numbers.h"
 #include "common/types.h"
 #include "simd/engines/choice.h"
 #include "simd/once/calls.h"
@@ -62,25 +63,12 @@ static void warn_of_fewer(int started, int wanted) {
     py::module_::import("kmeans_lab.crews.helpers").attr("warn_of_fewer")(started - 1, wanted - 1);
 }
 
-// A whole number of any size between 1 and most, or one sentence.
-static Index count(const char* name, const py::object& given, Index most) {
-    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
-    if (!number) throw py::error_already_set();
-    int beyond = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &beyond);
-    if (beyond != 0 || value < 1 || value > most) {
-        throw std::invalid_argument(std::string(name) + "=" + std::string(py::str(number)) +
-                                    " must be from 1 to " + std::to_string(most));
-    }
-    return Index(value);
-}
-
 static Index clusters(const py::object& given) {
-    return count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
+    return lab::count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
 }
 
 // More threads than any processor has would only exhaust the system.
-static int threads(const py::object& given) { return int(count("n_threads", given, 4096)); }
+static int threads(const py::object& given) { return int(lab::count("n_threads", given, 4096)); }
 
 template <typename T>
 static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int n_threads,

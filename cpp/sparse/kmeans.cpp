@@ -13,18 +13,10 @@
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
+#include "sparse/rows.h"
 
 using lab::Index;
-
-// Rows of which only some values are stored: those of row i are data[indptr[i]] … in the columns
-// indices[indptr[i]] …
-template <typename T>
-struct SparseRows {
-    const T* data;
-    const std::int32_t* indices;
-    const std::int64_t* indptr;
-    Index n_samples, n_features;
-};
+using lab::SparseRows;
 
 // Overwrite labels with each row's nearest center, the first of equals; return the inertia.
 template <typename T>
@@ -98,21 +90,9 @@ constexpr const char* kUpdateTakes =
     "update needs SparseRows and C-contiguous arrays: labels of int32, sums of float64 and counts "
     "of int64 that can be written to";
 
-// A kmeans_lab.sparse.rows.SparseRows, whose columns and rows have been checked where it was made.
-template <typename T>
-SparseRows<T> view(const py::object& rows, const char* rule) {
-    const py::array data = rows.attr("data"), indices = rows.attr("indices"),
-                    indptr = rows.attr("indptr");
-    return {lab::read<T>(data, rule), lab::read<std::int32_t>(indices, rule),
-            lab::read<std::int64_t>(indptr, rule), static_cast<Index>(indptr.shape(0)) - 1,
-            rows.attr("n_features").cast<Index>()};
-}
-
-bool wide(const py::object& rows) { return py::array(rows.attr("data")).itemsize() == 8; }
-
 template <typename T>
 double assign_rows(const py::object& rows, const py::array& centers, py::array& labels) {
-    const SparseRows<T> given = view<T>(rows, kAssignTakes);
+    const SparseRows<T> given = lab::view<T>(rows, kAssignTakes);
     require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == given.n_features &&
                 labels.shape(0) == given.n_samples,
             "assign needs rows (n, d), centers (k, d) and labels (n,)");
@@ -127,7 +107,7 @@ double assign_rows(const py::object& rows, const py::array& centers, py::array& 
 template <typename T>
 void update_rows(const py::object& rows, const py::array& labels, py::array& sums,
                  py::array& counts) {
-    const SparseRows<T> given = view<T>(rows, kUpdateTakes);
+    const SparseRows<T> given = lab::view<T>(rows, kUpdateTakes);
     require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
                 labels.shape(0) == given.n_samples && sums.shape(1) == given.n_features &&
                 sums.shape(0) == counts.shape(0),
@@ -148,16 +128,16 @@ PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
     module.def(
         "assign",
         [](const py::object& rows, const py::array& centers, py::array& labels) {
-            return wide(rows) ? assign_rows<double>(rows, centers, labels)
-                              : assign_rows<float>(rows, centers, labels);
+            return lab::wide(rows) ? assign_rows<double>(rows, centers, labels)
+                                   : assign_rows<float>(rows, centers, labels);
         },
         py::arg("rows"), py::arg("centers").noconvert(), py::arg("labels").noconvert(),
         "Overwrite labels with each row's nearest center; return the inertia.");
     module.def(
         "update",
         [](const py::object& rows, const py::array& labels, py::array& sums, py::array& counts) {
-            return wide(rows) ? update_rows<double>(rows, labels, sums, counts)
-                              : update_rows<float>(rows, labels, sums, counts);
+            return lab::wide(rows) ? update_rows<double>(rows, labels, sums, counts)
+                                   : update_rows<float>(rows, labels, sums, counts);
         },
         py::arg("rows"), py::arg("labels").noconvert(), py::arg("sums").noconvert(),
         py::arg("counts").noconvert(), "Add each row to its cluster's sum and count.");

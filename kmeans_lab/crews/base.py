@@ -23,7 +23,7 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
-from kmeans_lab.kernel import Array, CountsChanged, Kernel, Labels
+from kmeans_lab.kernel import Array, CountsChanged, KeepsSums, Kernel, Labels
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
@@ -87,6 +87,8 @@ class Crew(ABC):
     labels: Labels
     partials: Partials
     prepared: Any = None
+    #: The same, where the rows keep their sums (``kernel.KeepsSums``) and all count as one.
+    keeper: KeepsSums | None = None
 
     _one_process = True
 
@@ -111,6 +113,8 @@ class Crew(ABC):
         # The crew must not refer to itself: it ends threads when nothing refers to it.
         self._counting: list[CountsChanged] = []
         self._start()
+        if job.weighting is None and hasattr(self.prepared, "step"):
+            self.keeper = self.prepared
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
             weighted = self.kernel_weighs
@@ -168,6 +172,15 @@ class Crew(ABC):
         else:
             self.partials.clear()
             self._in_one_call(centers)
+
+    def step(self, centers: Array | None) -> Pass:
+        """Assign rows, which keep their sums, to centers or to the means of the last step.
+
+        Overwrites labels and counts.
+        """
+        assert self.keeper is not None
+        self.keeper.step(centers, self.labels, self.counts)
+        return Pass(nan, int(self.keeper.changed), 1.0, 0.0)
 
     def assign_update(self, centers: Array) -> Pass:
         """Assign each row to its nearest center, and add it to that cluster's sum and count.
