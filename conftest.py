@@ -19,7 +19,7 @@ if MEASURING:
 CHECKOUT = Path(__file__).parent
 #: Modules that every installation compiles.
 COMPILED = (
-    *("_cpp_kernel", "_cpp_dbscan", "sparse._cpp_kernel", "tuned.simd"),
+    *("_cpp_kernel", "_cpp_dbscan", "sparse._cpp_kernel", "tuned.simd", "sparse.simd"),
     *("_cy_kernel", "sparse._cy_kernel", "tuned.cython_baseline"),
 )
 
