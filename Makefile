@@ -101,10 +101,11 @@ $(PEERS)/.ready: $(BUILT_FROM)
 peers: $(PEERS)/.ready  ## beside other libraries; make peers ARGS='--threads 1,2 --preset image'
 	$(PEERS)/bin/python -m bench.peers $(ARGS)
 
-fuzz: $(READY)  ## new draws for the properties, and damaged files for the readers: 15 minutes
+fuzz: $(READY)  ## new draws for the properties, damaged files and matrices for the readers: 20 minutes
 	$(BIN)/pip install --quiet 'kmeans-lab[fuzz]'
 	$(BIN)/python -m pytest -q tests/kernels/test_properties.py --hypothesis-profile=fuzz
-	$(BIN)/python tests/support/readers.py -max_total_time=300 -timeout=20 -max_len=4000
+	$(BIN)/python -m tests.support.readers -max_total_time=300 -timeout=20 -max_len=4000
+	first=$$(date +%s) && $(BIN)/python -m tests.support.damaged $$first $$((first + 20000))
 
 sanitize: $(READY)  ## the native code under ASan + UBSan, TSan and Valgrind: 20 minutes
 	sh tests/support/sanitize.sh $(BIN)/python address $(ARGS)

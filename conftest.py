@@ -18,7 +18,10 @@ if MEASURING:
 
 CHECKOUT = Path(__file__).parent
 #: Modules that every installation compiles.
-COMPILED = ("_cpp_kernel", "_cpp_dbscan", "tuned.simd", "_cy_kernel", "tuned.cython_baseline")
+COMPILED = (
+    *("_cpp_kernel", "_cpp_dbscan", "sparse._cpp_kernel", "tuned.simd", "sparse.simd"),
+    *("_cy_kernel", "sparse._cy_kernel", "tuned.cython_baseline"),
+)
 
 #: pytest-benchmark's defaults, changed where the lab needs it: option → (default, ours).
 BENCHMARK_DEFAULTS = {

@@ -164,40 +164,35 @@ setup(
     # Lists are copied: pybind11 adds the C++ standard to its own, which a C compiler may refuse.
     # The one that takes longest comes first: the others are compiled beside it.
     ext_modules=[
-        Pybind11Extension(
-            "kmeans_lab.tuned.simd",
-            ["cpp/simd/module.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(optimise)],
-            extra_compile_args=[*optimise, *threads, *quiet],
-            extra_link_args=threads,
+        *(
+            Pybind11Extension(
+                f"kmeans_lab.{name}",
+                [f"cpp/{source}"],
+                depends=cpp_headers,
+                include_dirs=["cpp"],
+                cxx_std=17,
+                define_macros=[told(options)],
+                extra_compile_args=[*options, *(threads + quiet if own else [])],
+                extra_link_args=[*threads] if own else [],
+            )
+            # `own`: with threads of its own, and loops for several instruction sets.
+            for name, source, options, own in (
+                ("tuned.simd", "simd/module.cpp", optimise, True),
+                ("sparse.simd", "sparse/simd.cpp", optimise, True),
+                ("_cpp_kernel", "kmeans.cpp", plain, False),
+                ("_cpp_dbscan", "dbscan/dbscan.cpp", plain, False),
+                ("sparse._cpp_kernel", "sparse/kmeans.cpp", plain, False),
+            )
         ),
-        Pybind11Extension(
-            "kmeans_lab._cpp_kernel",
-            ["cpp/kmeans.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(plain)],
-            extra_compile_args=[*plain],
-        ),
-        Pybind11Extension(
-            "kmeans_lab._cpp_dbscan",
-            ["cpp/dbscan/dbscan.cpp"],
-            depends=cpp_headers,
-            include_dirs=["cpp"],
-            cxx_std=17,
-            define_macros=[told(plain)],
-            extra_compile_args=[*plain],
-        ),
-        Extension(
-            "kmeans_lab._cy_kernel",
-            ["kmeans_lab/_cy_kernel.pyx"],
-            include_dirs=["cpp"],
-            define_macros=[told(plain)],
-            extra_compile_args=[*plain],
+        *(
+            Extension(
+                name,
+                [f"{name.replace('.', '/')}.pyx"],
+                include_dirs=["cpp"],
+                define_macros=[told(plain)],
+                extra_compile_args=[*plain],
+            )
+            for name in ("kmeans_lab._cy_kernel", "kmeans_lab.sparse._cy_kernel")
         ),
         *tiled_levels,
     ],

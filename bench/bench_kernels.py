@@ -15,7 +15,6 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.table import Row
-from kmeans_lab import load_kernel
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.formatting import duration
 from kmeans_lab.kernel import read_only
@@ -24,6 +23,7 @@ from kmeans_lab.measure.certify import certify_assign, certify_update, fingerpri
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.rounds import PairedRun
 from kmeans_lab.presets import Workload
+from kmeans_lab.registry import find_spec, load_for
 
 #: Seconds that the timed rounds of one row may take, and how many rounds at least and at most.
 BUDGET, MIN_ROUNDS, MAX_ROUNDS = 1.0, 7, 50
@@ -36,6 +36,8 @@ FIT, ASSIGN, UPDATE = "whole fit", "assign alone", "update alone"
 @pytest.fixture(scope="session")
 def centered(workload: Workload) -> tuple[Any, Any]:
     """Return X and the starting centers as the driver hands them to a kernel."""
+    if workload.preset.sparse:  # such rows are never centered
+        return workload.X, read_only(workload.centers)
     middle, _ = middle_and_variance(workload.X)
     return read_only(workload.X - middle), read_only(workload.centers - middle)
 
@@ -91,11 +93,12 @@ def test_assign(
     centered: tuple[Any, Any],
     rows: list[Row],
 ) -> None:
+    leave_out(ASSIGN, kernel_name, workload, rows)
     expected = seconds_of_assign(kernel_name, workload)
     if expected > LIMIT:
         too_slow(ASSIGN, kernel_name, expected, rows)
     X, centers = centered
-    kernel = load_kernel(kernel_name)
+    kernel, _ = load_for(kernel_name, sparse=workload.preset.sparse)
     given = prepared(kernel, X, len(centers))
     labels = np.empty(len(X), dtype=np.int32)
     inertia = [0.0]
@@ -128,11 +131,12 @@ def test_update(
     centered: tuple[Any, Any],
     rows: list[Row],
 ) -> None:
+    leave_out(UPDATE, kernel_name, workload, rows)
     X, centers = centered
-    kernel = load_kernel(kernel_name)
+    kernel, _ = load_for(kernel_name, sparse=workload.preset.sparse)
     given = prepared(kernel, X, len(centers))
     labels = np.empty(len(X), dtype=np.int32)
-    load_kernel("numpy").assign(X, centers, labels)
+    load_for("numpy", sparse=workload.preset.sparse)[0].assign(X, centers, labels)
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), dtype=np.int64)
 
     def clear() -> None:
@@ -210,6 +214,14 @@ def timed(target: Callable[[], None]) -> float:
     start = perf_counter()
     target()
     return perf_counter() - start
+
+
+def leave_out(group: str, name: str, workload: Workload, rows: list[Row]) -> None:
+    """Skip a kernel that takes other rows, and note this in the table."""
+    if workload.preset.sparse and not find_spec(name).sparse:
+        reason = "left out: it takes no sparse rows"
+        rows.append(Row(group, name, certificate=reason))
+        pytest.skip(reason)
 
 
 def too_slow(group: str, name: str, seconds: float, rows: list[Row]) -> None:

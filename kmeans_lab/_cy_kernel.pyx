@@ -8,7 +8,7 @@ are computed in double for both dtypes; float32 is a storage format here.
 """
 
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t
 
 ctypedef fused real:
     float
@@ -59,14 +59,7 @@ cdef void _update(
 # ---------------------------------------------------------------------------------------
 # What is called: arguments are checked first.
 
-# A label below zero has the sign bit, and so has last - label beyond the last.
-cdef bint _in_range(const int32_t[::1] labels, Py_ssize_t n_clusters) noexcept nogil:
-    cdef uint32_t label, bits = 0, last = <uint32_t> n_clusters - 1
-    cdef Py_ssize_t i
-    for i in range(labels.shape[0]):
-        label = <uint32_t> labels[i]
-        bits |= label | (last - label)
-    return bits >> 31 == 0
+include "labels.pxi"
 
 
 # The dtype is looked at once here: Cython's own dispatch over fused arguments inspects every

@@ -22,6 +22,8 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import Floats, column_sums
 from kmeans_lab.numerics.moments import Moments, moments_of
+from kmeans_lab.sparse.numerics import mean_variance
+from kmeans_lab.sparse.rows import SparseRows
 
 _MANY_VALUES = 1 << 24  # differences taken in one call
 _NEAR = 4  # deviations that the mean of a column may lie off the origin without harm
@@ -61,16 +63,21 @@ class Centered:
 
 
 #: Rows around the origin: those of X itself, where its middle is zero.
-Samples: TypeAlias = Array | Centered
+Samples: TypeAlias = Array | Centered | SparseRows
 
 
-def middle_and_variance(X: Array, moments: Moments | None = None) -> tuple[Array, float]:
+def middle_and_variance(
+    X: Array | SparseRows, moments: Moments | None = None
+) -> tuple[Array, float]:
     """Return the middle (n_features,) in the dtype of X, and the mean variance of the features.
 
     Both are independent of the order of the rows: sums in float64 are used where their rounding
     cannot matter, which is nearly always, and exact ones where it could. The variance is a
-    threshold's unit and has 24 binary digits. The moments are those of X, if they are known.
+    threshold's unit and has 24 binary digits. The moments are those of X, if they are known. Sparse
+    rows stay where they are, and so does the origin: moved, they would store all of their values.
     """
+    if isinstance(X, SparseRows):
+        return np.zeros(X.n_features, X.dtype), mean_variance(X)
     n_samples = len(X)
     found = moments_of(X) if moments is None else moments
     mean, variance, off, spread = _estimates(found, n_samples)

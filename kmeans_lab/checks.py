@@ -22,8 +22,12 @@ from kmeans_lab.arrays import read
 from kmeans_lab.io.frames import column_name
 from kmeans_lab.io.values import EXACT, place, rounded, strangers
 from kmeans_lab.kernel import Array, MeasuresRows
+from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 from kmeans_lab.numerics.moments import Moments, moments_of
+from kmeans_lab.sparse.numerics import largest as sparse_largest
+from kmeans_lab.sparse.reading import read_sparse
+from kmeans_lab.sparse.rows import SparseRows
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,30 +105,71 @@ def generator(random_state: Any) -> np.random.Generator:
     )
 
 
-def samples(data: Any, dtypes: tuple[str, ...]) -> Array:
+def samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean") -> Array:
     """Return X as a finite, C-contiguous, native float matrix; a view where possible.
 
     float16 becomes float32; integers, booleans and long doubles become float64; a dtype
     outside ``dtypes`` becomes float64, with a warning where that rounds integers. Values whose
-    squared distances would overflow to infinity, or all vanish, are refused.
+    squared distances would overflow to infinity, or all vanish, are refused where the metric is
+    Euclidean.
     """
     rows = _matrix("X", data, dtypes)
-    _refuse_magnitudes(_largest("X", rows, data), rows)
+    largest = _largest("X", rows, data)
+    if metric == "euclidean":
+        _refuse_magnitudes(largest, rows)
     return rows
 
 
 def measured_samples(
-    data: Any, dtypes: tuple[str, ...], kernel: MeasuresRows | None, n_threads: int
+    data: Any,
+    dtypes: tuple[str, ...],
+    kernel: MeasuresRows | None,
+    n_threads: int,
+    metric: str = "euclidean",
 ) -> tuple[Array, Moments]:
-    """Return what ``samples`` returns, and the moments of the columns, from the same look at X."""
-    rows = _matrix("X", data, dtypes)
+    """Return what ``samples`` returns, and the moments of the columns, from the same look at X.
+
+    With metric="cosine" the rows have length 1: X may hold values of any magnitude.
+    """
+    given = _matrix("X", data, dtypes)
+    rows = unit_rows(given, kernel, n_threads) if metric == "cosine" else given
     moments = moments_of(rows, kernel, n_threads)
     largest = moments.largest()
-    _refuse_magnitudes(_largest("X", rows, data) if isnan(largest) else largest, rows)
+    if isnan(largest):
+        largest = _largest("X", given, data)
+    if metric == "euclidean":
+        _refuse_magnitudes(largest, rows)
     return rows, moments
 
 
-def _refuse_magnitudes(largest: float, rows: Array) -> None:
+def sparse_samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean") -> SparseRows:
+    """Return sparse X as rows whose arrays are checked and whose values are finite.
+
+    With metric="cosine" they have length 1: X may hold values of any magnitude.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``kmeans_lab.sparse.reading.read_sparse``, and as ``samples`` for the values.
+    """
+    rows = read_sparse("X", data, dtypes)
+    values = rows.stored()[0]
+    if np.isnan(largest := sparse_largest(rows)):
+        where = int(np.argmax(~np.isfinite(values)))
+        index = int(rows.owners()[where]), int(rows.stored()[1][where])
+        others = np.count_nonzero(~np.isfinite(values))
+        more = f" ({others} are not)" if others > 1 else ""
+        raise ValueError(
+            f"{place('X', index)} is {values[where]} and every value must be finite{more}; drop or "
+            "fill such rows first"
+        )
+    if metric == "cosine":
+        return unit_rows(rows)
+    _refuse_magnitudes(largest, rows)
+    return rows
+
+
+def _refuse_magnitudes(largest: float, rows: Array | SparseRows) -> None:
     refuse_overflow(largest, rows)
     refuse_underflow(largest, rows)
 
@@ -257,7 +302,7 @@ def _largest(name: str, rows: Array, data: Any) -> float:
     )
 
 
-def weights(sample_weight: Any, rows: Array) -> NDArray[np.float64] | None:
+def weights(sample_weight: Any, rows: Array | SparseRows) -> NDArray[np.float64] | None:
     """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
     if sample_weight is None:
         return None
@@ -293,8 +338,17 @@ def clusters(n_clusters: Any, n_samples: int) -> int:
     return number
 
 
-def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: str) -> Array:
-    """Return centers as a new array of the dtype of X, in X's own coordinates; None: any number."""
+def initial_centers(
+    centers: Any,
+    n_clusters: int | None,
+    like: Array | SparseRows,
+    source: str,
+    metric: str = "euclidean",
+) -> Array:
+    """Return centers as a new array of the dtype of X, in X's own coordinates; None: any number.
+
+    With metric="cosine" they have length 1.
+    """
     array = _matrix(source, centers, ("float32", "float64"))
     expected = (n_clusters or len(array), like.shape[1])
     if array.shape != expected:
@@ -302,8 +356,17 @@ def initial_centers(centers: Any, n_clusters: int | None, like: Array, source: s
             f"{source} has shape {array.shape} and must have shape "
             f"(n_clusters, n_features)={expected}"
         )
-    refuse_overflow(_largest(source, array, centers), like)
+    largest = _largest(source, array, centers)
+    if metric == "cosine":
+        wide = array.astype(np.float64)
+        return unit_rows(wide, name=source, dtype=like.dtype).astype(like.dtype)
+    refuse_overflow(largest, like)
     return array.astype(like.dtype)
+
+
+def finite(rows: Array, name: str) -> None:
+    """Refuse rows that are not finite."""
+    _largest(name, rows, rows)
 
 
 def no_overflow(rows: Array, name: str = "X") -> None:

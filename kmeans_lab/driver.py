@@ -17,15 +17,20 @@ from numpy.typing import NDArray
 from kmeans_lab import checks
 from kmeans_lab.centering import Centered, middle_and_variance
 from kmeans_lab.crews.base import Crew, Job, Pass
+from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
-from kmeans_lab.empty import POLICIES, fill_empty
+from kmeans_lab.empty import POLICIES
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
+from kmeans_lab.registry import SPARSE, load_for
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
+from kmeans_lab.sparse.numerics import mean_square
+from kmeans_lab.sparse.reading import as_scipy, is_sparse
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
-from kmeans_lab.stopping import Step, StopRule, make_rule
+from kmeans_lab.stopping import StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 
 Callback = Callable[[Iteration], Any]
@@ -54,6 +59,7 @@ def kmeans(
     n_clusters: int,
     *,
     kernel: str | Kernel = "auto",
+    metric: str = "euclidean",
     init: str | InitFunction | Any = "k-means++",
     n_init: int = 1,
     max_iter: int = 300,
@@ -82,6 +88,11 @@ def kmeans(
     kernel : str or module, default "auto"
         A key of ``KERNELS``, any object with ``assign`` and ``update``, or "auto": the fastest
         of the tuned kernels that can run (NumPy's where none of them can).
+    metric : {"euclidean", "cosine"}, default "euclidean"
+        How rows are compared. "cosine": spherical k-means (see ``kmeans_lab.metric``): rows, which
+        may have any length but zero, and means are scaled to length 1, and inertia is Σ (1 − cos).
+        ``tol`` refers to the variance of the scaled rows, and ``init`` functions are given them;
+        the centers that these return, or an array, are scaled as well.
     init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
         Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
         (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
@@ -139,12 +150,18 @@ def kmeans(
     watch = Stopwatch()
     if mode is not None:
         mode = checks.choice("mode", mode, MODES)
-    module, name, spec = _resolve_kernel(kernel)
+    sparse = is_sparse(X)
+    module, name, spec = _resolve_kernel(kernel, sparse=sparse)
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)
-    measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
-    X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads)
+    metric = checks.choice("metric", metric, METRICS)
+    measuring = None
+    if sparse:
+        X, moments = checks.sparse_samples(X, spec.dtypes, metric), None
+    else:
+        measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
+        X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     rng = checks.generator(random_state)
@@ -154,7 +171,7 @@ def kmeans(
     weighting = None if weights is None else Weighting(weights)
     alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights
     drawn_by = None if weighting is None or alike else weighting.values
-    start = _make_start(init, n_clusters, X, middle, n_init, drawn_by)
+    start = _make_start(init, n_clusters, X, middle, n_init, drawn_by, metric)
     plan = _Plan(
         max_iter=checks.integer("max_iter", max_iter, 1),
         rule=make_rule(stop, tol),
@@ -162,7 +179,10 @@ def kmeans(
         callback=checks.function("callback", callback),
         history=checks.flag("history", history),
         variance=variance,
+        spread=mean_square(X) if sparse else variance,
         middle=middle,
+        metric=metric,
+        measuring=measuring,
     )
     counts_changes = plan.rule.needs_changed or plan.watched
     job = Job(
@@ -176,7 +196,7 @@ def kmeans(
     return KMeansResult(
         centers=best.centers,
         labels=best.labels,
-        inertia=warn_of_overflow(absolute(best.inertia, crew.exponent)),
+        inertia=warn_of_overflow(plan.told(best.inertia, crew)),
         n_iter=best.n_iter,
         converged=best.converged,
         stop=best.stop,
@@ -199,11 +219,18 @@ class _Plan:
     callback: Callback | None
     history: bool
     variance: float
+    spread: float  # mean square of the values that kernels see: what an expansion rounds
     middle: Array
+    metric: str
+    measuring: MeasuresRows | None
 
     @property
     def watched(self) -> bool:
         return self.history or self.callback is not None
+
+    def told(self, inertia: float, crew: Crew) -> float:
+        """Return an inertia in the caller's units."""
+        return absolute(inertia, crew.exponent + exponent_of(self.metric))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,7 +274,7 @@ def _repeat(
 
 def _lloyd(
     crew: Crew,
-    centers: Array,
+    start: Array,
     plan: _Plan,
     rng: np.random.Generator,
     watch: Stopwatch,
@@ -255,57 +282,31 @@ def _lloyd(
     last: bool,
 ) -> Run:
     """Run the loop once. Labels and inertia describe the centers returned, however it ends."""
-    old, new = centers, np.empty_like(centers)
-    shown, next_shown = read_only(old), read_only(new)
-    update_centers = _MeansOfClusters(crew, plan, rng)
+    directions = None
+    if plan.metric == "cosine":
+        directions = Directions(len(start), plan.middle, len(crew.rows), plan.measuring)
+    means = MeansOfClusters(crew, plan.empty, plan.middle, rng, directions)
+    looked_at = directions is not None or plan.watched or getattr(plan.rule, "needs_centers", True)
+    made = Arrays if looked_at or crew.keeper is None else Kept
+    centers = made(crew, start, means, plan.variance)
     crew.labels.fill(-1)
     seen: list[Iteration] = []
-    n_samples = len(crew.rows)
     for n_iter in range(1, plan.max_iter + 1):
-        found = crew.assign_update(shown)  # labels, sums and counts: one pass over the rows
+        found = centers.assign()  # labels, sums and counts: one pass over the rows
         watch.lap_step(found.assign, found.update)
-        update_centers(old, new)  # empty clusters are handled here and nowhere else
-        called_off = plan.watched and _show(plan, crew, n_iter, old, found, seen)
-        step = Step(shown, next_shown, plan.variance, found.changed, n_samples)
+        step = centers.update(found.changed)
+        called_off = plan.watched and _show(plan, crew, n_iter, centers.old, found, seen)
         fired = plan.rule.fired(step)
         crew.refuse_elsewhere()
-        old, new, shown, next_shown = new, old, next_shown, shown
         watch.lap("update")
         if fired or called_off:
             break
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
-    # After the swap, old is the newest and new the one before it.
-    if not (old == new).all():
-        crew.settle(shown)  # so that labels match the centers that are returned
+    newest = centers.finish()  # so that labels match the centers that are returned
     labels = crew.labels_to_keep(last=last)
-    inertia = crew.inertia(old, labels)
+    inertia = crew.inertia(newest, labels)
     watch.lap("finish")
-    return Run(old + plan.middle, labels, inertia, n_iter, fired, stop, seen)
-
-
-class _MeansOfClusters:
-    """Turns the sums and counts of a pass into centers."""
-
-    def __init__(self, crew: Crew, plan: _Plan, rng: np.random.Generator) -> None:
-        self._crew, self._policy, self._rng = crew, plan.empty, rng
-        self._middle = plan.middle if plan.middle.any() else None
-        self._rows_per_center = crew.counts[:, None]
-        self._divisors = np.empty_like(crew.sums)
-
-    def __call__(self, old: Array, new: Array) -> None:
-        """Overwrite new with the means; the policy says where empty clusters go."""
-        crew = self._crew
-        if np.count_nonzero(crew.counts) < len(crew.counts):
-            found = crew.sums, crew.counts, crew.rows, crew.labels
-            fill_empty(self._policy, *found, old, self._rng, crew.weights)
-        # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
-        self._divisors[:] = self._rows_per_center
-        np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
-        if self._middle is not None:
-            # Round to what the dtype holds in the coordinates of X, so that labels and inertia are
-            # those of the centers returned: rounded only at the end, ties could fall differently.
-            new += self._middle
-            new -= self._middle
+    return Run(newest + plan.middle, labels, inertia, n_iter, fired, stop, seen)
 
 
 def _show(
@@ -313,9 +314,9 @@ def _show(
 ) -> bool:
     """Record the iteration and ask the callback; return True when it ends the fit."""
     inertia = found.inertia
-    if inertia <= _LOST * plan.variance * crew.rows.shape[0] * crew.rows.shape[1]:
+    if inertia <= _LOST * plan.spread * crew.rows.shape[0] * crew.rows.shape[1]:
         inertia = crew.inertia(centers, crew.labels)
-    told = absolute(inertia, crew.exponent)
+    told = plan.told(inertia, crew)
     where = centers + plan.middle
     if plan.history:  # a copy: the callback may write to its arrays
         seen.append(Iteration(n_iter, where.copy(), None, told, found.changed))
@@ -325,11 +326,17 @@ def _show(
     return bool(plan.callback(Iteration(n_iter, where, labels, told, found.changed)))
 
 
-def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
+def _resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str, KernelSpec]:
     if isinstance(kernel, str):
         if kernel == "auto":
-            kernel = choose_kernel()
-        return load_kernel(kernel), str(kernel), find_spec(kernel)
+            kernel = choose_kernel(sparse=sparse)
+        module, spec = load_for(kernel, sparse=sparse)
+        return module, str(kernel), spec
+    if sparse:
+        raise ValueError(
+            f"kernel={kernel!r} takes no sparse rows, and X is sparse; give the name of one that "
+            f"does, {', '.join(SPARSE)}, or X.toarray()"
+        )
     for verb in ("assign", "update"):
         if not callable(getattr(kernel, verb, None)):
             raise TypeError(
@@ -343,10 +350,11 @@ def _resolve_kernel(kernel: str | Kernel) -> tuple[Kernel, str, KernelSpec]:
 def _make_start(
     init: Any,
     n_clusters: int,
-    X: Array,
+    X: Array | SparseRows,
     middle: Array,
     n_init: int,
     weights: NDArray[np.float64] | None,
+    metric: str,
 ) -> Start:
     """Return a function that draws starting centers, relative to the middle of X."""
     named = isinstance(init, str)
@@ -354,18 +362,27 @@ def _make_start(
     if fixed and n_init > 1:
         raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
     if fixed and not named:
-        centers = checks.initial_centers(init, n_clusters, X, "init") - middle
+        centers = checks.initial_centers(init, n_clusters, X, "init", metric) - middle
         return lambda rng, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
     if draw is greedy:
         return lambda rng, crew: greedy(crew.rows, n_clusters, rng, crew.prepared, weights)
     source = "init" if named else "init(X, n_clusters, rng)"
-    view = read_only(X)
+    view = _shown(X, named=named)
 
     weighted = {"weights": weights} if named and weights is not None else {}
 
     def start(rng: np.random.Generator, crew: Crew) -> Array:
         centers = draw(view, n_clusters, rng, **weighted)
-        return checks.initial_centers(centers, n_clusters, X, source) - middle
+        if named and metric == "cosine":
+            centers = directed(centers, X)  # of a random partition, whose rows may cancel
+        return checks.initial_centers(centers, n_clusters, X, source, metric) - middle
 
     return start
+
+
+def _shown(X: Array | SparseRows, *, named: bool) -> Any:
+    """Return X as a function that draws starting centers sees it: one of the caller's, SciPy's."""
+    if isinstance(X, SparseRows):
+        return X if named else as_scipy(X)
+    return read_only(X)

@@ -6,6 +6,8 @@ the division that follows needs no special case.
 
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,10 @@ from kmeans_lab.centering import Samples
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import column_sums, row_squares
+from kmeans_lab.sparse.numerics import cluster_sum, own_squares, squared_lengths
+from kmeans_lab.sparse.rows import SparseRows
+
+Floats = NDArray[np.float64]
 
 POLICIES = ("relocate", "random", "keep", "error")
 
@@ -87,6 +93,9 @@ def _add_up_again(
     theirs = np.flatnonzero(kept)
     for j in donors:
         mine = theirs[labels[theirs] == j]
+        if isinstance(rows, SparseRows):
+            sums[j], counts[j] = cluster_sum(rows, mine, weights)
+            continue
         points = rows[mine].astype(np.float64)
         if weights is None:
             sums[j] = column_sums(points)
@@ -104,19 +113,42 @@ def _off_center(
     weights: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the rows that lie off their centers by more than rounding, and how far, squared."""
-    wide = centers.astype(np.float64)
     found, distances = [], []
-    for some in row_blocks(len(rows), rows.shape[1], least=512):
-        points, chosen = rows[some].astype(np.float64, copy=False), labels[some]
-        distance = row_squares(points - wide[chosen])
+    for some, distance, most, lengths in _squares(rows, centers, labels):
+        chosen = labels[some]
         # A mean of n equal values is off by n roundings at most, and by one to the dtype.
         rounding = (counts[chosen] + 8) * np.finfo(np.float64).eps + np.finfo(rows.dtype).eps
-        beyond = distance > rounding**2 * (2 * rows.shape[1] * float(np.abs(points).max()) ** 2)
-        near = np.flatnonzero(~beyond)  # rows are no longer than that
-        beyond[near] = distance[near] > rounding[near] ** 2 * row_squares(points[near])
+        beyond = distance > rounding**2 * most
+        near = np.flatnonzero(~beyond)
+        beyond[near] = distance[near] > rounding[near] ** 2 * lengths(near)
         if weights is not None:
             beyond &= weights[some] > 0
         off = np.flatnonzero(beyond)
         found.append(off + some.start)
         distances.append(distance[off])
     return np.concatenate(found), np.concatenate(distances)
+
+
+def _squares(
+    rows: Samples, centers: Array, labels: NDArray[np.int32]
+) -> Iterator[tuple[slice, Floats, float, Callable[[NDArray[np.intp]], Floats]]]:
+    """Yield slices of rows and squared distances to their centers.
+
+    With them, a number that no squared length of these rows exceeds, and a function that returns
+    the squared lengths of some of them: few are needed.
+    """
+    if isinstance(rows, SparseRows):
+        for some, block, distance in own_squares(rows, centers, labels):
+            lengths = squared_lengths(block)
+            yield some, distance, float(lengths.max()), lengths.__getitem__
+        return
+    wide = centers.astype(np.float64)
+    for some in row_blocks(len(rows), rows.shape[1], least=512):
+        points = rows[some].astype(np.float64, copy=False)
+        most = 2 * rows.shape[1] * float(np.abs(points).max()) ** 2
+        own = row_squares(points - wide[labels[some]])
+        yield some, own, most, partial(_lengths, points)
+
+
+def _lengths(points: Floats, which: NDArray[np.intp]) -> Floats:
+    return row_squares(points[which])

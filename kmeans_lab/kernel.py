@@ -152,6 +152,15 @@ class MeasuresRows(Protocol):
     def distances(self, X: Any, centers: Any, out: Any, n_threads: int, /) -> None:
         """Overwrite out (n_samples, n_clusters), of the dtype of both, as ``transform`` says."""
 
+    def divide_by_lengths(
+        self, X: Any, within: float, lengths: Any, out: Any, n_threads: int, /
+    ) -> None:
+        """Overwrite lengths (n_samples,) and, unless it is None, out with rows of length 1.
+
+        A length that differs from a power of two by no more than the share ``within`` is that
+        power. Where squares leave the range of float64 it is 0, and the row is copied.
+        """
+
     def largest(self, values: Any, n_threads: int, /) -> float:
         """Return the largest magnitude of an array; NaN where a value is not finite."""
 
@@ -201,6 +210,30 @@ class CountsMet(Protocol):
     @property
     def met(self) -> float:
         """The share of all pairs of row and center that the last pass looked at."""
+
+
+@runtime_checkable
+class KeepsSums(CountsChanged, Protocol):
+    """Keeps its sums from pass to pass: a step costs what has changed, not the size of the centers.
+
+    Where rows are sparse, centers are much larger than what a late step changes of them.
+    """
+
+    def step(self, centers: Any, labels: Labels, counts: Counts, /) -> None:
+        """Assign rows to centers or, where these are None, to the means of the last step.
+
+        Overwrites labels and counts. Means are sums by counts, rounded to the dtype of the rows:
+        None may follow a step that left no cluster empty.
+        """
+
+    def shift(self) -> tuple[float, float]:
+        """Return bounds of the squared distance from the last step's centers to its means.
+
+        Both are 0 only where no mean has changed.
+        """
+
+    def sums(self, out: Sums, before: bool, /) -> None:
+        """Overwrite out with the sums of the last step, or of the step before it."""
 
 
 @runtime_checkable

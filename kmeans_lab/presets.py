@@ -21,6 +21,8 @@ from kmeans_lab.io.datafiles import Refused, read_rows
 from kmeans_lab.kernel import Array
 from kmeans_lab.result import Lines, Shown
 from kmeans_lab.seeding import d2, random_rows
+from kmeans_lab.sparse.rows import SparseRows
+from kmeans_lab.sparse.texts import KINDS, draw_texts, text_start
 from kmeans_lab.stopping import StopRule
 
 #: The seed of every start that no published study fixes.
@@ -32,6 +34,7 @@ EMBEDDINGS_VARIABLE = "KMEANS_LAB_EMBEDDINGS"
 class FitSettings(TypedDict, total=False):
     """Keyword arguments of ``kmeans`` other than the kernel and the callback."""
 
+    metric: str
     init: Any
     n_init: int
     max_iter: int
@@ -67,19 +70,22 @@ class Preset:
         Repetitions of the preset's own recipe.
     dtype : {"float64", "float32"}
         The dtype of X.
+    sparse : bool
+        X is ``SparseRows``.
     """
 
     summary: str
     n_samples: int
     n_features: int
     n_clusters: int
-    make: Callable[[], Array]
-    start: Callable[[Array], Array]
+    make: Callable[[], Array | SparseRows]
+    start: Callable[[Any], Array]
     max_iter: int
     stop: str = "shift"
     tol: float | None = 0.0
     n_init: int = 1
     dtype: str = "float64"
+    sparse: bool = False
 
     def load(self) -> "Workload":
         """Generate X and the starting centers.
@@ -87,19 +93,26 @@ class Preset:
         Raises
         ------
         ModuleNotFoundError
-            The data are real and scikit-learn or Pillow is missing; the message says how to
-            install it.
+            The data are real and scikit-learn or Pillow is missing, or they are sparse and SciPy
+            is; the message says how to install it.
         """
-        X = np.ascontiguousarray(self.make(), dtype=self.dtype)
+        made = self.make()
+        if isinstance(made, SparseRows):
+            X: Any = made.astype(np.dtype(self.dtype))
+        else:
+            X = np.ascontiguousarray(made, dtype=self.dtype)
         return Workload(self, X, self.start(X))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Workload(Shown):
-    """A preset with its data: X (n_samples, n_features), centers (n_clusters, n_features)."""
+    """A preset with its data: X (n_samples, n_features), centers (n_clusters, n_features).
+
+    X is an array or, for a sparse preset, ``SparseRows``.
+    """
 
     preset: Preset
-    X: Array
+    X: Any
     centers: Array
 
     def _lines(self) -> Lines:
@@ -211,7 +224,10 @@ def embeddings(path: Path | None = None) -> Array:
                 "(docs/measuring.md says how to make one)"
             )
         path = Path(named)
-    return checks.samples(read_rows(path), ("float32", "float64"))
+    rows = read_rows(path)
+    if not isinstance(rows, np.ndarray):
+        raise Refused(f"{path} is sparse, and embeddings must be dense; save rows.toarray()")
+    return checks.samples(rows, ("float32", "float64"))
 
 
 def _sklearn_datasets() -> Any:
@@ -224,6 +240,22 @@ def _sklearn_datasets() -> Any:
             name=error.name,
         ) from error
     return datasets
+
+
+def texts(kind: str, n_samples: int, n_clusters: int) -> SparseRows:
+    """Return synthetic texts, "text" or "zipf", with as many topics as clusters.
+
+    Raises ``ModuleNotFoundError`` without SciPy, whose products judge what kernels find in them.
+    """
+    try:
+        import scipy.sparse  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "this preset has sparse rows, and judging results on them needs scipy; "
+            "pip install 'kmeans-lab[scipy]'",
+            name=error.name,
+        ) from error
+    return draw_texts(KINDS[kind], n_samples, n_clusters)
 
 
 def _d2_start(n_clusters: int) -> Callable[[Array], Array]:
@@ -277,6 +309,20 @@ def _embedded(n_clusters: int, dtype: str | None) -> Preset:
         _random_start(n_clusters),
         max_iter=20,
         dtype=dtype or str(rows.dtype),
+    )
+
+
+def _texts(kind: str, n_samples: int, n_clusters: int, max_iter: int, dtype: str) -> Preset:
+    return Preset(
+        f"sparse rows: synthetic {'short texts' if kind == 'text' else 'documents'}, tf·idf",
+        n_samples,
+        KINDS[kind].vocabulary(n_samples),
+        n_clusters,
+        lambda: texts(kind, n_samples, n_clusters),
+        lambda X: text_start(X, n_clusters, np.random.default_rng(START_SEED)),
+        max_iter=max_iter,
+        dtype=dtype,
+        sparse=True,
     )
 
 
@@ -339,16 +385,22 @@ PRESETS: dict[str, Preset] = _table()
 
 
 _SIZES = re.compile(r"blobs-(\d+)-(\d+)-(\d+)(-f32)?")
+_TEXTS = re.compile(r"(text|zipf)-(\d+)-(\d+)(-f32)?")
+_SMOKE_TEXT = re.compile(r"smoke-text(-f32)?")
 _EMBEDDED = re.compile(r"embeddings-(\d+)(-f32|-f64)?")
 _SUFFIXES = {"-f32": "float32", "-f64": "float64", None: None}
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by name, or one of any size by ``blobs-N-D-K`` or ``embeddings-K``.
+    """Return a preset by name, or one of any size by the pattern of its name.
 
-    Blobs are the clusters of the wide presets: N rows, D features, K clusters, 20 iterations, with
-    ``-f32`` in float32. Embeddings are the rows of the file that ``KMEANS_LAB_EMBEDDINGS`` names;
-    ``-f32`` or ``-f64`` asks for another dtype than ``embeddings`` gives them.
+    - ``blobs-N-D-K``: N rows, D features, the clusters of the wide presets.
+    - ``embeddings-K``: the rows of the file that ``KMEANS_LAB_EMBEDDINGS`` names.
+    - ``text-N-K``: N short texts as sparse rows, 8.5 values each; ``zipf-N-K``: N documents with 80
+      values each. ``smoke-text`` is a tiny version.
+
+    Each has K clusters and 20 iterations. ``-f32`` at the end asks for float32; embeddings, whose
+    dtype is otherwise that of the file, also take ``-f64``.
     Raises ``ValueError``, listing the choices, when there is no such preset.
     """
     if name in PRESETS:
@@ -357,9 +409,28 @@ def find_preset(name: str) -> Preset:
         n, d, k = (int(size) for size in sizes.groups()[:3])
         if d >= 1 and n >= k >= 1:
             return _wide(n, d, k, 20, "float32" if sizes[4] else "float64")
+    if (sizes := _TEXTS.fullmatch(name)) and int(sizes[2]) >= int(sizes[3]) >= 1:
+        n, k = int(sizes[2]), int(sizes[3])
+        return _texts(sizes[1], n, k, 20, "float32" if sizes[4] else "float64")
+    if found := _SMOKE_TEXT.fullmatch(name):
+        return _texts("text", 300, 6, 5, "float32" if found[1] else "float64")
     if (found := _EMBEDDED.fullmatch(name)) and (k := int(found[1])) >= 1:
         return _embedded(k, _SUFFIXES[found[2]])
     raise ValueError(
-        f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}, blobs-N-D-K for any "
-        "sizes with N ≥ K, or embeddings-K for rows of your own"
+        f"preset={name!r} is not known; choose one of {', '.join(PRESETS)}, blobs-N-D-K, text-N-K "
+        "or zipf-N-K for any sizes with N ≥ K, smoke-text, or embeddings-K for rows of your own"
     )
+
+
+def find_dense(name: str, what: str) -> Preset:
+    """Return a preset whose rows are arrays, for what knows no sparse rows.
+
+    Raises ``ValueError`` for another, in a sentence that begins with ``what``.
+    """
+    preset = find_preset(name)
+    if preset.sparse:
+        raise ValueError(
+            f"{what} and preset={name!r} has sparse ones; choose another preset, or "
+            f"kmeans-lab bench --preset {name}"
+        )
+    return preset

@@ -7,6 +7,7 @@ it, and a kernel that is there but fails to import raises its own error, untouch
 """
 
 import sys
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,7 @@ KERNELS: dict[str, KernelSpec] = {
         exact=True,
         remedy=REBUILD,
         threading="gil",
+        sparse="kmeans_lab.sparse._py_kernel",
     ),
     "numpy-broadcast": KernelSpec(
         module="kmeans_lab._numpy_broadcast_kernel",
@@ -57,6 +59,7 @@ KERNELS: dict[str, KernelSpec] = {
         arithmetic="expanded",
         blas=True,
         auto=4,  # used where no tuned kernel can run
+        sparse="kmeans_lab.sparse._numpy_kernel",
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
@@ -65,6 +68,7 @@ KERNELS: dict[str, KernelSpec] = {
         requires=("numba",),
         remedy="pip install numba",
         compiles_on_first_call=True,
+        sparse="kmeans_lab.sparse._numba_kernel",
     ),
     "cython": KernelSpec(
         module="kmeans_lab._cy_kernel",
@@ -72,6 +76,8 @@ KERNELS: dict[str, KernelSpec] = {
         exact=True,
         remedy=REBUILD,
         sources=("kmeans_lab/_cy_kernel.pyx",),
+        sparse="kmeans_lab.sparse._cy_kernel",
+        sparse_sources=("kmeans_lab/sparse/_cy_kernel.pyx",),
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
@@ -79,6 +85,8 @@ KERNELS: dict[str, KernelSpec] = {
         exact=True,
         remedy=REBUILD,
         sources=("cpp/kmeans.cpp",),
+        sparse="kmeans_lab.sparse._cpp_kernel",
+        sparse_sources=("cpp/sparse/kmeans.cpp",),
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab.tuned.numba",
@@ -115,6 +123,8 @@ KERNELS: dict[str, KernelSpec] = {
         threading="own",
         arithmetic="expanded",
         sources=("cpp/simd/module.cpp", "cpp/simd/**/*.h"),
+        sparse="kmeans_lab.sparse.simd",
+        sparse_sources=("cpp/sparse/simd.cpp", "cpp/simd/sparse/**/*.h"),
         centers=True,
         weights=True,
         balls=True,
@@ -126,6 +136,8 @@ KERNELS: dict[str, KernelSpec] = {
 #: What ``kernel="auto"`` tries, the fastest first. The tuned kernels agree to the last bit, so that
 #: which of them can run, and in which mode, changes no result.
 AUTO = sorted((name for name, it in KERNELS.items() if it.auto), key=lambda it: KERNELS[it].auto)
+#: The kernels that take sparse rows, the fastest first: the table begins with the plainest.
+SPARSE = [name for name, it in reversed(KERNELS.items()) if it.sparse]
 #: The fastest: what studies and the benchmark beside other libraries compare with.
 FLAGSHIP = AUTO[0]
 #: The kernels that provide a service to all others, by that service.
@@ -286,6 +298,46 @@ def load_module(name: str) -> Any:
         if name in installed():
             installed()[name].check()
         spec = find_spec(name)
+    return _import(name, spec)
+
+
+def sparse_spec(name: str) -> KernelSpec:
+    """Return what is known about the module of a kernel that takes sparse rows.
+
+    Raises
+    ------
+    ValueError
+        The name is not known, or the kernel has no such module; the message lists those that have.
+    """
+    spec = find_spec(name)
+    if not spec.sparse:
+        raise ValueError(
+            f"kernel={name!r} takes no sparse rows, and X is sparse; choose one of "
+            f"{', '.join(SPARSE)}, or give X.toarray()"
+        )
+    # What BLAS does for arrays, SciPy does for sparse matrices.
+    requires = (*spec.requires, "scipy") if spec.blas else spec.requires
+    changed: dict[str, Any] = {"centers": False, "weights": False, "balls": False, "blas": False}
+    changed |= {"module": spec.sparse, "requires": requires, "sources": spec.sparse_sources}
+    return replace(spec, **changed)
+
+
+def load_sparse(name: str) -> Kernel:
+    """Import the module of a kernel that takes sparse rows, as ``load_kernel`` does."""
+    return cast(Kernel, _import(name, sparse_spec(name)))
+
+
+def load_for(name: str, *, sparse: bool) -> tuple[Kernel, KernelSpec]:
+    """Import the module of a kernel for sparse rows or for arrays; return it and its row."""
+    return load_sparse(name) if sparse else load_kernel(name), spec_for(name, sparse=sparse)
+
+
+def spec_for(name: str, *, sparse: bool) -> KernelSpec:
+    """Return what is known about a kernel for sparse rows or for arrays."""
+    return sparse_spec(name) if sparse else find_spec(name)
+
+
+def _import(name: str, spec: KernelSpec) -> Any:
     try:
         if spec.module in sys.modules:  # which the next line finds in a fraction of the time
             return import_module(spec.module)

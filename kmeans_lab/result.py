@@ -74,7 +74,8 @@ class Iteration(Shown):
     labels : ndarray of shape (n_samples,), int32, or None
         The assignment to these centers; None in the history, which would keep them all.
     inertia : float
-        Sum of squared distances of the rows to these centers, as the kernel returned it.
+        Sum of squared distances of the rows to these centers, or of 1 − cos, as the kernel
+        returned it.
     changed : int
         Labels that differ from the previous iteration's; n_samples in the first.
     """
@@ -100,11 +101,12 @@ class KMeansResult(Shown):
     Attributes
     ----------
     centers : ndarray of shape (n_clusters, n_features)
-        In the coordinates and dtype of X.
+        In the coordinates and dtype of X; with metric="cosine", of length 1.
     labels : ndarray of shape (n_samples,), int32
         Each row's nearest one of ``centers``.
     inertia : float
-        Sum of squared distances of the rows to their centers, from direct differences.
+        Sum of squared distances of the rows to their centers, from direct differences; with
+        metric="cosine", of 1 − cos.
     n_iter : int
         Iterations, each one assignment and one update. Where the loop ends before the centers stop
         moving, one more assignment makes the labels match; it counts in ``seconds["finish"]`` only.

@@ -18,9 +18,13 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import PROVIDERS, load_kernel
+from kmeans_lab.sparse.numerics import add_weighed
+from kmeans_lab.sparse.numerics import squared_distances as sparse_distances
+from kmeans_lab.sparse.rows import SparseRows
 
 InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
 
+Rows: TypeAlias = Array | SparseRows
 Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
 
 #: Values that are held in float64 at once, and of how many features: they stay in the cache.
@@ -34,6 +38,8 @@ def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> ND
     Differences and their squares are rounded one by one and added in the order of the features.
     Sums of products, such as ``einsum`` gives, are added in another order on other processors.
     """
+    if isinstance(X, SparseRows):
+        return sparse_distances(X, points, out)
     n_samples, n_features = X.shape
     width = min(n_features, _TILE_FEATURES)
     height = min(n_samples, rows_of_a_block(width, _TILE_VALUES))
@@ -54,7 +60,7 @@ def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> ND
 
 
 def _columns(
-    X: Samples, rows: slice, features: slice, tile: NDArray[np.float64]
+    X: Array | Centered, rows: slice, features: slice, tile: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Copy some features of some rows to the tile, transposed; return the part that they fill."""
     given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
@@ -67,14 +73,14 @@ def _columns(
 
 
 def first_rows(
-    X: Array, n_clusters: int, rng: np.random.Generator, weights: Weights = None
+    X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = None
 ) -> Array:
     """Return the first rows: reproducible, and poor when the rows are sorted."""
-    return X[:n_clusters]
+    return np.asarray(X[np.arange(n_clusters)])
 
 
 def random_rows(
-    X: Array, n_clusters: int, rng: np.random.Generator, weights: Weights = None
+    X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = None
 ) -> Array:
     """Return distinct rows, drawn without replacement (Forgy, 1965); with weights, by them.
 
@@ -91,11 +97,19 @@ def random_rows(
 
 
 def random_partition(
-    X: Array, n_clusters: int, rng: np.random.Generator, weights: Weights = None
+    X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = None
 ) -> Array:
     """Return the means of uniformly random labels; a cluster that got no row gets a random one."""
     labels = rng.integers(n_clusters, size=len(X))
     centers = np.empty((n_clusters, X.shape[1]))
+    if isinstance(X, SparseRows):
+        centers.fill(0)
+        mass = np.zeros(n_clusters)
+        shares_of = np.ones(len(X)) if weights is None else weights
+        add_weighed(X, shares_of, labels.astype(np.int32), centers, mass)
+        for j in range(n_clusters):
+            centers[j] = centers[j] / mass[j] if mass[j] > 0 else X[rng.integers(len(X))]
+        return centers
     for j in range(n_clusters):
         mine = labels == j
         if weights is not None and weights[mine].any():
@@ -107,7 +121,7 @@ def random_partition(
     return centers
 
 
-def d2(X: Array, n_clusters: int, rng: np.random.Generator, weights: Weights = None) -> Array:
+def d2(X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = None) -> Array:
     """k-means++ as published: one candidate at a time, drawn with probability D² / ΣD².
 
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
@@ -151,6 +165,8 @@ def greedy(
     first, draws = greedy_draws(len(X), n_clusters, rng, weights)
     if weights is not None:
         return X[greedy_rows(X, first, draws, weights)]
+    if isinstance(X, SparseRows) and not hasattr(prepared, "greedy"):
+        return X[greedy_rows(X, first, draws)]
     given, middle = (X.X, X.middle) if isinstance(X, Centered) else (X, None)
     if hasattr(prepared, "greedy"):
         return X[prepared.greedy(given, first, draws)]

@@ -64,6 +64,11 @@ class KernelSpec:
     provides : tuple of {"seeding", "limits", "measuring"}
         Services of its module to all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``,
         ``kernel.MeasuresRows``. The first kernel of the table that provides one is used.
+    sparse : str
+        The module of the same two functions for sparse rows, ``kmeans_lab.sparse.rows.SparseRows``;
+        empty where there is none. It is given neither a middle nor weights.
+    sparse_sources : tuple of str
+        What ``sources`` says, of that module.
     auto : int
         Its place in the order in which ``kernel="auto"`` tries kernels: 1 comes first, 0 is never
         tried. Used for kernels of the table only.
@@ -91,13 +96,20 @@ class KernelSpec:
     balls: bool = False
     broadcasts: bool = False
     provides: tuple[Part, ...] = ()
+    sparse: str = ""
+    sparse_sources: tuple[str, ...] = ()
     auto: int = 0
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Where its code lives: for arrays and, if there is such a module, for sparse rows."""
+        return tuple(filter(None, (self.module, self.sparse)))
 
     def __post_init__(self) -> None:
         """Check each field: a wrong one would go unnoticed until results are wrong."""
-        for name in ("module", "summary", "remedy"):
+        for name in ("module", "summary", "remedy", "sparse"):
             _text(name, getattr(self, name))
-        for name in ("requires", "dtypes", "sources", "provides"):
+        for name in ("requires", "dtypes", "sources", "sparse_sources", "provides"):
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
         _choice("threading", self.threading, get_args(Threading))
         _choice("arithmetic", self.arithmetic, get_args(Arithmetic))

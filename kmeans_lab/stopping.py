@@ -33,9 +33,17 @@ class Step:
         # No dot product: BLAS adds in an order that depends on the processor.
         return float(np.add.reduce(np.multiply(moved, moved, out=moved)))
 
+    def moved_within(self, limit: float) -> bool:
+        """Return whether the squared movement of all centers together is no more than a limit."""
+        return self.squared_shift() <= limit
+
 
 class StopRule(Protocol):
-    """The interface of a rule: its name, whether it needs ``Step.changed``, and its decision."""
+    """The interface of a rule: its name, whether it needs ``Step.changed``, and its decision.
+
+    A rule with an attribute ``needs_centers`` that is False looks at no centers of a step but
+    through ``moved_within``.
+    """
 
     @property
     def name(self) -> str:
@@ -56,10 +64,11 @@ class Shift:
     tol: float = 1e-4
     name: str = "shift"
     needs_changed: bool = False
+    needs_centers: bool = False
 
     def fired(self, step: Step) -> bool:
         """Return True when the centers moved little against the spread of the data."""
-        return step.squared_shift() <= float(self.tol) * step.variance
+        return step.moved_within(float(self.tol) * step.variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,11 @@ class ShiftNorm:
     tol: float = 1e-4
     name: str = "shift-norm"
     needs_changed: bool = False
+    needs_centers: bool = False
 
     def fired(self, step: Step) -> bool:
         """Return True when the centers moved little in absolute terms."""
-        return step.squared_shift() <= float(self.tol) ** 2
+        return step.moved_within(float(self.tol) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,7 @@ class LabelsChanged:
     tol: float = 0.01
     name: str = "labels"
     needs_changed: bool = True
+    needs_centers: bool = False
 
     def fired(self, step: Step) -> bool:
         """Return True when few rows changed cluster."""
@@ -124,6 +135,7 @@ class MaxIterOnly:
 
     name: str = "max-iter"
     needs_changed: bool = False
+    needs_centers: bool = False
 
     def fired(self, step: Step) -> bool:
         """Return False."""

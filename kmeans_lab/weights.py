@@ -7,13 +7,19 @@ weight and a value is rounded once, and their sum once, in whatever order they c
 """
 
 import warnings
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Samples
+from kmeans_lab.kernel import Labels
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import RunningSums
+from kmeans_lab.sparse.numerics import add_weighed
+from kmeans_lab.sparse.rows import SparseRows
+
+Floats = NDArray[np.float64]
 
 
 def relative(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
@@ -58,14 +64,50 @@ class Weighting:
     def __init__(self, weights: NDArray[np.float64]) -> None:
         self.values, self.exponent = relative(weights)
 
-    def start_sums(self, rows: Samples, n_clusters: int) -> RunningSums:
-        """Return weighted sums that follow labels: of each feature and, last, of the weights.
+    def start_sums(self, rows: Samples, n_clusters: int) -> "WeightedSums":
+        """Return weighted sums that follow labels.
 
-        They keep a copy of X in float64: multiplying again would take as long as adding up.
+        Those of dense rows keep a copy of X in float64: multiplying again would take as long as
+        adding up.
         """
+        if isinstance(rows, SparseRows):
+            return _SparseSums(rows, self.values)
         n_samples, n_features = rows.shape
         columns = np.empty((n_features + 1, n_samples))
         for part in row_blocks(n_samples, n_features):
             np.multiply(rows[part].T, self.values[part], out=columns[:-1, part])
         columns[-1] = self.values
-        return RunningSums(columns, n_clusters)
+        return _DenseSums(RunningSums(columns, n_clusters))
+
+
+class WeightedSums(Protocol):
+    """Weighted sums of the rows of each cluster."""
+
+    def move(self, labels: Labels, sums: Floats, mass: Floats, /) -> None:
+        """Overwrite sums (n_clusters, n_features) and mass (n_clusters,) for these labels."""
+
+
+class _DenseSums:
+    """Exact ones, of each feature and, last, of the weights."""
+
+    def __init__(self, running: RunningSums) -> None:
+        self._running = running
+
+    def move(self, labels: Labels, sums: Floats, mass: Floats, /) -> None:
+        """Overwrite sums and mass; only rows whose label changed are looked at."""
+        *totals, mass[:] = self._running.move(labels)
+        for total, column in zip(totals, sums.T, strict=True):
+            column[:] = total
+
+
+class _SparseSums:
+    """Sums in float64, added up row by row."""
+
+    def __init__(self, rows: SparseRows, weights: Floats) -> None:
+        self._rows, self._weights = rows, weights
+
+    def move(self, labels: Labels, sums: Floats, mass: Floats, /) -> None:
+        """Overwrite sums and mass."""
+        sums.fill(0)
+        mass.fill(0)
+        add_weighed(self._rows, self._weights, labels, sums, mass)

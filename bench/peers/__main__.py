@@ -14,7 +14,7 @@ from rich.text import Text
 from bench.peers import report
 from bench.peers.calls import main as calls
 from bench.peers.libraries import PEERS
-from bench.peers.referee import Referee, choose_counts
+from bench.peers.referee import Referee, as_type, choose_counts
 from bench.peers.rounds import Comparison
 from bench.peers.seeding import LEGEND, Seeding, print_draws
 from kmeans_lab.crews.cores import refuse_too_many
@@ -24,6 +24,8 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.measure import machine
 from kmeans_lab.presets import EMBEDDINGS_VARIABLE, Workload, find_preset
 from kmeans_lab.registry import FLAGSHIP, find_spec
+from kmeans_lab.sparse.reading import as_scipy
+from kmeans_lab.sparse.rows import SparseRows
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -148,7 +150,7 @@ def choose_start(workload: Workload, most: int | None = None) -> tuple[Array, tu
     counts = choose_counts(X, workload.centers, max_iter, most)
     if counts[1] > counts[0]:
         return workload.centers, counts, ""
-    first = X[: len(workload.centers)].copy()
+    first = X[np.arange(len(workload.centers))]
     counts = choose_counts(X, first, max_iter, most)
     if counts[1] > counts[0]:
         return first, counts, "; start: the first rows, since the preset's own rests at once"
@@ -167,9 +169,20 @@ def hand_over(workload: Workload, start: Array, folder: Path, only: str | None) 
     known = ["float32"] if workload.preset.dtype == "float32" else ["float64", "float32"]
     dtypes = tuple(dtype for dtype in known if only in (None, dtype)) or tuple(known)
     for dtype in dtypes:
-        np.save(folder / f"X-{dtype}.npy", workload.X.astype(dtype, copy=False))
+        X = as_type(workload.X, dtype)
+        if isinstance(X, SparseRows):
+            save_sparse(folder / f"X-{dtype}.npz", X)
+        else:
+            np.save(folder / f"X-{dtype}.npy", X)
         np.save(folder / f"start-{dtype}.npy", start.astype(dtype, copy=False))
     return dtypes
+
+
+def save_sparse(path: Path, rows: SparseRows) -> None:
+    """Write sparse rows as SciPy does."""
+    from scipy.sparse import save_npz
+
+    save_npz(path, as_scipy(rows), compressed=False)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class Hello(TypedDict):
     dtypes: list[str]
     exact: bool
     own_start: bool
+    sparse: bool
     remark: str
     version: str
     pools: list[Pool]

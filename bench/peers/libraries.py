@@ -25,6 +25,7 @@ class Ours(Library):
         load_kernel(self.kernel)
         spec = find_spec(self.kernel)
         self.dtypes = tuple(dtype for dtype in Library.dtypes if dtype in spec.dtypes)
+        self.sparse = bool(spec.sparse)
         crew = {"own": "serial", "nogil": "threads", "gil": "processes"}[spec.threading]
         self.kmeans = kmeans
         self.settings: FitSettings = {
@@ -52,7 +53,9 @@ class Ours(Library):
         import numpy as np
 
         from kmeans_lab.seeding import greedy
+        from kmeans_lab.sparse.reading import is_sparse, read_sparse
 
+        X = read_sparse("X", X, self.dtypes) if is_sparse(X) else X
         return greedy(X, n_clusters, np.random.default_rng(seed))
 
 

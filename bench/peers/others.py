@@ -1,19 +1,46 @@
 """The other libraries, each asked for exactly n iterations over all rows at tol = 0."""
 
 import logging
+import os
 from dataclasses import replace
 from typing import Any
 
-from bench.peers.base import Library, Outcome
+from bench.peers.base import LeftOut, Library, Outcome
 
 #: For libraries that draw their starting centers themselves.
 SEED = 7
+_BLOCK_VALUES = 2**24
+
+
+def densified(X: Any) -> Any:
+    """Return a dense copy of sparse rows, made block by block; ``LeftOut`` where it is too large.
+
+    It may take half of the memory that is free.
+    """
+    import numpy as np
+
+    size, free = X.shape[0] * X.shape[1] * X.dtype.itemsize, _free_memory()
+    if size > free / 2:
+        raise LeftOut(
+            f"it takes no sparse rows, and a dense copy of them has {size / 2**30:.1f} GiB where "
+            f"{free / 2**30:.1f} are free"
+        )
+    dense = np.empty(X.shape, X.dtype)
+    step = max(1, _BLOCK_VALUES // X.shape[1])
+    for first in range(0, len(dense), step):
+        X[first : first + step].toarray(out=dense[first : first + step])
+    return dense
+
+
+def _free_memory() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class ScikitLearn(Library):
     """scikit-learn's KMeans with Lloyd's algorithm."""
 
     distribution = "scikit-learn"
+    sparse = True
     algorithm = "lloyd"
     remark = "assigns once more at the end, as kmeans_lab does: the difference cancels it"
 
@@ -95,7 +122,8 @@ class Faiss(Library):
 
     distribution = "faiss-cpu"
     dtypes = ("float32",)
-    remark = "gives no labels: judged by its centers"
+    sparse = True
+    remark = "gives no labels: judged by its centers; sparse rows become a dense copy, not timed"
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
@@ -103,6 +131,10 @@ class Faiss(Library):
 
         faiss.omp_set_num_threads(threads)
         self.faiss = faiss
+
+    def accept(self, X: Any) -> Any:
+        """Return X, or a dense copy of sparse rows."""
+        return densified(X) if hasattr(X, "toarray") else X
 
     def threads_set(self) -> int | None:
         """Return the library's own setting."""

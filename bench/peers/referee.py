@@ -16,6 +16,13 @@ from bench.peers.process import Refused, Unequal
 from kmeans_lab import kmeans
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
+from kmeans_lab.sparse.nearest import nearest
+from kmeans_lab.sparse.numerics import own_squares
+from kmeans_lab.sparse.reading import is_sparse, read_sparse
+from kmeans_lab.sparse.rows import SparseRows
+from kmeans_lab.spec import FLOATS
+
+Rows = Array | SparseRows
 
 #: How far an exact peer's inertia may be from ours, relative to it.
 WITHIN = {"float64": 1e-6, "float32": 2e-4}
@@ -25,10 +32,10 @@ WITHIN_APPROXIMATE = 0.05
 _BLOCK_VALUES = 2**20
 
 
-def follow(X: Array, start: Array, n_iter: int) -> list[Array]:
+def follow(X: Rows, start: Array, n_iter: int) -> list[Array]:
     """Return the centers after 0, 1, … n_iter of our iterations."""
     result = kmeans(
-        X.astype(np.float64),
+        as_type(X, "float64"),
         len(start),
         kernel="numpy",
         init=start.astype(np.float64),
@@ -37,6 +44,13 @@ def follow(X: Array, start: Array, n_iter: int) -> list[Array]:
         history=True,
     )
     return [iteration.centers for iteration in result.history] + [result.centers]
+
+
+def as_type(X: Rows, dtype: str) -> Rows:
+    """Return rows in a dtype, as they are where it is theirs."""
+    if isinstance(X, SparseRows):
+        return X.astype(np.dtype(dtype))
+    return X.astype(dtype, copy=False)
 
 
 def rests_after(path: list[Array], dtype: str) -> int:
@@ -48,21 +62,25 @@ def rests_after(path: list[Array], dtype: str) -> int:
     return len(path) - 1
 
 
-def choose_counts(
-    X: Array, start: Array, max_iter: int, most: int | None = None
-) -> tuple[int, int]:
+def choose_counts(X: Rows, start: Array, max_iter: int, most: int | None = None) -> tuple[int, int]:
     """Return how many iterations the short and the long fit take, both away from rest.
 
     ``most`` replaces the limit that follows from the time of an iteration. (1, 1) where the centers
     rest too early to compare anything.
     """
-    cap = most or max(3, min(max_iter, 35, int(5e9 / (X.size * len(start)))))
+    size = X.n_values if isinstance(X, SparseRows) else X.size
+    cap = most or max(3, min(max_iter, 35, int(5e9 / (size * len(start)))))
     many = min(cap, rests_after(follow(X, start, cap + 2), "float32"))
     return max(1, many // 5), max(1, many)
 
 
-def inertia_of(X: Array, centers: Array, labels: Any = None) -> float:
+def inertia_of(X: Any, centers: Array, labels: Any = None) -> float:
     """Sum the squared distances to the labelled, or to the nearest, centers in float64."""
+    if is_sparse(X):
+        rows = read_sparse("X", X, FLOATS)
+        if labels is None:
+            labels = nearest("numpy", rows, np.asarray(centers, dtype=np.float64))
+        return sum(float(squares.sum()) for *_, squares in own_squares(rows, centers, labels))
     middle = X.mean(axis=0, dtype=np.float64)
     wide = np.asarray(centers, dtype=np.float64) - middle
     squares = np.einsum("jf,jf->j", wide, wide)
@@ -81,15 +99,16 @@ def inertia_of(X: Array, centers: Array, labels: Any = None) -> float:
 class Referee:
     """Judges saved results against our trajectory on the same values."""
 
-    def __init__(self, X: Array, start: Array, folder: Path) -> None:
+    def __init__(self, X: Rows, start: Array, folder: Path) -> None:
+        self.sparse = isinstance(X, SparseRows)
         self._data = {"float64": (X, start)}
         self._folder = folder
         self._paths: dict[tuple[str, int], list[Array]] = {}
 
-    def given(self, dtype: str) -> tuple[Array, Array]:
+    def given(self, dtype: str) -> tuple[Rows, Array]:
         """Return X and the starting centers as a peer of that dtype gets them."""
         X, start = self._data["float64"]
-        return X.astype(dtype, copy=False), start.astype(dtype, copy=False)
+        return as_type(X, dtype), start.astype(dtype, copy=False)
 
     def judge(self, answer: Saved, save: str, dtype: str, n_iter: int) -> str:
         """Judge a result from the common start; return the certificate's text."""

@@ -156,6 +156,10 @@ class Comparison:
         except Refused as refused:
             self.rows.append(Row(label, "", self.threads, reason=str(refused)))
             return []
+        if self.referee.sparse and not hello["sparse"]:
+            reason = "left out: it takes no sparse rows"
+            self.rows.append(Row(label, "", self.threads, reason=reason))
+            return []
         wanted = [dtype for dtype in self.dtypes if dtype in hello["dtypes"]]
         if not wanted:
             reason = f"no number: it computes in {', '.join(hello['dtypes'])} only"

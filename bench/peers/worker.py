@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from bench.peers import POOL_VARIABLES
 from bench.peers.answers import Called, Draw, Fit, Hello, Pool, Prepared, Saved, Turn
+from bench.peers.base import LeftOut
 
 
 class Worker:
@@ -25,7 +26,8 @@ class Worker:
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
         self.library: Any = None
-        self.data: dict[str, tuple[Any, Any]] = {}
+        self.given: dict[str, Any] = {}  # X, an array or a sparse one of SciPy's, by dtype
+        self.data: dict[str, tuple[Any, Any]] = {}  # what the library takes, and the start
         self.side: Any = None
         self.folder = Path()
         self.certified: dict[tuple[str, int], Any] = {}  # centers by dtype and iterations
@@ -39,6 +41,7 @@ class Worker:
             "dtypes": list(library.dtypes),
             "exact": library.exact,
             "own_start": library.own_start,
+            "sparse": library.sparse,
             "remark": library.remark,
             "version": version_of(library),
             "pools": _pools(),
@@ -50,10 +53,9 @@ class Worker:
         import numpy as np
 
         self.folder = Path(folder)
-        self.data[dtype] = (
-            np.load(self.folder / f"X-{dtype}.npy", mmap_mode="c"),
-            np.load(self.folder / f"start-{dtype}.npy"),
-        )
+        self.given[dtype] = self._read(dtype, "c")
+        start = np.load(self.folder / f"start-{dtype}.npy")
+        self.data[dtype] = self.library.accept(self.given[dtype]), start
         return {}
 
     def do_fit(self, dtype: str, n_iter: int, save: str) -> Fit:
@@ -94,7 +96,7 @@ class Worker:
         """Time fits, or seedings, that choose their own starting centers; return the medians."""
         from bench.peers.referee import inertia_of
 
-        X, start = self.data[dtype]
+        (X, start), given = self.data[dtype], self.given[dtype]
         call = getattr(self.library, what)
         seeds = range(seed * repeats, (seed + 1) * repeats)
         drawn = [clocked(call, X, len(start), each)[:2] for each in seeds]
@@ -103,7 +105,7 @@ class Worker:
         centers = [result[0] if isinstance(result, tuple) else result for result in results]
         return {
             "seconds": median(seconds for _, seconds in drawn),
-            "inertia": median(inertia_of(X, each) for each in centers),
+            "inertia": median(inertia_of(given, each) for each in centers),
             "n_iter": median(counts) if counts else None,
         }
 
@@ -128,14 +130,29 @@ class Worker:
         np.save(self.folder / f"{save}-centers.npy", np.asarray(outcome.centers))
         if outcome.labels is not None:
             np.save(self.folder / f"{save}-labels.npy", np.asarray(outcome.labels).ravel())
-        original = np.load(self.folder / f"X-{dtype}.npy", mmap_mode="r")
+        pairs = zip(_parts(self.given[dtype]), _parts(self._read(dtype, "r")), strict=True)
         return {
             "n_iter": outcome.n_iter,
             "inertia": outcome.inertia,
             "labels": outcome.labels is not None,
-            "modified": not np.array_equal(X, original),
+            "modified": not all(np.array_equal(own, original) for own, original in pairs),
             "refused": outcome.refused,
         }
+
+    def _read(self, dtype: str, mode: Literal["c", "r"]) -> Any:
+        import numpy as np
+
+        dense = self.folder / f"X-{dtype}.npy"
+        if dense.exists():
+            return np.load(dense, mmap_mode=mode)
+        from scipy.sparse import load_npz
+
+        return load_npz(dense.with_suffix(".npz"))
+
+
+def _parts(X: Any) -> tuple[Any, ...]:
+    """Return the arrays that hold X."""
+    return (X.data, X.indices, X.indptr) if hasattr(X, "indptr") else (X,)
 
 
 def clocked(call: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:
@@ -174,6 +191,8 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
             answer = getattr(worker, f"do_{request.pop('do')}")(**request)
         except ImportError as error:
             answer = {"error": str(error), "kind": "unavailable"}
+        except LeftOut as error:
+            answer = {"error": str(error), "kind": "left out"}
         except Exception as error:  # whatever a library raises is the reason of its row
             unavailable = type(error).__name__ == "KernelUnavailable"
             sentence = str(error) if unavailable else f"{type(error).__name__}: {error}"

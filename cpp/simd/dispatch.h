@@ -8,11 +8,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -21,6 +18,7 @@
 #include "common/compiler.h"
 #include "common/types.h"
 #include "simd/engines/row_routines.h"
+#include "simd/instructions.h"
 #include "simd/places.h"
 #include "simd/routines.h"
 
@@ -44,34 +42,6 @@
 #endif
 
 namespace lab {
-
-enum class Isa { baseline, avx2, avx512 };
-inline constexpr const char* const kIsaNames[] = {"baseline", "avx2", "avx512"};
-
-inline Isa best_isa() {
-#if defined(LAB_DISPATCHES)
-    return Isa(LAB_LEVEL());
-#else
-    return Isa::baseline;
-#endif
-}
-
-// The best one of this machine, or the one that KMEANS_LAB_ISA names.
-inline Isa chosen_isa() {
-    const char* forced = std::getenv("KMEANS_LAB_ISA");
-    const Isa best = best_isa();
-    if (forced == nullptr || *forced == '\0') return best;
-    for (int i = 0; i < 3; ++i) {
-        if (std::strcmp(forced, kIsaNames[i]) != 0) continue;
-        if (Isa(i) <= best) return Isa(i);
-        throw std::invalid_argument(std::string("KMEANS_LAB_ISA=") + forced +
-                                    " is not supported here; the most that this machine and build "
-                                    "run is " +
-                                    kIsaNames[int(best)] + ": unset the variable or name that");
-    }
-    throw std::invalid_argument(std::string("KMEANS_LAB_ISA=") + forced +
-                                " is not known; choose one of baseline, avx2, avx512");
-}
 
 template <typename T>
 Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {

@@ -20,6 +20,7 @@
 #include "common/compiler.h"
 #include "common/gil.h"
 #include "common/labels.h"
+#include "common/numbers.h"
 #include "common/types.h"
 #include "simd/engines/choice.h"
 #include "simd/once/calls.h"
@@ -62,25 +63,12 @@ static void warn_of_fewer(int started, int wanted) {
     py::module_::import("kmeans_lab.crews.helpers").attr("warn_of_fewer")(started - 1, wanted - 1);
 }
 
-// A whole number of any size between 1 and most, or one sentence.
-static Index count(const char* name, const py::object& given, Index most) {
-    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(given.ptr()));
-    if (!number) throw py::error_already_set();
-    int beyond = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &beyond);
-    if (beyond != 0 || value < 1 || value > most) {
-        throw std::invalid_argument(std::string(name) + "=" + std::string(py::str(number)) +
-                                    " must be from 1 to " + std::to_string(most));
-    }
-    return Index(value);
-}
-
 static Index clusters(const py::object& given) {
-    return count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
+    return lab::count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
 }
 
 // More threads than any processor has would only exhaust the system.
-static int threads(const py::object& given) { return int(count("n_threads", given, 4096)); }
+static int threads(const py::object& given) { return int(lab::count("n_threads", given, 4096)); }
 
 template <typename T>
 static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int n_threads,
@@ -176,6 +164,25 @@ static void distances(const Array<T>& X, const py::array& centers, py::array& ou
         missing = lab::measure_all(given, to);
     }
     warn_of_fewer(given.n_threads - missing, given.n_threads);
+}
+
+template <typename T>
+static void divide_by_lengths(const Array<T>& X, double within, py::array& lengths,
+                              std::optional<py::array>& out, const py::object& n_threads) {
+    require(
+        X.ndim() == 2 && X.shape(1) > 0 && lengths.ndim() == 1 && lengths.shape(0) == X.shape(0),
+        "divide_by_lengths needs X (n, d) and lengths (n,)");
+    require(
+        !out || (out->ndim() == 2 && out->shape(0) == X.shape(0) && out->shape(1) == X.shape(1)),
+        "out must have the shape of X");
+    double* lengths_out =
+        lab::write<double>(lengths, "lengths must be a C-contiguous float64 array");
+    T* to = out ? lab::write<T>(*out, kOut<T>) : nullptr;
+    const T* begin = X.data();
+    const Index n = X.shape(0), d = X.shape(1);
+    const int wanted = threads(n_threads);
+    lab::Unlocked unlocked;
+    lab::divide_all(begin, n, d, within, wanted, lengths_out, to);
 }
 
 template <typename T>
@@ -287,6 +294,12 @@ static void bind(py::module_& module) {
     module.def("distances", &distances<T>, py::arg("X").noconvert(), py::arg("centers"),
                py::arg("out"), py::arg("n_threads"),
                "Overwrite out with the distance of each row to each center.");
+    module.def(
+        "divide_by_lengths", &divide_by_lengths<T>, py::arg("X").noconvert(), py::arg("within"),
+        py::arg("lengths"), py::arg("out"), py::arg("n_threads"),
+        "Overwrite lengths with that of each row, or a power of two within this share of it, "
+        "and out with the rows divided by them, unless it is None. A length is 0 where "
+        "squares leave the range of float64.");
     module.def("largest", &largest<T>, py::arg("values").noconvert(), py::arg("n_threads"),
                "Return the largest magnitude; NaN where a value is not finite.");
     module.def(

@@ -75,6 +75,11 @@ template <typename T>
 using MeasureDistances = void (*)(const T* rows, Index n, const T* centers,
                                   const DirectCenters& packed, T* distances);
 
+// Write the lengths of n rows and, where `out` is not null, the rows divided by them.
+template <typename T>
+using DivideByLengths = void (*)(const T* rows, Index n, Index d, double within, double* lengths,
+                                 T* out);
+
 // The largest magnitude of some values; not a number where one is not finite.
 template <typename T>
 using LargestOf = T (*)(const T* values, Index n);
@@ -93,6 +98,7 @@ struct Calls {
     PanelWidths widths;
     LabelRange<T> label;
     MeasureDistances<T> measure;
+    DivideByLengths<T> divide_by_lengths;
     LargestOf<T> largest;
     AddMoments<T> add_moments;
     AddInertia<T> add_inertia;

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kmeans_lab.cli.inputs import counts_of, load, presets_of, resolve
+from kmeans_lab.cli.inputs import counts_of, load, preset_for, resolve
 from kmeans_lab.cli.terminal import emit, progress_on_stderr, show, tell
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.errors import Refused
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.json:
         make_table()  # a missing extra is better reported before the run
     kernels, threads = _kernels(arguments), counts_of(arguments.threads)
-    presets = presets_of(arguments.preset or ["standard"])
+    names = arguments.preset or ["standard"]
+    presets = {name: preset_for(arguments.baseline, name) for name in names}
     n_rounds = ROUNDS if arguments.rounds is None else arguments.rounds
     if n_rounds < 1:
         raise Refused(f"--rounds {n_rounds} must be at least 1")

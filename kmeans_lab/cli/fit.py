@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.cli.inputs import add_text_arguments, answerable, refuse_unless_ready, text_options
+from kmeans_lab.cli.inputs import add_file_arguments, answerable, file_options, refuse_unless_ready
 from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
@@ -20,6 +20,7 @@ from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_result, result_files
 from kmeans_lab.io.streams import seen_by_a_person
+from kmeans_lab.metric import METRICS
 from kmeans_lab.registry import KERNELS
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
@@ -33,6 +34,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 _CHOICES: dict[str, Iterable[str]] = {
     "kernel": ("auto", *KERNELS),
+    "metric": METRICS,
     "init": INITS,
     "stop": STOP_RULES,
     "empty": POLICIES,
@@ -60,7 +62,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")
-    add_text_arguments(parser)
+    add_file_arguments(parser)
 
 
 def fit(arguments: argparse.Namespace) -> None:
@@ -68,7 +70,7 @@ def fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
-    X = read_rows(arguments.data, **text_options(arguments))
+    X = read_rows(arguments.data, **file_options(arguments))
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]
@@ -80,19 +82,21 @@ def fit(arguments: argparse.Namespace) -> None:
             raise Refused(str(error)) from error
     if output is not None:
         output.write(result_files(arguments.output, result))
-    report = _report(result, [str(path) for path in output.paths] if output else [])
+    written = [str(path) for path in output.paths] if output else []
+    report = _report(result, settings["metric"], written)
     if arguments.json:
         emit(json.dumps(report, indent=2) + "\n")
     elif not arguments.quiet:
         _show_report(report)
 
 
-def _report(result: KMeansResult, output: list[str]) -> dict[str, Any]:
+def _report(result: KMeansResult, metric: str, output: list[str]) -> dict[str, Any]:
     names = ("kernel", "mode", "n_threads", "n_iter", "converged", "stop", "inertia", "seconds")
     return {
         "n_samples": len(result.labels),
         "n_features": result.centers.shape[1],
         "n_clusters": len(result.centers),
+        "metric": metric,
         **{name: getattr(result, name) for name in names},
         "counts": np.bincount(result.labels, minlength=len(result.centers)).tolist(),
         "centers": result.centers.tolist(),

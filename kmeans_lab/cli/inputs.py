@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from kmeans_lab.crews.cores import refuse_too_many
-from kmeans_lab.io.datafiles import TEXT_SUFFIXES
+from kmeans_lab.io.datafiles import ARCHIVE_SUFFIXES, ARROW_SUFFIXES, TEXT_SUFFIXES
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of
@@ -17,6 +17,7 @@ from kmeans_lab.isolation.plugins import NotAKernel, ending_nothing, is_place
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.registry import (
     KERNELS,
+    SPARSE,
     KernelUnavailable,
     add_spec,
     find_spec,
@@ -27,10 +28,14 @@ from kmeans_lab.registry import (
 )
 from kmeans_lab.spec import KernelSpec
 
-_ABOUT = (
-    f"for {', '.join(TEXT_SUFFIXES)}: a first line without numbers names the columns. C is a name, "
-    "a number counted from 1, or several: height,3,5-7. The delimiter is found where decimals have "
-    "a point; other notations are refused with the options that they need."
+_TABLES = (
+    f"for {', '.join((*TEXT_SUFFIXES, *ARROW_SUFFIXES))}. C is a name, a number counted from 1, or "
+    "several: height,3,5-7."
+)
+_TEXT = (
+    f"for {', '.join(TEXT_SUFFIXES)}: a first line without numbers names the columns. The "
+    "delimiter is found where decimals have a point; other notations are refused with the options "
+    "that they need."
 )
 _OPTIONS = (
     "skip_rows",
@@ -40,6 +45,7 @@ _OPTIONS = (
     "header",
     "columns",
     "drop_columns",
+    "array",
 )
 
 
@@ -156,6 +162,27 @@ def presets_of(names: list[str]) -> dict[str, Any]:
         raise Refused(str(error)) from None
 
 
+def preset_for(kernel: str, name: str) -> Any:
+    """Return a preset; ``Refused`` where its rows are sparse and the kernel takes none of these."""
+    preset = presets_of([name])[name]
+    if preset.sparse and not find_spec(kernel).sparse:
+        raise Refused(
+            f"{kernel} takes no sparse rows and preset={name!r} has them; choose one of "
+            f"{', '.join(SPARSE)}, or another preset"
+        )
+    return preset
+
+
+def dense_preset(name: str, what: str) -> Any:
+    """Return a preset whose rows are arrays; ``Refused`` for another, in the words of ``what``."""
+    from kmeans_lab.presets import find_dense
+
+    try:
+        return find_dense(name, what)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
 def load(preset: Any) -> Any:
     """Return a preset's data; ``Refused`` where a package that it needs is not there."""
     try:
@@ -164,13 +191,14 @@ def load(preset: Any) -> Any:
         raise Refused(str(error)) from None
 
 
-def add_text_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``read_rows`` takes for text files."""
-    add = parser.add_argument_group("text files", _ABOUT).add_argument
-    add(
-        "--skip-rows", metavar="N", type=int, default=0, help="lines to skip at the top (default 0)"
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``read_rows`` takes besides the path."""
+    parser.add_argument(
+        "--array",
+        metavar="NAME",
+        help=f"which array of {' or '.join(ARCHIVE_SUFFIXES)} (default: the only matrix)",
     )
-    add("--header", metavar="WHEN", default="auto", help="auto, yes or no (default auto)")
+    add = parser.add_argument_group("tables", _TABLES).add_argument
     add(
         "--columns",
         metavar="C",
@@ -179,11 +207,16 @@ def add_text_arguments(parser: argparse.ArgumentParser) -> None:
         help="columns to read, in this order (default: all)",
     )
     add("--drop-columns", metavar="C", action="append", default=[], help="read all but these")
+    add = parser.add_argument_group("text files", _TEXT).add_argument
+    add(
+        "--skip-rows", metavar="N", type=int, default=0, help="lines to skip at the top (default 0)"
+    )
+    add("--header", metavar="WHEN", default="auto", help="auto, yes or no (default auto)")
     add("--delimiter", metavar="SIGN", help="between columns: like ';' or tab (default: as found)")
     add("--decimal", metavar="SIGN", help="decimal sign: '.' (default) or ','")
     add("--thousands", metavar="SIGN", help="between groups of three digits (default: nothing)")
 
 
-def text_options(arguments: argparse.Namespace) -> dict[str, Any]:
+def file_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return these options by name."""
     return {name: getattr(arguments, name) for name in _OPTIONS}

@@ -5,7 +5,14 @@ import json
 from typing import Any
 
 from kmeans_lab.cli.bench import Uncertified
-from kmeans_lab.cli.inputs import answerable, counts_of, load, presets_of, resolve
+from kmeans_lab.cli.inputs import (
+    answerable,
+    counts_of,
+    dense_preset,
+    load,
+    preset_for,
+    resolve,
+)
 from kmeans_lab.cli.terminal import emit, progress_on_stderr, show
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.errors import Refused
@@ -65,10 +72,11 @@ def explain(arguments: argparse.Namespace) -> None:
     if arguments.threads < 1:
         raise Refused(f"--threads {arguments.threads} must be at least 1")
     counts_of(str(arguments.threads))  # refuses too many
-    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
+    name = resolve(arguments.kernel)
+    preset = dense_preset(arguments.preset, "explain counts the operations and bytes of dense rows")
     if reason := reason_of(code := PROVIDERS["limits"]):
         raise Refused(f"the machine's limits are measured with the code of {code}: {reason}")
-    workload = load(presets[arguments.preset])
+    workload = load(preset)
     takes = find_spec(name).dtypes
     if workload.X.dtype.name not in takes:
         raise Refused(
@@ -109,11 +117,12 @@ def profile(arguments: argparse.Namespace) -> None:
 
     if not arguments.json:
         make_table()
-    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
+    name = resolve(arguments.kernel)
+    preset = preset_for(name, arguments.preset)
     with quiet_pools():
         try:
             with answerable(name):
-                found = measure(name, load(presets[arguments.preset]), arguments.preset)
+                found = measure(name, load(preset), arguments.preset)
         except CertificateError as error:
             raise Uncertified(f"{name} is INVALID ({error}) and has no profile") from None
         card = machine.card()
@@ -143,7 +152,8 @@ def scaling(arguments: argparse.Namespace) -> None:
 
     if not arguments.json:
         make_table()
-    name, presets = resolve(arguments.kernel), presets_of([arguments.preset])
+    name = resolve(arguments.kernel)
+    preset = preset_for(name, arguments.preset)
     if arguments.mode not in ("threads", "processes"):
         raise Refused(f"--mode {arguments.mode} is not known; choose threads or processes")
     if arguments.mode == "processes" and name not in KERNELS:
@@ -166,7 +176,7 @@ def scaling(arguments: argparse.Namespace) -> None:
                 ] or [
                     measure.scaling(
                         name,
-                        load(presets[arguments.preset]),
+                        load(preset),
                         arguments.preset,
                         arguments.mode,
                         workers,

@@ -23,11 +23,11 @@ from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
-from kmeans_lab.kernel import Array, CountsChanged, Kernel, Labels
-from kmeans_lab.numerics.exact_sums import RunningSums
+from kmeans_lab.kernel import Array, CountsChanged, KeepsSums, Kernel, Labels
 from kmeans_lab.numerics.inertia import direct_inertia
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
-from kmeans_lab.weights import Weighting
+from kmeans_lab.weights import WeightedSums, Weighting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +87,8 @@ class Crew(ABC):
     labels: Labels
     partials: Partials
     prepared: Any = None
+    #: The same, where the rows keep their sums (``kernel.KeepsSums``) and all count as one.
+    keeper: KeepsSums | None = None
 
     _one_process = True
 
@@ -97,7 +99,9 @@ class Crew(ABC):
         #: Whether prepared rows carry the weights, and sums and counts of a pass are weighted.
         self.kernel_weighs = self._one_process and job.weighting is not None and job.spec.weights
         whole = job.spec.whole or own
-        self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, job.n_clusters)
+        self._sparse = isinstance(job.rows, SparseRows)
+        slot = 8 * job.n_clusters * n_features if self._sparse else 0
+        self.bounds = [(0, n_samples)] if whole else chunk_bounds(n_samples, job.n_clusters, slot)
         self.n_workers = 1 if own else min(job.n_threads, len(self.bounds))
         self.kernel_threads = job.n_threads if own else 1
         self._inertia = getattr(job.kernel, "inertia", None)
@@ -109,13 +113,15 @@ class Crew(ABC):
         # The crew must not refer to itself: it ends threads when nothing refers to it.
         self._counting: list[CountsChanged] = []
         self._start()
+        if job.weighting is None and hasattr(self.prepared, "step"):
+            self.keeper = self.prepared
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
             weighted = self.kernel_weighs
             total = Partials.empty(1, job.n_clusters, n_features, weighted=weighted)
         self._total = total
         self.sums, self.counts = total.sums[0], total.counts[0]
-        self._weighted_sums: RunningSums | None = None
+        self._weighted_sums: WeightedSums | None = None
         if job.weighting is not None and not self.kernel_weighs:
             self._in_one_call = None
             self._weighted_sums = job.weighting.start_sums(job.rows, job.n_clusters)
@@ -167,6 +173,15 @@ class Crew(ABC):
             self.partials.clear()
             self._in_one_call(centers)
 
+    def step(self, centers: Array | None) -> Pass:
+        """Assign rows, which keep their sums, to centers or to the means of the last step.
+
+        Overwrites labels and counts.
+        """
+        assert self.keeper is not None
+        self.keeper.step(centers, self.labels, self.counts)
+        return Pass(nan, int(self.keeper.changed), 1.0, 0.0)
+
     def assign_update(self, centers: Array) -> Pass:
         """Assign each row to its nearest center, and add it to that cluster's sum and count.
 
@@ -202,14 +217,11 @@ class Crew(ABC):
         assign, update = np.add.reduce(partials.seconds, axis=0).tolist()
         return float(np.add.reduce(partials.inertia)), assign, update
 
-    def _weighted(self, totals: RunningSums, centers: Array) -> tuple[float, float]:
+    def _weighted(self, totals: WeightedSums, centers: Array) -> tuple[float, float]:
         start = perf_counter()
         self.assign(centers)
         middle = perf_counter()
-        *sums, masses = totals.move(self.labels)
-        self.counts[:] = masses
-        for total, column in zip(sums, self.sums.T, strict=True):
-            column[:] = total
+        totals.move(self.labels, self.sums, self.counts)
         return middle - start, perf_counter() - middle
 
     def _weighed(self, inertia: float, centers: Array) -> float:
@@ -233,6 +245,8 @@ class Crew(ABC):
         able = able and (spec.weights or weights is None)
         if self._inertia is None or not able:
             return direct_inertia(rows, centers, labels, weights)
+        if isinstance(rows, SparseRows):
+            return float(self._inertia(rows, centers, labels))
         X, middle = (rows.X, (rows.middle,)) if isinstance(rows, Centered) else (rows, ())
         more = {"weights": weights, "n_threads": self.kernel_threads} if spec.weights else {}
         return float(self._inertia(X, centers, labels, *middle, **more))

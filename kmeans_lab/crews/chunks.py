@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.partial import Partials
 from kmeans_lab.kernel import Array, Kernel, Labels, read_only
+from kmeans_lab.sparse.rows import SparseRows
 
 #: Most pairs of values in one call of a kernel that takes rows as they are: a tenth of a second of
 #: plain compiled loops. Python sees Ctrl-C between two calls.
 _PIECE = 200_000_000
+
+
+def _pairs_of_a_row(rows: Samples, sums: NDArray[np.float64]) -> int:
+    """Return how many pairs of values a row has with all centers."""
+    values = rows.n_values // len(rows) if isinstance(rows, SparseRows) else rows.shape[1]
+    return max(1, values * len(sums))
 
 
 class Chunks:
@@ -52,10 +59,12 @@ class Chunks:
             first, last = bounds[c]
             step = last - first
             if prepare is None:
-                step = min(step, max(1, _PIECE // partials.sums[c].size))
+                step = min(step, max(1, _PIECE // _pairs_of_a_row(rows, partials.sums[c])))
             for begin in range(first, last, step):
                 piece = slice(begin, min(begin + step, last))
-                chunk = read_only(rows[piece])
+                chunk: Any = rows[piece]
+                if not isinstance(chunk, SparseRows):  # whose arrays nobody can write to
+                    chunk = read_only(chunk)
                 if prepare is not None:
                     weighed = {} if weights is None else {"weights": weights[piece]}
                     chunk = prepare(chunk, *options, **weighed)

@@ -17,16 +17,27 @@ from numpy.typing import NDArray
 MIN_CHUNK_ROWS = 2048
 #: Chunks at most: enough for 16 workers to share evenly, and 32 slots of sums stay small.
 MAX_CHUNKS = 32
+#: Bytes that the slots of sparse rows may take, where two slots do not take more.
+MAX_BYTES = 1 << 24
 
 
-def chunk_bounds(n_samples: int, n_clusters: int) -> list[tuple[int, int]]:
+def chunk_bounds(n_samples: int, n_clusters: int, slot: int = 0) -> list[tuple[int, int]]:
     """Cut rows into chunks of nearly equal size: (first, last + 1) of each.
 
     Depends on the shape of the problem only, never on the number of workers. Many clusters
     make the slots large, so a chunk has at least 8 rows per cluster.
+
+    Parameters
+    ----------
+    n_samples, n_clusters : int
+    slot : int
+        Bytes of a slot, where it is large beside the rows of a chunk: sparse rows are short, and
+        their sums are not.
     """
     n_chunks = n_samples // max(MIN_CHUNK_ROWS, 8 * n_clusters)
     n_chunks = min(max(n_chunks, 1), MAX_CHUNKS)
+    if slot > 0:
+        n_chunks = min(n_chunks, max(2, MAX_BYTES // slot))
     edges = [n_samples * c // n_chunks for c in range(n_chunks + 1)]
     return list(pairwise(edges))
 

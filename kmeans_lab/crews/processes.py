@@ -15,7 +15,6 @@ import signal
 import warnings
 import weakref
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -25,68 +24,23 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.centering import Centered, Samples
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.chunks import Chunks
 from kmeans_lab.crews.helpers import undisturbed
-from kmeans_lab.crews.partial import Partials
+from kmeans_lab.crews.layout import Layout, copy_rows, partials_in, rows_in
 from kmeans_lab.crews.spawning import GUARD, UNGUARDED, WORKER, refuse_where_workers_cannot_start
 from kmeans_lab.kernel import Array, Kernel, Labels, read_only
-from kmeans_lab.registry import KERNELS, load_kernel
+from kmeans_lab.registry import KERNELS, load_kernel, load_sparse
+from kmeans_lab.sparse.rows import SparseRows
 
 
 class WorkerDiedError(RuntimeError):
     """A worker process ended in the middle of a fit; the message says how."""
 
 
-_ALIGNMENT = 64  # a cache line: two workers never write to the same one
 _RESERVED_AT_ONCE = 1 << 22  # bytes, a millisecond: a signal undoes what one call has reserved
 _SHARED_MEMORY_FOLDER = "/dev/shm"  # where Linux keeps it; only its free space is read
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The place of each array in the block: name → (shape, dtype, offset)."""
-
-    arrays: dict[str, tuple[tuple[int, ...], str, int]]
-    size: int
-
-    @classmethod
-    def of(cls, rows: Samples, n_clusters: int, n_chunks: int) -> "Layout":
-        """Lay out the arrays of one fit."""
-        n_samples, n_features = rows.shape
-        dtype = rows.dtype.str
-        wanted: dict[str, tuple[tuple[int, ...], str]] = {
-            "rows": (rows.shape, dtype),
-            "centers": ((n_clusters, n_features), dtype),
-            "labels": ((n_samples,), "i4"),
-            "sums": ((n_chunks, n_clusters, n_features), "f8"),
-            "counts": ((n_chunks, n_clusters), "i8"),
-            "inertia": ((n_chunks,), "f8"),
-            "seconds": ((n_chunks, 2), "f8"),
-        }
-        arrays, offset = {}, 0
-        for name, (shape, kind) in wanted.items():
-            arrays[name] = (shape, kind, offset)
-            n_bytes = int(np.prod(shape)) * np.dtype(kind).itemsize
-            offset += -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
-        return cls(arrays, offset)
-
-    def views(self, block: SharedMemory) -> dict[str, NDArray[Any]]:
-        """Return the arrays as views of the block."""
-        views = {}
-        assert block.buf is not None  # it is open
-        for name, (shape, dtype, offset) in self.arrays.items():
-            # frombuffer holds on to the mapping, so that it cannot vanish below a live array;
-            # ndarray(buffer=…) does not.
-            flat = np.frombuffer(block.buf, dtype, int(np.prod(shape)), offset)
-            views[name] = flat.reshape(shape)
-        return views
-
-
-def _partials(views: dict[str, NDArray[Any]]) -> Partials:
-    return Partials(views["sums"], views["counts"], views["inertia"], views["seconds"])
 
 
 class _Block(SharedMemory):
@@ -161,13 +115,11 @@ class ProcessCrew(Crew):
                 undisturbed(partial(self._start_process, w))
             block = self._make_block(layout.size)
             views = layout.views(block)
-            if isinstance(rows, Centered):
-                np.subtract(rows.X, rows.middle, out=views["rows"])
-            else:
-                views["rows"][:] = rows
+            copy_rows(rows, views)
             views["labels"].fill(-1)
-            self.rows, self.labels, self._centers = views["rows"], views["labels"], views["centers"]
-            self.partials = _partials(views)
+            self.rows = rows_in(views)
+            self.labels, self._centers = views["labels"], views["centers"]
+            self.partials = partials_in(views)
             del views
             for w, share in enumerate(self.shares()):
                 setup = self.job.name, block.name, layout, self.bounds, share
@@ -312,7 +264,8 @@ def start_process_crew(job: Job) -> Crew:
 
     ``RuntimeError`` where this process cannot start any.
     """
-    if job.name not in KERNELS or load_kernel(job.name) is not job.kernel:
+    load = load_sparse if isinstance(job.rows, SparseRows) else load_kernel
+    if job.name not in KERNELS or load(job.name) is not job.kernel:
         raise ValueError(
             f"mode='processes' sends kernels by name and this {job.name!r} is not in the registry; "
             "add a row to KERNELS or use mode='threads'"
@@ -332,7 +285,9 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
         if share.start > 0:
             warnings.simplefilter("ignore")  # the first worker warns for all
         with one_blas_thread() if KERNELS[name].blas else nullcontext():
-            _answer_orders(pipe, load_kernel(name), layout.views(block), bounds, share, n_threads)
+            views = layout.views(block)
+            kernel = load_sparse(name) if "indptr" in views else load_kernel(name)
+            _answer_orders(pipe, kernel, views, bounds, share, n_threads)
     except (EOFError, BrokenPipeError):
         pass  # the parent has closed its end: the fit is over
     except BaseException as error:  # it is raised again in the parent
@@ -350,8 +305,8 @@ def _answer_orders(
     share: range,
     n_threads: int,
 ) -> None:
-    centers, partials = read_only(views["centers"]), _partials(views)
-    chunks = Chunks(kernel, views["rows"], views["labels"], partials, bounds, share, n_threads)
+    centers, partials = read_only(views["centers"]), partials_in(views)
+    chunks = Chunks(kernel, rows_in(views), views["labels"], partials, bounds, share, n_threads)
     pipe.send(0)
     while True:
         order = pipe.recv()

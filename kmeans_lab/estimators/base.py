@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from functools import cache
 from math import isfinite, nan
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,18 @@ from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.crews.cores import available_cores
 from kmeans_lab.io.frames import repeated_column
-from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.isolation.availability import choose_kernel, first_ready
 from kmeans_lab.kernel import Array
+from kmeans_lab.metric import METRICS, exponent_of, to_cosine, unit_rows
 from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
+from kmeans_lab.sparse.reading import as_scipy, is_sparse
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
+
+Rows: TypeAlias = Array | SparseRows
 
 _FLOATS = (np.float64, np.float32)
 _SMALL_CALL = 1 << 20  # multiply-adds: with fewer, starting a thread takes longer than it helps
@@ -60,12 +65,14 @@ class BaseKMeans(
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "kernel": [str],
+        "metric": [StrOptions(set(METRICS))],
     }
 
     n_clusters: int
     init: Any
     n_init: Any
     kernel: str
+    metric: str
     cluster_centers_: Array
 
     @abstractmethod
@@ -92,11 +99,13 @@ class BaseKMeans(
     def transform(self, X: Any) -> Array:
         """Return the distance of each row to each center: shape (n_samples, n_clusters).
 
-        The smallest one of a row is that to the cluster that ``predict`` gives it.
+        With metric="cosine", 1 − cos, between 0 and 2. The smallest one of a row is that to the
+        cluster that ``predict`` gives it.
         """
         X = self._checked(X)
         centers = self._centers(X)
-        return distances(X, centers, self._threads(X.size * len(centers)))
+        found = distances(X, centers, self._threads(X.size * len(centers)))
+        return to_cosine(found) if self.metric == "cosine" else found
 
     @checks.numpys_own_errors
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -104,14 +113,16 @@ class BaseKMeans(
         X = self._checked(X)
         weights, centers = self._weights(sample_weight, X), self._centers(X)
         kernel: Any = load_kernel(self._kernel_name())
-        if weights is None and X.dtype == centers.dtype and hasattr(kernel, "label_rows"):
+        looks = hasattr(kernel, "label_rows") and not isinstance(X, SparseRows)
+        if weights is None and X.dtype == centers.dtype and looks:
             labels = np.empty(len(X), dtype=np.int32)
-            inertia = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+            found = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+            inertia = absolute(found, exponent_of(self.metric))
         else:
             inertia = self._inertia(X, centers, self._assigned(X, centers), weights)
         return -warn_of_overflow(inertia)
 
-    def _start(self, X: Array) -> tuple[Any, int]:
+    def _start(self, X: Rows) -> tuple[Any, int]:
         """Return the starting centers or method, and the number of repetitions."""
         if len(X) < (n_clusters := self._count("n_clusters")):
             raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
@@ -132,7 +143,7 @@ class BaseKMeans(
             )
         return self._fitting(init, X), 1
 
-    def _fitting(self, init: Any, X: Array) -> Array:
+    def _fitting(self, init: Any, X: Any) -> Array:
         """Return a copy of starting centers that have the shape they need; else ``ValueError``."""
         centers = checks.numbers("init", init)
         with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
@@ -148,23 +159,34 @@ class BaseKMeans(
                 )
         return np.asarray(centers)
 
-    def _checked(self, X: Any) -> Array:
+    def _checked(self, X: Any) -> Rows:
         """Return rows to look at once; one pass over them says that none is refused."""
         check_is_fitted(self)
+        if is_sparse(X):
+            return self._sparse(X, reset=False)
         rows = self._numbers(X, reset=False)
         largest = largest_of(rows, self._threads(rows.size)) if _is_plain(rows) else nan
         if not isfinite(largest):
             rows = self._sklearns(rows, _FLOATS)
             largest = largest_of(rows)
         _check_n_features(self, rows, reset=False)
-        refuse_overflow(largest, rows)
-        return rows
+        if self.metric == "euclidean":
+            refuse_overflow(largest, rows)
+        return np.asarray(self._compared(rows))
+
+    def _compared(self, rows: Any, name: str = "X") -> Any:
+        """Return rows as the metric compares them: with cosine, of length 1."""
+        if self.metric == "euclidean" or isinstance(rows, SparseRows):  # which have it by now
+            return rows
+        provider = first_ready((PROVIDERS["measuring"],))
+        kernel: Any = None if provider is None else load_kernel(provider)
+        return unit_rows(rows, kernel, self._threads(rows.size), name=name)
 
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
 
-    def _centers(self, X: Array) -> Array:
+    def _centers(self, X: Rows) -> Array:
         """Return ``cluster_centers_`` as float32 or float64: they may have been set by hand."""
         given = checks.numbers("cluster_centers_", self.cluster_centers_)
         wanted = len(given) if given.ndim else 0, X.shape[1]
@@ -175,8 +197,27 @@ class BaseKMeans(
                 "each row, or fit again"
             )
         centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
-        checks.no_overflow(centers, "cluster_centers_")
-        return np.ascontiguousarray(centers)
+        if self.metric == "euclidean":
+            checks.no_overflow(centers, "cluster_centers_")
+            return np.ascontiguousarray(centers)
+        checks.finite(centers, "cluster_centers_")
+        wide = np.ascontiguousarray(centers, dtype=np.result_type(centers, X))
+        return np.asarray(self._compared(wide, "cluster_centers_"))
+
+    def _to_fit(self, X: Any, *, reset: bool = True, dtypes: Any = _FLOATS) -> Rows:
+        """Return the rows to fit, of one of the dtypes."""
+        if is_sparse(X):
+            return self._sparse(X, reset=reset, dtypes=dtypes)
+        return self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=dtypes)
+
+    def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:
+        names = tuple(np.dtype(kind).name for kind in dtypes)
+        rows = checks.sparse_samples(X, names, self.metric)
+        if rows.dtype not in dtypes:
+            rows = rows.astype(np.dtype(dtypes[0]))
+        _check_feature_names(self, X, reset=reset)
+        _check_n_features(self, rows, reset=reset)
+        return rows
 
     def _numbers(self, X: Any, *, reset: bool) -> NDArray[Any]:
         """Return the numbers in X; ``reset``: its columns are those of the fit.
@@ -213,7 +254,7 @@ class BaseKMeans(
             rows = check_array(rows, dtype=list(dtypes), order="C", estimator=self, input_name="X")
         return np.asarray(rows)
 
-    def _weights(self, sample_weight: Any, X: Array) -> NDArray[np.float64] | None:
+    def _weights(self, sample_weight: Any, X: Rows) -> NDArray[np.float64] | None:
         """Return the weights of rows; None where all of them are 1."""
         if sample_weight is None:
             return None
@@ -221,7 +262,8 @@ class BaseKMeans(
         with np.errstate(all="ignore"):  # what is infinite, or too large for float64, is refused
             given = np.asarray(given, dtype=np.float64)
             alike = float(given) if given.ndim == 0 else given  # its rule is for Python's numbers
-            given = _check_sample_weight(alike, X, dtype=np.float64)
+            shown = as_scipy(X) if isinstance(X, SparseRows) else X
+            given = _check_sample_weight(alike, shown, dtype=np.float64)
         return checks.weights(given, X)
 
     def _count(self, name: str, least: int = 1) -> int:
@@ -235,22 +277,26 @@ class BaseKMeans(
         given = getattr(self, "n_threads", None)
         return usual_threads() if given is None else self._count("n_threads")
 
-    def _kernel_name(self) -> str:
-        return choose_kernel() if self.kernel == "auto" else self.kernel
+    def _kernel_name(self, X: Rows | None = None) -> str:
+        sparse = isinstance(X, SparseRows)
+        return choose_kernel(sparse=sparse) if self.kernel == "auto" else self.kernel
 
-    def _assigned(self, X: Array, centers: Array) -> NDArray[np.int32]:
+    def _assigned(self, X: Rows, centers: Array) -> NDArray[np.int32]:
         threads = self._threads(X.size * len(centers))
-        return nearest(self._kernel_name(), X, centers, threads)
+        return nearest(self._kernel_name(X), X, centers, threads)
 
     def _inertia(
         self,
-        X: Array,
+        X: Rows,
         centers: Array,
         labels: NDArray[np.int32],
         weights: NDArray[np.float64] | None,
     ) -> float:
-        """Return the (weighted) sum of squared distances, from differences."""
+        """Return the (weighted) sum of squared distances, from differences, or of 1 − cos."""
         shares, exponent = (None, 0) if weights is None else relative(weights)
+        exponent += exponent_of(self.metric)
+        if isinstance(X, SparseRows):
+            return absolute(direct_inertia(X, centers, labels, shares), exponent)
         name = self._kernel_name()
         kernels_own = getattr(load_kernel(name), "inertia", None)
         weighs = find_spec(name).weights
@@ -264,6 +310,7 @@ class BaseKMeans(
         """Say what scikit-learn asks of an estimator."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = self.kernel == "auto" or bool(find_spec(self.kernel).sparse)
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -281,7 +328,7 @@ class BaseKMeans(
                 UserWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        super().__setstate__({"metric": "euclidean"} | state)  # 0.1.0 knew no other
 
 
 def _is_plain(rows: NDArray[Any]) -> bool:

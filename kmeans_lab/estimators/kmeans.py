@@ -1,7 +1,7 @@
 """``kmeans_lab.KMeans``: scikit-learn's estimator on kmeans_lab's kernels. Needs the extra sklearn.
 
 The same names, defaults, attributes and messages as ``sklearn.cluster.KMeans`` of scikit-learn 1.9,
-and two keyword-only parameters more: the kernel and the number of threads.
+and three keyword-only parameters more: the kernel, the number of threads and the metric.
 """
 
 import warnings
@@ -19,12 +19,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.driver import Run, kmeans
-from kmeans_lab.estimators.base import BaseKMeans, usual_threads
+from kmeans_lab.estimators.base import BaseKMeans, Rows, usual_threads
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
-from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, read_only
+from kmeans_lab.metric import exponent_of
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import Iteration
+from kmeans_lab.sparse.reading import as_scipy, is_sparse
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.stopping import Step
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
@@ -109,13 +111,18 @@ class KMeans(Callbacks, BaseKMeans):
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
     n_threads : int, optional
         Threads; default all cores that this process may use, fewer if OMP_NUM_THREADS says so.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine": spherical k-means (see ``kmeans_lab.metric``). All methods take rows of any length
+        but zero and compare their directions; ``tol`` refers to rows scaled to length 1, which a
+        callable ``init`` is given.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+        With metric="cosine", of length 1.
     labels_ : ndarray of shape (n_samples,), int32
     inertia_ : float
-        Weighted sum of squared distances to the closest center.
+        Weighted sum of squared distances to the closest center; with metric="cosine", of 1 − cos.
     n_iter_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -158,6 +165,7 @@ class KMeans(Callbacks, BaseKMeans):
         algorithm: str = "lloyd",
         kernel: str = "auto",
         n_threads: int | None = None,
+        metric: str = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -170,6 +178,7 @@ class KMeans(Callbacks, BaseKMeans):
         self.algorithm = algorithm
         self.kernel = kernel
         self.n_threads = n_threads
+        self.metric = metric
 
     @_fit_context(prefer_skip_nested_validation=True)
     @checks.numpys_own_errors
@@ -180,7 +189,7 @@ class KMeans(Callbacks, BaseKMeans):
         ----------
         X : array-like of shape (n_samples, n_features)
             float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
-            taken; sparse input raises ``TypeError``.
+            taken, and sparse matrices of SciPy: CSR as they are, other formats converted.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -189,7 +198,7 @@ class KMeans(Callbacks, BaseKMeans):
         -------
         self
         """
-        X = self._matrix(self._numbers(X, reset=True), reset=True)
+        X = self._compared(self._to_fit(X))
         init, self._n_init = self._start(X)
         weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")
         # Sums of huge weights overflow, and could not be compared: kmeans sees them relative.
@@ -219,7 +228,8 @@ class KMeans(Callbacks, BaseKMeans):
             sample_weight=shares,
             callback=None if voice is None else voice.told,
             n_init=self._n_init,
-            **self._who_computes(X.size * n_clusters),
+            metric=self.metric,
+            **self._who_computes(X, n_clusters),
         )
         distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
         if distinct < n_clusters:
@@ -238,17 +248,23 @@ class KMeans(Callbacks, BaseKMeans):
         return self
 
     def _adapted(self, init: Any, state: np.random.RandomState) -> Any:
-        """Return scikit-learn's kind of init function as kmeans_lab's: it is given X centered."""
+        """Return scikit-learn's kind of init function as kmeans_lab's: it is given X centered.
 
-        def start(X: Array, n_clusters: int, rng: np.random.Generator) -> Array:
-            mean = X.mean(axis=0)
+        With cosine it is given X as it is: directions from the mean are others.
+        """
+        centered = self.metric == "euclidean"
+
+        def start(X: Any, n_clusters: int, rng: np.random.Generator) -> Array:
+            if is_sparse(X):
+                return self._fitting(init(X, n_clusters, random_state=state), X)
+            mean = X.mean(axis=0) if centered else np.zeros(X.shape[1], X.dtype)
             centers = init(X - mean, n_clusters, random_state=state)
             return np.asarray(self._fitting(centers, X) + mean)
 
         return start
 
     def _tasks(
-        self, X: Array, y: Any, weights: NDArray[np.float64] | None, exponent: int
+        self, X: Rows, y: Any, weights: NDArray[np.float64] | None, exponent: int
     ) -> FitTasks | None:
         """Return the fit's tasks; None where no callback is set."""
         if not getattr(self, "_skl_callbacks", None):
@@ -260,13 +276,16 @@ class KMeans(Callbacks, BaseKMeans):
             return fitted(centers, labels, self._inertia(X, centers, labels, weights), n_iter)
 
         metadata = None if weights is None else {"sample_weight": read_only(weights)}
-        told = {"X": read_only(X), "y": y, "metadata": metadata}  # they see, and change nothing
-        return FitTasks(self, self._n_init, fitted_after, exponent, **told)
+        shown = as_scipy(X) if isinstance(X, SparseRows) else read_only(X)
+        told = {"X": shown, "y": y, "metadata": metadata}  # they see, and change nothing
+        return FitTasks(
+            self, self._n_init, fitted_after, exponent + exponent_of(self.metric), **told
+        )
 
-    def _who_computes(self, size: int) -> dict[str, Any]:
-        """Return the kernel and n_threads of ``kmeans`` for n·k·d multiply-adds in each pass."""
-        name = choose_kernel() if self.kernel == "auto" else self.kernel
+    def _who_computes(self, X: Rows, n_clusters: int) -> dict[str, Any]:
+        """Return the kernel and n_threads of ``kmeans``."""
+        name, values = self._kernel_name(X), X.n_values if isinstance(X, SparseRows) else X.size
         if self.n_threads is not None:
             return {"kernel": name, "n_threads": self._count("n_threads")}
-        helps = size > _SMALL and find_spec(name).threading != "gil"
+        helps = values * n_clusters > _SMALL and find_spec(name).threading != "gil"
         return {"kernel": name, "n_threads": usual_threads() if helps else 1}

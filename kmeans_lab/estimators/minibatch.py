@@ -1,7 +1,7 @@
 """``kmeans_lab.MiniBatchKMeans``: scikit-learn's estimator of that name, on kmeans_lab's kernels.
 
 The same names, defaults, attributes and messages as ``sklearn.cluster.MiniBatchKMeans`` of
-scikit-learn 1.9, and the kernel as one keyword-only parameter more.
+scikit-learn 1.9, and two keyword-only parameters more: the kernel and the metric.
 """
 
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ from kmeans_lab import checks
 from kmeans_lab.centering import columns_that_lose, middle_and_variance
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
-from kmeans_lab.estimators.base import BaseKMeans
+from kmeans_lab.estimators.base import BaseKMeans, Rows
 from kmeans_lab.estimators.minibatch_batches import (
     Patience,
     batches,
@@ -31,6 +31,8 @@ from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS, RunningMea
 from kmeans_lab.kernel import Array
 from kmeans_lab.registry import find_spec
 from kmeans_lab.seeding import INITS
+from kmeans_lab.sparse.reading import as_scipy
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 Weights = NDArray[np.float64] | None
@@ -74,14 +76,19 @@ class MiniBatchKMeans(BaseKMeans):
         A center with less than this share of the rows of the largest one is moved elsewhere.
     kernel : str, default="auto"
         A key of ``kmeans_lab.KERNELS``; "auto" is the fastest one that is available.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        "cosine": spherical k-means (see ``kmeans_lab.metric``): each center is the mean of all rows
+        that it was ever given, scaled to length 1 as they were. All methods take rows of any
+        length but zero.
 
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features), dtype of X
+        With metric="cosine", of length 1.
     labels_ : ndarray of shape (n_samples,), int32
         With ``compute_labels``.
     inertia_ : float
-        Weighted sum of squared distances to the closest center.
+        Weighted sum of squared distances to the closest center; with metric="cosine", of 1 − cos.
     n_iter_ : int
         Number of passes over X that were begun, by the rows taken.
     n_steps_ : int
@@ -136,6 +143,7 @@ class MiniBatchKMeans(BaseKMeans):
         n_init: Any = "auto",
         reassignment_ratio: float = 0.01,
         kernel: str = "auto",
+        metric: str = "euclidean",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -150,6 +158,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_init = n_init
         self.reassignment_ratio = reassignment_ratio
         self.kernel = kernel
+        self.metric = metric
 
     # Signatures and docstrings are written out for each method: help() and scikit-learn
     # read them there.
@@ -162,7 +171,7 @@ class MiniBatchKMeans(BaseKMeans):
         ----------
         X : array-like of shape (n_samples, n_features)
             float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
-            taken; sparse input raises ``TypeError``.
+            taken, and sparse matrices of SciPy: CSR as they are, other formats converted.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -220,14 +229,16 @@ class MiniBatchKMeans(BaseKMeans):
         self.fit(X, sample_weight=sample_weight)
         return np.asarray(self.labels_ if self.compute_labels else self.predict(X))
 
-    def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Array, Weights]:
+    def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
         kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
-        X = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
-        X = checks.samples(X, find_spec(self._kernel_name()).dtypes)
+        X = self._to_fit(X, reset=reset, dtypes=kinds)
+        if not isinstance(X, SparseRows):
+            X = checks.samples(X, find_spec(self._kernel_name()).dtypes, self.metric)
+        X = self._compared(X)
         return X, self._weights(sample_weight, X)
 
-    def _given_centers(self, X: Array) -> Array:
+    def _given_centers(self, X: Rows) -> Array:
         """Return the centers to go on from: they or n_clusters may have been set by hand."""
         centers, n_clusters = self._centers(X), self._count("n_clusters")
         counted = len(self._means.centers) if hasattr(self, "_means") else n_clusters
@@ -239,7 +250,7 @@ class MiniBatchKMeans(BaseKMeans):
             )
         return centers
 
-    def _begin(self, X: Array, weights: Weights, given: Array | None = None) -> None:
+    def _begin(self, X: Rows, weights: Weights, given: Array | None = None) -> None:
         """Draw starting centers, the best of n_init; or take those that are given."""
         init, self._n_init = self._start(X) if given is None else (given, 1)
         self._batch_size = min(self._count("batch_size"), len(X))
@@ -249,42 +260,48 @@ class MiniBatchKMeans(BaseKMeans):
         state = check_random_state(self.random_state)
         self._rng = np.random.default_rng(state.randint(2**32, size=4, dtype=np.uint32))
         trial = self._some_rows(len(X), weights)
-        middle, _ = middle_and_variance(X[trial])
-        middle[columns_that_lose(X, middle)] = 0
+        middle, _ = middle_and_variance(taken(X, trial))
+        if not isinstance(X, SparseRows):
+            middle[columns_that_lose(X, middle)] = 0
         shares, exponent = (None, 0) if weights is None else relative(weights[trial])
         least = np.inf
         for repetition in range(1, self._n_init + 1):
             centers = self._drawn(init, X, weights, middle, state)
             inertia = 0.0
             if self._n_init > 1 or self.verbose:
-                labels = self._assigned(X[trial], centers)
-                inertia = self._inertia(X[trial], centers, labels, shares)
+                labels = self._assigned(taken(X, trial), centers)
+                inertia = self._inertia(taken(X, trial), centers, labels, shares)
             if self.verbose:
                 told = absolute(inertia, exponent)
                 print(f"Init {repetition}/{self._n_init} with method {init}")
                 print(f"Inertia for init {repetition}/{self._n_init}: {told}")
             if inertia < least:
                 least, best = inertia, centers
-        self._means = RunningMeans(self._kernel_name(), best, middle)
+        self._means = RunningMeans(self._kernel_name(X), best, middle, self.metric)
 
     def _some_rows(self, n_samples: int, weights: Weights) -> NDArray[np.intp]:
         return some_rows(n_samples, self._init_size, self._count("n_clusters"), self._rng, weights)
 
     def _drawn(
-        self, init: Any, X: Array, weights: Weights, middle: Array, state: np.random.RandomState
+        self, init: Any, X: Rows, weights: Weights, middle: Array, state: np.random.RandomState
     ) -> Array:
         """Return starting centers."""
         rows, n_clusters = self._some_rows(len(X), weights), self._count("n_clusters")
         if isinstance(init, str):
-            near, shares = X[rows] - middle, shares_of(weights, rows)
+            near, shares = taken(X, rows), shares_of(weights, rows)
+            if not isinstance(near, SparseRows):
+                near = near - middle
             return np.asarray(INITS[init](near, n_clusters, self._rng, weights=shares) + middle)
         if callable(init):
             begun = generation()
-            init = init(X[rows], n_clusters, random_state=state)
+            some = taken(X, rows)
+            shown = as_scipy(some) if isinstance(some, SparseRows) else some
+            init = init(shown, n_clusters, random_state=state)
             refuse_elsewhere(begun)
-        return checks.initial_centers(self._fitting(init, X), n_clusters, X, "init")
+        centers = self._fitting(init, X)
+        return checks.initial_centers(centers, n_clusters, X, "init", self.metric)
 
-    def _descend(self, X: Array, weights: Weights) -> float:
+    def _descend(self, X: Rows, weights: Weights) -> float:
         """Take batches until a rule ends the fit; return the smoothed inertia of a row."""
         weights = shares_of(weights, slice(None))
         counting = len(X) if weights is None else np.flatnonzero(weights)
@@ -303,7 +320,7 @@ class MiniBatchKMeans(BaseKMeans):
                 rows = next(drawn)
                 share = None if weights is None else weights[rows]
                 before = self._means.centers if least > 0 else None
-                inertia = self._take(X.take(rows, axis=0), share)
+                inertia = self._take(taken(X, rows), share)
                 inertia /= size if share is None else float(share.sum())
                 moved = 0.0 if before is None else ((self._means.centers - before) ** 2).sum()
                 if patience.ended(step, inertia, float(moved)):
@@ -311,7 +328,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_, self.n_iter_ = step, ceil(step * size / n_samples)
         return patience.smoothed
 
-    def _take(self, X: Array, weights: Weights) -> float:
+    def _take(self, X: Rows, weights: Weights) -> float:
         """Take one batch; return its inertia."""
         inertia = self._means.take(X, weights)
         begun = self._means.restart_starved(float(self.reassignment_ratio), X, self._rng, weights)
@@ -319,7 +336,7 @@ class MiniBatchKMeans(BaseKMeans):
             print(f"[MiniBatchKMeans] Reassigning {begun} cluster centers.")
         return inertia
 
-    def _finish(self, X: Array, weights: Weights) -> None:
+    def _finish(self, X: Rows, weights: Weights) -> None:
         """Set the attributes that follow from the centers."""
         self.cluster_centers_ = self._means.centers
         if self.compute_labels:
@@ -329,3 +346,8 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _undisturbed(self) -> Any:
         return one_blas_thread() if find_spec(self._means.kernel).blas else nullcontext()
+
+
+def taken(X: Rows, rows: NDArray[np.intp]) -> Any:
+    """Return some rows of X, as a copy."""
+    return X.take(rows) if isinstance(X, SparseRows) else X.take(rows, axis=0)

@@ -17,9 +17,12 @@ from kmeans_lab.centering import Centered, Samples, columns_that_lose
 from kmeans_lab.crews.base import Job
 from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Array, Labels, read_only
+from kmeans_lab.metric import Directions, exponent_of
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.seeding import keep_best, squared_distances
+from kmeans_lab.sparse.numerics import own_squares, squared_lengths
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import Weighting, absolute
 
 Weights = NDArray[np.float64] | None
@@ -41,10 +44,17 @@ class RunningMeans:
     middle : ndarray of shape (n_features,)
         Somewhere in the data: what is added up is relative to it, and loses no digits to an offset.
         ``spare_small_values`` checks whether rows lose any to it.
+    metric : {"euclidean", "cosine"}
+        With "cosine", rows and centers have length 1: means are scaled where they are taken.
     """
 
-    def __init__(self, kernel: str, centers: Array, middle: Array) -> None:
+    _metric = "euclidean"  # of what 0.1.0 has pickled
+
+    def __init__(
+        self, kernel: str, centers: Array, middle: Array, metric: str = "euclidean"
+    ) -> None:
         self.kernel = kernel
+        self._metric = metric
         self._middle = middle.astype(centers.dtype)
         self._near = np.ascontiguousarray(centers - self._middle)
         self._sums = np.zeros(centers.shape)
@@ -67,8 +77,10 @@ class RunningMeans:
         self._near = np.ascontiguousarray(centers - self._middle, dtype=self._near.dtype)
         self._sums = self._near * self._mass[:, None]
 
-    def spare_small_values(self, X: Array) -> None:
+    def spare_small_values(self, X: Array | SparseRows) -> None:
         """Set the middle to zero in columns where it would cost some value of X digits."""
+        if isinstance(X, SparseRows):  # nothing is moved
+            return
         columns = columns_that_lose(X, self._middle)
         if len(columns) == 0:
             return
@@ -77,7 +89,7 @@ class RunningMeans:
         self._sums[:, columns] += self._mass[:, None] * middle
         self._middle[columns] = 0
 
-    def take(self, X: Array, weights: Weights = None) -> float:
+    def take(self, X: Array | SparseRows, weights: Weights = None) -> float:
         """Assign a batch and move the centers.
 
         Parameters
@@ -93,11 +105,12 @@ class RunningMeans:
             The (weighted) inertia of the batch before the centers moved.
         """
         rows = self._rows(X)
+        sparse = isinstance(X, SparseRows)
         weighting = None if weights is None else Weighting(weights)
         job = Job(
-            _for_batches(self.kernel),
+            load_sparse(self.kernel) if sparse else _for_batches(self.kernel),
             self.kernel,
-            find_spec(self.kernel),
+            sparse_spec(self.kernel) if sparse else find_spec(self.kernel),
             rows,
             len(self._near),
             weighting=weighting,
@@ -106,10 +119,20 @@ class RunningMeans:
         crew = SerialCrew(job)
         found = crew.assign_update(read_only(self._near))
         self._add(crew.sums, crew.counts, crew.exponent)
-        given = self._mass > 0
-        self._near[given] = self._sums[given] / self._mass[given, None]
+        self._take_means()
         self._since += len(X)
-        return absolute(found.inertia, crew.exponent)
+        return absolute(found.inertia, crew.exponent + exponent_of(self._metric))
+
+    def _take_means(self) -> None:
+        given = self._mass > 0
+        means = self._sums[given] / self._mass[given, None]
+        if self._metric == "euclidean":
+            self._near[given] = means
+            return
+        old = self._near[given]
+        new = np.empty_like(old)
+        Directions(len(means), self._middle, 0).scale(means, old, new)
+        self._near[given] = new
 
     def _add(self, sums: NDArray[np.float64], mass: NDArray[Any], exponent: int) -> None:
         """Add what the batch gave, in the larger of both units: nothing overflows."""
@@ -129,7 +152,7 @@ class RunningMeans:
         self._lately += np.ldexp(mass.astype(np.float64), min(rise, 0))
 
     def restart_starved(
-        self, ratio: float, X: Array, rng: np.random.Generator, weights: Weights = None
+        self, ratio: float, X: Array | SparseRows, rng: np.random.Generator, weights: Weights = None
     ) -> int:
         """Move centers that got too few rows to rows of the batch, now and then.
 
@@ -176,22 +199,26 @@ class RunningMeans:
 
     def _next_rows(
         self,
-        X: Array,
+        X: Array | SparseRows,
         others: NDArray[np.intp],
         n_rows: int,
         rng: np.random.Generator,
         weights: Weights,
     ) -> list[int]:
         """Draw candidates by their squared distance to the other centers; keep the best of each."""
-        near = self._rows(X)[:]
+        near: Any = self._rows(X)[:]
         labels: Labels = np.empty(len(X), dtype=np.int32)
         kept = np.ascontiguousarray(self._near[others])
-        load_kernel(self.kernel).assign(near, kept, labels)
-        points, wide = near.astype(np.float64), kept.astype(np.float64)
-        nearest = _squares(points - wide[labels])
+        if isinstance(near, SparseRows):
+            load_sparse(self.kernel).assign(near, kept, labels)
+            nearest = np.concatenate([it for *_, it in own_squares(near, kept, labels)])
+            lengths = squared_lengths(near)
+        else:
+            load_kernel(self.kernel).assign(near, kept, labels)
+            points, wide = near.astype(np.float64), kept.astype(np.float64)
+            nearest, lengths = _squares(points - wide[labels]), _squares(points)
         # A row that lies off a center by rounding alone is that center.
-        rounding = (8 * np.finfo(X.dtype).eps) ** 2
-        nearest[nearest <= rounding * _squares(points)] = 0
+        nearest[nearest <= (8 * np.finfo(X.dtype).eps) ** 2 * lengths] = 0
         worth = np.ones(len(X)) if weights is None else weights / weights.max()
         drawn: list[int] = []
         trials = np.empty((2 + int(np.log(len(self._near))), len(X)))
@@ -203,8 +230,10 @@ class RunningMeans:
             drawn.append(keep_best(near, rows, nearest, trials, weigh, grid))
         return drawn
 
-    def _rows(self, X: Array) -> Samples:
-        return Centered(X, self._middle) if self._middle.any() else X
+    def _rows(self, X: Array | SparseRows) -> Samples:
+        if isinstance(X, SparseRows) or not self._middle.any():
+            return X
+        return Centered(X, self._middle)
 
 
 def _shares_of(

@@ -25,7 +25,9 @@ def refuse_unreadable(path: Path) -> None:
 
 def known_suffix(path: Path, allowed: tuple[str, ...], remedy: str = "convert it") -> str:
     """Return the suffix of a path in small letters; ``Refused`` unless it is allowed."""
-    suffix = path.suffix.lower()
+    suffix = "".join(path.suffixes[-2:]).lower()  # of two parts, like .mtx.gz
+    if suffix not in allowed:
+        suffix = path.suffix.lower()
     if suffix not in allowed:
         rule = f"must have {either(allowed)}"
         raise Refused(f"{path} has the suffix {path.suffix!r} and {rule}; {remedy}")

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from kmeans_lab.formatting import plural
-from kmeans_lab.io.errors import Refused
+from kmeans_lab.io.errors import Refused, short
 from kmeans_lab.io.text_detection import Sample
 from kmeans_lab.io.text_readings import Reading, is_missing, is_names
 
@@ -43,7 +43,7 @@ class Columns:
     def place(self, column: int) -> str:
         """Return the number of a column, and its name where it has one."""
         name = self.names[column] if self.names else ""
-        return f"column {column + 1}" + (f" ({_short(name)!r})" if name else "")
+        return f"column {column + 1}" + (f" ({short(name)!r})" if name else "")
 
 
 def find_columns(
@@ -91,7 +91,7 @@ def find_columns(
     if not names and comment:
         found = _names_in(comment, reading)
         names = found if len(found) == width else []
-    chosen = _chosen(sample.path, names, width, wanted, unwanted)
+    chosen = choose_columns(sample.path, names, width, wanted, unwanted)
     return Columns(first, len(row), open_end, tuple(names), chosen)
 
 
@@ -112,7 +112,7 @@ def _has_header(
         if not is_names([cell]) or any(is_names([row[i]]) for row in below):
             continue
         raise Refused(
-            f"{where}, column {i + 1} holds {_short(cell)!r} and another column a number, so that "
+            f"{where}, column {i + 1} holds {short(cell)!r} and another column a number, so that "
             "the line may be names or data; give --header yes if it names the columns, else "
             "correct it"
         )
@@ -133,7 +133,7 @@ def _names_in(comment: str, reading: Reading) -> list[str]:
     return []
 
 
-def _chosen(
+def choose_columns(
     path: Path, names: Sequence[str], width: int, wanted: Sequence[str], unwanted: Sequence[str]
 ) -> tuple[int, ...]:
     """Return the columns that are wanted, counted from 0, in the order in which they are named."""
@@ -178,7 +178,7 @@ def _columns_of(
             )
         yield from range(first - 1, last)
     elif names:
-        known = [repr(_short(name)) for name in names[:20]] + ["…"] * (len(names) > 20)
+        known = [repr(short(name)) for name in names[:20]] + ["…"] * (len(names) > 20)
         raise Refused(
             f"{path} has no column {part!r}; it has {', '.join(known)}, and numbers from 1 to "
             f"{width} are taken, too"
@@ -208,7 +208,3 @@ def without(columns: Columns, column: int) -> str:
 def is_all_text(row: Sequence[str]) -> bool:
     """Return whether no cell of a row holds a number."""
     return is_names(row) and not any(is_missing(it) for it in row)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 30 else f"{text[:30]}…"

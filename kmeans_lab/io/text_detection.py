@@ -13,7 +13,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import NoReturn
 
-from kmeans_lab.io.errors import Refused
+from kmeans_lab.io.errors import Refused, short
 from kmeans_lab.io.text_readings import (
     ALIKE,
     THOUSANDS,
@@ -43,7 +43,7 @@ class Sample:
         """Raise ``Refused`` about the first line that is no header."""
         i = int(len(self.lines) > 1 and is_names([self.lines[0]]))
         text = self.lines[i].strip()
-        shown = repr(text if len(text) <= 40 else f"{text[:40]}…")
+        shown = repr(short(text, 40))
         raise Refused(f"{self.path}, line {self.numbers[i]}: {shown} {why}")
 
 
@@ -194,7 +194,7 @@ def _ways(found: Iterable[Reading], lines: Sequence[str], options: Options) -> l
         signs = f"{'' if it.decimal == '.' else it.decimal}{it.thousands or ''}"
         cells = next((row for row in body if any(c in signs for c in "".join(row))), body[0])
         typed = it.options(options) or f"--delimiter {quoted(it.delimiter or ',')}"
-        shown = [repr(cell.strip()) if it.number(cell) is None else f"{it.number(cell):.15g}"
+        shown = [repr(short(cell.strip())) if it.number(cell) is None else f"{it.number(cell):.15g}"
                  for cell in cells[:4]]  # fmt: skip
         more = ["…"] if len(cells) > 4 else []
         values = tuple(it.number(cell) for row in body for cell in row)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.formatting import plural
-from kmeans_lab.io.errors import Refused
+from kmeans_lab.io.errors import Refused, short
 from kmeans_lab.io.paths import encoding_of
 from kmeans_lab.io.text_columns import Columns, find_columns, is_all_text, remedy, without
 from kmeans_lab.io.text_detection import Sample, find_reading
@@ -277,5 +277,4 @@ class _Missing:
 
 
 def _shown(cell: str) -> str:
-    cell = cell.strip()
-    return repr(cell if len(cell) <= 30 else f"{cell[:30]}…")
+    return repr(short(cell.strip()))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from kmeans_lab import registry
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.plugins import NotAKernel
-from kmeans_lab.registry import AUTO, KERNELS, KernelUnavailable
+from kmeans_lab.registry import AUTO, KERNELS, SPARSE, KernelUnavailable
 
 State = Literal["ready", "unavailable", "broken"]
 
@@ -17,9 +17,10 @@ class _Refuses(KernelUnavailable):
     """A kernel is installed, but cannot run with the settings in the environment."""
 
 
-def choose_kernel() -> str:
-    """Return the name of the fastest kernel that can run."""
-    return first_ready(AUTO) or AUTO[-1]
+def choose_kernel(*, sparse: bool = False) -> str:
+    """Return the name of the fastest kernel that can run; with ``sparse``, on sparse rows."""
+    names = SPARSE if sparse else AUTO
+    return first_ready(names) or names[-1]
 
 
 def first_ready(names: Sequence[str]) -> str | None:
@@ -90,12 +91,17 @@ def reason_for(name: str, trouble: Exception | None) -> str:
     return f"kernel {name!r} is broken: {why}{'; ' * bool(remedy)}{remedy}"
 
 
-def trouble_of(name: str) -> Exception | None:
-    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is."""
+def trouble_of(name: str, *, sparse: bool = False) -> Exception | None:
+    """Return what keeps a kernel from running, or None; a table shows every row, whatever it is.
+
+    ``sparse``: its module for sparse rows is imported, too.
+    """
     try:
         if name not in KERNELS and name not in registry.added() and name in registry.installed():
             registry.installed()[name].outlive()
         kernel: Any = registry.load_kernel(name)
+        if sparse:
+            kernel = registry.load_sparse(name)
     except Exception as error:
         return error
     try:

@@ -14,14 +14,16 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.measure.certify import fingerprint
 from kmeans_lab.measure.provenance import find_foreign_code
 from kmeans_lab.presets import FitSettings
-from kmeans_lab.registry import KERNELS, find_spec, installed, load_kernel
+from kmeans_lab.registry import KERNELS, find_spec, installed, load_for
 from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.sparse.reading import is_sparse
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
 
 _VERBS = ("assign", "update", "prepare", "assign_update", "inertia")
 
 
-def describe(place: str, spec: KernelSpec | None) -> Description:
+def describe(place: str, spec: KernelSpec | None, sparse: bool) -> Description:
     """Import a kernel, and return what ``KernelChild.describe`` promises."""
     if spec is not None:
         KERNELS[place] = spec  # possibly registered in the parent only
@@ -29,11 +31,14 @@ def describe(place: str, spec: KernelSpec | None) -> Description:
     if place not in KERNELS and place in installed():
         installed()[place].tried = True  # by the import that follows
     name = registry.known_as(place)
-    trouble = availability.trouble_of(name)
+    sparse = sparse and bool(find_spec(name).sparse)
+    trouble = availability.trouble_of(name, sparse=sparse)
     seconds = perf_counter() - begin
     state, why = availability.described(trouble)
     incomplete = isinstance(trouble, registry.Incomplete)
-    kernel: Any = registry.load_module(name) if incomplete or trouble is None else None
+    kernel: Any = None
+    if incomplete or trouble is None:
+        kernel = registry.load_sparse(name) if sparse else registry.load_module(name)
     return {
         "name": name,
         "state": state,
@@ -56,8 +61,8 @@ def _text(value: Any) -> str | None:
 class _Others:
     """An import finder that refuses the lab's other kernels."""
 
-    def __init__(self, own: str) -> None:
-        self.modules = {spec.module for spec in KERNELS.values()} - {own}
+    def __init__(self, own: tuple[str, ...]) -> None:
+        self.modules = {it for spec in KERNELS.values() for it in spec.modules} - {*own}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         """Refuse the modules of other kernels; leave all others to the finders that follow."""
@@ -73,18 +78,21 @@ def own_code_alone(name: str) -> str | None:
     spec = find_spec(name)
     if "kmeans_lab" in spec.requires:
         return None
-    others = _Others(spec.module)
+    others = _Others(spec.modules)
     if not any(isinstance(finder, _Others) for finder in sys.meta_path):
         sys.meta_path.insert(0, others)
     return min(others.modules & {*sys.modules}, default=None)
 
 
-def foreign_code(name: str, X: Array) -> str | None:
+def foreign_code(name: str, X: Array | SparseRows) -> str | None:
     """Return whose code runs in place of the kernel's own, or None."""
-    return own_code_alone(name) or find_foreign_code(load_kernel(name), find_spec(name), X)
+    other = own_code_alone(name)
+    return other or find_foreign_code(*load_for(name, sparse=is_sparse(X)), X)
 
 
-def fit(name: str, X: Array, n_clusters: int, settings: FitSettings, told: bool) -> FitAnswer:
+def fit(
+    name: str, X: Array | SparseRows, n_clusters: int, settings: FitSettings, told: bool
+) -> FitAnswer:
     """Run ``kmeans``, and report each iteration if that is requested."""
     own_code_alone(name)
     X = X.copy()  # in memory as a program has it
@@ -97,7 +105,7 @@ def _say(step: Iteration) -> None:
     say((step.n_iter, step.centers, step.labels, step.inertia, step.changed))
 
 
-def answer_of(result: KMeansResult, X: Array) -> FitAnswer:
+def answer_of(result: KMeansResult, X: Array | SparseRows) -> FitAnswer:
     """Return a child's report of a fit of X."""
     return {
         "centers": result.centers,

@@ -26,6 +26,7 @@ from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.presets import FitSettings
 from kmeans_lab.registry import KERNELS, installed, place_of
 from kmeans_lab.result import PHASES, Iteration, KMeansResult
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
 
 #: Processes that start at once where several kernels are described.
@@ -48,10 +49,12 @@ class KernelChild(Child):
         self.name = name_or_place  # until it is described
         self._place = place_of(name_or_place)
         self._spec = KERNELS.get(name_or_place)
-        self._own = () if self._spec is None else (self._spec.module, *self._spec.requires)
+        self._own = () if self._spec is None else (*self._spec.modules, *self._spec.requires)
 
-    def describe(self, patience: float | None = None) -> Description:
+    def describe(self, patience: float | None = None, *, sparse: bool = False) -> Description:
         """Import the kernel there, and return what there is to know about it.
+
+        ``sparse``: about its module for sparse rows, where it has one.
 
         Raises
         ------
@@ -61,20 +64,20 @@ class KernelChild(Child):
             The import ended the process, or took too long.
         """
         found: Description = self.ask(
-            kernel_answers.describe, self._place, self._spec, patience=patience
+            kernel_answers.describe, self._place, self._spec, sparse, patience=patience
         )
         try:
             spec = KernelSpec(**found["spec"])
         except (TypeError, KeyError, ValueError):
             raise self._no_answer() from None
         found["spec"] = asdict(spec)
-        self._own = spec.module, *spec.requires
+        self._own = *spec.modules, *spec.requires
         self.name = str(found["name"])
         return found
 
     def fit(
         self,
-        X: Array,
+        X: Array | SparseRows,
         n_clusters: int,
         *,
         callback: Callable[[Iteration], Any] | None = None,
@@ -103,12 +106,12 @@ class KernelChild(Child):
         )
         return self.result(answer, X, n_clusters)
 
-    def foreign_code(self, X: Array) -> str | None:
+    def foreign_code(self, X: Array | SparseRows) -> str | None:
         """Return whose code runs in the kernel's steps in place of its own, or None."""
         found = self.ask(kernel_answers.foreign_code, self.name, X)
         return None if found is None else str(found)
 
-    def result(self, answer: Any, X: Array, n_clusters: int) -> KMeansResult:
+    def result(self, answer: Any, X: Array | SparseRows, n_clusters: int) -> KMeansResult:
         """Make a result of what ``answer_of`` returned; ``CertificateError`` if X has changed."""
         result, inputs = self.checked(_result, answer, X, n_clusters)
         if inputs != fingerprint(X):
@@ -144,7 +147,7 @@ class KernelChild(Child):
 def _libraries(spec: KernelSpec) -> list[str]:
     """Return how the paths of a kernel's compiled modules begin, from the package's folder on."""
     compiled = [it.removesuffix(".pyx").rstrip("*") for it in spec.sources if it.endswith(".pyx")]
-    return [f"{spec.module.replace('.', '/')}.", *compiled]
+    return [*(f"{it.replace('.', '/')}." for it in spec.modules), *compiled]
 
 
 def survey(names: Iterable[str], patience: float | None = None) -> dict[str, Description]:
@@ -206,13 +209,13 @@ def _broken(name: str, why: str) -> Description:
 # How the parent reads the answers: every type and every shape is checked.
 
 
-def _unpack(item: Any, X: Array, n_clusters: int) -> Iteration:
+def _unpack(item: Any, X: Array | SparseRows, n_clusters: int) -> Iteration:
     n_iter, centers, labels, inertia, changed = item
     _hold_to(centers, labels, X, n_clusters)
     return Iteration(int(n_iter), centers, labels, float(inertia), int(changed))
 
 
-def _hold_to(centers: Any, labels: Any, X: Array, n_clusters: int) -> None:
+def _hold_to(centers: Any, labels: Any, X: Array | SparseRows, n_clusters: int) -> None:
     right = (
         (labels.dtype, labels.shape) == (np.int32, X.shape[:1])
         and (centers.dtype, centers.shape) == (X.dtype, (n_clusters, X.shape[1]))
@@ -221,7 +224,7 @@ def _hold_to(centers: Any, labels: Any, X: Array, n_clusters: int) -> None:
         raise ValueError("arrays of another shape")
 
 
-def _result(answer: Any, X: Array, n_clusters: int) -> tuple[KMeansResult, str]:
+def _result(answer: Any, X: Array | SparseRows, n_clusters: int) -> tuple[KMeansResult, str]:
     _hold_to(answer["centers"], answer["labels"], X, n_clusters)
     seconds = {phase: float(answer["seconds"][phase]) for phase in PHASES}
     result = KMeansResult(

@@ -12,11 +12,12 @@ import kmeans_lab
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import ChildError
 from kmeans_lab.isolation.kernel_child import KernelChild
-from kmeans_lab.kernel import Prepares, read_only
+from kmeans_lab.kernel import Array, Prepares, read_only
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.measure.schema import StartCosts
 from kmeans_lab.presets import Workload
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import find_spec, load_for, spec_for
+from kmeans_lab.sparse.rows import SparseRows
 
 _CALIBRATION, _REPEATS = 100_000, 15
 
@@ -40,19 +41,32 @@ def seconds_of_assign(kernel: str, workload: Workload) -> float:
 
 
 def some_rows(workload: Workload) -> Any:
-    """Return so few rows that any kernel assigns them quickly."""
-    return workload.X[: max(1, min(len(workload.X), 200_000 // workload.centers.size))]
+    """Return so few rows that any kernel assigns them quickly.
+
+    Of sparse ones, enough that they have more values than a center: each assignment begins with the
+    norms of the centers, which few rows must not be charged with.
+    """
+    X, centers = workload.X, workload.centers
+    if isinstance(X, SparseRows):
+        n_values = max(X.n_features, 200_000 // len(centers))
+        return X[: max(1, int(np.searchsorted(X.indptr, n_values)))]
+    return X[: max(1, min(len(X), 200_000 // centers.size))]
 
 
 def seconds_of(kernel: str, X: Any, centers: Any) -> float:
     """Return the seconds of one assignment of these rows."""
-    X, centers = read_only(X), read_only(centers)
-    module = load_kernel(kernel)
+    X, centers = handed(X), read_only(centers)
+    module, _ = load_for(kernel, sparse=isinstance(X, SparseRows))
     rows, labels = prepared(module, X, len(centers)), np.empty(len(X), np.int32)
     module.assign(rows, centers, labels)  # compiles, where the kernel does that
     start = perf_counter()
     module.assign(rows, centers, labels)
     return perf_counter() - start
+
+
+def handed(X: Array | SparseRows) -> Any:
+    """Return rows as kernels are given them, which must not write to them."""
+    return X if isinstance(X, SparseRows) else read_only(X)
 
 
 def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
@@ -61,7 +75,12 @@ def prepared(kernel: Any, X: Any, n_clusters: int, n_threads: int = 1) -> Any:
 
 
 def start_costs(
-    kernel: str, dtype: str, n_features: int, imported: float | None = None
+    kernel: str,
+    dtype: str,
+    n_features: int,
+    imported: float | None = None,
+    *,
+    sparse: bool = False,
 ) -> StartCosts | None:
     """Return the seconds that a kernel takes before its first fit, in processes of their own.
 
@@ -77,9 +96,9 @@ def start_costs(
         if jits:
             with scratch_folder() as folder:
                 cache = {"NUMBA_CACHE_DIR": folder}
-                found = [_start_once(kernel, dtype, n_features, cache) for _ in range(2)]
+                found = [_start_once(kernel, dtype, n_features, cache, sparse) for _ in range(2)]
         elif imported is None:
-            found = [_start_once(kernel, dtype, n_features, {})]
+            found = [_start_once(kernel, dtype, n_features, {}, sparse)]
     except (CannotTell, ChildError):
         return None
     extra = [max(0.0, first - second) for _, first, second in found]
@@ -87,18 +106,19 @@ def start_costs(
         "import": found[-1][0] if found else imported,
         "compile": extra[0] if jits else None,
         "load": extra[1] if jits else None,
-        "build": build_seconds(kernel),
+        "build": build_seconds(kernel, sparse=sparse),
     }
 
 
 def _start_once(
-    kernel: str, dtype: str, n_features: int, environment: dict[str, str]
+    kernel: str, dtype: str, n_features: int, environment: dict[str, str], sparse: bool
 ) -> tuple[float, float, float]:
     with KernelChild(kernel, environment) as child:
-        told = child.describe()
+        told = child.describe(sparse=sparse)
         if told["state"] != "ready":
             raise CannotTell(told["why"])
-        first, second = child.checked(_two, child.ask(_two_fits, child.name, dtype, n_features))
+        asked = child.name, dtype, n_features, sparse
+        first, second = child.checked(_two, child.ask(_two_fits, *asked))
         return child.checked(float, told["seconds"]), first, second
 
 
@@ -107,8 +127,11 @@ def _two(answer: Any) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def _two_fits(kernel: str, dtype: str, n_features: int) -> list[float]:
-    X = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
+def _two_fits(kernel: str, dtype: str, n_features: int, sparse: bool) -> list[float]:
+    X: Any = np.random.default_rng(0).normal(size=(64, n_features)).astype(dtype)
+    if sparse:  # one value a row
+        columns = np.arange(64, dtype=np.int32) % n_features
+        X = SparseRows(np.ascontiguousarray(X[:, 0]), columns, np.arange(65), n_features)
     spent = []
     for _ in range(2):
         begin = perf_counter()
@@ -117,12 +140,12 @@ def _two_fits(kernel: str, dtype: str, n_features: int) -> list[float]:
     return spent
 
 
-def build_seconds(kernel: str) -> float | None:
+def build_seconds(kernel: str, *, sparse: bool = False) -> float | None:
     """Return what building a kernel's modules took, as the build wrote it down; None without."""
     told = Path(kmeans_lab.__file__).parent / "_built.json"
     if not told.is_file():
         return None
-    patterns = find_spec(kernel).sources
+    patterns = spec_for(kernel, sparse=sparse).sources
     found = [
         seconds
         for source, seconds in json.loads(told.read_text(encoding="utf-8")).items()

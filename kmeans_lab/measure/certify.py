@@ -23,28 +23,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab.centering import Centered, middle_and_variance
+from kmeans_lab.centering import Centered, Samples, middle_and_variance
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import fill_empty
 from kmeans_lab.kernel import Array, Labels
+from kmeans_lab.measure import judging, sparse_judging
 from kmeans_lab.measure.judging import CertificateError as CertificateError
-from kmeans_lab.measure.judging import beyond, check_inertia, check_labels, direct_sums, require
+from kmeans_lab.measure.judging import beyond, require
 from kmeans_lab.measure.provenance import find_foreign_code
+from kmeans_lab.metric import exponent_of, indistinct, rounding, unit_rows
+from kmeans_lab.numerics.double_double import Doubles
 from kmeans_lab.presets import FitSettings
-from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.registry import load_for, spec_for
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import greedy_draws, greedy_rows
+from kmeans_lab.sparse.reading import is_sparse
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.stopping import LabelsChanged, Step, make_rule
 from kmeans_lab.weights import relative
 
 _SMALL_ROWS = 256  # enough to see whose code runs
 
 
-def fingerprint(*arrays: NDArray[Any]) -> str:
-    """Return a hash of the arrays' bytes."""
+def fingerprint(*arrays: NDArray[Any] | SparseRows) -> str:
+    """Return a hash of the arrays' bytes; those of sparse rows are three."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
+    for it in arrays:
+        parts = (it.data, it.indices, it.indptr) if isinstance(it, SparseRows) else (it,)
+        for array in parts:
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -53,7 +60,7 @@ class Elsewhere(Protocol):
 
     def fit(
         self,
-        X: Array,
+        X: Any,
         n_clusters: int,
         *,
         callback: Callable[[Iteration], Any] | None = None,
@@ -61,7 +68,7 @@ class Elsewhere(Protocol):
     ) -> KMeansResult:
         """Run ``kmeans`` there; the callback is called here."""
 
-    def foreign_code(self, X: Array) -> str | None:
+    def foreign_code(self, X: Any) -> str | None:
         """Return the module whose code runs in the kernel's steps in place of its own, or None."""
 
 
@@ -83,7 +90,7 @@ class Certificate:
     ties: int
     inputs: str
 
-    def recheck(self, result: KMeansResult, X: Array) -> None:
+    def recheck(self, result: KMeansResult, X: Any) -> None:
         """Raise ``CertificateError`` unless this result equals the certified one bit for bit."""
         certified = self.result
         require(
@@ -122,7 +129,7 @@ def in_words(ties: int) -> str:
 
 
 def certify_fit(
-    X: Array,
+    X: Array | SparseRows,
     n_clusters: int,
     settings: FitSettings,
     name: str,
@@ -134,7 +141,7 @@ def certify_fit(
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), float32 or float64
+    X : ndarray or SparseRows of shape (n_samples, n_features), float32 or float64
     n_clusters : int
     settings : dict
         Keyword arguments of ``kmeans``.
@@ -152,13 +159,16 @@ def certify_fit(
     """
     if child is None:
         fit: Callable[..., KMeansResult] = partial(kmeans, kernel=name)
-        foreign = find_foreign_code(load_kernel(name), find_spec(name), X[:_SMALL_ROWS])
+        foreign = find_foreign_code(*load_for(name, sparse=is_sparse(X)), X[:_SMALL_ROWS])
     else:
         fit, foreign = child.fit, child.foreign_code(X[:_SMALL_ROWS])
-    require(foreign is None, f"code of {foreign} ran in place of {find_spec(name).module}")
-    weights = checks.weights(settings.get("sample_weight"), X)
-    weighting = (None, 0) if weights is None else relative(weights)
-    judge = _Judge(X, settings.get("empty", "relocate"), *weighting)
+    own = spec_for(name, sparse=is_sparse(X)).module
+    require(foreign is None, f"code of {foreign} ran in place of {own}")
+    metric = settings.get("metric", "euclidean")
+    judge = _Judge(X, settings.get("empty", "relocate"), metric=metric)
+    weights = checks.weights(settings.get("sample_weight"), judge.X)
+    if weights is not None:
+        judge.weights, judge.exponent = relative(weights)
     judge.rng = _rng_of(settings)
     result = fit(X, n_clusters, callback=judge, **settings)
     if n_iter is not None:
@@ -168,6 +178,11 @@ def certify_fit(
     return Certificate(result, judge.ties, judge.inputs)
 
 
+def _law(X: Array | SparseRows) -> Any:
+    """Return the module that judges results for rows of this kind."""
+    return sparse_judging if isinstance(X, SparseRows) else judging
+
+
 def _rng_of(settings: FitSettings) -> np.random.Generator | None:
     """Return a generator that draws once more what a k-means++ start draws, where that is known."""
     init, state = settings.get("init", "k-means++"), settings.get("random_state")
@@ -175,24 +190,24 @@ def _rng_of(settings: FitSettings) -> np.random.Generator | None:
     return checks.generator(deepcopy(state)) if known else None
 
 
-def certify_assign(X: Array, centers: Array, labels: Labels, inertia: float) -> int:
+def certify_assign(X: Any, centers: Array, labels: Labels, inertia: float) -> int:
     """Judge the labels and inertia of one assignment of X; return the number of ties."""
-    nowhere = np.zeros(X.shape[1], X.dtype)
-    ties = check_labels(X, nowhere, centers, labels)
-    check_inertia(X, nowhere, centers, labels, inertia, "assign", expanded=True)
-    return ties
+    nowhere, law = np.zeros(X.shape[1], X.dtype), _law(X)
+    ties = law.check_labels(X, nowhere, centers, labels)
+    law.check_inertia(X, nowhere, centers, labels, inertia, "assign", expanded=True)
+    return int(ties)
 
 
-def certify_some(X: Array, result: KMeansResult, rows: NDArray[np.intp]) -> int:
+def certify_some(X: Any, result: KMeansResult, rows: NDArray[np.intp]) -> int:
     """Judge the labels that a fit gave some rows of X; return the number of ties."""
-    middle = middle_and_variance(X)[0]
-    return check_labels(X[rows], middle, result.centers, result.labels[rows], len(X))
+    middle, some = middle_and_variance(X)[0], X.take(rows) if is_sparse(X) else X[rows]
+    return int(_law(X).check_labels(some, middle, result.centers, result.labels[rows], len(X)))
 
 
-def certify_update(X: Array, labels: Labels, sums: Array, counts: NDArray[np.int64]) -> None:
+def certify_update(X: Any, labels: Labels, sums: Array, counts: NDArray[np.int64]) -> None:
     """Judge the sums and counts that one update of X added to zero."""
     nowhere = np.zeros(X.shape[1], X.dtype)
-    expected, lost, sizes, magnitudes = direct_sums(X, nowhere, labels, len(counts))
+    expected, lost, sizes, magnitudes = _law(X).direct_sums(X, nowhere, labels, len(counts))
     for j in np.flatnonzero(counts != sizes)[:1]:
         raise CertificateError(
             f"the counts are not the sizes of the clusters: that of cluster {j} is {counts[j]} and "
@@ -213,21 +228,25 @@ def certify_update(X: Array, labels: Labels, sums: Array, counts: NDArray[np.int
 class _Judge:
     """A callback that judges every iteration of a fit."""
 
-    X: Array
+    X: Any  # rows as they are compared: with cosine, of length 1
     empty: str
     weights: NDArray[np.float64] | None = None  # relative to a power of two
     exponent: int = 0  # of that
+    metric: str = "euclidean"
     ties: int = 0
     repetitions: int = 0
     rng: np.random.Generator | None = None  # draws the starts once more
     expected: tuple[Array, Array] | None = None  # means relative to the middle, and tolerances
     before: Labels | None = None  # of the iteration before
     changed: int = -1
+    given: Array = field(init=False)
     inputs: str = field(init=False)
     middle: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inputs = fingerprint(self.X)
+        self.given, self.inputs = self.X, fingerprint(self.X)
+        if self.metric == "cosine":
+            self.X = unit_rows(self.X)
         self.middle = middle_and_variance(self.X)[0]
 
     def __call__(self, step: Iteration) -> bool:
@@ -274,9 +293,8 @@ class _Judge:
         weights = self.weights
         if weights is not None and (weights == weights[0]).all():
             weights = None  # as the driver draws
-        n_clusters, rows = len(centers), Centered(self.X, self.middle)
-        drawn = greedy_draws(len(self.X), n_clusters, self.rng, weights)
-        chosen = greedy_rows(rows if self.middle.any() else self.X, *drawn, weights)
+        drawn = greedy_draws(len(self.X), len(centers), self.rng, weights)
+        chosen = greedy_rows(self._rows(), *drawn, weights)
         for j in np.flatnonzero((centers != self.X[chosen]).any(axis=1))[:1]:
             raise CertificateError(
                 f"the start is not the one that k-means++ draws: center {j} is not row {chosen[j]}"
@@ -293,12 +311,14 @@ class _Judge:
     def _judge(
         self, centers: Array, labels: Labels, inertia: float, *, expanded: bool = False
     ) -> None:
-        require(fingerprint(self.X) == self.inputs, "X was modified")
+        require(fingerprint(self.given) == self.inputs, "X was modified")
         if self.expected is not None:
             self._check_means(centers, *self.expected)
-        self.ties += check_labels(self.X, self.middle, centers, labels)
+        law = _law(self.X)
+        self.ties += law.check_labels(self.X, self.middle, centers, labels)
         given = self.X, self.middle, centers, labels, inertia, "the fit"
-        check_inertia(*given, weights=self.weights, exponent=self.exponent, expanded=expanded)
+        exponent = self.exponent + exponent_of(self.metric)
+        law.check_inertia(*given, weights=self.weights, exponent=exponent, expanded=expanded)
 
     def _check_means(self, centers: Array, means: Array, tolerance: Array) -> None:
         around = (centers - self.middle).astype(np.float64)
@@ -314,16 +334,20 @@ class _Judge:
                 f"{tolerance[j, f]:.2g}"
             )
 
+    def _rows(self) -> Samples:
+        """Return the rows as the driver has them."""
+        return Centered(self.X, self.middle) if self.middle.any() else self.X
+
     def _expect_next(self, centers: Array, labels: Labels) -> None:
         given = self.X, self.middle, labels, len(centers)
-        sums, lost, counts, magnitudes = direct_sums(*given, self.weights)
+        sums, lost, counts, magnitudes = _law(self.X).direct_sums(*given, self.weights)
         added = np.bincount(labels, minlength=len(centers))
         if not counts.all():
             if self.empty == "random":
                 self.expected = None
                 return
             rng = np.random.default_rng(0)  # no other policy draws
-            before, rows = counts.copy(), Centered(self.X, self.middle)
+            before, rows = counts.copy(), self._rows()
             sums, lost = sums + lost, np.zeros_like(lost)
             found = sums, counts, rows, labels, centers - self.middle
             fill_empty(self.empty, *found, rng, self.weights)
@@ -333,4 +357,22 @@ class _Judge:
         roundings = (added if self.weights is None else 2 * added)[:, None] + 8
         means = (sums + lost) / counts[:, None]
         vanishing = 4 * float(np.finfo(self.X.dtype).smallest_subnormal)
-        self.expected = means, roundings * u * (magnitudes / counts[:, None]) + vanishing
+        tolerance = roundings * u * (magnitudes / counts[:, None]) + vanishing
+        if self.metric == "cosine":
+            means, tolerance = self._scaled(means, tolerance, centers)
+        self.expected = means, tolerance
+
+    def _scaled(self, means: Doubles, tolerance: Doubles, before: Array) -> tuple[Doubles, Doubles]:
+        """Return means at length 1, or the centers before where they have none, and tolerances."""
+        wide = means + self.middle
+        length = np.linalg.norm(wide, axis=1, keepdims=True)
+        least = indistinct(self.X.dtype, len(self.X))
+        lost = length <= least / 2
+        units = np.where(lost, before, wide / np.where(lost, 1, length))
+        off = tolerance + np.finfo(np.float64).eps * np.abs(wide)
+        off += np.abs(units) * np.linalg.norm(off, axis=1, keepdims=True)  # and their length
+        within = off / np.maximum(length, least / 2)
+        within += 2 * rounding(means.shape[1], self.X.dtype) * np.abs(units)
+        # Whether a mean has a direction is not known where rounding may decide it.
+        within[((length > least / 2) & (length <= 2 * least))[:, 0]] = np.inf
+        return units - self.middle, np.where(lost, 0, within)

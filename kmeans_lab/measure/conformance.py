@@ -6,7 +6,8 @@ forgives true near-ties only. ``kmeans-lab check`` runs them all on a kernel, wh
 The kernel runs in a process of its own, and is judged in this one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec as module_spec
 from typing import Any
 
 import numpy as np
@@ -250,7 +251,11 @@ def _it_computes_itself(name: str, kernel: Any) -> None:
 
 
 def _fits_are_certified(name: str, kernel: Any) -> None:
-    for preset in ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32", _TWO_CHUNKS):
+    _certify(name, kernel, ("smoke", "smoke-grid", "smoke-wide", "smoke-wide-f32", _TWO_CHUNKS))
+
+
+def _certify(name: str, kernel: Any, presets: Sequence[str]) -> None:
+    for preset in presets:
         workload = find_preset(preset).load()
         if workload.preset.dtype not in find_spec(name).dtypes:
             continue
@@ -259,6 +264,14 @@ def _fits_are_certified(name: str, kernel: Any) -> None:
             certify_fit(workload.X, workload.preset.n_clusters, settings, name, child=kernel.child)
         except CertificateError as error:
             raise Wrong(f"preset {preset}, {error}") from None
+
+
+def _sparse_fits_are_certified(name: str, kernel: Any) -> None:
+    """Judge its module for sparse rows, if it has one; without SciPy nobody has such rows."""
+    if not find_spec(name).sparse or module_spec("scipy") is None:
+        return
+    kernel.child.describe(sparse=True)
+    _certify(name, kernel, ("smoke-text", "smoke-text-f32"))
 
 
 #: The tests of a kernel; each is given its name and a ``RemoteKernel``.
@@ -276,4 +289,5 @@ QUESTIONS: dict[str, Callable[[str, Any], None]] = {
     "it repeats itself, bit for bit": _it_repeats_itself,
     "its own code computes": _it_computes_itself,
     "whole fits are certified": _fits_are_certified,
+    "fits of sparse rows are certified": _sparse_fits_are_certified,
 }

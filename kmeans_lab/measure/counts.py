@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
-from kmeans_lab.registry import find_spec, load_kernel, place_of
+from kmeans_lab.registry import load_for, load_kernel, place_of, spec_for
 
 _PATIENCE = 1200.0  # seconds: valgrind slows plain Python down a hundred times
 _REPOSITORY = Path(__file__).parents[2]
@@ -18,13 +18,13 @@ _REPOSITORY = Path(__file__).parents[2]
 _CARRIED = _REPOSITORY / "kmeans_lab" / "_sources"
 
 
-def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
-    """Return the source files of a kernel, by their names in a checkout.
+def sources_of(name: str, file: str | None = None, *, sparse: bool = False) -> dict[str, Path]:
+    """Return the source files of a kernel, for arrays or sparse rows, by their names in a checkout.
 
     A kernel that is not ours is looked for where its module was imported from: ``file``, or by
     default where this process imports it.
     """
-    spec = find_spec(name)
+    spec = spec_for(name, sparse=sparse)
     if spec.sources:
         found = {
             place.relative_to(root).as_posix(): place
@@ -34,7 +34,7 @@ def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
         }
         return dict(sorted(found.items()))
     if file is None:
-        file = getattr(load_kernel(name), "__file__", None)
+        file = getattr(load_for(name, sparse=sparse)[0], "__file__", None)
     module = Path(file or "")
     if module.suffix != ".py":
         return {}
@@ -42,9 +42,9 @@ def sources_of(name: str, file: str | None = None) -> dict[str, Path]:
     return {module.relative_to(_REPOSITORY).as_posix() if ours else module.name: module}
 
 
-def digest_of(name: str, file: str | None = None) -> str | None:
+def digest_of(name: str, file: str | None = None, *, sparse: bool = False) -> str | None:
     """Return a digest of a kernel's sources; None where there are none."""
-    places = sources_of(name, file)
+    places = sources_of(name, file, sparse=sparse)
     found = sha256()
     for shown, place in places.items():
         found.update(shown.encode() + place.read_bytes())

@@ -36,6 +36,16 @@ def require(holds: bool, sentence: str) -> None:
         raise CertificateError(sentence)
 
 
+def require_labels(labels: Labels, n_clusters: int) -> None:
+    """Raise unless each label names a cluster."""
+    outside = np.flatnonzero((labels < 0) | (labels >= n_clusters))
+    require(
+        len(outside) == 0,
+        f"{len(outside)} labels are outside 0 … {n_clusters - 1}, the first in row "
+        f"{outside[0] if len(outside) else 0}",
+    )
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def check_labels(
     X: Array, middle: Array, centers: Array, labels: Labels, n_samples: int | None = None
@@ -54,12 +64,7 @@ def check_labels(
         Number of rows that the centers are means of, where it is not that of X.
     """
     n_clusters, n_features = centers.shape
-    outside = np.flatnonzero((labels < 0) | (labels >= n_clusters))
-    require(
-        len(outside) == 0,
-        f"{len(outside)} labels are outside 0 … {n_clusters - 1}, the first in row "
-        f"{outside[0] if len(outside) else 0}",
-    )
+    require_labels(labels, n_clusters)
     distances = _Distances(X.dtype, middle, centers, n_samples or len(X))
     ties = 0
     for some in row_blocks(len(X), max(n_clusters, n_features), _BLOCK_VALUES):

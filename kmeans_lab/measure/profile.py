@@ -87,7 +87,7 @@ def profile(name: str, workload: Workload, preset: str) -> Profile:
     X, k = workload.X, workload.preset.n_clusters
     settings = workload.settings()
     with TimedChild(name) as child:
-        file = child.describe()["file"]
+        file = child.describe(sparse=workload.preset.sparse)["file"]
         child.patience = max(PATIENCE, LATE * child.seconds_of_assign(workload))
         trial = Trial(child, X, k, settings)
         trial.prove()

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.kernel import Array, Kernel, Prepares, read_only
+from kmeans_lab.kernel import Kernel, Prepares, read_only
 from kmeans_lab.registry import KERNELS
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
 
 #: Packages that compute k-means steps: a kernel may call only those that its row names.
@@ -21,10 +22,11 @@ _RIVALS = {"scipy", "sklearn", "faiss", "torch"}.union(*(s.requires for s in KER
 }
 
 
-def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:
+def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Any) -> str | None:
     """Run both steps on a few rows; return the first module that had no business there."""
     seen: list[str] = []
-    rows, centers = read_only(X), read_only(X[:8].copy())
+    rows = X if isinstance(X, SparseRows) else read_only(X)
+    centers = read_only(X[np.arange(min(8, len(X)))])
     given = kernel.prepare(rows, len(centers), 1) if isinstance(kernel, Prepares) else rows
     labels = np.zeros(len(X), dtype=np.int32)
     sums, counts = np.zeros(centers.shape), np.zeros(len(centers), dtype=np.int64)
@@ -45,7 +47,8 @@ def find_foreign_code(kernel: Kernel, spec: KernelSpec, X: Array) -> str | None:
 
 def _watcher(spec: KernelSpec, seen: list[str]) -> Callable[[FrameType, str, Any], None]:
     made_of_ours = "kmeans_lab" in spec.requires
-    modules = set() if made_of_ours else {s.module for s in KERNELS.values()}
+    others = set() if made_of_ours else {it for s in KERNELS.values() for it in s.modules}
+    others -= {*spec.modules}
 
     def watch(frame: FrameType, event: str, function: Any) -> None:
         origin = str(frame.f_globals.get("__name__", ""))
@@ -59,7 +62,7 @@ def _watcher(spec: KernelSpec, seen: list[str]) -> Callable[[FrameType, str, Any
             return
         package = origin.partition(".")[0]
         foreign = package in _RIVALS and package not in spec.requires
-        if origin != spec.module and (foreign or origin in modules):
+        if origin not in spec.modules and (foreign or origin in others):
             seen.append(origin)
 
     return watch

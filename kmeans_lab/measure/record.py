@@ -77,13 +77,14 @@ def run_dict(run: PairedRun) -> RunRecord:
 
 def _contestant(run: PairedRun, it: Contestant) -> ContestantRecord:
     certified = it.certificate if it.state == "valid" else None
-    ratio = run.ratio_of(it.name)
+    ratio, sparse = run.ratio_of(it.name), run.workload.preset.sparse
+    absent = it.state in ("unavailable", "broken") or (sparse and not find_spec(it.kernel).sparse)
     return {
         "name": it.name,
         "kernel": it.kernel,
         "state": it.state,
         "why": it.why,
-        "source": None if it.state in ("unavailable", "broken") else digest_of(it.kernel, it.file),
+        "source": None if absent else digest_of(it.kernel, it.file, sparse=sparse),
         "arithmetic": find_spec(it.kernel).arithmetic,
         "every": it.every,
         "start": it.start,

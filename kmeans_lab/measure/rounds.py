@@ -82,7 +82,8 @@ class PairedRun:
     orders: list[list[str]] = field(init=False, default_factory=list)
     opening: list[float] = field(init=False, default_factory=list)
     closing: list[float] = field(init=False, default_factory=list)
-    roof: Roof | None = field(init=False, default=None)  # None where the flagship is not built
+    # None where the flagship is not built, and for sparse rows.
+    roof: Roof | None = field(init=False, default=None)
     partial: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -103,7 +104,8 @@ class PairedRun:
                 self._certify(watch)
                 self._run_rounds(watch)
             self.closing = calibrate()
-            self.roof = roof_if_known(self.n_threads)
+            if not self.workload.preset.sparse:  # whose rows skip most of the multiply-adds
+                self.roof = roof_if_known(self.n_threads)
         except KeyboardInterrupt:
             self.partial = True
         self._settle()
@@ -118,7 +120,7 @@ class PairedRun:
                 continue
             assert it.child is not None  # it was started
             try:
-                told = it.child.describe()
+                told = it.child.describe(sparse=self.workload.preset.sparse)
             except Ended as end:
                 self._reject(it.kernel, "broken", f"importing it {end.does}")
                 continue
@@ -134,7 +136,7 @@ class PairedRun:
             if it.state == "ready":
                 preset, seconds = self.workload.preset, told["seconds"]
                 it.start = self._start(it.kernel) or start_costs(
-                    it.kernel, preset.dtype, preset.n_features, seconds
+                    it.kernel, preset.dtype, preset.n_features, seconds, sparse=preset.sparse
                 )
 
     def _leave_out(self, it: Contestant, told: Description) -> None:
@@ -142,8 +144,11 @@ class PairedRun:
         spec = KernelSpec(**told["spec"])
         if it.kernel not in KERNELS and (plugin := installed().get(it.kernel)) is not None:
             plugin.learn(spec)
-        if (dtype := self.workload.preset.dtype) not in spec.dtypes:
-            it.reject("left out", f"it does not take {dtype}")
+        preset = self.workload.preset
+        if preset.sparse and not spec.sparse:
+            it.reject("left out", "it takes no sparse rows")
+        elif preset.dtype not in spec.dtypes:
+            it.reject("left out", f"it does not take {preset.dtype}")
         elif self.n_threads > 1 and spec.threading == "gil":
             it.reject("left out", "it holds the GIL: a second thread could not help")
 

@@ -154,7 +154,7 @@ def scaling(
 
 def _proved(child: TimedChild, workload: Workload, settings: FitSettings) -> Trial:
     """Describe a child's kernel, judge a whole fit, and return what goes on from there."""
-    child.describe()
+    child.describe(sparse=workload.preset.sparse)
     child.patience = max(PATIENCE, LATE * child.seconds_of_assign(workload))
     trial = Trial(child, workload.X, workload.preset.n_clusters, settings)
     trial.prove()

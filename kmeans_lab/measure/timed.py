@@ -22,12 +22,12 @@ from kmeans_lab.isolation.kernel_answers import answer_of, own_code_alone
 from kmeans_lab.isolation.kernel_child import KernelChild
 from kmeans_lab.isolation.messages import Description, FitAnswer
 from kmeans_lab.isolation.pools import POOLS, busy_pools
-from kmeans_lab.kernel import Array
 from kmeans_lab.measure.calibration import seconds_of, some_rows
 from kmeans_lab.measure.certify import Certificate, certify_fit
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.presets import FitSettings, Workload
 from kmeans_lab.result import KMeansResult
+from kmeans_lab.sparse.rows import SparseRows
 
 #: A fit that takes so many times as long as expected is given up, if that is over ``PATIENCE``.
 LATE = 20
@@ -44,15 +44,15 @@ class TimedChild(KernelChild):
     def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
         super().__init__(name_or_place, dict.fromkeys(POOLS, "1") | (environment or {}))
 
-    def describe(self, patience: float | None = None) -> Description:
+    def describe(self, patience: float | None = None, *, sparse: bool = False) -> Description:
         """Describe the kernel, and make sure that no pool has more than one thread."""
-        found = super().describe(patience)
+        found = super().describe(patience, sparse=sparse)
         if busy := self.ask(busy_pools):
             raise RuntimeError(f"a thread pool did not stay at one thread: {busy}")
         return found
 
     def time_fit(
-        self, X: Array, n_clusters: int, **settings: Unpack[FitSettings]
+        self, X: Any, n_clusters: int, **settings: Unpack[FitSettings]
     ) -> tuple[KMeansResult, float, float]:
         """Run ``kmeans`` there; return its result, the child's seconds, and those of this process.
 
@@ -89,7 +89,7 @@ class Trial:
     ----------
     child : TimedChild
         One that was described.
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or SparseRows of shape (n_samples, n_features)
     n_clusters : int
     settings : dict
         Keyword arguments of ``kmeans``.
@@ -98,7 +98,7 @@ class Trial:
     """
 
     child: TimedChild
-    X: Array
+    X: Any
     n_clusters: int
     settings: FitSettings
     certificate: Certificate | None = None
@@ -195,7 +195,7 @@ def exponents(n_rounds: int, dtype: str, rng: Random) -> list[int]:
     return [drawn[r % len(drawn)] for r in range(n_rounds)]
 
 
-def scaled(X: Array, settings: FitSettings, exponent: int) -> tuple[Array, FitSettings]:
+def scaled(X: Any, settings: FitSettings, exponent: int) -> tuple[Any, FitSettings]:
     """Return X and the arguments of ``kmeans`` in units that are 2^−exponent times as large.
 
     No digit changes: every sum, product and comparison of a fit is that of the original, times a
@@ -207,6 +207,8 @@ def scaled(X: Array, settings: FitSettings, exponent: int) -> tuple[Array, FitSe
     tol = settings.get("tol")
     if settings.get("stop") == "shift-norm" and tol is not None:
         settings["tol"] = math.ldexp(tol, exponent)  # it is in the units of X
+    if isinstance(X, SparseRows):
+        return X.with_values(np.ldexp(X.data, exponent)), settings
     return np.ldexp(X, exponent), settings
 
 
@@ -224,7 +226,7 @@ def unscaled(result: KMeansResult, exponent: int) -> KMeansResult:
 _work: list[Any] = []
 
 
-def _take(name: str, X: Array, n_clusters: int, settings: FitSettings) -> None:
+def _take(name: str, X: Any, n_clusters: int, settings: FitSettings) -> None:
     own_code_alone(name)
     _work[:] = name, X.copy(), n_clusters, settings  # in memory as a program has it
     gc.enable()

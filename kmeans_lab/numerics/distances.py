@@ -18,6 +18,8 @@ from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
+from kmeans_lab.sparse import nearest as sparse
+from kmeans_lab.sparse.rows import SparseRows
 
 Squares = NDArray[np.float64]
 
@@ -31,12 +33,12 @@ _MANY = 8  # from an eighth of a block on, differences for all of it are faster
 _ERROR = 2.0**-40
 
 
-def distances(X: Array, centers: Array, n_threads: int = 1) -> Array:
+def distances(X: Array | SparseRows, centers: Array, n_threads: int = 1) -> Array:
     """Return the distance of each row to each center.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), float32 or float64
+    X : ndarray or SparseRows of shape (n_samples, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float32 or float64
     n_threads : int
         They share the work where the kernel that measures for all others can run.
@@ -47,6 +49,8 @@ def distances(X: Array, centers: Array, n_threads: int = 1) -> Array:
         In the wider dtype of both; computed in float64. The smallest one of a row is that of the
         center that ``nearest`` gives it.
     """
+    if isinstance(X, SparseRows):
+        return sparse.distances(X, centers)
     found = np.empty((len(X), len(centers)), dtype=np.result_type(X, centers))
     if first_ready((PROVIDERS["measuring"],)) is None:
         _in_numpy(X, centers, found)
@@ -73,14 +77,14 @@ def _parts(X: Array, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Array]]:
         yield part, np.ascontiguousarray(X[part], dtype=dtype)
 
 
-def nearest(kernel: str, X: Array, centers: Array, n_threads: int = 1) -> Labels:
+def nearest(kernel: str, X: Array | SparseRows, centers: Array, n_threads: int = 1) -> Labels:
     """Return the center that is nearest to each row, the first of those that are equally near.
 
     Parameters
     ----------
     kernel : str
         The kernel that computes. Where it rounds in its own way, near-ties are decided again.
-    X : ndarray of shape (n_samples, n_features), float32 or float64
+    X : ndarray or SparseRows of shape (n_samples, n_features), float32 or float64
     centers : ndarray of shape (n_clusters, n_features), float32 or float64
     n_threads : int
         They share the work where the kernel looks at rows without preparing them.
@@ -89,6 +93,8 @@ def nearest(kernel: str, X: Array, centers: Array, n_threads: int = 1) -> Labels
     -------
     ndarray of shape (n_samples,), int32
     """
+    if isinstance(X, SparseRows):
+        return sparse.nearest(kernel, X, centers)
     if look := getattr(load_kernel(kernel), "label_rows", None):
         dtype = np.result_type(X, centers)
         wide, labels = np.ascontiguousarray(centers, dtype=dtype), np.empty(len(X), dtype=np.int32)

@@ -1,7 +1,7 @@
 """Refuse values and weights too large or too small for squared distances."""
 
 from math import isfinite, nan
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,11 @@ from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Rows
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.registry import PROVIDERS, load_kernel
+from kmeans_lab.sparse.numerics import largest
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import FLOATS
+
+Samples: TypeAlias = Rows | SparseRows
 
 #: Number of rows, spread over the whole array, that are checked before all are.
 _FEW = 64
@@ -35,7 +39,7 @@ def largest_of(rows: Rows, n_threads: int = 1) -> float:
     return max(-low, high) if isfinite(low) and isfinite(high) else nan
 
 
-def refuse_overflow(largest: float, like: Rows) -> None:
+def refuse_overflow(largest: float, like: Samples) -> None:
     """Raise ``ValueError`` where the squared distances of rows like these would be infinite."""
     # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
     one = float(np.finfo(like.dtype).max) / like.shape[1]
@@ -47,7 +51,7 @@ def refuse_overflow(largest: float, like: Rows) -> None:
         )
 
 
-def refuse_underflow(largest: float, rows: Rows) -> None:
+def refuse_underflow(largest: float, rows: Samples) -> None:
     """Raise ``ValueError`` where rows differ and all of their squared distances would vanish."""
     least = least_of(rows.dtype)
     if 0 < largest < least:
@@ -58,7 +62,7 @@ def refuse_underflow(largest: float, rows: Rows) -> None:
     refuse_narrow(rows)
 
 
-def refuse_narrow(rows: Rows) -> None:
+def refuse_narrow(rows: Samples) -> None:
     """Raise ``ValueError`` where rows differ, and too little: a constant column may be large."""
     least = least_of(rows.dtype)
     if 0 < (width := spread(rows, least)) < least:
@@ -69,7 +73,7 @@ def refuse_narrow(rows: Rows) -> None:
         )
 
 
-def refuse_vanishing(weights: NDArray[np.float64], rows: Rows) -> None:
+def refuse_vanishing(weights: NDArray[np.float64], rows: Samples) -> None:
     """Raise ``ValueError`` where a weight above 0 would count for nothing beside the largest.
 
     Sums and inertia are in units of the largest weight, so that none overflows.
@@ -89,7 +93,7 @@ def refuse_vanishing(weights: NDArray[np.float64], rows: Rows) -> None:
     _refuse_lost_products(weights, rows, largest)
 
 
-def _refuse_lost_products(weights: NDArray[np.float64], rows: Rows, largest: float) -> None:
+def _refuse_lost_products(weights: NDArray[np.float64], rows: Samples, largest: float) -> None:
     """Raise ``ValueError`` where a light weight times a value, which sums are made of, vanishes."""
     shares = weights / largest
     light = np.flatnonzero((shares > 0) & (shares < _LIGHT))
@@ -113,8 +117,10 @@ def least_of(dtype: np.dtype[np.floating]) -> float:
     return float(np.sqrt(float(info.tiny) / float(info.eps)))
 
 
-def spread(rows: Rows, enough: float) -> float:
+def spread(rows: Samples, enough: float) -> float:
     """Return the largest difference within a column, or one that is ``enough`` already."""
+    if isinstance(rows, SparseRows):  # a column that does not store all of its values has a zero
+        return largest(rows)
     few = rows[:: max(1, len(rows) // _FEW)]
     found = float(np.abs(few - few[0]).max())
     if found >= enough:
@@ -122,5 +128,5 @@ def spread(rows: Rows, enough: float) -> float:
     return float((rows.max(axis=0) - rows.min(axis=0)).max())
 
 
-def _or_float64(rows: Rows) -> str:
+def _or_float64(rows: Samples) -> str:
     return " or use float64" if rows.dtype == np.float32 else ""

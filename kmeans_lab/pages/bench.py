@@ -150,14 +150,15 @@ def _cells(run: RunRecord, it: ContestantRecord) -> list[str]:
 def _sources(data: BenchRecord) -> str:
     """Return each kernel's source, folded, where it is here and the one that was measured."""
     measured = {
-        it["kernel"]: it["source"]
+        (it["kernel"], it["source"]): None
         for run in data["runs"]
         for it in run["contestants"]
         if it["source"] is not None
     }
     folded = []
-    for name, digest in measured.items():
-        if digest_here(name) != digest:
+    for name, digest in measured:
+        kinds = [sparse for sparse in (False, True) if digest_here(name, sparse=sparse) == digest]
+        if not kinds:
             remedy = (
                 "make the page in the checkout that made the run"
                 if name in KERNELS
@@ -168,7 +169,7 @@ def _sources(data: BenchRecord) -> str:
                 f"{remedy}</small></p>"
             )
             continue
-        for shown, path in sources_of(name).items():
+        for shown, path in sources_of(name, sparse=kinds[0]).items():
             folded.append(
                 f"<details><summary>{escape(name)} <small>{escape(shown)}</small></summary>"
                 f"<pre>{escape(path.read_text('utf-8', 'replace'))}</pre></details>"
@@ -176,9 +177,9 @@ def _sources(data: BenchRecord) -> str:
     return section("The kernels", *folded) if folded else ""
 
 
-def digest_here(name: str) -> str | None:
+def digest_here(name: str, *, sparse: bool = False) -> str | None:
     """Return the digest of a kernel's sources here; None where it is not known or cannot load."""
     try:
-        return digest_of(name)
+        return digest_of(name, sparse=sparse)
     except (ValueError, KernelUnavailable):
         return None

@@ -1,11 +1,17 @@
 """The command line: what it prints, what it refuses, and how it ends."""
 
 import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import feather, parquet
+from safetensors.numpy import save_file
+from scipy.io import mmwrite
 
 from kmeans_lab import kmeans
 from kmeans_lab.cli import fit
@@ -63,6 +69,7 @@ def test_json_tells_the_whole_result(capsys):
         "n_samples": 80,
         "n_features": 3,
         "n_clusters": 4,
+        "metric": "euclidean",
         "kernel": "numpy",
         "mode": "serial",
         "n_threads": 1,
@@ -76,6 +83,17 @@ def test_json_tells_the_whole_result(capsys):
     }
 
 
+def test_rows_are_compared_by_angle_on_request(capsys):
+    call = ("fit", "X.npy", "-k", 4, "--metric", "cosine", "--seed", 7, "--json")
+    report, expected = json.loads(run(capsys, *call)), kmeans(X, 4, metric="cosine", random_state=7)
+    assert report["metric"] == "cosine"
+    assert report["centers"] == expected.centers.tolist()
+    assert report["inertia"] == expected.inertia
+    np.save("zero.npy", np.vstack([X, np.zeros(3)]))
+    said = refused(capsys, "fit", "zero.npy", "-k", 4, "--metric", "cosine")
+    assert said.startswith("X[80] holds only zeros and metric='cosine' needs directions")
+
+
 def test_every_option_reaches_kmeans(capsys, monkeypatch):
     seen = {}
 
@@ -85,12 +103,15 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
 
     monkeypatch.setattr(fit, "kmeans", spy)
     options = "--kernel numpy --init random --n-init 2 --max-iter 9 --tol 3 --stop labels"
-    options += " --empty keep --mode threads --threads 2 --seed 5 --clusters 3 --json"
+    options += (
+        " --metric cosine --empty keep --mode threads --threads 2 --seed 5 --clusters 3 --json"
+    )
     run(capsys, "fit", "X.npy", *options.split())
     assert seen == {
         "shape": (80, 3),
         "n_clusters": 3,
         "kernel": "numpy",
+        "metric": "cosine",
         "init": "random",
         "n_init": 2,
         "max_iter": 9,
@@ -192,6 +213,36 @@ def test_options_for_text_files(capsys):
     assert named["n_samples"] == 1
 
 
+def test_every_kind_of_file_gives_the_same_fit(capsys):
+    np.savez("X.npz", X=X, y=X[:, 0])
+    mmwrite("X.mtx", X, precision=17)
+    save_file({"X": X, "y": X[:2]}, "X.safetensors")
+    table = pa.table([["text"] * 80, *X.T], ["t", "a", "b", "c"])
+    parquet.write_table(table, "X.parquet")
+    feather.write_feather(table, "X.feather")
+    options = ["-k", 4, "--kernel", "numpy", "--seed", 7, "--json"]
+    expected = json.loads(run(capsys, "fit", "X.npy", *options))
+    for path, more in {
+        "X.npz": [],
+        "X.mtx": [],
+        "X.safetensors": ["--array", "X"],
+        "X.parquet": ["--columns", "2-4"],
+        "X.feather": ["--drop-columns", "t"],
+    }.items():
+        found = json.loads(run(capsys, "fit", path, *options, *more))
+        assert found | {"seconds": None} == expected | {"seconds": None}, path
+
+
+def test_packages_are_imported_for_their_files_only():
+    script = (
+        "import sys\nfrom kmeans_lab.cli.main import main\n"
+        "main(['fit', 'X.npy', '-k', '2', '--kernel', 'numpy', '--quiet'])\n"
+        "print({'scipy', 'pyarrow', 'safetensors', 'pandas', 'zipfile'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 
@@ -232,6 +283,8 @@ def test_wrong_data_are_refused_in_one_sentence(capsys):
     )
     assert refused(capsys, "fit", "a.csv", "-k", 1) == why
     assert refused(capsys, "fit", "no.csv", "-k", 1) == "there is no file no.csv; check the path"
+    Path("a.parquet").write_bytes(b"PAR1")
+    assert refused(capsys, "fit", "a.parquet", "-k", 1).startswith("a.parquet is truncated or dam")
     np.save("text.npy", np.array([["a"]]))
     why = "text.npy: X has dtype <U1 and must be numeric (real); convert it with X.astype(float)"
     assert refused(capsys, "fit", "text.npy", "-k", 1) == why

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, save_npz
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure.certify import fingerprint
@@ -177,6 +178,12 @@ def test_embeddings_without_a_file_are_refused_in_a_sentence(tmp_path, monkeypat
         find_preset("embeddings-6")
     np.save(tmp_path / "mine.npy", np.zeros(5))
     with pytest.raises(ValueError, match=r"mine\.npy: X has 1 dimension and must have 2"):
+        find_preset("embeddings-5")
+    save_npz(tmp_path / "mine.npz", csr_array(np.eye(9)))
+    monkeypatch.setenv("KMEANS_LAB_EMBEDDINGS", str(tmp_path / "mine.npz"))
+    with pytest.raises(
+        ValueError, match=r"mine\.npz is sparse, and embeddings must be dense; save"
+    ):
         find_preset("embeddings-5")
     with pytest.raises(ValueError, match="preset='embeddings-0' is not known"):
         find_preset("embeddings-0")

@@ -28,6 +28,8 @@ WRONG = {
     "balls": [1, None],
     "broadcasts": [0, "no"],
     "provides": ["seeding", ("greedy",), (1,), None],
+    "sparse": [None, True, "two\nlines"],
+    "sparse_sources": ["a.py", (3,), None],
     "auto": [-1, True, 1.0, "first", None],
 }
 

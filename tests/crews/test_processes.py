@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from kmeans_lab.crews import processes
+from kmeans_lab.crews.layout import Layout
 from tests.support.helpers import assert_same_fit
 from tests.support.process_fits import START, fit, is_gone
 
@@ -142,7 +143,7 @@ def test_where_shared_memory_has_no_folder_the_system_refuses_by_itself(monkeypa
 
 def test_the_layout_of_the_block_has_no_overlaps():
     for dtype in ("float32", "float64"):
-        layout = processes.Layout.of(np.zeros((37, 5), dtype), n_clusters=3, n_chunks=2)
+        layout = Layout.of(np.zeros((37, 5), dtype), n_clusters=3, n_chunks=2)
         ranges = sorted(
             (offset, offset + int(np.prod(shape)) * np.dtype(kind).itemsize)
             for shape, kind, offset in layout.arrays.values()

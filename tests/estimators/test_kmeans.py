@@ -219,13 +219,6 @@ def test_a_star_import_needs_no_scikit_learn():
     assert "KMeans" not in kmeans_lab.__all__
 
 
-def test_sparse_input_is_refused_in_one_sentence():
-    from scipy.sparse import csr_array
-
-    with pytest.raises(TypeError, match=r"X is sparse and must be dense; .* X\.toarray\(\)"):
-        KMeans(2).fit(csr_array(X))
-
-
 def test_an_unknown_kernel_is_refused_by_the_choices():
     with pytest.raises(ValueError, match="kernel='gpu' is not known; choose one of python"):
         KMeans(2, kernel="gpu").fit(X)

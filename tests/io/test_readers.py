@@ -29,6 +29,13 @@ def test_a_run_with_a_wrong_part_is_drawn_or_refused(tmp_path, n):
         readers.feed(tmp_path / "run.json", json.dumps(wrong).encode())
 
 
+@pytest.mark.parametrize("n", range(100))
+def test_an_archive_with_wrong_parts_is_read_or_refused(tmp_path, n):
+    for suffix, content in readers.seeds():
+        if suffix == ".npz":
+            readers.feed(tmp_path / "a.npz", readers.spoil_archive(content, random.Random(n)))
+
+
 @pytest.mark.parametrize("content", [b"[" * 200_000, b"9" * 5000, b'{"format": NaN}', b"\xff{}"])
 def test_json_that_python_does_not_read(tmp_path, content):
     readers.feed(tmp_path / "run.json", content)

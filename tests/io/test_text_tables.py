@@ -604,6 +604,12 @@ def test_a_delimiter_that_no_line_has_is_said():
     assert read("1\n2\n", delimiter=";") == [[1], [2]]
 
 
+def test_long_text_is_not_quoted_whole():
+    told = refusal(f"1 000,5;{900 * 'x'}\n")
+    assert f"to read 1000.5 | '{30 * 'x'}…'" in told
+    assert len(told) < 300
+
+
 def test_no_row_is_left():
     told = "a.csv has no row of numbers left and needs one; check --skip-rows"
     assert refusal("x,y\n", skip_rows=1) == told

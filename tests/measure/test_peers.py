@@ -111,9 +111,11 @@ REASONS = {
 }
 
 
-def run_peers(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+def run_peers(
+    folder: Path, *options: str, preset: str = "smoke"
+) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "100"}
-    command = [sys.executable, "-m", "bench.peers", "--preset", "smoke", *options]
+    command = [sys.executable, "-m", "bench.peers", "--preset", preset, *options]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
@@ -210,6 +212,65 @@ def test_seeding_of_their_own_is_a_table_of_its_own(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     for call in ("kmeans", "KMeans.fit", "greedy", "kmeans_plusplus"):
         assert call in run.stdout
+
+
+SPARSE = """
+from bench.peers.others import Faiss, LeftOut, ScikitLearn
+from bench.peers.libraries import Ours
+
+class Dense(Ours):
+    "Takes no sparse rows."
+    kernel = "numpy-broadcast"
+class Copies(ScikitLearn):
+    "Is given a dense copy."
+    dtypes = ("float32",)
+    def accept(self, X):
+        return Faiss.accept(self, X)
+class Full(Copies):
+    "Whose copy does not fit."
+    def accept(self, X):
+        import bench.peers.others as others
+        others._free_memory = lambda: 2**20
+        return super().accept(X)
+class Writes(Ours):
+    kernel = "cpp"
+    def train(self, X, start, n_iter):
+        model = super().train(X, start, n_iter)
+        X.data[5] += 1
+        return model
+class Wrong(Ours):
+    kernel = "cpp"
+    def read(self, model, X):
+        from dataclasses import replace
+        return replace(super().read(model, X), centers=model.centers * 1.2)
+"""
+
+
+def test_sparse_rows_go_to_those_that_take_them(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="pip install 'kmeans-lab[data]'")
+    (tmp_path / "sparse_fakes.py").write_text(SPARSE)
+    names = ["Dense", "Copies", "Full", "Writes", "Wrong"]
+    options = [word for name in names for word in ("--peer", f"sparse_fakes:{name}")]
+    file = tmp_path / "run.json"
+    run = run_peers(
+        tmp_path, "--kernel", "cpp", "--rounds", "2", *options, "--peer", "scikit-learn",
+        "--iterations", "6", "--json", str(file), preset="text-2000-20",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    rows = {peer.removeprefix("sparse_fakes:"): row for (peer, _), row in last(file).items()}
+    assert rows["Dense"]["reason"] == "left out: it takes no sparse rows"
+    assert rows["Full"]["reason"].startswith(
+        "left out: it takes no sparse rows, and a dense copy of them has 0.0 GiB where 0.0 are free"
+    )
+    assert rows["Writes"]["reason"] == "no number: X was modified"
+    assert rows["Wrong"]["reason"].startswith("no number: inertia ")
+    for name in ("cpp", "scikit-learn", "Copies"):
+        row = rows[name]
+        assert row["certificate"] == "valid" or "do not differ" in row["reason"], row["reason"]
+
+
+def last(file: Path) -> dict[tuple[str, str], dict]:
+    return {key: row for key, row in rows_of(file).items() if key[1] in ("float32", "")}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ ORDER = (
     ("pages", "measure", "studies", "estimators", "isolation"),
     ("compress", "dbscan", "silhouette", "soft", "presets", "io.datafiles", "io.outputs"),
     ("driver",),
-    ("crews", "tuned", "_numba_kernel"),
+    ("crews", "tuned", "_numba_kernel", "sparse._numba_kernel"),
     # "": all others: registry, kernel, seeding, stopping, empty, numerics, the rest of io, …
     (
         "",
@@ -34,9 +34,11 @@ ORDER = (
 #: Files that have six or more lines in common, and why. What is no longer so must leave the list.
 REPEATED = {
     ("kmeans_lab/_numba_kernel.py", "kmeans_lab/_py_kernel.py"): "the same loops, to be compared",
+    ("kmeans_lab/_numba_kernel.py", "kmeans_lab/sparse/_numba_kernel.py"): "the same loops",
     ("kmeans_lab/driver.py", "kmeans_lab/result.py"): "the fields of a result",
     ("kmeans_lab/isolation/messages.py", "kmeans_lab/result.py"): "the same fields, to be sent",
     ("kmeans_lab/measure/scaling.py", "kmeans_lab/measure/schema.py"): "the same fields, as JSON",
+    ("kmeans_lab/sparse/_numba_kernel.py", "kmeans_lab/sparse/_py_kernel.py"): "the same loops",
     ("kmeans_lab/tuned/cython_bounds.pxi", "kmeans_lab/tuned/numba_loops.py"): "in two languages",
     ("kmeans_lab/tuned/cython_sums.pxi", "kmeans_lab/tuned/numba_sums.py"): "in two languages",
 }

@@ -24,7 +24,10 @@ from kmeans_lab.measure import record
 from kmeans_lab.pages import bench
 
 RUN = Path(__file__).parents[2] / "docs" / "runs" / "standard.json"
-SUFFIXES = (".csv", ".npy", ".png", ".bmp", ".json")
+SUFFIXES = (
+    *(".csv", ".npy", ".png", ".bmp", ".json"),
+    *(".npz", ".mtx", ".parquet", ".arrow", ".safetensors"),
+)
 
 _POINT = {"middle": 1.5, "low": 1.2, "high": 1.9, "confidence": 0.95, "n": 9}
 _SCALING: Any = {
@@ -59,10 +62,47 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         file = io.BytesIO()
         Image.new(mode, (3, 2)).save(file, suffix[1:].upper())
         yield suffix, file.getvalue()
+    yield from _seeds_of_libraries()
     run, scaling = runs()
     yield ".json", json.dumps(run).encode()
     yield ".json", json.dumps(scaling).encode()
     yield ".json", json.dumps(scaling).encode("utf-16")
+
+
+def _seeds_of_libraries() -> Iterator[tuple[str, bytes]]:
+    """Return files of SciPy, pyarrow and safetensors, none compressed: damage reaches the parts."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from safetensors.numpy import save
+    from scipy.io import mmwrite
+    from scipy.sparse import coo_array, save_npz
+
+    X = np.array([[0.0, 1.5, 0], [2, 0, 0], [0, 0, 3]])
+    for kind in ("csr", "csc", "coo", "bsr", "dia"):
+        save_npz(file := io.BytesIO(), coo_array(X).asformat(kind), compressed=False)
+        yield ".npz", file.getvalue()
+    np.savez(file := io.BytesIO(), X=X, names=np.array(["a", "b", "c"]))
+    yield ".npz", file.getvalue()
+    for matrix, symmetry in ((X, "general"), (X + X.T, "symmetric"), (coo_array(X), "general")):
+        mmwrite(file := io.BytesIO(), matrix, symmetry=symmetry)
+        yield ".mtx", file.getvalue()
+    lists = pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32()))
+    for table in (
+        pa.table({"a": [1.5, 2], "b": pa.array([1, None], "i2"), "c": ["x", "y"]}),
+        pa.table({"a": [1.5, 2], "b": pa.array([1, 2], "u1")}),
+        pa.table({"a": lists}),
+        pa.table({"a": lists.cast(pa.list_(pa.float32(), 2))}),
+    ):
+        pq.write_table(table, sink := pa.BufferOutputStream(), compression="none")
+        yield ".parquet", sink.getvalue().to_pybytes()
+        for new in (pa.ipc.new_file, pa.ipc.new_stream):
+            with new(sink := pa.BufferOutputStream(), table.schema) as writer:
+                writer.write_table(table)
+            yield ".arrow", sink.getvalue().to_pybytes()
+    yield ".safetensors", save({"X": X, "y": X[0].astype("f2")})
+    bfloat16 = b'{"X":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}}'
+    values = np.array([0x3F80, 0x4000, 0, 0x4040], "<u2").tobytes()
+    yield ".safetensors", len(bfloat16).to_bytes(8, "little") + bfloat16 + values
 
 
 def runs() -> tuple[Any, Any]:
@@ -82,15 +122,21 @@ def feed(path: Path, content: bytes) -> None:
         if path.suffix == ".json":
             read_run(path)
             return
-        rows = read_rows(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*float64 rounds")
+            rows = read_rows(path)
     except Refused as error:
         sentence = str(error)
         assert path.name in sentence, sentence
         assert "\n" not in sentence, sentence
         assert len(sentence) < 1000 + 2 * len(str(path)), sentence
         return
+    if not isinstance(rows, np.ndarray):
+        rows.check_format(full_check=True)  # kernels follow the indices
+        assert (rows.indptr[1:] >= rows.indptr[:-1]).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*float64 rounds")
         try:
             checks.samples(rows, ("float32", "float64"))
         except (TypeError, ValueError) as error:
@@ -128,6 +174,10 @@ VALUES: list[object] = [
 ]
 
 
+#: Places in a matrix, most of them outside of it.
+PLACES = [-1, 0, 1, 2, 3, 4, 10**6, 2**31 - 1, -(2**31)]
+
+
 def spoil(data: Any, chance: random.Random) -> Any:
     """Change one part of nested lists and objects, anywhere."""
     data = copy.deepcopy(data)
@@ -141,6 +191,29 @@ def spoil(data: Any, chance: random.Random) -> Any:
     else:
         where[key] = VALUES[chance.randrange(len(VALUES))]
     return data
+
+
+def spoil_archive(content: bytes, chance: random.Random) -> bytes:
+    """Change arrays of an .npz file, whose checksums let no change of its bytes through."""
+    with np.load(io.BytesIO(content)) as archive:
+        parts = dict(archive)
+    for _ in range(chance.randrange(1, 4)):
+        name = chance.choice(list(parts))
+        values = parts[name].copy()
+        what = chance.randrange(5)
+        if what == 0 and values.size and values.dtype.kind in "if":
+            values.flat[chance.randrange(values.size)] = chance.choice(PLACES)
+        elif what == 1 and values.dtype.kind in "if":
+            values = values.astype(chance.choice(["f8", "i1", "u8", "?", "c16", "i8"]))
+        elif what == 2:
+            values = values.ravel()[: chance.randrange(values.size + 1)]
+        elif what == 3:
+            values = np.append(values.ravel(), values.ravel()[:1])
+        else:
+            values = values.reshape(chance.choice([(-1, 1), (1, -1, 1), (-1,)]))
+        parts[name] = values
+    np.savez(file := io.BytesIO(), **parts)
+    return file.getvalue()
 
 
 def _places(data: Any) -> Iterator[tuple[Any, Any]]:

@@ -12,9 +12,7 @@ import kmeans_lab
 
 EXCLUDED = {
     "test_minibatch_reassign": "calls the private _mini_batch_step; see test_minibatch.py",
-    "test_minibatch_update_consistency": "calls the private _mini_batch_step, with sparse input",
-    "csr": "sparse input, which one TypeError refuses",
-    "sparse": "sparse input, which one TypeError refuses",
+    "test_minibatch_update_consistency": "calls the private _mini_batch_step",
     "test_sample_weight_init": "calls the private KMeans._init_centroids; see test_weights.py",
     "test_sample_weight_zero": "calls the private KMeans._init_centroids; see test_weights.py",
 }

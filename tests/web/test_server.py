@@ -216,6 +216,7 @@ def test_what_is_not_json_is_refused_in_a_sentence(client):
         ({"max_iter": True}, "max_iter", "must be an integer"),
         ({"start": "best"}, "start", "start='best' is not known; choose one of 'k-means++'"),
         ({"extra": 1}, "extra", "extra is not known; leave it out"),
+        ({"workload": {"preset": "smoke-text"}}, "workload.preset", "is not known; the presets"),
         ({"workload": {"preset": "../etc"}}, "workload.preset", "is not known; the presets are"),
         ({"workload": 3}, "workload", "workload must be an object in { }"),
         ({"workload": {"n_samples": 3, "n_clusters": 4}}, "workload.n_clusters",

@@ -1,4 +1,5 @@
-// Distances of all rows to all centers. Included once per instruction set, after rows-inl.h.
+// Distances of all rows to all centers, and lengths of rows. Included once per instruction set,
+// after rows-inl.h.
 //
 // Lanes are centers, so that a row's distances are written side by side. The smallest distance is
 // that of the label: differences are squared and added as the reference does, unfused. Where there
@@ -176,6 +177,65 @@ void measure_distances(const T* x, Index n, const T* centers, const DirectCenter
         measure_distances_by<false>(x, n, centers, packed, to);
     } else {
         measure_distances_by<true>(x, n, centers, packed, to);
+    }
+}
+
+// The sum of the squares of a row, each rounded. Eight sums take every eighth feature each and are
+// added in halves, whatever the vectors: the same bits on every processor.
+template <typename T>
+LAB_INLINE double square_of_row(const T* x, Index d) {
+    using Values = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes, side = 8, vectors = side / lanes;
+    Values sums[vectors] = {};
+    Index f = 0;
+    for (; f + side <= d; f += side) {
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            typename Lanes<T>::Few few;
+            std::memcpy(&few, x + f + v * lanes, sizeof few);
+            sums[v] += rounded_square(convert<Values>(few));
+        }
+    }
+    double all[side];
+    std::memcpy(all, sums, sizeof all);
+    for (int l = 0; f + l < d; ++l) all[l] += rounded(double(x[f + l]) * double(x[f + l]));
+    for (int l = 0; l < side / 2; ++l) all[l] += all[l + side / 2];
+    return (all[0] + all[2]) + (all[1] + all[3]);
+}
+
+// A length, or the power of two that it differs from by no more than this share.
+LAB_INLINE double or_power_of_two(double length, double within) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &length, sizeof bits);
+    bits &= std::uint64_t(0x7ff) << 52;
+    double power;  // not above the length, and more than half of it
+    std::memcpy(&power, &bits, sizeof power);
+    if (length <= power * (1 + within)) return power;
+    return length >= 2 * power * (1 - within) ? 2 * power : length;
+}
+
+// Write the length of each row, and the rows divided by it where `out` is not null. Where squares
+// leave the range in which sums keep their digits, the length is 0, and the row is copied.
+template <typename T>
+void divide_by_lengths(const T* x, Index n, Index d, double within, double* lengths, T* out) {
+    using Values = Lanes<double>::Values;
+    using Few = typename Lanes<T>::Few;
+    constexpr int lanes = Lanes<double>::lanes;
+    constexpr double least = 0x1p-800, most = 0x1p800;
+    for (Index i = 0; i < n; ++i, x += d) {
+        const double square = square_of_row(x, d);
+        const bool known = square >= least && square <= most;
+        lengths[i] = known ? or_power_of_two(std::sqrt(square), within) : 0.0;
+        if (!out) continue;
+        const double by = known ? lengths[i] : 1.0;
+        Index f = 0;
+        for (; f + lanes <= d; f += lanes) {
+            Few few;
+            std::memcpy(&few, x + f, sizeof few);
+            few = convert<Few>(convert<Values>(few) / by);
+            std::memcpy(out + f, &few, sizeof few);
+        }
+        for (; f < d; ++f) out[f] = T(double(x[f]) / by);
+        out += d;
     }
 }
 

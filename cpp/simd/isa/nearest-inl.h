@@ -116,13 +116,10 @@ void label_range(Query<T>& query, Index first, Index last, ExactSum* inertia) {
 template <typename T, int vectors, int panel>
 Calls<T> make_calls() {
     constexpr int wide = 4, lanes = Lanes<double>::lanes;
-    return {{panel, wide},
-            label_range<T, vectors, panel, wide>,
-            measure_distances<T>,
-            largest_of<T>,
-            add_moments<T>,
-            add_inertia<T>,
-            lanes};
+    return {{panel, wide},        label_range<T, vectors, panel, wide>,
+            measure_distances<T>, divide_by_lengths<T>,
+            largest_of<T>,        add_moments<T>,
+            add_inertia<T>,       lanes};
 }
 template <typename T>
 Calls<T> choose_calls(Index d, Index k) {

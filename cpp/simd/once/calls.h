@@ -1,5 +1,5 @@
-// Calls that look at X once: labels, their squared distances, all distances. Nothing is prepared,
-// and X is not copied; threads share ranges of rows.
+// Calls that look at X once: labels, their squared distances, all distances, lengths. Nothing is
+// prepared, and X is not copied; threads share ranges of rows.
 
 #pragma once
 
@@ -146,6 +146,24 @@ private:
 
     Team team_;
 };
+
+// Write the length of each row, and where `out` is not null the rows divided by it.
+template <typename T>
+void divide_all(const T* X, Index n, Index d, double within, int n_threads, double* lengths,
+                T* out) {
+    const Calls<T> calls = choose_calls<T>(chosen_isa(), 1, 1);
+    BriefTeam team(double(n) * double(d), n_threads);
+    const Index rows = std::max(Index(8), Index(1 << 18) / d);  // between two checks for a signal
+    Interrupt interrupt;
+    interrupt.begin(double(rows) * double(d));
+    team.run(interrupt, [&](int share, std::size_t) {
+        const Index last = n * (share + 1) / team.kShares;
+        for (Index i = n * share / team.kShares; i < last && !interrupt.came(); i += rows) {
+            calls.divide_by_lengths(X + i * d, std::min(rows, last - i), d, within, lengths + i,
+                                    out ? out + i * d : nullptr);
+        }
+    });
+}
 
 // The moments of the columns of X.
 template <typename T>

@@ -1,0 +1,1 @@
+"""Rows of which most values are zero: how they are read, measured and clustered."""

@@ -1,0 +1,164 @@
+"""Distances, inertia and variances of sparse rows, in NumPy.
+
+A row has few values and a center has all of them, so that a squared distance is taken in two parts:
+
+    ‖x − c‖² = Σ (x_f − c_f)² over the features that the row stores + ‖c‖² − Σ c_f² over these
+
+The second part is what the center has elsewhere. Where both have the same places its two terms are
+the same sum, and it vanishes without rounding: rows that lie on their center are no distance away.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.kernel import Array, Labels
+from kmeans_lab.numerics.double_double import sums_by_label, two_product
+from kmeans_lab.sparse.rows import SparseRows
+
+Floats = NDArray[np.float64]
+
+
+def own_squares(
+    rows: SparseRows, centers: Array, labels: NDArray[np.integer]
+) -> Iterator[tuple[slice, SparseRows, Floats]]:
+    """Yield slices of rows, these rows, and their squared distances to their centers.
+
+    The sums are compensated: the error is some 10⁻¹⁵ of the distance itself, and 10⁻³⁰ of the
+    center's square.
+    """
+    norms, lost = squared_norms(centers)
+    for part, block in rows.blocks():
+        (values, columns), owners = block.stored(), block.owners()
+        mine = labels[part]
+        theirs = centers[mine[owners], columns].astype(np.float64)
+        square, rest = two_product(theirs, theirs)
+        high, low, _ = sums_by_label(square, owners, len(block))
+        low += _added(owners, rest, len(block))
+        elsewhere = (norms[mine] - high) + (lost[mine] - low)
+        apart = values - theirs
+        apart *= apart
+        yield part, block, _added(owners, apart, len(block)) + np.maximum(elsewhere, 0)
+
+
+def squared_lengths(rows: SparseRows) -> Floats:
+    """Return the squared length of each row, (n_samples,)."""
+    values = rows.stored()[0].astype(np.float64)
+    return _added(rows.owners(), values * values, len(rows))
+
+
+def squared_norms(points: Array) -> tuple[Floats, Floats]:
+    """Return the squared length of each point as two doubles, (n_points,) each."""
+    high, low = np.empty((2, len(points)))
+    for j, point in enumerate(points):
+        wide = point[np.flatnonzero(point)].astype(np.float64)
+        square, rest = two_product(wide, wide)
+        one = np.zeros(len(wide), dtype=np.intp)
+        (high[j],), (low[j],), _ = sums_by_label(square, one, 1)
+        low[j] += _added(one, rest, 1)[0]  # in the same order as for rows: rows on it are at 0
+    return high, low
+
+
+def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
+    """Write the squared distance of each row to each point, (n_points, n_samples) float64.
+
+    Sums are added up in the order of the features, and are the same on every machine. A point that
+    is one of the rows is at no distance from it.
+    """
+    wide = points.astype(np.float64)
+    for some, block in rows.blocks():
+        (values, columns), owners = block.stored(), block.owners()
+        for point, squares in zip(wide, out, strict=True):
+            theirs = point[columns]
+            apart = values - theirs
+            apart *= apart
+            theirs *= theirs
+            present = np.flatnonzero(point)
+            (norm,) = _added(np.zeros(len(present), dtype=np.intp), point[present] ** 2, 1)
+            elsewhere = np.maximum(norm - _added(owners, theirs, len(block)), 0)
+            squares[some] = _added(owners, apart, len(block)) + elsewhere
+    return out
+
+
+def _added(owners: NDArray[np.intp], values: Floats, n_owners: int) -> Floats:
+    """Return the sum of each owner's values, added one after the other."""
+    return np.asarray(np.bincount(owners, values, n_owners), np.float64)
+
+
+def largest(rows: SparseRows) -> float:
+    """Return the largest magnitude; NaN where a value is not finite."""
+    values = rows.stored()[0]
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    return max(-low, high) if np.isfinite(low) and np.isfinite(high) else np.nan
+
+
+def mean_square(rows: SparseRows) -> float:
+    """Return the mean of the squares of all values, zeros included."""
+    total = sum(float(squared_lengths(block).sum()) for _, block in rows.blocks())
+    return total / len(rows) / rows.n_features
+
+
+def mean_variance(rows: SparseRows) -> float:
+    """Return the mean over the features of the variance of their values, to 24 binary digits.
+
+    Added up feature by feature as the values come: their order may show in digits beyond those.
+    """
+    n_samples = len(rows)
+    sums, squares = np.zeros((2, rows.n_features))
+    for _, block in rows.blocks():
+        values, columns = block.stored()
+        wide = values.astype(np.float64)
+        sums += np.bincount(columns, wide, rows.n_features)
+        squares += np.bincount(columns, wide * wide, rows.n_features)
+    variances = np.maximum(squares / n_samples - (sums / n_samples) ** 2, 0)
+    fraction, exponent = np.frexp(variances.sum())
+    return float(np.ldexp(np.rint(np.ldexp(fraction, 24)), exponent - 24)) / rows.n_features
+
+
+def scaled_to_one(
+    rows: SparseRows, lengths: Callable[[Floats], Floats]
+) -> tuple[SparseRows, NDArray[np.intp]]:
+    """Return rows divided by their lengths, and which rows store nothing but zeros.
+
+    ``lengths`` makes lengths of squared ones. Rows are first scaled by a power of two, so that no
+    square leaves the range of float64.
+    """
+    values, first = np.empty(rows.n_values, rows.dtype), rows.indptr[0]
+    zeros = []
+    for some, block in rows.blocks():
+        wide, owners = block.stored()[0].astype(np.float64), block.owners()
+        largest = np.zeros(len(block))
+        np.maximum.at(largest, owners, np.abs(wide))
+        exponents = np.frexp(largest)[1]
+        np.ldexp(wide, -exponents[owners], out=wide)
+        length = lengths(_added(owners, wide * wide, len(block)))
+        zeros.append(np.flatnonzero(largest == 0) + some.start)
+        length[largest == 0] = 1
+        places = slice(block.indptr[0] - first, block.indptr[-1] - first)
+        np.divide(wide, length[owners], out=values[places], casting="same_kind")
+    units = SparseRows(values, rows.stored()[1], rows.indptr - first, rows.n_features)
+    return units, np.concatenate(zeros)
+
+
+def add_weighed(
+    rows: SparseRows, weights: Floats, labels: Labels, sums: Floats, mass: Floats
+) -> None:
+    """Add w·x of each row to the sum of its cluster and w to its mass, row by row."""
+    mass += np.bincount(labels, weights, len(mass))
+    flat = sums.reshape(-1)
+    for some, block in rows.blocks():
+        values, columns = block.stored()
+        owners = block.owners()
+        places = labels[some][owners].astype(np.intp) * rows.n_features + columns
+        np.add.at(flat, places, values * weights[some][owners])
+
+
+def cluster_sum(
+    rows: SparseRows, numbers: NDArray[np.intp], weights: Floats | None
+) -> tuple[Floats, float]:
+    """Return the (weighted) sum of some rows, (n_features,), and how many they are or weigh."""
+    total, mass = np.zeros((1, rows.n_features)), np.zeros(1)
+    share = np.ones(len(numbers)) if weights is None else weights[numbers]
+    add_weighed(rows.take(numbers), share, np.zeros(len(numbers), np.int32), total, mass)
+    return np.asarray(total[0]), float(mass[0])

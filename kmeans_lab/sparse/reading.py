@@ -1,0 +1,157 @@
+"""Convert sparse matrices of SciPy to ``SparseRows``, checked: no kernel reads out of bounds.
+
+SciPy is not imported: whoever has one of its matrices has done so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_lab.kernel import Array
+from kmeans_lab.sparse.rows import SparseRows
+
+#: Columns are counted in int32.
+_MOST_FEATURES = np.iinfo(np.int32).max
+_BLOCK_VALUES = 1 << 20  # columns that are compared at once
+
+
+def is_sparse(data: Any) -> bool:
+    """Return whether ``data`` is a sparse array or matrix of SciPy, or rows read from one."""
+    return isinstance(data, SparseRows) or _is_scipys(data)
+
+
+def _is_scipys(data: Any) -> bool:
+    kind = type(data)
+    modules = {str(base.__module__).partition(".")[0] for base in kind.__mro__}
+    return "scipy" in modules and hasattr(kind, "tocsr") and hasattr(kind, "toarray")
+
+
+def read_sparse(name: str, data: Any, dtypes: tuple[str, ...]) -> SparseRows:
+    """Return the rows of a sparse matrix; its arrays are shared where they need no conversion.
+
+    CSC, COO and other formats are converted once; so are columns that do not ascend within their
+    row. Values of a place that is stored several times are added up, as SciPy does. float16 becomes
+    float32; integers, booleans and long doubles become float64; a dtype outside ``dtypes`` becomes
+    float64.
+
+    Raises
+    ------
+    ValueError
+        X has not two dimensions, no rows or no columns; its arrays do not fit each other, or a
+        column lies outside the matrix.
+    TypeError
+        The values are no real numbers.
+    """
+    if isinstance(data, SparseRows):
+        return data
+    if len(data.shape) != 2:
+        raise ValueError(
+            f"{name} has {len(data.shape)} dimension and must have 2, (n_samples, n_features); use "
+            f"{name}.reshape(1, -1) for a single row"
+        )
+    if 0 in data.shape:
+        raise ValueError(
+            f"{name} has shape {data.shape} and must have at least one row and one column; "
+            "check the selection that made it"
+        )
+    if data.dtype.kind not in "buif":
+        raise TypeError(
+            f"{name} has dtype {data.dtype} and must be numeric (real); convert it with "
+            + (f"{name}.real" if data.dtype.kind == "c" else f"{name}.astype(float)")
+        )
+    if data.shape[1] > _MOST_FEATURES:
+        raise ValueError(
+            f"{name} has {data.shape[1]} columns and may have {_MOST_FEATURES}; number them anew, "
+            "without those that are empty"
+        )
+    if data.format != "csr":
+        data = _in_rows(name, data)
+    _refuse_what_does_not_fit(name, data)
+    if not _ascend(data):
+        data = data.copy()
+        data.sum_duplicates()
+    return SparseRows(
+        _read_only(_values(data.data, dtypes)),
+        _read_only(np.asarray(data.indices, dtype=np.int32)),
+        _read_only(np.asarray(data.indptr, dtype=np.int64)),
+        int(data.shape[1]),
+    )
+
+
+def _in_rows(name: str, data: Any) -> Any:
+    """Return the matrix as CSR; other formats may be damaged, too."""
+    for part in ("row", "col"):  # COO, whose conversion writes where these say
+        if data.format == "coo":
+            size = data.shape[part == "col"]
+            _refuse_outside(name, np.asarray(getattr(data, part)), size, part)
+    if data.format in ("csc", "bsr"):
+        _refuse_what_does_not_fit(name, data)
+    return data.tocsr()
+
+
+def _refuse_what_does_not_fit(name: str, data: Any) -> None:
+    """Refuse arrays by which compiled code would read or write out of bounds."""
+    major, minor = data.shape[:: -1 if data.format == "csc" else 1]
+    if data.format == "bsr":
+        major, minor = (size // side for size, side in zip(data.shape, data.blocksize, strict=True))
+    indptr, indices = np.asarray(data.indptr), np.asarray(data.indices)
+    fits = indptr.ndim == indices.ndim == 1 and indptr.dtype.kind == indices.dtype.kind == "i"
+    fits = fits and len(data.data) == len(indices) and len(indptr) == major + 1
+    fits = fits and indptr[0] == 0 and indptr[-1] <= len(indices)
+    if not (fits and (indptr[1:] >= indptr[:-1]).all()):
+        raise ValueError(
+            f"{name} is a sparse matrix whose indptr, indices and data do not fit each other or "
+            f"its shape {data.shape}; indptr must begin with 0, never decrease and end with the "
+            "number of values: make the matrix anew from rows, columns and values"
+        )
+    _refuse_outside(name, indices[: indptr[-1]], minor, "row" if data.format == "csc" else "column")
+
+
+def _refuse_outside(name: str, numbers: NDArray[Any], size: int, what: str) -> None:
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < size:
+        wrong = numbers[(numbers < 0) | (numbers >= size)][0]
+        raise ValueError(
+            f"{name} stores a value in {what} {wrong} and has the shape in which it must be at "
+            f"least 0 and below {size}; mend its indices or its shape"
+        )
+
+
+def _ascend(data: Any) -> bool:
+    """Return whether columns strictly ascend within each row; no flag of the matrix is trusted."""
+    indices, indptr = data.indices, data.indptr
+    starts = np.zeros(0, dtype=np.intp)
+    for first in range(1, int(indptr[-1]), _BLOCK_VALUES):
+        last = min(first + _BLOCK_VALUES, int(indptr[-1]))
+        fall = np.flatnonzero(indices[first:last] <= indices[first - 1 : last - 1]) + first
+        if len(fall) == 0:
+            continue
+        starts = np.asarray(indptr) if len(starts) == 0 else starts
+        if not np.isin(fall, starts[np.searchsorted(starts, fall) % len(starts)]).all():
+            return False
+    return True
+
+
+def _values(values: NDArray[Any], dtypes: tuple[str, ...]) -> Array:
+    dtype = "float32" if values.dtype.name in ("float16", "float32") else "float64"
+    with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
+        return np.require(values, dtype if dtype in dtypes else "float64", requirements=["C", "A"])
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def as_scipy(rows: SparseRows) -> Any:
+    """Return rows as a ``csr_array`` of SciPy's, which shares their values and columns."""
+    from scipy.sparse import csr_array  # whoever has sparse rows has imported it
+
+    data, indices = rows.stored()
+    indptr = rows.indptr - rows.indptr[0]
+    if len(data) <= np.iinfo(np.int32).max:
+        indptr = indptr.astype(np.int32)
+    return csr_array((data, indices.astype(indptr.dtype, copy=False), indptr), rows.shape)
