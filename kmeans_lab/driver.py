@@ -306,7 +306,8 @@ def _lloyd(
     labels = crew.labels_to_keep(last=last)
     inertia = crew.inertia(newest, labels)
     watch.lap("finish")
-    return Run(newest + plan.middle, labels, inertia, n_iter, fired, stop, seen)
+    newest += plan.middle  # in its place: centers of sparse rows may be the largest arrays of a fit
+    return Run(newest, labels, inertia, n_iter, fired, stop, seen)
 
 
 def _show(
@@ -362,7 +363,8 @@ def _make_start(
     if fixed and n_init > 1:
         raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
     if fixed and not named:
-        centers = checks.initial_centers(init, n_clusters, X, "init", metric) - middle
+        centers = checks.initial_centers(init, n_clusters, X, "init", metric)
+        centers -= middle
         return lambda rng, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
     if draw is greedy:
@@ -376,7 +378,9 @@ def _make_start(
         centers = draw(view, n_clusters, rng, **weighted)
         if named and metric == "cosine":
             centers = directed(centers, X)  # of a random partition, whose rows may cancel
-        return checks.initial_centers(centers, n_clusters, X, source, metric) - middle
+        own = checks.initial_centers(centers, n_clusters, X, source, metric)
+        own -= middle
+        return own
 
     return start
 

@@ -16,6 +16,7 @@ from kmeans_lab.crews.base import Crew, Pass
 from kmeans_lab.empty import fill_empty
 from kmeans_lab.kernel import Array, read_only
 from kmeans_lab.metric import Directions
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.stopping import Step
 
 
@@ -50,7 +51,10 @@ class MeansOfClusters:
         self._crew, self._policy, self._rng = crew, policy, rng
         self._middle = middle if middle.any() else None
         self._rows_per_center = crew.counts[:, None]
-        self._divisors = np.empty_like(crew.sums)
+        # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
+        # But where rows are sparse, one array more costs more than that.
+        plain = directions is None and isinstance(crew.rows, SparseRows)
+        self._divisors = self._rows_per_center if plain else np.empty_like(crew.sums)
         self._directions = directions
 
     def __call__(self, old: Array, new: Array) -> None:
@@ -59,8 +63,8 @@ class MeansOfClusters:
         if np.count_nonzero(crew.counts) < len(crew.counts):
             found = crew.sums, crew.counts, crew.rows, crew.labels
             fill_empty(self._policy, *found, old, self._rng, crew.weights)
-        # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
-        self._divisors[:] = self._rows_per_center
+        if self._divisors is not self._rows_per_center:
+            self._divisors[:] = self._rows_per_center
         if self._directions is not None:
             means = np.divide(crew.sums, self._divisors, out=self._divisors)
             self._directions.scale(means, old, new)

@@ -41,7 +41,8 @@ def build(folder, *macros):
     command += ["-fvisibility=hidden", "-DLAB_AUDIT", '-DKMEANS_LAB_FLAGS="audit"', *macros]
     command += [*headers, "cpp/sparse/simd.cpp", "-o", str(library)]
     subprocess.run(command, cwd=ROOT, check=True)
-    spec = importlib.util.spec_from_file_location("simd", library)
+    # Python keeps extension modules by their names; the last part is that of the build.
+    spec = importlib.util.spec_from_file_location(f"{folder.name}.simd", library)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -97,6 +98,7 @@ def test_the_audit_finds_bounds_that_rule_out_too_much(mutant, tmp_path):
     for seed in range(6):
         rng = np.random.default_rng(seed)
         found += faulty(module, *noisy(rng), n_passes=20)
-        rows = DATA["texts"](rng)
-        found += faulty(module, rows, start(rng, rows, 25))
+        for name in ("texts", "thirds"):
+            rows = DATA[name](rng)
+            found += faulty(module, rows, start(rng, rows, 25))
     assert found > 0

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "common/aligned.h"
 #include "common/types.h"
@@ -17,6 +18,7 @@ constexpr Index kSeedLanes = 8;
 struct SeedCandidates {
     Aligned<double> values;  // (n_features, kSeedLanes)
     alignas(64) double norms[kSeedLanes] = {};
+    std::vector<std::uint8_t> present;  // (n_features,): a bit for each lane whose value is stored
 };
 
 template <typename T>
@@ -33,10 +35,10 @@ struct SparseRoutines {
                  SparseScratch& scratch);
     // Measure candidates of the seeding, and make the first one a center.
     void (*try_candidates)(const SparseRows<T>& rows, const SeedCandidates& candidates, Index first,
-                           Index last, const double* nearest, const Grid& grid,
-                           std::int64_t* totals);
+                           Index last, const double* squares, const double* nearest,
+                           const Grid& grid, std::int64_t* totals);
     void (*keep_candidate)(const SparseRows<T>& rows, const SeedCandidates& candidates, Index first,
-                           Index last, double* nearest);
+                           Index last, const double* squares, double* nearest);
     Index lanes;
     std::size_t cell;  // bytes: 2 float16, 4 float32
 };

@@ -34,6 +34,15 @@ public:
                      std::max(kPiece, (rows.n_samples / kMostPieces + kPiece) / kPiece * kPiece)) {
         nearest_.resize(std::size_t(rows.n_samples));
         std::fill_n(nearest_.data(), rows.n_samples, std::numeric_limits<double>::infinity());
+        candidates_.present.assign(std::size_t(rows.n_features), 0);
+        squares_.resize(std::size_t(rows.n_samples));
+        for (Index i = 0; i < rows.n_samples; ++i) {
+            double square = 0;
+            for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
+                square += rounded(double(rows.data[p]) * double(rows.data[p]));
+            }
+            squares_[std::size_t(i)] = square;
+        }
         candidates_.values.resize(std::size_t(rows.n_features * kSeedLanes));
         std::fill_n(candidates_.values.data(), rows.n_features * kSeedLanes, 0.0);
     }
@@ -45,7 +54,8 @@ public:
     void keep(Index row) {
         set({row});
         each_stretch(1, [&](Index s, Index first, Index last) {
-            routines_.keep_candidate(rows_, candidates_, first, last, nearest_.data());
+            routines_.keep_candidate(rows_, candidates_, first, last, squares_.data(),
+                                     nearest_.data());
             stretches_.sums[s] = sum(first, last);
         });
         stretches_.add_up();
@@ -69,8 +79,8 @@ public:
             set({rows.begin() + done, rows.begin() + end});
             parts_.assign(stretches_.sums.size() * kSeedLanes, 0);
             each_stretch(kSeedLanes, [&](Index s, Index first, Index last) {
-                routines_.try_candidates(rows_, candidates_, first, last, nearest_.data(), grid_,
-                                         &parts_[s * kSeedLanes]);
+                routines_.try_candidates(rows_, candidates_, first, last, squares_.data(),
+                                         nearest_.data(), grid_, &parts_[s * kSeedLanes]);
             });
             for (Index c = 0; c < end - done; ++c) {
                 std::int64_t total = 0;
@@ -105,7 +115,10 @@ private:
     // Write some rows, each in a lane of its own; what was there before is taken out.
     void set(const std::vector<Index>& rows) {
         double* values = candidates_.values.data();
-        for (const Index at : written_) values[at] = 0;
+        for (const Index at : written_) {
+            values[at] = 0;
+            candidates_.present[std::size_t(at / kSeedLanes)] = 0;
+        }
         written_.clear();
         for (std::size_t c = 0; c < rows.size(); ++c) {
             double norm = 0;
@@ -114,6 +127,7 @@ private:
                 const Index at = Index(rows_.indices[p]) * kSeedLanes + Index(c);
                 values[at] = value;
                 written_.push_back(at);
+                candidates_.present[std::size_t(rows_.indices[p])] |= std::uint8_t(1u << c);
                 norm += rounded(value * value);
             }
             candidates_.norms[c] = norm;
@@ -138,6 +152,7 @@ private:
     Stretches stretches_;
     Grid grid_;
     Aligned<double> nearest_;  // (n_samples,): squared distances to the nearest center
+    Aligned<double> squares_;  // (n_samples,): ‖x‖²
     SeedCandidates candidates_;
     std::vector<Index> written_;  // places of the candidates' values
     std::vector<std::int64_t> parts_;

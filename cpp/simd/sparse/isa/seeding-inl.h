@@ -21,6 +21,17 @@ LAB_INLINE Doubles square_of(const Doubles& values) {
     return square;
 }
 
+// The candidates that share a column with a row: a bit each. To the others it is as far as both are
+// long, squared.
+template <typename T>
+LAB_INLINE unsigned sharing(const SparseRows<T>& rows, const SeedCandidates& candidates, Index i) {
+    unsigned bits = 0;
+    for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
+        bits |= candidates.present[std::size_t(rows.indices[p])];
+    }
+    return bits;
+}
+
 // The squared distances of a row to all candidates. No product is fused with a sum.
 template <typename T>
 LAB_INLINE void measure_row(const SparseRows<T>& rows, const SeedCandidates& candidates, Index i,
@@ -45,12 +56,19 @@ LAB_INLINE void measure_row(const SparseRows<T>& rows, const SeedCandidates& can
 // Add up, in steps, the distances of some rows to the nearest of their centers and a candidate.
 template <typename T>
 void try_sparse(const SparseRows<T>& rows, const SeedCandidates& candidates, Index first,
-                Index last, const double* nearest, const Grid& grid, std::int64_t* totals) {
+                Index last, const double* squares, const double* nearest, const Grid& grid,
+                std::int64_t* totals) {
     constexpr int lanes = Lanes<double>::lanes;
     Lanes<double>::Integers sums[kSeedVectors] = {};
     for (Index i = first; i < last; ++i) {
         Doubles distances[kSeedVectors];
-        measure_row(rows, candidates, i, distances);
+        if (sharing(rows, candidates, i) != 0) {
+            measure_row(rows, candidates, i, distances);
+        } else {
+            for (int v = 0; v < kSeedVectors; ++v) {
+                distances[v] = load_doubles(candidates.norms + v * lanes) + squares[i];
+            }
+        }
         const Doubles before = Doubles{} + nearest[i];
         for (int v = 0; v < kSeedVectors; ++v) {
             sums[v] += steps_in(distances[v] < before ? distances[v] : before, grid);
@@ -63,8 +81,12 @@ void try_sparse(const SparseRows<T>& rows, const SeedCandidates& candidates, Ind
 // Make the first candidate a center of some rows.
 template <typename T>
 void keep_sparse(const SparseRows<T>& rows, const SeedCandidates& candidates, Index first,
-                 Index last, double* nearest) {
+                 Index last, const double* squares, double* nearest) {
     for (Index i = first; i < last; ++i) {
+        if ((sharing(rows, candidates, i) & 1) == 0) {
+            nearest[i] = std::min(nearest[i], squares[i] + candidates.norms[0]);
+            continue;
+        }
         double apart = 0, theirs = 0;
         for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
             const double value = candidates.values[std::size_t(rows.indices[p] * kSeedLanes)];
