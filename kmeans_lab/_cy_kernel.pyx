@@ -59,7 +59,7 @@ cdef void _update(
 # ---------------------------------------------------------------------------------------
 # What is called: arguments are checked first.
 
-include "labels.pxi"
+include "tuned/labels.pxi"
 
 
 # The dtype is looked at once here: Cython's own dispatch over fused arguments inspects every

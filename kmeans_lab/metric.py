@@ -7,8 +7,8 @@ of length 1, ‖x − c‖² is 2 (1 − cos(x, c)). So the nearest center is th
 k-means++ draws by 1 − cos, and the inertia, Σ (1 − cos), is half the sum of squared distances.
 Taken from differences it keeps its digits where angles are small; 1 − x·c would lose them.
 
-Scaled vectors have length 1 up to rounding. If they are 1 + ε and 1 + δ long, half the squared
-distance is (1 + ε)(1 + δ)(1 − cos) + (ε − δ)² / 2: right up to rounding, and to some 10⁻³² in
+Scaled vectors have length 1 up to rounding. If they are 1 + a and 1 + b long, half the squared
+distance is (1 + a)(1 + b)(1 − cos) + (a − b)² / 2: right up to rounding, and to some 10⁻³² in
 absolute terms (in float32 10⁻¹⁴). A length that is a power of two up to rounding counts as that
 power. So scaling twice is scaling once, a center that is a row is that row bit for bit, and rows
 that have length 1 are used as they are, without a copy.

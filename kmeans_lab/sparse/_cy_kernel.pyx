@@ -75,7 +75,7 @@ cdef void _update(
 # ---------------------------------------------------------------------------------------
 # What is called: arguments are checked first.
 
-include "../labels.pxi"
+include "../tuned/labels.pxi"
 
 
 cdef double _with_norms(

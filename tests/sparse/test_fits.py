@@ -8,7 +8,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.registry import KERNELS, SPARSE, load_sparse
 from kmeans_lab.sparse.reading import read_sparse
 from tests.support.helpers import assert_same_fit, require_ready
-from tests.support.texts import START, K, texts
+from tests.support.sparse_cases import START, K, texts
 
 PLAIN = [name for name in SPARSE if name != "python"]
 

@@ -14,8 +14,7 @@ from kmeans_lab.seeding import greedy_rows
 from kmeans_lab.sparse.numerics import own_squares
 from kmeans_lab.sparse.reading import read_sparse
 from tests.support.helpers import assert_same_fit
-from tests.support.sparse_cases import DATA, start
-from tests.support.texts import START, K, texts
+from tests.support.sparse_cases import DATA, START, K, start, texts
 
 simd, plain = load_sparse("cpp-simd"), load_sparse("cpp")
 

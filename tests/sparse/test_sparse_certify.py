@@ -10,7 +10,7 @@ from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.registry import SPARSE, load_sparse
 from kmeans_lab.sparse.reading import read_sparse
 from tests.support.helpers import require_ready
-from tests.support.texts import START, K, texts
+from tests.support.sparse_cases import START, K, texts
 
 ROWS = read_sparse("X", texts(), ("float64",))
 FITTED = kmeans(ROWS, K, init=START, kernel="cpp")
