@@ -219,7 +219,7 @@ class KeepsSums(CountsChanged, Protocol):
     Where rows are sparse, centers are much larger than what a late step changes of them.
     """
 
-    def step(self, centers: Any, labels: Labels, counts: Counts, /) -> None:
+    def follow(self, centers: Any, labels: Labels, counts: Counts, /) -> None:
         """Assign rows to centers or, where these are None, to the means of the last step.
 
         Overwrites labels and counts. Means are sums by counts, rounded to the dtype of the rows:

@@ -40,7 +40,7 @@ public:
     virtual ~Prepared() = default;
     virtual double pass(const py::array& centers, py::array& labels, py::array* sums,
                         py::array* counts) = 0;
-    virtual void step(const py::object& centers, py::array& labels, py::array& counts) = 0;
+    virtual void follow(const py::object& centers, py::array& labels, py::array& counts) = 0;
     virtual void update(const py::array& labels, py::array& sums, py::array& counts) = 0;
     virtual void sums(py::array& out, bool before) = 0;
     virtual std::pair<double, double> shift() const = 0;
@@ -82,7 +82,7 @@ public:
         return engine_->inertia(centers_in);
     }
 
-    void step(const py::object& centers, py::array& labels, py::array& counts) override {
+    void follow(const py::object& centers, py::array& labels, py::array& counts) override {
         const T* centers_in = nullptr;
         Index k = engine_->k();
         if (!centers.is_none()) {
@@ -92,7 +92,7 @@ public:
         }
         require(labels.ndim() == 1 && labels.shape(0) == engine_->n() && counts.ndim() == 1 &&
                     counts.shape(0) == k,
-                "step needs labels (n,) and counts (k,)");
+                "follow needs labels (n,) and counts (k,)");
         std::int32_t* labels_out = lab::write<std::int32_t>(labels, kLabelsAre);
         std::int64_t* counts_out = lab::write<std::int64_t>(counts, kCountsAre);
         lab::Unlocked unlocked;
@@ -201,7 +201,7 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
                                "Share of all rows that have met all centers in the last pass.")
         .def_property_readonly("rescored", &Prepared::rescored,
                                "Rows that the reference's arithmetic has decided so far.")
-        .def("step", &Prepared::step, py::arg("centers").none(true), py::arg("labels"),
+        .def("follow", &Prepared::follow, py::arg("centers").none(true), py::arg("labels"),
              py::arg("counts"),
              "Assign rows to centers or, without them, to the means of the last step; overwrite "
              "counts, and keep the sums.")

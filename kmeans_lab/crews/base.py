@@ -113,7 +113,7 @@ class Crew(ABC):
         # The crew must not refer to itself: it ends threads when nothing refers to it.
         self._counting: list[CountsChanged] = []
         self._start()
-        if job.weighting is None and hasattr(self.prepared, "step"):
+        if job.weighting is None and hasattr(self.prepared, "follow"):
             self.keeper = self.prepared
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:
@@ -179,7 +179,7 @@ class Crew(ABC):
         Overwrites labels and counts.
         """
         assert self.keeper is not None
-        self.keeper.step(centers, self.labels, self.counts)
+        self.keeper.follow(centers, self.labels, self.counts)
         return Pass(nan, int(self.keeper.changed), 1.0, 0.0)
 
     def assign_update(self, centers: Array) -> Pass:

@@ -32,7 +32,7 @@ def passes(rows, centers, n_threads=1, most=12):
     sums, before = np.empty((2, *centers.shape))
     follows = False
     for _ in range(most):
-        prepared.step(None if follows else centers, labels, counts)
+        prepared.follow(None if follows else centers, labels, counts)
         plain.assign(given, centers, expected)
         np.testing.assert_array_equal(labels, expected)
         np.testing.assert_array_equal(counts, np.bincount(labels, minlength=k))
@@ -200,8 +200,8 @@ def test_labels_of_another_array_are_written_whole():
     prepared = simd.prepare(read(rows), K, 1)
     counts = np.empty(K, np.int64)
     first, second = np.full((2, rows.shape[0]), -1, np.int32)
-    prepared.step(START, first, counts)
-    prepared.step(START, second, counts)
+    prepared.follow(START, first, counts)
+    prepared.follow(START, second, counts)
     np.testing.assert_array_equal(first, second)
     assert prepared.changed == len(second)
 
@@ -218,7 +218,7 @@ def test_a_pass_that_is_interrupted_leaves_rows_that_can_be_used_again():
 
     def run_on():
         for _ in range(200):
-            prepared.step(centers, labels, counts)
+            prepared.follow(centers, labels, counts)
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
@@ -228,7 +228,7 @@ def test_a_pass_that_is_interrupted_leaves_rows_that_can_be_used_again():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    prepared.step(centers, labels, counts)
+    prepared.follow(centers, labels, counts)
     expected = np.empty_like(labels)
     plain.assign(read(rows), centers, expected)
     np.testing.assert_array_equal(labels, expected)
@@ -246,4 +246,4 @@ def test_arrays_of_a_step_that_do_not_fit_are_refused():
         (START[:0], labels, counts),
     ):
         with pytest.raises((TypeError, ValueError)):
-            prepared.step(*wrong)
+            prepared.follow(*wrong)

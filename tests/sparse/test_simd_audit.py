@@ -55,7 +55,7 @@ def faulty(module, rows, centers, n_passes=10):
     sums, follows = np.empty(centers.shape), False
     for _ in range(n_passes):
         try:
-            prepared.step(None if follows else centers, labels, counts)
+            prepared.follow(None if follows else centers, labels, counts)
         except RuntimeError:  # std::logic_error
             return True
         follows = bool(counts.all())
