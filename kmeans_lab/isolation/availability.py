@@ -17,9 +17,15 @@ class _Refuses(KernelUnavailable):
     """A kernel is installed, but cannot run with the settings in the environment."""
 
 
-def choose_kernel(*, sparse: bool = False) -> str:
-    """Return the name of the fastest kernel that can run; with ``sparse``, on sparse rows."""
+def choose_kernel(*, sparse: bool = False, once: bool = False) -> str:
+    """Return the name of the fastest kernel that can run; with ``sparse``, on sparse rows.
+
+    ``once``: on rows that are seen once. Sparse ones are then not prepared: 80 batches of 1 024
+    short texts, k = 100, take 0.95 s without, and 1.9 s with the flagship's tables of all centers.
+    """
     names = SPARSE if sparse else AUTO
+    if sparse and once:
+        names = [name for name in SPARSE if KERNELS[name].threading != "own"]
     return first_ready(names) or names[-1]
 
 
