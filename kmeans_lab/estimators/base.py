@@ -204,12 +204,6 @@ class BaseKMeans(
         wide = np.ascontiguousarray(centers, dtype=np.result_type(centers, X))
         return np.asarray(self._compared(wide, "cluster_centers_"))
 
-    def _to_fit(self, X: Any, *, reset: bool = True, dtypes: Any = _FLOATS) -> Rows:
-        """Return the rows to fit, of one of the dtypes."""
-        if is_sparse(X):
-            return self._sparse(X, reset=reset, dtypes=dtypes)
-        return self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=dtypes)
-
     def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:
         names = tuple(np.dtype(kind).name for kind in dtypes)
         rows = checks.sparse_samples(X, names, self.metric)

@@ -198,7 +198,11 @@ class KMeans(Callbacks, BaseKMeans):
         -------
         self
         """
-        X = self._compared(self._to_fit(X))
+        if is_sparse(X):
+            X = self._sparse(X, reset=True)
+        else:
+            X = self._matrix(self._numbers(X, reset=True), reset=True)
+        X = self._compared(X)
         init, self._n_init = self._start(X)
         weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")
         # Sums of huge weights overflow, and could not be compared: kmeans sees them relative.

@@ -32,7 +32,7 @@ from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array
 from kmeans_lab.registry import find_spec
 from kmeans_lab.seeding import INITS
-from kmeans_lab.sparse.reading import as_scipy
+from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
@@ -233,8 +233,10 @@ class MiniBatchKMeans(BaseKMeans):
     def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
         kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
-        X = self._to_fit(X, reset=reset, dtypes=kinds)
-        if not isinstance(X, SparseRows):
+        if is_sparse(X):
+            X = self._sparse(X, reset=reset, dtypes=kinds)
+        else:
+            X = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
             X = checks.samples(X, find_spec(self._kernel_name()).dtypes, self.metric)
         X = self._compared(X)
         return X, self._weights(sample_weight, X)
