@@ -40,7 +40,7 @@ def results(call: str, folder: Path) -> tuple[Judge, dict, dict]:
     with hand_over(row, folder / "row") as given:
         for name in ("cpp-simd", OTHER):
             side = Side(name, 1)
-            side.prepare(call, Given(folder / "row", CELL.max_iter, "relocate"))
+            side.prepare(call, Given(folder / "row", CELL.max_iter))
             answer = side.call(call, 0, 2, folder / f"{name}.npz", clocked)
             assert (answer["strayed"], answer["modified"], len(answer["seconds"])) == (0, False, 2)
             with np.load(folder / f"{name}.npz") as archive:
@@ -146,7 +146,7 @@ def test_a_call_that_changes_x_or_its_result_is_told(tmp_path: Path) -> None:
     row = Row("", "", "fit", CELL, 1.0)
     with hand_over(row, tmp_path / "row"):
         side = Side("cpp-simd", 1)
-        side.prepare("fit", Given(tmp_path / "row", 3, "relocate"))
+        side.prepare("fit", Given(tmp_path / "row", 3))
         ready, kmeans = side._ready["fit"], side.kmeans
         calls = []
 
