@@ -93,7 +93,7 @@ def whole() -> Any:
     run = PairedRun(PRESETS["smoke"].load(), "smoke", ["cpp", "numpy"], "cpp", n_rounds=3)
     with pytest.MonkeyPatch.context() as patch:
         costs = {"import": 0.01, "compile": None, "load": None, "build": 3.0}
-        patch.setattr("kmeans_lab.measure.rounds.start_costs", lambda *arguments: costs)
+        patch.setattr("kmeans_lab.measure.rounds.start_costs", lambda *arguments, **options: costs)
         run.run()
     return json.loads(record.dumps(record.to_dict([run], machine.card())))
 
