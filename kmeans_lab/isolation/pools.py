@@ -18,11 +18,15 @@ POOLS = (
 
 
 def pools() -> list[Pool]:
-    """Return the thread pools of the libraries that are loaded, as threadpoolctl sees them."""
+    """Return the thread pools that arithmetic may use, of all libraries that are loaded.
+
+    Other pools are registered with threadpoolctl too, under rules of their own: SciPy's reader of
+    Matrix Market files has 0 threads, for as many as there are, and a function as its version.
+    """
     from threadpoolctl import threadpool_info
 
     keys = ("internal_api", "version", "num_threads", "architecture")
-    found = threadpool_info()
+    found = [pool for pool in threadpool_info() if pool["user_api"] in ("blas", "openmp")]
     return [
         cast(Pool, {key: pool[key] for key in keys if pool.get(key) is not None}) for pool in found
     ]
