@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -26,6 +27,13 @@ public:
         release();
         data_ = static_cast<T*>(take(size * sizeof(T)));
         size_ = size;
+    }
+
+    // Zeros. New pages are that already, and touched where they are used first.
+    void resize_to_zeros(std::size_t size) {
+        release();
+        resize(size);
+        if (!are_new_pages(size * sizeof(T))) std::memset(data_, 0, size * sizeof(T));
     }
 
     bool empty() const { return size_ == 0; }
@@ -68,11 +76,13 @@ private:
         static_cast<void>(madvise(begin + before, length, MADV_HUGEPAGE));
         return begin + before;
     }
+    static bool are_new_pages(std::size_t bytes) { return bytes >= kLarge; }
     static void give_back(T* data, std::size_t bytes) {
         bytes < kLarge ? ::operator delete(data, kLine) : void(munmap(data, in_pages(bytes)));
     }
 #else
     static void* take(std::size_t bytes) { return ::operator new(bytes, kLine); }
+    static bool are_new_pages(std::size_t) { return false; }
     static void give_back(T* data, std::size_t) { ::operator delete(data, kLine); }
 #endif
 

@@ -112,7 +112,9 @@ class Kept:
         self._keeper: Any = crew.keeper
         self._old: Array | None = None
         self._new: Array | None = start
+        self._shape = start.shape
         self._counts = crew.counts.copy()
+        self._free: list[Array] = []  # new pages of large arrays take longer than what fills them
 
     @property
     def old(self) -> Array:
@@ -127,16 +129,21 @@ class Kept:
         return self._array(self._crew.counts, before=False) if self._new is None else self._new
 
     def _array(self, counts: NDArray[np.int64], *, before: bool) -> Array:
-        sums = self._crew.sums
+        made = self._room()
+        sums = made if made.dtype == np.float64 else self._crew.sums
         self._keeper.sums(sums, before)
-        made: Array = np.empty(sums.shape, self._crew.rows.dtype)
         np.divide(sums, counts[:, None], out=made, casting="same_kind")
         return made
+
+    def _room(self) -> Array:
+        return self._free.pop() if self._free else np.empty(self._shape, self._crew.rows.dtype)
 
     def assign(self) -> Pass:
         """Assign the rows to the newest centers, and add them up: one pass."""
         self._counts[:] = self._crew.counts
         found = self._crew.step(None if self._new is None else read_only(self._new))
+        if self._old is not None:
+            self._free.append(self._old)
         self._old, self._new = self._new, None
         return found
 
@@ -147,7 +154,7 @@ class Kept:
             return KeptStep(self, self._variance, changed, len(crew.rows))
         old = self.old
         self._keeper.sums(crew.sums, False)
-        self._new = np.empty_like(old)
+        self._new = self._room()
         self._means(old, self._new)
         return Step(read_only(old), read_only(self._new), self._variance, changed, len(crew.rows))
 

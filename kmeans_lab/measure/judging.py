@@ -12,7 +12,7 @@ All comparisons are written as "within", so that NaN fails them.
 """
 
 from math import fsum
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,25 @@ def require_labels(labels: Labels, n_clusters: int) -> None:
     )
 
 
+def refuse_label(
+    row: int, label: int, nearer: int, lead: float, bound: float, n_rows: int
+) -> NoReturn:
+    """Raise because a row's center is farther than another one, by more than rounding explains."""
+    raise CertificateError(
+        f"row {row} is not given its nearest center: {label} is farther than {nearer} by "
+        f"{lead:.3g}, squared, where rounding explains {bound:.2g} ({n_rows} rows of this block)"
+    )
+
+
+def require_inertia(inertia: float, direct: float, bound: float, who: str) -> None:
+    """Raise unless an inertia is the direct sum, within a bound."""
+    require(
+        inertia == direct or abs(inertia - direct) <= bound,
+        f"{who} returned the inertia {inertia!r} and the direct sum is {direct!r}, which is "
+        f"{abs(inertia - direct):.2g} from it where rounding explains {bound:.2g}",
+    )
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def check_labels(
     X: Array, middle: Array, centers: Array, labels: Labels, n_samples: int | None = None
@@ -75,11 +94,10 @@ def check_labels(
             row = i[wrong[0]]
             worst = wrong[i[wrong] == row]
             worst = worst[lead[worst].argmax()]
-            raise CertificateError(
-                f"row {some.start + row} is not given its nearest center: {chosen[row]} is farther "
-                f"than {j[worst]} by {lead[worst]:.3g}, squared, where rounding explains "
-                f"{bound[worst]:.2g} ({len(np.unique(i[wrong]))} rows of this block)"
-            )
+            refuse_label(
+                int(some.start + row), int(chosen[row]), int(j[worst]), lead[worst], bound[worst],
+                len(np.unique(i[wrong])),
+            )  # fmt: skip
         ties += len(np.unique(i))
     return ties
 
@@ -179,12 +197,7 @@ def check_inertia(
     if expanded:
         bound += (adding + (4 * n_features + 8) * u) * (2 * rows + 2 * means)
     bound += 8 * n_samples * n_features * float(np.finfo(X.dtype).smallest_subnormal)
-    direct, bound = absolute(direct, exponent), absolute(bound, exponent)
-    require(
-        inertia == direct or abs(inertia - direct) <= bound,
-        f"{who} returned the inertia {inertia!r} and the direct sum is {direct!r}, which is "
-        f"{abs(inertia - direct):.2g} from it where rounding explains {bound:.2g}",
-    )
+    require_inertia(inertia, absolute(direct, exponent), absolute(bound, exponent), who)
 
 
 def direct_sums(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Array, Labels
-from kmeans_lab.measure.judging import CertificateError, require, require_labels
+from kmeans_lab.measure.judging import refuse_label, require_inertia, require_labels
 from kmeans_lab.numerics.double_double import Doubles, sums_by_label, two_product
 from kmeans_lab.sparse.numerics import own_squares, squared_lengths, squared_norms
 from kmeans_lab.sparse.reading import as_scipy
@@ -53,11 +53,10 @@ def check_labels(
         wrong = np.flatnonzero(~(lead <= bound[i, j]))
         if len(wrong):
             worst = wrong[lead[wrong].argmax()]
-            raise CertificateError(
-                f"row {first + i[worst]} is not given its nearest center: {chosen[i[worst]]} is "
-                f"farther than {j[worst]} by {lead[worst]:.3g}, squared, where rounding explains "
-                f"{bound[i[worst], j[worst]]:.2g} ({len(np.unique(i[wrong]))} rows of this block)"
-            )
+            refuse_label(
+                int(first + i[worst]), int(chosen[i[worst]]), int(j[worst]), lead[worst],
+                bound[i[worst], j[worst]], len(np.unique(i[wrong])),
+            )  # fmt: skip
         ties += len(np.unique(i[preferred]))
     return ties
 
@@ -103,12 +102,7 @@ def check_inertia(
     bound = roundings * _U * total + 2.0**-96 * (rows + means)
     if expanded:
         bound += 2 * roundings * _U * (rows + means)
-    total, bound = absolute(total, exponent), absolute(bound, exponent)
-    require(
-        inertia == total or abs(inertia - total) <= bound,
-        f"{who} returned the inertia {inertia!r} and the direct sum is {total!r}, which is "
-        f"{abs(inertia - total):.2g} from it where rounding explains {bound:.2g}",
-    )
+    require_inertia(inertia, absolute(total, exponent), absolute(bound, exponent), who)
 
 
 def direct_sums(

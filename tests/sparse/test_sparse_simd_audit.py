@@ -25,6 +25,7 @@ MUTANTS = {
     "rise": "-DLAB_MUTANT_RISE=-0.5",
     "fall": "-DLAB_MUTANT_FALL=-0.5",
     "quiet": "-DLAB_MUTANT_QUIET=0.0f",
+    "near": "-DLAB_MUTANT_NEAR=-8.0",
 }
 
 pytestmark = [
@@ -48,9 +49,13 @@ def build(folder, *macros):
     return module
 
 
+def read(rows):
+    return read_sparse("X", rows, ("float64",))
+
+
 def faulty(module, rows, centers, n_passes=10):
     """Whether the audit finds a fault in a fit of these rows."""
-    prepared = module.prepare(read_sparse("X", rows, ("float64",)), len(centers), 1)
+    prepared = module.prepare(read(rows), len(centers), 1)
     labels, counts = np.full(rows.shape[0], -1, np.int32), np.empty(len(centers), np.int64)
     sums, follows = np.empty(centers.shape), False
     for _ in range(n_passes):
@@ -62,6 +67,16 @@ def faulty(module, rows, centers, n_passes=10):
         if not follows:
             prepared.sums(sums)
             centers = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centers)
+    return False
+
+
+def faulty_seeding(module, rows, seed):
+    """Whether the audit finds a fault in k-means++ on these rows."""
+    rng, prepared = np.random.default_rng(seed), module.prepare(read(rows), 20, 2)
+    try:
+        prepared.greedy(read(rows), 3, rng.random((min(rows.shape) - 1, 11)))
+    except RuntimeError:
+        return True
     return False
 
 
@@ -83,6 +98,7 @@ def test_every_bound_holds(audited, isa, name):
         rng = np.random.default_rng(seed)
         rows = DATA[name](rng)
         assert not faulty(audited, rows, start(rng, rows, k))
+        assert not faulty_seeding(audited, rows, seed)
 
 
 def test_every_bound_holds_late(audited, isa):
@@ -101,4 +117,5 @@ def test_the_audit_finds_bounds_that_rule_out_too_much(mutant, tmp_path):
         for name in ("texts", "thirds"):
             rows = DATA[name](rng)
             found += faulty(module, rows, start(rng, rows, 25))
+            found += faulty_seeding(module, rows, seed)
     assert found > 0

@@ -1,5 +1,7 @@
 """Data sets, comparisons and the question whether a kernel can be tested: shared by all tests."""
 
+import ctypes
+import mmap
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,21 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def before_a_wall(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that ends where a page begins that nobody may touch.
+
+    It takes Linux. Whoever reads or writes beyond the copy ends the process.
+    """
+    pages = -(-max(array.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+    room = mmap.mmap(-1, pages + mmap.PAGESIZE)
+    wall = ctypes.addressof(ctypes.c_char.from_buffer(room)) + pages
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(wall), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    place = np.frombuffer(room, np.uint8, array.nbytes, pages - array.nbytes)
+    copy = place.view(array.dtype).reshape(array.shape)  # it keeps the room
+    copy[...] = array
+    return copy
 
 
 def whole_numbers(

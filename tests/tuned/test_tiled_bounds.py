@@ -258,25 +258,11 @@ def test_rows_in_another_order_are_refused(kernel, order):
 
 
 BEFORE_A_WALL = """
-import ctypes, mmap, sys
 import numpy as np
 from kmeans_lab.tuned import numba as tiled
+from tests.support.helpers import before_a_wall
 
-libc = ctypes.CDLL(None, use_errno=True)
-kept = []
-
-def walled(shape, dtype):
-    "Zeros that end where a page begins that nobody may read."
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-    room = mmap.mmap(-1, pages + mmap.PAGESIZE)
-    begin = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    wall = ctypes.c_void_p(begin + pages)
-    assert libc.mprotect(wall, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
-    kept.append(room)
-    return np.frombuffer(room, np.uint8, size, pages - size).view(dtype).reshape(shape)
-
-tiled._aligned = walled
+tiled._aligned = lambda shape, dtype: before_a_wall(np.zeros(shape, dtype))
 for d in (3, 5, 14, 17):
     X = np.random.default_rng(d).normal(size=(1024, d))
     rows = tiled.prepare(X, 8, 1)

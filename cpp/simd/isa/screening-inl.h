@@ -81,11 +81,14 @@ LAB_INLINE void screen_tile(const Screen& screen, const Screened& candidates, In
         const Values scale = values_at(screen.scale, row + v * lanes);
         const Values square = values_at(screen.square, row + v * lanes);
         const Values reach = values_at(screen.reach, row + v * lanes);
+        const Integers forgotten = square >= Screen::kForgotten;
         LAB_UNROLL for (int g = 0; g < group; ++g) {
             const Values least = reach + candidates.error[c + g];
             bounds[g][v] = (square + candidates.square[c + g]) -
                            scale * candidates.twice[c + g] * convert<Values>(products[g][v]);
-            far[g][v] = bounds[g][v] >= least * least;  // never where a value is not a number
+            // The bound of a candidate beyond kLongest is not a number, and never too far; but
+            // behind the last row there is nothing to be measured.
+            far[g][v] = (bounds[g][v] >= least * least) | forgotten;
             all &= far[g][v];
         }
     }

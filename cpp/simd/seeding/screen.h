@@ -33,6 +33,8 @@ constexpr double kShortest = 0x1p-90;   // a scale; rows below are zero in their
 constexpr double kRounding = 0x1p-20;
 
 struct Screen {
+    static constexpr float kForgotten = std::numeric_limits<float>::max();
+
     Index n = 0, d = 0, width = 0;
     Index n_pairs = 0;            // of features; the last one is filled up with zero
     std::vector<double> origin;   // (n_features,)
@@ -40,7 +42,7 @@ struct Screen {
     double half = 0;              // error of a copy, in its scale
     Aligned<std::int32_t> tiles;  // (n_tiles, n_pairs, width): two features each, 16 bits
     Aligned<float> scale;         // s
-    Aligned<float> square;        // ‖s·q‖², rounded down; for rows that nothing changes: huge
+    Aligned<float> square;        // ‖s·q‖², rounded down; kForgotten for rows that nothing changes
     Aligned<float> reach;         // beyond this distance of copies nothing changes, rounded up
     Aligned<double> nearest;      // (n,): squared distances to the nearest center so far
     Aligned<std::uint32_t> near;  // (n_tiles,): bits of the candidates near to a row, last round
@@ -73,9 +75,9 @@ struct Screen {
     // The length of q: far from 2^15, with room for half a step of each feature.
     double length() const { return 32000 - half; }
 
-    // No candidate changes this row.
+    // No candidate changes this row, or there is none.
     void forget(Index row) {
-        square[row] = std::numeric_limits<float>::max();
+        square[row] = kForgotten;
         reach[row] = 0;
     }
 

@@ -13,6 +13,13 @@
 namespace lab {
 
 #if defined(LAB_AUDIT)
+constexpr bool kAudited = true;
+
+// No candidate of the seeding that is nearer to a row was ruled out.
+inline void audit_near(bool nearer, bool possible) {
+    if (nearer && !possible) throw std::logic_error("a nearer candidate was ruled out");
+}
+
 // Each row must be with the center that the reference finds, and its bounds must hold for the
 // reference's scores. Throws where they do not.
 template <typename T>
@@ -40,6 +47,8 @@ void audit(SparseWork<T>& work) {
     }
 }
 #else
+constexpr bool kAudited = false;
+inline void audit_near(bool, bool) {}
 template <typename T>
 inline void audit(SparseWork<T>&) {}
 #endif

@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 
 #include "common/aligned.h"
 #include "common/compiler.h"
@@ -87,9 +86,7 @@ public:
     // Empty sums of d features and k centers.
     void begin(Index d, Index k) {
         const std::size_t size = std::size_t(d) * std::size_t(k) * std::size_t(count());
-        limbs_.release();
-        limbs_.resize(size);
-        std::memset(limbs_.data(), 0, size * sizeof(std::int64_t));
+        limbs_.resize_to_zeros(size);
         k_ = k;
         d_ = d;
     }

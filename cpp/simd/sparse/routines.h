@@ -6,20 +6,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/aligned.h"
 #include "common/types.h"
 #include "simd/grid.h"
 #include "simd/sparse/work.h"
 
 namespace lab {
-
-// Candidates of the seeding, side by side.
-constexpr Index kSeedLanes = 8;
-struct SeedCandidates {
-    Aligned<double> values;  // (n_features, kSeedLanes)
-    alignas(64) double norms[kSeedLanes] = {};
-    std::vector<std::uint8_t> present;  // (n_features,): a bit for each lane whose value is stored
-};
 
 template <typename T>
 struct SparseRoutines {
@@ -33,12 +24,12 @@ struct SparseRoutines {
     // Add what joins and leaves a center.
     void (*move)(SparseWork<T>& work, Index j, bool shown, std::int64_t before,
                  SparseScratch& scratch);
-    // Measure candidates of the seeding, and make the first one a center.
-    void (*try_candidates)(const SparseRows<T>& rows, const SeedCandidates& candidates, Index first,
-                           Index last, const double* squares, const double* nearest,
-                           const Grid& grid, std::int64_t* totals);
-    void (*keep_candidate)(const SparseRows<T>& rows, const SeedCandidates& candidates, Index first,
-                           Index last, const double* squares, double* nearest);
+    // Rows that share no feature with a candidate of the seeding: by how much it lowers the sum of
+    // their distances, in steps; the second one makes it a center.
+    std::int64_t (*try_apart)(const double* squares, double* nearest, Index n, double norm,
+                              const Grid& grid);
+    std::int64_t (*keep_apart)(const double* squares, double* nearest, Index n, double norm,
+                               const Grid& grid);
     Index lanes;
     std::size_t cell;  // bytes: 2 float16, 4 float32
 };

@@ -22,8 +22,8 @@ SparseRoutines<T> make_sparse_routines() {
             lay_given<T, Cell>,
             lay_sums<T, Cell>,
             move_center<T, Cell>,
-            try_sparse<T>,
-            keep_sparse<T>,
+            try_apart,
+            keep_apart,
             kLanes,
             sizeof(Cell)};
 }
