@@ -55,7 +55,8 @@ hostile: $(READY)  ## what was tried to break it, in bounded time; part of test-
 # Tracing doubles what tests in plain Python take, and sees neither compiled loops nor other processes:
 # so the quick tests that compute here, with the kernels that every room needs. Two minutes, 74 %.
 TRACED := $(addprefix tests/,core io estimators numerics cli pages isolation measure/test_statistics.py \
-	web/test_comparison.py web/test_server.py studies/test_originals.py studies/test_studies_small.py)
+	web/test_comparison.py web/test_server.py studies/test_originals.py studies/test_studies_small.py \
+	studies/test_studies_text.py studies/test_studies_embeddings.py)
 coverage: $(READY)  ## lines of the package that quick tests reach in their own process
 	$(PYTEST) -q $(TRACED) -m 'not slow and not hostile' --hypothesis-profile=few \
 		-k 'not numba and not tiled and not broadcast and not cython and not browser and not process and not memory' \

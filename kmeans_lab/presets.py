@@ -219,7 +219,7 @@ def embeddings(path: Path | None = None) -> Array:
         named = os.environ.get(EMBEDDINGS_VARIABLE, "")
         if not named:
             raise Refused(
-                "the presets embeddings-K read rows that the package cannot ship; set "
+                "embeddings are the rows of a file that the package cannot ship; set "
                 f"{EMBEDDINGS_VARIABLE} to an .npy file with an embedding in each row "
                 "(docs/measuring.md says how to make one)"
             )

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kmeans_lab.cli.inputs import refuse_unless_ready
-from kmeans_lab.cli.terminal import emit, show
+from kmeans_lab.cli.terminal import emit, show, tell
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.outputs import plan_folder
 from kmeans_lab.registry import FLAGSHIP
-from kmeans_lab.studies import STUDIES, run_study
+from kmeans_lab.studies import STUDIES, check, run_study
 from kmeans_lab.studies.notebook import Notebook
 
 _NEEDS = ("matplotlib", "sklearn", "PIL")
@@ -34,12 +34,13 @@ def study(arguments: argparse.Namespace) -> None:
     """List the studies, or run one or all of them."""
     if arguments.name is None:
         return _list(arguments)
-    names = list(STUDIES) if arguments.name == "all" else [arguments.name]
+    names = _all_that_can_run() if arguments.name == "all" else [arguments.name]
     if names[0] not in STUDIES:
         raise Refused(
             f"study {names[0]!r} is not known; choose one of {', '.join(STUDIES)}, or all of them "
             "by all"
         )
+    check(names[0])
     for package in _NEEDS:
         if find_spec(package) is None:
             raise MissingExtra("studies need", package, extra="studies")
@@ -65,6 +66,19 @@ def study(arguments: argparse.Namespace) -> None:
     if arguments.json:
         emit(json.dumps(found, indent=2) + "\n")
     return None
+
+
+def _all_that_can_run() -> list[str]:
+    """Return all studies but those whose file is missing, with a sentence about these."""
+    names = []
+    for name in STUDIES:
+        try:
+            check(name)
+        except Refused as error:
+            tell(f"the study {name} is left out: {error}")
+        else:
+            names.append(name)
+    return names
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,8 @@
 ``kmeans-lab study NAME`` writes figures, numbers and a page of text. A study is one readable file
 here, built on the package's public names: it doubles as example code. The sources are called the
 demo (Python against C++ with a web page), the multiprocessing study, the tutorial (k-means from
-scratch, with exercises) and the walk-through (NumPy, step by step).
+scratch, with exercises) and the walk-through (NumPy, step by step). Two studies try what is said of
+texts and of embeddings.
 """
 
 from importlib import import_module
@@ -25,7 +26,18 @@ STUDIES = {
     "soft": "How certain is each row of its cluster?",
     "ladder": "How does k-means get from plain Python to the limit of the machine?",
     "regimes": "Which way to find nearest centers is fastest, and for which sizes?",
+    "text": "What do clusters of real texts say, and what do angles, batches and LSA change?",
+    "embeddings": "Embeddings of your own: by distance, by angle, or after PCA?",
 }
+
+#: Those of a file that the user names.
+OF_A_FILE = {"embeddings"}
+
+
+def check(name: str) -> None:
+    """Raise ``ValueError`` where a study needs a file that is not there or that it cannot use."""
+    if name in OF_A_FILE:
+        import_module(f"kmeans_lab.studies.{name}").read()
 
 
 def run_study(name: str, folder: Path, *, full: bool = False) -> Notebook:
@@ -48,12 +60,13 @@ def run_study(name: str, folder: Path, *, full: bool = False) -> Notebook:
     Raises
     ------
     ValueError
-        There is no such study.
+        There is no such study, or its file cannot be used.
     ModuleNotFoundError
         A package of the extra ``studies`` is missing.
     """
     if name not in STUDIES:
         raise ValueError(f"study={name!r} is not known; choose one of {', '.join(STUDIES)}")
+    check(name)
     module = import_module(f"kmeans_lab.studies.{name.replace('-', '_')}")
     folder.mkdir(parents=True, exist_ok=True)
     book = Notebook(name, STUDIES[name], folder, full=full)

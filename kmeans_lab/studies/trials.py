@@ -1,15 +1,18 @@
-"""Many fits of the same data from many starts, each held against the best that is known.
+"""Many fits of the same data: held against the best that is known, or judged by their labels.
 
-The study of starts counts with this; so can any question of how much luck an answer needs.
+The study of starts counts with ``Trials``; so can any question of how much luck an answer needs.
+``Judge`` compares methods that work in other spaces, or with other centers: what it computes
+follows from labels alone, of rows in an array or a sparse matrix.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil, log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kmeans_lab import KMeansResult, kmeans
 from kmeans_lab.kernel import Array
@@ -19,6 +22,10 @@ from kmeans_lab.studies.notebook import Notebook
 STARTS = ("random", "random-partition", "first", "d2", "k-means++")
 #: As good as the best known: within this share of it. No fit of the study is near the border.
 SAME = 1e-6
+#: Rows of the silhouette, which looks at all pairs of them.
+SAMPLE = 2000
+#: A cluster with fewer rows is hardly one.
+FEW = 10
 #: Until no label changes: whether no center moves is a question of rounding, and of the kernel.
 fit_to_rest = partial(kmeans, stop="labels", tol=0, max_iter=1000)
 
@@ -146,3 +153,99 @@ def between(a: Array, b: Array) -> Array:
 def closest(centers: Array) -> float:
     """Return the smallest distance between two centers."""
     return float(np.sqrt(between(centers, centers)[np.triu_indices(len(centers), 1)].min()))
+
+
+def same_start(X: Any, n_clusters: int, init: str, seed: int) -> Array:
+    """Return the centers that ``kmeans`` starts from, for others to start from them, too."""
+    seen: list[Array] = []
+
+    def look(iteration: Any) -> bool:
+        seen.append(iteration.centers)
+        return True
+
+    kmeans(X, n_clusters, init=init, random_state=seed, callback=look)
+    return seen[0]
+
+
+def sums_of(X: Any, labels: NDArray[Any], n_clusters: int) -> Array:
+    """Return the sum of the rows of each cluster, (n_clusters, n_features), in float64."""
+    from scipy.sparse import csr_array
+
+    rows = np.arange(len(labels))
+    members = csr_array((np.ones(len(rows)), (labels, rows)), shape=(n_clusters, len(rows)))
+    sums = members @ X
+    return np.asarray(sums.toarray() if hasattr(sums, "toarray") else sums)
+
+
+def agreement(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the adjusted Rand index of two partitions: 1 the same, 0 by chance."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(one, other))
+
+
+class Judge:
+    """Judges partitions of X.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        No row holds only zeros.
+    truth : ndarray of shape (n_samples,), optional
+        Where each row comes from: 0, 1, …
+    """
+
+    def __init__(self, X: Any, truth: NDArray[Any] | None = None) -> None:
+        from sklearn.metrics.pairwise import cosine_distances
+        from sklearn.preprocessing import normalize
+
+        self.X, self.truth, self._units = X, truth, normalize(X)
+        self._squares = float(
+            (X.multiply(X) if hasattr(X, "multiply") else X.astype(float) ** 2).sum()
+        )
+        rng = np.random.default_rng(0)
+        self._sample = np.sort(rng.permutation(X.shape[0])[:SAMPLE])
+        self._apart = cosine_distances(X[self._sample])
+        np.fill_diagonal(self._apart, 0.0)
+
+    def inertia(self, labels: NDArray[Any]) -> float:
+        """Return Σ‖x − m‖², m being the mean of the row's cluster."""
+        counts = np.bincount(labels)
+        sums = sums_of(self.X, labels, len(counts))
+        return self._squares - float(
+            (np.square(sums).sum(axis=1)[counts > 0] / counts[counts > 0]).sum()
+        )
+
+    def by_angle(self, labels: NDArray[Any]) -> float:
+        """Return Σ(1 − cos) of the angle between a row and the mean direction of its cluster."""
+        sums = sums_of(self._units, labels, int(labels.max()) + 1)
+        return len(labels) - float(np.sqrt(np.square(sums).sum(axis=1)).sum())
+
+    def silhouette(self, labels: NDArray[Any]) -> float:
+        """Return the mean silhouette by cosine of ``SAMPLE`` rows, the same ones each time."""
+        from sklearn.metrics import silhouette_score
+
+        return float(silhouette_score(self._apart, labels[self._sample], metric="precomputed"))
+
+    def scores(self, labels: NDArray[Any]) -> dict[str, float]:
+        """Return everything that can be said of a partition."""
+        sizes = np.bincount(labels)
+        found = {
+            "inertia": self.inertia(labels),
+            "Σ(1 − cos)": self.by_angle(labels),
+            "silhouette": self.silhouette(labels),
+            "largest, %": 100 * float(sizes.max()) / len(labels),
+            f"under {FEW} rows": int((sizes < FEW).sum()),
+        }
+        return found | (self._against_the_truth(labels) if self.truth is not None else {})
+
+    def _against_the_truth(self, labels: NDArray[Any]) -> dict[str, float]:
+        from sklearn.metrics import adjusted_rand_score, v_measure_score
+        from sklearn.metrics.cluster import contingency_matrix
+
+        table = contingency_matrix(self.truth, labels)
+        return {
+            "V-measure": float(v_measure_score(self.truth, labels)),
+            "adjusted Rand": float(adjusted_rand_score(self.truth, labels)),
+            "purity": float(table.max(axis=0).sum() / len(labels)),
+        }

@@ -282,7 +282,7 @@ def last(file: Path) -> dict[tuple[str, str], dict]:
         (["--iterations", "1"], "--iterations 1 must be at least 2"),
         (
             ["--preset", "embeddings-3"],
-            "the presets embeddings-K read rows that the package cannot",
+            "embeddings are the rows of a file that the package cannot",
         ),
         (["--preset", "embeddings-3", "--data", "no.npy"], "there is no file"),
         (["--threads", "0"], "--rounds and --threads must be at least 1"),

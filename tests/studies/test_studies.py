@@ -13,8 +13,9 @@ from kmeans_lab.studies.gallery import write_gallery
 from kmeans_lab.studies.notebook import PALETTE, Notebook, cluster_colors, draw_clusters
 from tests.support.studies import DOCS, numbers, same
 
-#: Minutes, nearly all of it measuring; their parts are tested in files of their own.
-MEASURING = {"hybrid", "speedup", "ladder", "regimes"}
+#: Minutes, nearly all of it measuring, or results that depend on what is installed or on a file;
+#: their parts are tested in files of their own.
+MEASURING = {"hybrid", "speedup", "ladder", "regimes", "text", "embeddings"}
 #: Run whole by ``make test-all``; test_studies_small.py runs them on less.
 LONG = {"starts", "how-many", "limits", "dbscan", "compress", "minibatch"}
 
