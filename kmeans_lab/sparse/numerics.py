@@ -25,21 +25,37 @@ def own_squares(
 ) -> Iterator[tuple[slice, SparseRows, Floats]]:
     """Yield slices of rows, these rows, and their squared distances to their centers.
 
-    The sums are compensated: the error is some 10⁻¹⁵ of the distance itself, and 10⁻³⁰ of the
-    center's square.
+    The error is some 10⁻¹⁵ of the distance itself for each value of a row. Of a row that has nearly
+    all of its center's square, sums are compensated, or else the difference would lose that.
     """
-    norms, lost = squared_norms(centers)
+    norms = np.array([np.add.reduce(np.square(it, dtype=np.float64)) for it in centers])
+    exact, lost = np.full((2, len(centers)), np.nan)
     for part, block in rows.blocks():
         (values, columns), owners = block.stored(), block.owners()
         mine = labels[part]
         theirs = centers[mine[owners], columns].astype(np.float64)
-        square, rest = two_product(theirs, theirs)
-        high, low, _ = sums_by_label(square, owners, len(block))
-        low += _added(owners, rest, len(block))
-        elsewhere = (norms[mine] - high) + (lost[mine] - low)
         apart = values - theirs
         apart *= apart
+        elsewhere = norms[mine] - _added(owners, theirs * theirs, len(block))
+        near = np.flatnonzero(~(elsewhere > norms[mine] / 16))
+        if len(near):
+            wanted = np.unique(mine[near][np.isnan(exact[mine[near]])])
+            exact[wanted], lost[wanted] = squared_norms(centers[wanted])
+            high, low = _shared_squares(block.take(near), centers, mine[near])
+            elsewhere[near] = (exact[mine[near]] - high) + (lost[mine[near]] - low)
         yield part, block, _added(owners, apart, len(block)) + np.maximum(elsewhere, 0)
+
+
+def _shared_squares(
+    rows: SparseRows, centers: Array, labels: NDArray[np.integer]
+) -> tuple[Floats, Floats]:
+    """Return what centers have, squared, where their rows store something, as two doubles."""
+    owners = rows.owners()
+    theirs = centers[labels[owners], rows.stored()[1]].astype(np.float64)
+    square, rest = two_product(theirs, theirs)
+    high, low, _ = sums_by_label(square, owners, len(rows))
+    low += _added(owners, rest, len(rows))
+    return high, low
 
 
 def squared_lengths(rows: SparseRows) -> Floats:

@@ -90,7 +90,7 @@ struct Movement {
 template <typename Cell>
 constexpr double kRoom = sizeof(Cell) == 2 ? 16384.0 : 1.0;
 // Features whose cells are laid out together, so that centers are read by whole cache lines.
-constexpr Index kFeaturesTogether = 16;
+constexpr Index kFeaturesTogether = 32;
 // Values that are rounded to float32 together.
 constexpr Index kValuesTogether = 2048;
 
