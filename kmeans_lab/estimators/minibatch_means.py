@@ -125,6 +125,9 @@ class RunningMeans:
 
     def _take_means(self) -> None:
         given = self._mass > 0
+        if self._metric == "euclidean" and given.all():  # without a copy of all sums
+            np.divide(self._sums, self._mass[:, None], out=self._near, casting="same_kind")
+            return
         means = self._sums[given] / self._mass[given, None]
         if self._metric == "euclidean":
             self._near[given] = means

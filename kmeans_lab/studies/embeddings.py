@@ -29,6 +29,7 @@ MOST_ITERATIONS = 300
 ROWS_EACH = 10
 DISTANCE, ANGLE = "distance", "angle"
 ADVICE, DING = "common advice", "Ding and He (2004)"
+MOST_COMPARED = 10_000  # rows, to see whether they differ
 LITTLE = 1.0  # percent of inertia
 ALIKE = 0.95  # an adjusted Rand index from which two partitions are the same in all but name
 
@@ -95,6 +96,12 @@ def read() -> Array:
     if len(zeros):
         raise Refused(
             f"row {zeros[0]} holds only zeros, which have no direction; leave such rows out"
+        )
+    different = len({row.tobytes() for row in X[:MOST_COMPARED]})
+    if different < rows:
+        raise Refused(
+            f"the study embeddings needs {rows} different rows, and the first "
+            f"{min(len(X), MOST_COMPARED)} of the file have {different}; leave copies out"
         )
     return X
 

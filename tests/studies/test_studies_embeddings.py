@@ -122,6 +122,10 @@ def test_a_missing_or_unfit_file_costs_a_sentence(capsys, file, tmp_path, monkey
     )
     np.save(file, np.vstack([X, np.zeros((1, 12))]))
     assert "row 400 holds only zeros, which have no direction" in refused(capsys, tmp_path)
+    np.save(file, np.tile(X[:3], (100, 1)))
+    assert "needs 30 different rows, and the first 300 of the file have 3" in refused(
+        capsys, tmp_path
+    )
     np.save(file, np.full((40, 12), np.nan))
     assert "nan" in refused(capsys, tmp_path).lower()
     file.unlink()
