@@ -25,8 +25,8 @@ def own_squares(
 ) -> Iterator[tuple[slice, SparseRows, Floats]]:
     """Yield slices of rows, these rows, and their squared distances to their centers.
 
-    The error is some 10⁻¹⁵ of the distance itself for each value of a row. Of a row that has nearly
-    all of its center's square, sums are compensated, or else the difference would lose that.
+    The error is less than 10⁻¹⁵ of the distance itself for each value of a row. Of a row that has
+    half of its center's square or more, sums are compensated, or else the difference would lose it.
     """
     norms = np.array([np.add.reduce(np.square(it, dtype=np.float64)) for it in centers])
     exact, lost = np.full((2, len(centers)), np.nan)
@@ -37,7 +37,7 @@ def own_squares(
         apart = values - theirs
         apart *= apart
         elsewhere = norms[mine] - _added(owners, theirs * theirs, len(block))
-        near = np.flatnonzero(~(elsewhere > norms[mine] / 16))
+        near = np.flatnonzero(~(elsewhere > norms[mine] / 2))
         if len(near):
             wanted = np.unique(mine[near][np.isnan(exact[mine[near]])])
             exact[wanted], lost[wanted] = squared_norms(centers[wanted])
