@@ -23,7 +23,7 @@ from kmeans_lab.empty import POLICIES
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
-from kmeans_lab.registry import SPARSE, load_for
+from kmeans_lab.registry import SPARSE, load_for, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.sparse.numerics import mean_square
@@ -159,6 +159,8 @@ def kmeans(
     measuring = None
     if sparse:
         X, moments = checks.sparse_samples(X, spec.dtypes, metric), None
+        if metric == "cosine" and "measuring" in spec.provides:  # of centers, which are arrays
+            measuring = cast(MeasuresRows, load_kernel(name))
     else:
         measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
         X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)

@@ -144,10 +144,10 @@ def _divide_by_lengths(
         with np.errstate(all="ignore"):  # what leaves the range is left to the caller
             squares = X[part].astype(np.float64)
             squares *= squares
-            sums = np.zeros((len(squares), _SIDE))
-            for f in range(0, n_features, _SIDE):
-                some = squares[:, f : f + _SIDE]
-                sums[:, : some.shape[1]] += some
+            whole = n_features // _SIDE * _SIDE
+            side = squares[:, :whole].reshape(len(squares), whole // _SIDE, _SIDE)
+            sums = np.add.reduce(side, axis=1)  # not the last axis: one after the other
+            sums[:, : n_features - whole] += squares[:, whole:]
             for half in (4, 2, 1):
                 sums[:, :half] += sums[:, half : 2 * half]
         square = sums[:, 0]

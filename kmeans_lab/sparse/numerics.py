@@ -83,15 +83,15 @@ def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
     is one of the rows is at no distance from it.
     """
     wide = points.astype(np.float64)
+    # One after the other, as those of rows are: zeros change no sum.
+    norms = [np.add.accumulate(point * point)[-1] for point in wide]
     for some, block in rows.blocks():
         (values, columns), owners = block.stored(), block.owners()
-        for point, squares in zip(wide, out, strict=True):
+        for point, norm, squares in zip(wide, norms, out, strict=True):
             theirs = point[columns]
             apart = values - theirs
             apart *= apart
             theirs *= theirs
-            present = np.flatnonzero(point)
-            (norm,) = _added(np.zeros(len(present), dtype=np.intp), point[present] ** 2, 1)
             elsewhere = np.maximum(norm - _added(owners, theirs, len(block)), 0)
             squares[some] = _added(owners, apart, len(block)) + elsewhere
     return out
