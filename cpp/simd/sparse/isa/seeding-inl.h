@@ -24,14 +24,14 @@ LAB_INLINE std::int64_t meet_apart(const double* squares, double* nearest, Index
         gains += steps_in(before, grid) - steps_in(after, grid);
         if (keeps) std::memcpy(nearest + i, &after, sizeof after);
     }
-    std::int64_t gain = 0;
-    for (int l = 0; l < lanes; ++l) gain += lane(gains, l);
+    std::uint64_t gain = 0;  // of distances that are infinite still, it means nothing, and wraps
+    for (int l = 0; l < lanes; ++l) gain += std::uint64_t(lane(gains, l));
     for (; i < n; ++i) {
         const double before = nearest[i], after = std::min(squares[i] + norm, before);
-        gain += grid.steps(before) - grid.steps(after);
+        gain += std::uint64_t(grid.steps(before) - grid.steps(after));
         if (keeps) nearest[i] = after;
     }
-    return gain;
+    return std::int64_t(gain);
 }
 inline std::int64_t try_apart(const double* squares, double* nearest, Index n, double norm,
                               const Grid& grid) {
