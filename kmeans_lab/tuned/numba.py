@@ -12,6 +12,7 @@ interpreter's lock, which a pass that balls make short has hardly released.
 from __future__ import annotations
 
 import ctypes
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ _AT_ONCE = 10**7
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> Any:
     """Return zeros that begin at a cache line, so that no vector lies across two."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     skip = -raw.ctypes.data % 64
     return raw[skip : skip + size].view(dtype).reshape(shape)
@@ -132,6 +133,8 @@ class _Plan:
         self.filtering = False
         self.rest = self.pause = 0
         self.total = np.zeros((n_clusters, n_features)), np.zeros(n_clusters, np.int64)
+        parts = self.sums.reshape(*kept, *rows.grid.magic.shape), self.counts, self.touched
+        self.join = partial(exact.join, *parts, *rows.grid.rounding, *self.total)
         arrays = (
             rows.rows, rows.tiles, rows.lengths, rows.reach, rows.nearest, rows.slack, self.drift,
             self.need, self.packed, self.squares, self.names, self.centers, rows.grid.magic,
@@ -256,15 +259,14 @@ class _Tiles:
 
     def finish(self) -> float:
         """Return the inertia when all chunks are done."""
-        plan, grid = self.plan, self.grid
-        met, left = self.notes[:, [loops.MET, loops.LEFT]].sum(axis=0) / len(plan.centers)
-        self.met = float(met) / max(1, len(self.nearest))
-        plan.end(float(left) / max(1, len(self.reach)))
+        plan = self.plan
+        total, k = self.notes.sum(axis=0), len(plan.centers)
+        self.met = float(total[loops.MET]) / k / max(1, len(self.nearest))
+        plan.end(float(total[loops.LEFT]) / k / max(1, len(self.reach)))
         self._labels[:] = self.nearest
         if not self.again:
             return max(float(self.notes[:, loops.INERTIA].sum()), 0.0)
-        limbs = plan.sums.reshape(*plan.counts.shape, *grid.magic.shape)
-        exact.join(limbs, plan.counts, plan.touched, *grid.rounding, *plan.total)
+        plan.join()
         return float(exact.inertia_of(self.squares, plan.centers, *plan.total))
 
     def read_gaps(self, gaps: Any) -> None:

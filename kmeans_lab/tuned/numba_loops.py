@@ -30,6 +30,9 @@ when, for some center a, the whole ball lies on a's side of the plane between th
 score(a) > 2 · radius · ‖a − b‖. Mostly one center is left, or a few; the rows are scored against
 those alone. Centers may move as they like.
 
+What a tile calls is inlined by force, but for its scores: to pass dozens of arguments took an
+eighth of a pass over two features.
+
 All of it is one file, however long: Numba's cache is keyed by the file of the function that is
 called, and would go on using old code of functions that it calls from another file. In this order:
 
@@ -392,6 +395,20 @@ def _move(
         touched[before] = True
 
 
+@numba.njit(inline="always")
+def _find_row(rows: Any, i: int, tile: Any, step: int, p: int) -> int:
+    """Return where row i begins in its tile, where it is row p; or else put it there alone.
+
+    Where ``step``, from a feature to the next, may be either, a row is read value by value: one
+    vector would wait until the values that were just written have left for the cache.
+    """
+    if step > 1:
+        return p
+    for f in range(rows.shape[1]):
+        tile[f] = rows[i, f]
+    return 0
+
+
 @jit()
 def add_rows(rows: Any, labels: Any, magic: Any, sums: Any, counts: Any, touched: Any) -> bool:
     """Add rows to the sums of their labels; say whether every label names one."""
@@ -434,11 +451,11 @@ def _dot(part: Any, weights: Any, p: int, width: int, block: int, s: Any) -> Any
 @jit(fastmath=_FAST)
 def _score(
     tile: Any, panels: Any, squares: Any, names: Any, n_panels: int, own: Any, width: int,
-    block: int, many: bool, unit: float, top: Any,
+    block: int, many: bool,
 ) -> None:  # fmt: skip
     """Write the least score of each row, the second least, and whose the least is.
 
-    ``own`` is room for these, and for the sums of a block of features; scores are in ``unit``.
+    ``own`` has room for these, and then for the sums of a block of features.
     Sizes are literal types, each of which has a function of its own: inlined in the pass, once for
     either type of values, the loop would take compiling half as long again.
     """
@@ -479,19 +496,24 @@ def _score(
             best = _keep(s[2], j2, best)
             best = _keep(s[3], j3, best)
             own[p], own[width + p], own[2 * width + p] = best
+
+
+@jit()
+def _widen(own: Any, width: int, unit: float, top: Any) -> None:
+    """Write scores in ``unit``, and whose they are, as float64."""
     for p in range(2 * width):
         top[p] = np.float64(own[p]) * unit
     for p in range(2 * width, 3 * width):
         top[p] = np.float64(own[p])
 
 
-@jit(fastmath=_FAST)
+@jit(fastmath=_FAST, forceinline=True)
 def _flag(
     top: Any, width: int, n: int, squares: Any, flat: float, rate: float, was: Any, flags: Any
 ) -> int:
     """Flag rows, 2 for a near-tie and 1 for another center than before; return the near-ties."""
     best, second, index = top[:width], top[width : 2 * width], top[2 * width : 3 * width]
-    for p in range(width):
+    for p in range(n):
         tolerance = flat + rate * squares[p]
         flags[p] = 2 * (not second[p] - best[p] > tolerance) + (index[p] != was[p])
     doubtful = 0
@@ -523,12 +545,12 @@ def _find_gaps(
         gaps[p] = np.sqrt(far) * (1 - loss) - np.sqrt(near) * (1 + loss) - 2.0**-509
 
 
-@jit(fastmath=_FAST)
+@jit(fastmath=_FAST, forceinline=True)
 def _settle_listed(
-    listed: Any, n: int, keeping: bool, x: Any, best: Any, index: Any, squares: Any, flat: float,
-    rate: float, gaps: Any, flags: Any, rows: Any, packed: Any, squared: Any, centers: Any,
-    nearest: Any, slack: Any, drift: Any, down: float, note: Any, magic: Any, sums: Any,
-    counts: Any, touched: Any, summing: bool, bounded: bool,
+    listed: Any, n: int, keeping: bool, tile: Any, step: int, best: Any, index: Any, squares: Any,
+    flat: float, rate: float, gaps: Any, flags: Any, rows: Any, packed: Any, squared: Any,
+    centers: Any, nearest: Any, slack: Any, drift: Any, down: float, note: Any, magic: Any,
+    sums: Any, counts: Any, touched: Any, summing: bool, bounded: bool,
 ) -> None:  # fmt: skip
     """Take rows whose nearest center is another one to its cluster; keep their slack."""
     if keeping:
@@ -557,9 +579,8 @@ def _settle_listed(
                 continue
             nearest[i] = label
             if summing:
-                for f in range(rows.shape[1]):
-                    x[f] = rows[i, f]
-                _move(x, 1, 0, before, label, magic, sums, counts, touched)
+                at = _find_row(rows, i, tile, step, p)
+                _move(tile, step, at, before, label, magic, sums, counts, touched)
 
 
 @numba.njit(inline="always")
@@ -592,10 +613,10 @@ def _list_failing(
     return n
 
 
-@jit(fastmath=_FAST)
+@jit(fastmath=_FAST, forceinline=True)
 def _settle_ball(
-    rows: Any, first: int, last: int, x: Any, nearest: Any, slack: Any, label: int, magic: Any,
-    sums: Any, counts: Any, touched: Any, bounded: bool,
+    rows: Any, first: int, last: int, tile: Any, step: int, nearest: Any, slack: Any, label: int,
+    magic: Any, sums: Any, counts: Any, touched: Any, bounded: bool,
 ) -> None:  # fmt: skip
     """Take all rows of a ball to one cluster. How far the others are from a row is not known."""
     for i in range(first, last):
@@ -605,12 +626,11 @@ def _settle_ball(
         nearest[i] = label
         if bounded:
             slack[i] = -1.0
-        for f in range(rows.shape[1]):
-            x[f] = rows[i, f]
-        _move(x, 1, 0, before, label, magic, sums, counts, touched)
+        at = _find_row(rows, i, tile, step, i - first)
+        _move(tile, step, at, before, label, magic, sums, counts, touched)
 
 
-@jit(fastmath=_FAST)
+@jit(fastmath=_FAST, forceinline=True)
 def _list_near(
     scores: Any, apart: Any, near: Any, t: int, square: Any, beyond: Any, out: Any, found: Any
 ) -> int:
@@ -638,7 +658,7 @@ def _list_near(
         near[t] = a
 
 
-@jit(fastmath=_FAST)
+@jit(fastmath=_FAST, forceinline=True)
 def _pack(
     packed: Any, squares: Any, found: Any, n: int, few: Any, few_squares: Any, few_names: Any
 ) -> None:
@@ -669,6 +689,9 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
     tiny = float(np.finfo(real).tiny)
     floor = 4 * tiny**0.5  # more than squares that underflow may lose
     down = 1 - 2 * float(np.finfo(real).eps)
+    # Scores of float64 stay where they are, others are never screened: what only one of the two
+    # needs is not compiled for the other.
+    double = real is np.float64
 
     @jit(fastmath=_FAST)
     def run(
@@ -688,17 +711,16 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         middle, across, apart = _borrowed(middle), _borrowed(across), _borrowed(apart)
         half = packed.shape[1] // PANEL - block if many else 0
         spread = across.reshape(across.size)
-        share = control[SHARE]
+        share, kept = control[SHARE], not many and tiles.shape[0] > 0
         n, k, padded = nearest.shape[0], centers.shape[0], squares.shape[0]
         # Room of this thread: for a tile, where a group of features may reach beyond the last, for
         # the scores of its rows, for a ball, and for listed centers.
         tile_room = np.zeros(16 + (half + block + GROUP) * width, rows.dtype)
-        room = np.empty(16 + 8 * width + padded * 3 + packed.size, rows.dtype)
+        room = np.empty(16 + 7 * width + padded * 3 + packed.size, rows.dtype)
         lists = np.empty(2 * padded + 1, np.int32)
         waiting_room, lengths_room = np.empty(2 * width, np.int64), np.empty(2 * width)
         at_room = np.empty(width, np.uint64)  # or else every index is asked whether it is negative
-        flags_room, top_room = np.empty(width, np.int32), np.empty(3 * width)
-        top = _borrowed(top_room)
+        flags_room, top_room = np.empty(2 * width, np.int32), np.empty(3 * width)
         screen, screen_squares = _borrowed(screen), _borrowed(screen_squares)
         screen_names = _borrowed(screen_names)
         narrow_room = np.zeros(16 + (half + block) * width, np.float32)
@@ -706,11 +728,13 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
         narrow_scores = np.empty(16 + 8 * width, np.float32)
         narrow_own = _borrowed(narrow_scores)[-narrow_scores.ctypes.data % 64 // 4 :]
         listed, at = _borrowed(waiting_room), _borrowed(at_room)
-        flags, values = _borrowed(flags_room), rows.reshape(rows.size)
+        flags, before = _borrowed(flags_room)[:width], _borrowed(flags_room)[width:]
+        values = rows.reshape(rows.size)
         long, gaps = _borrowed(lengths_room)[:width], _borrowed(lengths_room)[width:]
         own = _borrowed(room)[-room.ctypes.data % 64 // room.itemsize :]
         gathered = _borrowed(tile_room)[-tile_room.ctypes.data % 64 // room.itemsize :]
-        was, rest_of_room = own[7 * width :], own[8 * width :]
+        top = own if double else _borrowed(top_room)
+        rest_of_room = own[7 * width :]
         scores = rest_of_room[:padded]
         few_squares, few_names = rest_of_room[padded : 2 * padded], rest_of_room[2 * padded :]
         few = rest_of_room[3 * padded : 3 * padded + packed.size].reshape(packed.shape)
@@ -763,9 +787,10 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                             j = np.int64(found[0])
                             if owner[t] != j:
                                 owner[t] = j
+                                tile, step = (one, 1) if many else (flat[t], width)
                                 _settle_ball(
-                                    rows, first, last, one, nearest, slack, j, magic, sums[c],
-                                    counts[c], touched[c], bounded,
+                                    rows, first, last, tile, step, nearest, slack, j, magic,
+                                    sums[c], counts[c], touched[c], bounded,
                                 )  # fmt: skip
                             continue
                     if filtering and owner[t] >= 0:
@@ -777,7 +802,7 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                         first, last, slack, need, nearest, trusted, listed[waiting:]
                     )  # fmt: skip
                     narrowed = 4 * n_left <= 3 * k
-                    whole = tiles.shape[0] > 0 and more > 0 and (narrowed or not trusted)
+                    whole = kept and more > 0 and (narrowed or not trusted)
                     if whole and trusted:  # in place, whether or not their bounds hold
                         more = _list_failing(
                             first, last, slack, need, nearest, False, listed[waiting:]
@@ -797,20 +822,18 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                     continue
                 met += np.float64(n_left) * n_now
                 keeping = bounded and every and not testing
-                tile = gathered
+                tile, was = gathered, before
                 if whole:
-                    tile = flat[t]
+                    tile, was = flat[t], nearest[first:last]
                     for p in range(width):
                         long[p] = reach[t]
-                    for p in range(n_now):
-                        was[p] = nearest[first + p]
                 else:
                     for p in range(width):
                         i = listed[begin + min(p, n_now - 1)]
                         at[p] = np.uint64(i * rows.shape[1])
-                        long[p], was[p] = lengths[i], nearest[i]
+                        long[p], before[p] = lengths[i], nearest[i]
                 screened = scale[_SCREENING] != 0 and n_left == k and note[WIDE] == 0
-                if screened:
+                if double and screened:
                     factor = scale[_SCALE]
                     if whole:
                         for p in range(width * rows.shape[1]):
@@ -822,8 +845,9 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                                 y[p] = np.float32(values[at[p] + np.uint64(f)] * factor)
                     _score(
                         narrow, screen, screen_squares, screen_names, n_panels, narrow_own, width,
-                        block, many, scale[_BACK], top,
+                        block, many,
                     )  # fmt: skip
+                    _widen(narrow_own, width, scale[_BACK], top)
                     least, rate = scale[SCREEN_FLAT], scale[SCREEN_RATE]
                     news = _flag(top, width, n_now, long, least, rate, was, flags)
                     n_screened += n_now
@@ -837,17 +861,18 @@ def compiled(block: int, many: bool, width: int, real: Any) -> Any:
                             x = tile[f * width :]
                             for p in range(width):
                                 x[p] = values[at[p] + np.uint64(f)]
-                    _score(
-                        tile, panels, weighed, named, n_panels, own, width, block, many, 1.0, top
-                    )  # fmt: skip
+                    _score(tile, panels, weighed, named, n_panels, own, width, block, many)
+                    if not double:
+                        _widen(own, width, 1.0, top)
                     least, rate = scale[_FLAT], scale[_RATE]
                     _flag(top, width, n_now, long, least, rate, was, flags)
                 if keeping:
                     _find_gaps(top, width, long, least, rate, scale[_LOSS], gaps)
+                tile, step = (tile, width) if whole else (one, 1)
                 _settle_listed(
-                    listed[begin:], n_now, keeping, one, top, top[2 * width :], long, least, rate,
-                    gaps, flags, rows, packed, squares, centers, nearest, slack, drift, down, note,
-                    magic, sums[c], counts[c], touched[c], summing, bounded,
+                    listed[begin:], n_now, keeping, tile, step, top, top[2 * width :], long, least,
+                    rate, gaps, flags, rows, packed, squares, centers, nearest, slack, drift, down,
+                    note, magic, sums[c], counts[c], touched[c], summing, bounded,
                 )  # fmt: skip
                 if not summing:
                     inertia += _total(top, n_now)
