@@ -62,14 +62,13 @@ public:
             for (int i = 0; i < n; ++i) task(i, 0);
             return;
         }
-        n_ = n;
         task_ = &task;
         done_.store(0, std::memory_order_relaxed);
         failed_.store(false, std::memory_order_relaxed);
         const std::uint64_t turn = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
         {
             std::lock_guard<std::mutex> lock(mutex_);  // no thread falls asleep in between
-            ticket_.store(turn << 32, std::memory_order_release);
+            ticket_.store(turn << 32 | std::uint64_t(n) << 16, std::memory_order_release);
         }
         if (sleeping_.load() > 0) wake_.notify_all();
         take_pieces(turn, 0);
@@ -90,24 +89,24 @@ private:
 #endif
     }
 
-    // A ticket is the turn, then how many pieces were taken from the back and from the front. It
-    // changes as a whole, so that a late thread cannot take a piece of another turn.
+    // A ticket is the turn, then which pieces are left: where they end, and the first. It changes
+    // as a whole, and says all that a thread goes by, so that a late one cannot take a piece of
+    // another turn.
     void take_pieces(std::uint64_t turn, int thread) {
         const bool from_front = thread == 0;
         for (;;) {
             std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-            const int n = n_, front = int(ticket & 0xffff), back = int(ticket >> 16 & 0xffff);
-            const int left = n - front - back;
+            const int first = int(ticket & 0xffff), end = int(ticket >> 16 & 0xffff);
+            const int left = end - first;
             if (ticket >> 32 != turn || left <= 0) return;
             // Several at once while there are many: each change of the ticket costs a trip of its
             // cache line between two cores, 100 to 200 ns.
             const int taken = (left + 2 * size_ - 1) / (2 * size_);
-            if (!ticket_.compare_exchange_weak(ticket,
-                                               ticket + (from_front ? taken : taken << 16))) {
-                continue;
-            }
+            const std::uint64_t next =
+                from_front ? ticket + std::uint64_t(taken) : ticket - (std::uint64_t(taken) << 16);
+            if (!ticket_.compare_exchange_weak(ticket, next)) continue;
             for (int i = 0; i < taken; ++i) {
-                run_one(from_front ? front + i : n - 1 - back - i, thread);
+                run_one(from_front ? first + i : end - 1 - i, thread);
             }
             done_.fetch_add(taken, std::memory_order_release);
         }
@@ -146,7 +145,7 @@ private:
     std::mutex mutex_;
     std::condition_variable wake_;
     const Task* task_ = nullptr;
-    std::atomic<int> n_{0}, sleeping_{0};
+    std::atomic<int> sleeping_{0};
     std::atomic<bool> last_{false}, failed_{false};
     std::exception_ptr error_;  // of the piece that failed first; the caller's when all are done
     // Cache lines of their own: both are written often.
