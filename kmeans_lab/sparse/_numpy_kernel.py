@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array
 
+from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.sparse.numerics import squared_lengths
 from kmeans_lab.sparse.reading import as_scipy
 
@@ -27,7 +28,11 @@ def assign(rows: SparseRows, centers: Rows, labels: Labels) -> float:
     if len(centers) == 0:
         raise ValueError("assign needs at least one center")
     columns = np.ascontiguousarray(centers.T, dtype=np.float64)
-    norms = np.add.reduce(columns * columns, axis=0)  # in the order of the features
+    norms = np.zeros(len(centers))
+    for some in row_blocks(len(columns), len(centers)):  # in the order of the features
+        squares = columns[some] * columns[some]
+        squares[0] += norms
+        norms = np.add.reduce(squares, axis=0)
     step, inertia = max(1, BLOCK_SCORES // len(centers)), 0.0
     for first in range(0, len(rows), step):
         block = rows[first : first + step].astype(columns.dtype)
