@@ -39,6 +39,15 @@ def squared_shift(old, new):
     return float(((new - old) ** 2).sum())
 
 
+@pytest.mark.parametrize("shape", [(1, 32_768), (1, 32_769), (7, 9_999), (4, 50_001), (80, 1_003)])
+def test_large_centers_are_compared_in_pieces_with_the_sum_of_all(shape, dtype):
+    rng = np.random.default_rng(5)
+    old, new = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    moved = (new - old).ravel()
+    expected = np.add.reduce(moved * moved)  # NumPy's own order
+    assert Step(old, new, 1.0, -1, 1).squared_shift() == float(expected)
+
+
 def between(steps, t):
     """Return a squared shift that iteration t is the first to stay below."""
     shifts = [squared_shift(old, new) for old, new, _ in steps]
