@@ -6,9 +6,7 @@ Labels alone tell little: a center that a bound rules out wrongly is mostly not 
 import importlib.util
 import os
 import shutil
-import subprocess
 import sysconfig
-from pathlib import Path
 
 import numpy as np
 import pybind11
@@ -16,9 +14,9 @@ import pytest
 from scipy import sparse
 
 from kmeans_lab.sparse.reading import read_sparse
+from tests.support.helpers import compile_audit
 from tests.support.sparse_cases import DATA, start
 
-ROOT = Path(__file__).parents[2]
 MUTANTS = {
     "cell": "-DLAB_MUTANT_CELL=0.1",
     "off": "-DLAB_MUTANT_OFF=-1.0",
@@ -37,11 +35,8 @@ pytestmark = [
 def build(folder, *macros):
     """Compile the audited module, and import it."""
     library = folder / f"simd{sysconfig.get_config_var('EXT_SUFFIX')}"
-    headers = [f"-I{it}" for it in ("cpp", pybind11.get_include(), sysconfig.get_path("include"))]
-    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-Wno-psabi"]
-    command += ["-fvisibility=hidden", "-DLAB_AUDIT", '-DKMEANS_LAB_FLAGS="audit"', *macros]
-    command += [*headers, "cpp/sparse/simd.cpp", "-o", str(library)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    flags = ("-O1", "-fvisibility=hidden", f"-I{pybind11.get_include()}", *macros)
+    compile_audit("cpp/sparse/simd.cpp", library, *flags)
     # Python keeps extension modules by their names; the last part is that of the build.
     spec = importlib.util.spec_from_file_location(f"{folder.name}.simd", library)
     module = importlib.util.module_from_spec(spec)

@@ -2,6 +2,9 @@
 
 import ctypes
 import mmap
+import subprocess
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.registry import KERNELS, load_kernel
 from kmeans_lab.result import KMeansResult
 
+ROOT = Path(__file__).parents[2]
 #: Rows enough for five chunks of the driver, so that several workers have work.
 FIVE_CHUNKS = 12_000
 
@@ -53,6 +57,16 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def compile_audit(source: str, library: Path, *flags: str, headers: Path = ROOT / "cpp") -> Path:
+    """Compile a C++ file of the checkout, with its audits, into a library; return its path."""
+    command = ["g++", "-std=c++17", "-shared", "-fPIC", "-pthread", "-Wno-psabi", "-DLAB_AUDIT"]
+    command += ['-DKMEANS_LAB_FLAGS="audit"', *flags]
+    command += [f"-I{it}" for it in (headers, sysconfig.get_path("include"))]
+    command += [str(ROOT / source), "-o", str(library)]
+    subprocess.run(command, check=True, timeout=600)
+    return library
 
 
 def before_a_wall(array: NDArray[Any]) -> NDArray[Any]:

@@ -6,16 +6,13 @@ Labels alone tell little: a center that a bound rules out wrongly is mostly not 
 import ctypes
 import os
 import shutil
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.cells import DATA
+from tests.support.helpers import compile_audit
 
-ROOT = Path(__file__).parents[2]
 MUTANTS = {
     "sides": "-DLAB_MUTANT_SIDES=0.8f",
     "planes": "-DLAB_MUTANT_PLANES=0.8f",
@@ -31,12 +28,7 @@ pytestmark = [
 def build(folder, *macros):
     """Compile the audited engine; return its functions."""
     library = folder / "cells_audit.so"
-    include = sysconfig.get_paths()["include"]
-    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-Wno-psabi"]
-    command += ["-DLAB_AUDIT", '-DKMEANS_LAB_FLAGS="audit"', "-Icpp", f"-I{include}", *macros]
-    command += ["tests/support/cells_audit.cpp", "-o", str(library)]
-    subprocess.run(command, cwd=ROOT, check=True)
-    return ctypes.CDLL(str(library))
+    return ctypes.CDLL(str(compile_audit("tests/support/cells_audit.cpp", library, "-O1", *macros)))
 
 
 def faulty(library, X, centers, n_passes=4):

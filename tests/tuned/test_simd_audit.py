@@ -2,12 +2,12 @@
 
 import ctypes
 import shutil
-import subprocess
-import sysconfig
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.support.helpers import compile_audit
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,11 +65,9 @@ def build(folder, mutant=None):
         text = path.read_text(encoding="utf-8")
         assert text.count(right) == 1
         path.write_text(text.replace(right, wrong), encoding="utf-8")
-    command = ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-pthread", "-Wno-psabi"]
-    command += ["-DLAB_AUDIT", "-DLAB_BASELINE", '-DKMEANS_LAB_FLAGS=""', f"-I{folder / 'cpp'}"]
-    command += [f"-I{sysconfig.get_path('include')}", str(ROOT / "tests/support/audit.cpp")]
-    subprocess.run([*command, "-o", str(folder / "audit.so")], check=True, timeout=600)
-    return ctypes.CDLL(str(folder / "audit.so"))
+    flags, headers = ("-O2", "-DLAB_BASELINE"), folder / "cpp"
+    source, library = "tests/support/audit.cpp", folder / "audit.so"
+    return ctypes.CDLL(str(compile_audit(source, library, *flags, headers=headers)))
 
 
 def rows_of(kind, rng, n, d):
