@@ -3,6 +3,14 @@
 Synthetic data are generated from a seed with NumPy alone; real data are the files that
 scikit-learn ships inside its wheel (extra ``data``). Starting centers are an array handed to
 every kernel and every peer: two libraries given the same seed do not start alike.
+
+In this order:
+
+- ``Preset`` and ``Workload``: a workload as it is described, and with its data;
+- ``ring_blobs`` to ``texts``: what makes the data of each family;
+- ``_d2_start`` to ``_real``: one preset of a family; a new family begins here;
+- ``_table``, ``_smoke_table``: the presets that are listed;
+- ``find_preset``: names with sizes in them, like ``blobs-1000-2-5``.
 """
 
 import os

@@ -32,6 +32,9 @@ TIMES = np.arange(1.0, 16.0)
 FRAME = pd.DataFrame(X, columns=["a", "b"])
 
 
+# --- stand-ins for other libraries ----------------------------------------------------------
+
+
 class Tensor:
     """A tensor of which only DLPack is known."""
 
@@ -117,6 +120,8 @@ class InMemory:
 
     __dask_graph__ = compute
 
+
+# --- what is taken, in every form -----------------------------------------------------------
 
 #: What takes rows, as a function of these rows.
 TAKE_X = {
@@ -312,6 +317,9 @@ def test_frames_give_their_names(name, estimator):
         fitted.fit(pd.DataFrame(X, columns=["a", "a"]))
 
 
+# --- what is refused, by all alike ----------------------------------------------------------
+
+
 def masked(values, *place):
     mask = np.zeros(np.shape(values), bool)
     mask[place] = True
@@ -424,6 +432,9 @@ def test_labels_are_not_made_alike():
             silhouette_score(X, labels)
 
 
+# --- images ---------------------------------------------------------------------------------
+
+
 def test_pixels_come_the_same_way():
     pixels = np.arange(60, dtype="u1").reshape(4, 5, 3)
     for form in (Tensor(pixels), memoryview(pixels), np.ma.masked_array(pixels)):
@@ -469,6 +480,8 @@ def test_what_a_refusal_advises_works():
     for dense in (SPARSE.sparse.to_dense(), SPARSE.assign(b=X[:, 1]).astype(float)):
         np.testing.assert_array_equal(TAKE_X["kmeans"](dense), TAKE_X["kmeans"](X))
 
+
+# --- integers that float64 rounds -----------------------------------------------------------
 
 WHOLE = np.array([[2**53 + 1], [2**53 + 2], [5]])
 ROUNDED = {
