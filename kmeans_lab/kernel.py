@@ -169,6 +169,39 @@ class MeasuresRows(Protocol):
 
 
 @runtime_checkable
+class MeetsBatches(Protocol):
+    """Sparse rows that are seen once: ``"batches"`` in ``KernelSpec.provides``.
+
+    Centers (n_features, n_clusters) lie column by column, and their squared lengths beside them:
+    added up in the order of the features, as all sums here are, one value after the other.
+    """
+
+    def assign_batch(self, rows: Any, centers: Any, squares: Any, labels: Any, /) -> float:
+        """Overwrite labels with each row's nearest center; return the inertia."""
+
+    def add_batch(self, rows: Any, labels: Any, sums: Any, /) -> None:
+        """Add each row to its cluster's sum: sums (n_features, n_clusters)."""
+
+    def settle_columns(
+        self, sums: Any, mass: Any, centers: Any, squares: Any, lengths: Any = None, /
+    ) -> None:
+        """Overwrite squares (n_clusters,) with those of the centers.
+
+        Where there are sums, first overwrite the centers that have any mass with their means,
+        divided by lengths.
+        """
+
+    def square_means(self, sums: Any, mass: Any, squares: Any, /) -> None:
+        """Overwrite squares (n_clusters,) with those of means, as ``divide_by_lengths`` does."""
+
+    def measure_own(self, rows: Any, centers: Any, squares: Any, labels: Any, out: Any, /) -> None:
+        """Overwrite out (n_samples,) with the squared distance of each row to its own center."""
+
+    def measure_batch(self, rows: Any, points: Any, out: Any, /) -> None:
+        """Overwrite out (n_points, n_samples) with squared distances."""
+
+
+@runtime_checkable
 class MeasuresLimits(Protocol):
     """Loops that reach the machine's limits: ``"limits"`` in ``KernelSpec.provides``."""
 

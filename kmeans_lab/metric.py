@@ -119,6 +119,12 @@ def _sparse_units(rows: SparseRows, name: str) -> SparseRows:
     return units
 
 
+def _lengths_of(squares: Floats, within: float) -> Floats:
+    """Return lengths, 0 where a square leaves the range of float64."""
+    inside = (squares >= _LEAST) & (squares <= _MOST)
+    return np.where(inside, _snapped(np.sqrt(np.where(inside, squares, 0.0)), within), 0.0)
+
+
 def _snapped(length: Floats, within: float) -> Floats:
     """Return lengths; those that are a power of two up to rounding as that power."""
     fraction, exponent = np.frexp(length)  # in [½, 1)
@@ -151,12 +157,10 @@ def _divide_by_lengths(
             for half in (4, 2, 1):
                 sums[:, :half] += sums[:, half : 2 * half]
         square = sums[:, 0]
-        length = np.sqrt(np.where((square >= _LEAST) & (square <= _MOST), square, 0.0))
-        within_range = length > 0
-        length = np.where(within_range, _snapped(length, within), 0.0)
+        length = _lengths_of(square, within)
         lengths[part] = length
         if out is not None:
-            by = np.where(within_range, length, 1.0)
+            by = np.where(length > 0, length, 1.0)
             np.divide(X[part], by[:, None], out=out[part], casting="same_kind")
 
 
@@ -231,6 +235,11 @@ class Directions:
         self._least = indistinct(middle.dtype, n_samples)
         self._middle = middle if middle.any() else None
         self._lengths, self._units = np.empty(n_clusters), np.empty((n_clusters, len(middle)))
+
+    def lengths_of(self, squares: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the lengths of means of these squares, and which of them have a direction."""
+        lengths = _lengths_of(squares, self._within)
+        return lengths, lengths > self._least
 
     def scale(self, means: Floats, old: Array, new: Array) -> None:
         """Overwrite new with the means, which are overwritten; old are the centers so far."""

@@ -128,7 +128,7 @@ KERNELS: dict[str, KernelSpec] = {
         centers=True,
         weights=True,
         balls=True,
-        provides=("seeding", "limits", "measuring"),
+        provides=("seeding", "limits", "measuring", "batches"),
         auto=1,
     ),
 }
@@ -315,6 +315,11 @@ def sparse_spec(name: str) -> KernelSpec:
             f"kernel={name!r} takes no sparse rows, and X is sparse; choose one of "
             f"{', '.join(SPARSE)}, or give X.toarray()"
         )
+    return _for_sparse(spec)
+
+
+@cache
+def _for_sparse(spec: KernelSpec) -> KernelSpec:
     # What BLAS does for arrays, SciPy does for sparse matrices.
     requires = (*spec.requires, "scipy") if spec.blas else spec.requires
     changed: dict[str, Any] = {"centers": False, "weights": False, "balls": False, "blas": False}

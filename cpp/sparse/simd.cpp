@@ -19,20 +19,21 @@
 #include "common/types.h"
 #include "simd/sparse/engine.h"
 #include "simd/sparse/inertia.h"
+#include "sparse/bind_batches.h"
 #include "sparse/rows.h"
+#include "sparse/rules.h"
 
 namespace py = pybind11;
 using lab::Index;
+using lab::kCentersAre;
+using lab::kCountsAre;
+using lab::kDrawsAre;
+using lab::kLabelsAre;
+using lab::kRowsAre;
+using lab::kSumsAre;
 using lab::require;
 
 namespace {
-
-constexpr char kRowsAre[] = "rows must be SparseRows of float64 or float32";
-constexpr char kCentersAre[] = "centers must be a C-contiguous array of the dtype of the rows";
-constexpr char kLabelsAre[] = "labels must be a C-contiguous int32 array";
-constexpr char kSumsAre[] = "sums must be a C-contiguous float64 array";
-constexpr char kDrawsAre[] = "draws must be a C-contiguous float64 array";
-constexpr char kCountsAre[] = "counts must be a C-contiguous int64 array";
 
 // Prepared rows of either dtype as Python sees them: their arrays are checked here.
 class Prepared {
@@ -257,6 +258,7 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
         },
         py::arg("rows"), py::arg("centers"), py::arg("labels"),
         "Return the sum of squared distances to the chosen centers, by differences.");
+    lab::bind_batches(module);
     module.def(
         "isa", [] { return lab::kIsaNames[int(lab::chosen_isa())]; },
         "Return the instruction set chosen for the next fit.");

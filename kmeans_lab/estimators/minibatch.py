@@ -27,8 +27,8 @@ from kmeans_lab.estimators.minibatch_batches import (
     some_rows,
     start_size,
 )
-from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS, RunningMeans
-from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.estimators.minibatch_columns import running_means
+from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS
 from kmeans_lab.kernel import Array
 from kmeans_lab.registry import find_spec
 from kmeans_lab.seeding import INITS
@@ -280,7 +280,7 @@ class MiniBatchKMeans(BaseKMeans):
                 print(f"Inertia for init {repetition}/{self._n_init}: {told}")
             if inertia < least:
                 least, best = inertia, centers
-        self._means = RunningMeans(self._kernel_of_batches(X), best, middle, self.metric)
+        self._means = running_means(self.kernel, X, best, middle, self.metric)
 
     def _some_rows(self, n_samples: int, weights: Weights) -> NDArray[np.intp]:
         return some_rows(n_samples, self._init_size, self._count("n_clusters"), self._rng, weights)
@@ -346,11 +346,6 @@ class MiniBatchKMeans(BaseKMeans):
             self.labels_ = self._assigned(X, self.cluster_centers_)
             self.inertia_ = self._inertia(X, self.cluster_centers_, self.labels_, weights)
         warn_of_overflow(getattr(self, "inertia_", 0.0))  # partial_fit may set none
-
-    def _kernel_of_batches(self, X: Rows) -> str:
-        if self.kernel != "auto":
-            return self.kernel
-        return choose_kernel(sparse=isinstance(X, SparseRows), once=True)
 
     def _undisturbed(self) -> Any:
         return one_blas_thread() if find_spec(self._means.kernel).blas else nullcontext()

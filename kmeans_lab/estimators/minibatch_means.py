@@ -21,11 +21,12 @@ from kmeans_lab.metric import Directions, exponent_of
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.seeding import keep_best, squared_distances
-from kmeans_lab.sparse.numerics import own_squares, squared_lengths
+from kmeans_lab.sparse.numerics import plain_squares, squared_lengths
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import Weighting, absolute
 
-Weights = NDArray[np.float64] | None
+Floats = NDArray[np.float64]
+Weights = Floats | None
 
 #: Rows per cluster between two looks for starved centers: enough to tell starved from small. With
 #: scikit-learn's 10, clusters of a tenth of the usual size lost their centers.
@@ -69,7 +70,7 @@ class RunningMeans:
     @property
     def centers(self) -> Array:
         """(n_clusters, n_features), in the coordinates of the rows."""
-        return np.asarray(self._near + self._middle)
+        return np.ascontiguousarray(self._near + self._middle)
 
     @centers.setter
     def centers(self, centers: Array) -> None:
@@ -117,7 +118,7 @@ class RunningMeans:
             weighs_inertia=True,
         )
         crew = SerialCrew(job)
-        found = crew.assign_update(read_only(self._near))
+        found = crew.assign_update(read_only(np.ascontiguousarray(self._near)))
         self._add(crew.sums, crew.counts, crew.exponent)
         self._take_means()
         self._since += len(X)
@@ -210,16 +211,7 @@ class RunningMeans:
     ) -> list[int]:
         """Draw candidates by their squared distance to the other centers; keep the best of each."""
         near: Any = self._rows(X)[:]
-        labels: Labels = np.empty(len(X), dtype=np.int32)
-        kept = np.ascontiguousarray(self._near[others])
-        if isinstance(near, SparseRows):
-            load_sparse(self.kernel).assign(near, kept, labels)
-            nearest = np.concatenate([it for *_, it in own_squares(near, kept, labels)])
-            lengths = squared_lengths(near)
-        else:
-            load_kernel(self.kernel).assign(near, kept, labels)
-            points, wide = near.astype(np.float64), kept.astype(np.float64)
-            nearest, lengths = _squares(points - wide[labels]), _squares(points)
+        nearest, lengths = self._apart(near, others)
         # A row that lies off a center by rounding alone is that center.
         nearest[nearest <= (8 * np.finfo(X.dtype).eps) ** 2 * lengths] = 0
         worth = np.ones(len(X)) if weights is None else weights / weights.max()
@@ -232,6 +224,20 @@ class RunningMeans:
             rows = rng.choice(len(X), len(trials), p=shares(share))
             drawn.append(keep_best(near, rows, nearest, trials, weigh, grid))
         return drawn
+
+    def _apart(self, near: Any, others: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Return the squared distance of each row to the nearest of some centers, and its length.
+
+        Both for each of the rows, (n_samples,).
+        """
+        labels: Labels = np.empty(len(near), dtype=np.int32)
+        kept = np.ascontiguousarray(self._near[others])
+        if isinstance(near, SparseRows):
+            load_sparse(self.kernel).assign(near, kept, labels)
+            return plain_squares(near, kept, labels), squared_lengths(near)
+        load_kernel(self.kernel).assign(near, kept, labels)
+        points, wide = near.astype(np.float64), kept.astype(np.float64)
+        return _squares(points - wide[labels]), _squares(points)
 
     def _rows(self, X: Array | SparseRows) -> Samples:
         if isinstance(X, SparseRows) or not self._middle.any():

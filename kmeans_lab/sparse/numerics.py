@@ -9,12 +9,15 @@ the same sum, and it vanishes without rounding: rows that lie on their center ar
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.double_double import sums_by_label, two_product
+from kmeans_lab.registry import PROVIDERS, load_sparse
 from kmeans_lab.sparse.rows import SparseRows
 
 Floats = NDArray[np.float64]
@@ -58,6 +61,20 @@ def _shared_squares(
     return high, low
 
 
+def plain_squares(rows: SparseRows, centers: Array, labels: NDArray[np.integer]) -> Floats:
+    """Return the squared distance of each row to its center, as ``squared_distances`` does."""
+    norms = np.array([_one_by_one(np.square(it, dtype=np.float64)) for it in centers])
+    found = np.empty(len(rows))
+    for part, block in rows.blocks():
+        (values, columns), owners = block.stored(), block.owners()
+        mine = labels[part]
+        theirs = centers[mine[owners], columns].astype(np.float64)
+        apart = values - theirs
+        elsewhere = norms[mine] - _added(owners, theirs * theirs, len(block))
+        found[part] = _added(owners, apart * apart, len(block)) + np.maximum(elsewhere, 0)
+    return found
+
+
 def squared_lengths(rows: SparseRows) -> Floats:
     """Return the squared length of each row, (n_samples,)."""
     values = rows.stored()[0].astype(np.float64)
@@ -80,11 +97,15 @@ def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
     """Write the squared distance of each row to each point, (n_points, n_samples) float64.
 
     Sums are added up in the order of the features, and are the same on every machine. A point that
-    is one of the rows is at no distance from it.
+    is one of the rows is at no distance from it. By the kernel that meets batches for all others,
+    where it can run: the same bits in a tenth of the time.
     """
+    if points.dtype == rows.dtype and (compiled := batches()) is not None:
+        compiled.measure_batch(rows, np.ascontiguousarray(points), out)
+        return out
     wide = points.astype(np.float64)
     # One after the other, as those of rows are: zeros change no sum.
-    norms = [np.add.accumulate(point * point)[-1] for point in wide]
+    norms = [_one_by_one(point * point) for point in wide]
     for some, block in rows.blocks():
         (values, columns), owners = block.stored(), block.owners()
         for point, norm, squares in zip(wide, norms, out, strict=True):
@@ -95,6 +116,17 @@ def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
             elsewhere = np.maximum(norm - _added(owners, theirs, len(block)), 0)
             squares[some] = _added(owners, apart, len(block)) + elsewhere
     return out
+
+
+def batches() -> Any:
+    """Return the module that meets sparse rows in batches, or None where it cannot run."""
+    name = first_ready((PROVIDERS["batches"],))
+    return None if name is None else load_sparse(name)
+
+
+def _one_by_one(values: Floats) -> float:
+    some = values[values != 0]
+    return float(np.add.accumulate(some)[-1]) if len(some) else 0.0
 
 
 def _added(owners: NDArray[np.intp], values: Floats, n_owners: int) -> Floats:

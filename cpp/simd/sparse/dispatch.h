@@ -58,4 +58,15 @@ SparseRoutines<T> choose_sparse_routines(Isa isa, bool half) {
     return baseline::choose_sparse_routines<T>(half);
 }
 
+template <typename T>
+ColumnRoutines<T> choose_column_routines(Isa isa) {
+#if defined(LAB_DISPATCHES)
+    if (isa == Isa::avx512) return avx512::column_routines<T>();
+    if (isa == Isa::avx2) return avx2::column_routines<T>();
+#else
+    static_cast<void>(isa);
+#endif
+    return baseline::column_routines<T>();
+}
+
 }  // namespace lab

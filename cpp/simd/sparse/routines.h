@@ -34,4 +34,31 @@ struct SparseRoutines {
     std::size_t cell;  // bytes: 2 float16, 4 float32
 };
 
+// Centers (k, n_features), column by column: as batches of rows meet them.
+template <typename T>
+struct CenterColumns {
+    const T* values;        // (n_features, k)
+    const double* squares;  // (k,) ‖c‖², added up in the order of the features
+    Index k;
+};
+
+// What centers that lie so are the means of.
+struct ColumnSums {
+    const double* sums;     // (n_features, k)
+    const double* mass;     // (k,): rows, or 0 where a center is to stay
+    const double* lengths;  // (k,): what means are divided by, or null
+};
+// A center's squared length as ``metric._divide_by_lengths`` adds it up: so many sums side by side.
+constexpr Index kSides = 8;
+
+template <typename T>
+struct ColumnRoutines {
+    void (*assign)(const SparseRows<T>& rows, Index first, Index last,
+                   const CenterColumns<T>& centers, std::int32_t* labels, double& inertia);
+    void (*add_squares)(const T* values, Index n_features, Index k, double* squares);
+    void (*means)(const ColumnSums& of, Index first, Index last, Index k, T* values);
+    void (*add_mean_squares)(const ColumnSums& of, Index first, Index last, Index k,
+                             double* squares);
+};
+
 }  // namespace lab

@@ -10,6 +10,7 @@
 #include "simd/sparse/isa/bounds-inl.h"
 #include "simd/sparse/isa/table-inl.h"
 #include "simd/sparse/isa/seeding-inl.h"
+#include "simd/sparse/isa/columns-inl.h"
 // clang-format on
 
 namespace lab {
