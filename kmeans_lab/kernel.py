@@ -197,8 +197,8 @@ class MeetsBatches(Protocol):
     def measure_own(self, rows: Any, centers: Any, squares: Any, labels: Any, out: Any, /) -> None:
         """Overwrite out (n_samples,) with the squared distance of each row to its own center."""
 
-    def measure_batch(self, rows: Any, points: Any, out: Any, /) -> None:
-        """Overwrite out (n_points, n_samples) with squared distances."""
+    def measure_batch(self, rows: Any, numbers: Any, out: Any, /) -> None:
+        """Overwrite out (n_numbers, n_samples) with squared distances to rows of these numbers."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import PROVIDERS, load_kernel
 from kmeans_lab.sparse.numerics import add_weighed
-from kmeans_lab.sparse.numerics import squared_distances as sparse_distances
+from kmeans_lab.sparse.numerics import distances_to_rows as sparse_distances
 from kmeans_lab.sparse.rows import SparseRows
 
 InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
@@ -31,15 +31,13 @@ Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
 _TILE_VALUES, _TILE_FEATURES = 32_768, 16
 
 
-def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> NDArray[np.float64]:
+def squared_distances(X: Array | Centered, points: Array, out: NDArray[np.float64]) -> NDArray[np.float64]:
     """Write the squared distance of each row to each point; the same bits on every machine.
 
     X is (n_samples, n_features), points (n_points, n_features), out (n_points, n_samples) float64.
     Differences and their squares are rounded one by one and added in the order of the features.
     Sums of products, such as ``einsum`` gives, are added in another order on other processors.
     """
-    if isinstance(X, SparseRows):
-        return sparse_distances(X, points, out)
     n_samples, n_features = X.shape
     width = min(n_features, _TILE_FEATURES)
     height = min(n_samples, rows_of_a_block(width, _TILE_VALUES))
@@ -57,6 +55,15 @@ def squared_distances(X: Samples, points: Array, out: NDArray[np.float64]) -> ND
                 for square in differences:
                     np.add(sums, square, out=sums)
     return out
+
+
+def distances_to_rows(
+    X: Samples, numbers: NDArray[np.intp], out: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Write the squared distance of each row to some of the rows: (n_numbers, n_samples)."""
+    if isinstance(X, SparseRows):
+        return sparse_distances(X, numbers, out)
+    return squared_distances(X, X[numbers], out)
 
 
 def _columns(
@@ -131,11 +138,11 @@ def d2(X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = No
     n_samples = len(X)
     chosen = [_first_row(n_samples, rng, weights)]
     nearest, trial = np.empty((2, 1, n_samples))
-    squared_distances(X, X[chosen], nearest)
+    distances_to_rows(X, np.array(chosen), nearest)
     while len(chosen) < n_clusters:
         heavy = _heavy(nearest[0], weights)
         chosen.append(int(rng.choice(n_samples, p=shares(heavy) if heavy.any() else None)))
-        np.minimum(nearest, squared_distances(X, X[chosen[-1:]], trial), out=nearest)
+        np.minimum(nearest, distances_to_rows(X, np.array(chosen[-1:]), trial), out=nearest)
     return X[chosen]
 
 
@@ -194,7 +201,7 @@ def greedy_rows(
     """
     n_samples, grid = len(X), Grid()
     chosen = [first]
-    nearest = squared_distances(X, X[chosen], np.empty((1, n_samples)))[0]
+    nearest = distances_to_rows(X, np.array(chosen), np.empty((1, n_samples)))[0]
     trials = np.empty((draws.shape[1], n_samples))
     for draw in draws:
         steps, total, grid = in_steps(_heavy(nearest, weights), grid)
@@ -216,7 +223,7 @@ def keep_best(
     grid: Grid,
 ) -> int:
     """Return the candidate that lowers the weighed sum most; add it to ``nearest``."""
-    after = squared_distances(X, X[candidates], trials[: len(candidates)])
+    after = distances_to_rows(X, candidates, trials[: len(candidates)])
     np.minimum(after, nearest, out=after)
     best = int(np.argmin([grid.steps(weigh(each)).sum() for each in after]))
     nearest[...] = after[best]

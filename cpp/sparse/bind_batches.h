@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -107,21 +108,6 @@ void bind_typed_batches(py::module_& module) {
         },
         py::arg("rows"), py::arg("centers").noconvert(), py::arg("squares"), py::arg("labels"),
         py::arg("out"), "Overwrite out with the squared distance of each row to its own center.");
-    module.def(
-        "measure_batch",
-        [](const py::object& rows, const Array<T>& points, py::array& out) {
-            const SparseRows<T> given = view<T>(rows, kRowsAre);
-            require(points.ndim() == 2 && points.shape(1) == given.n_features && out.ndim() == 2 &&
-                        out.shape(0) == points.shape(0) && out.shape(1) == given.n_samples,
-                    "measure_batch needs rows (n, d), points (m, d) and out (m, n)");
-            double* to = write<double>(out, kOutIs);
-            const T* points_in = points.data();
-            const Index n_points = points.shape(0);
-            Unlocked unlocked;
-            measure_batch<T>(given, points_in, n_points, to);
-        },
-        py::arg("rows"), py::arg("points").noconvert(), py::arg("out"),
-        "Overwrite out with the squared distance of each row to each point.");
 }
 
 template <typename T>
@@ -138,11 +124,35 @@ void add_batch_of(const py::object& rows, const py::array& labels, py::array& su
     add_batch(given, labels_in, k, sums_inout);
 }
 
+template <typename T>
+void measure_batch_of(const py::object& rows, const py::array& numbers, py::array& out) {
+    const SparseRows<T> given = view<T>(rows, kRowsAre);
+    require(numbers.ndim() == 1 && out.ndim() == 2 && out.shape(0) == numbers.shape(0) &&
+                out.shape(1) == given.n_samples,
+            "measure_batch needs rows (n, d), numbers (m,) and out (m, n)");
+    const Index* numbers_in = read<Index>(numbers, "numbers must be a C-contiguous int64 array");
+    const Index n = numbers.shape(0);
+    const bool fit = std::all_of(numbers_in, numbers_in + n,
+                                 [&](Index i) { return i >= 0 && i < given.n_samples; });
+    require(fit, "numbers must be those of rows");
+    double* to = write<double>(out, kOutIs);
+    Unlocked unlocked;
+    measure_batch(given, numbers_in, n, to);
+}
+
 inline void bind_batches(py::module_& module) {
     bind_typed_batches<double>(module);
     bind_typed_batches<float>(module);
     module.def("square_means", &square_means_of, py::arg("sums"), py::arg("mass"),
                py::arg("squares"), "Overwrite squares with those of the means of sums (d, k).");
+    module.def(
+        "measure_batch",
+        [](const py::object& rows, const py::array& numbers, py::array& out) {
+            wide(rows) ? measure_batch_of<double>(rows, numbers, out)
+                       : measure_batch_of<float>(rows, numbers, out);
+        },
+        py::arg("rows"), py::arg("numbers"), py::arg("out"),
+        "Overwrite out with the squared distance of each row to each of these rows.");
     module.def(
         "add_batch",
         [](const py::object& rows, const py::array& labels, py::array& sums) {

@@ -97,12 +97,8 @@ def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
     """Write the squared distance of each row to each point, (n_points, n_samples) float64.
 
     Sums are added up in the order of the features, and are the same on every machine. A point that
-    is one of the rows is at no distance from it. By the kernel that meets batches for all others,
-    where it can run: the same bits in a tenth of the time.
+    is one of the rows is at no distance from it.
     """
-    if points.dtype == rows.dtype and (compiled := batches()) is not None:
-        compiled.measure_batch(rows, np.ascontiguousarray(points), out)
-        return out
     wide = points.astype(np.float64)
     # One after the other, as those of rows are: zeros change no sum.
     norms = [_one_by_one(point * point) for point in wide]
@@ -115,6 +111,17 @@ def squared_distances(rows: SparseRows, points: Array, out: Floats) -> Floats:
             theirs *= theirs
             elsewhere = np.maximum(norm - _added(owners, theirs, len(block)), 0)
             squares[some] = _added(owners, apart, len(block)) + elsewhere
+    return out
+
+
+def distances_to_rows(rows: SparseRows, numbers: NDArray[np.intp], out: Floats) -> Floats:
+    """Write what ``squared_distances`` does, to some of the rows: (n_numbers, n_samples).
+
+    By the kernel that meets batches for all others, where it can run: the same bits.
+    """
+    if (compiled := batches()) is None:
+        return squared_distances(rows, rows[numbers], out)
+    compiled.measure_batch(rows, np.asarray(numbers, dtype=np.int64), out)
     return out
 
 

@@ -95,17 +95,31 @@ def test_directions_are_numpys(isa, kind, d):
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_squared_distances_are_numpys(kind, monkeypatch):
+@pytest.mark.parametrize("numbers", [[4], [9, 0, 30], range(8), range(1, 22), range(89, -1, -1)])
+def test_squared_distances_are_numpys(isa, kind, numbers, monkeypatch):
+    rows, numbers = rows_of(texts(1, kind=kind)), np.array(numbers)
+    found, expected = np.full((2, len(numbers), 90), np.nan)
+    numerics.distances_to_rows(rows, numbers, found)
+    monkeypatch.setattr(numerics, "batches", lambda: None)
+    numerics.distances_to_rows(rows, numbers, expected)
+    np.testing.assert_array_equal(found, expected)
+    assert (found[range(len(numbers)), numbers] == 0).all()
+
+
+def test_more_points_than_are_laid_out_together():
+    rows = rows_of(texts(1, 700))
+    found = numerics.distances_to_rows(rows, np.arange(700), np.empty((700, 700)))
+    expected = numerics.squared_distances(rows, rows[np.arange(700)], np.empty((700, 700)))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_squared_distances_to_the_own_center_are_numpys(kind):
     dense = texts(1, kind=kind)
     rows, points, labels = rows_of(dense), dense[[4, 9, 0, 30]], (np.arange(90) % 4).astype("i4")
-    found, own = np.empty((4, 90)), np.empty(90)
-    numerics.squared_distances(rows, points, found)
+    own, expected = np.empty(90), np.empty((4, 90))
     batches.measure_own(rows, np.ascontiguousarray(points.T), squares_of(points), labels, own)
-    assert found[0][4] == 0
-    monkeypatch.setattr(numerics, "batches", lambda: None)
-    expected = np.empty((4, 90))
     numerics.squared_distances(rows, points, expected)
-    np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(own, expected[labels, np.arange(90)])
     np.testing.assert_array_equal(own, numerics.plain_squares(rows, points, labels))
 
@@ -198,9 +212,11 @@ WRONG = [
     lambda r, c, s, i: batches.settle_columns(None, None, c, s[:-1]),
     lambda r, c, s, i: batches.square_means(c, s[:-1], s),
     lambda r, c, s, i: batches.square_means(c, s, s[:-1]),
-    lambda r, c, s, i: batches.measure_batch(r, c, np.empty((3, 90))),
-    lambda r, c, s, i: batches.measure_batch(r, c.T.copy(), np.empty((3, 89))),
-    lambda r, c, s, i: batches.measure_batch(object(), c, np.empty((3, 90))),
+    lambda r, c, s, i: batches.measure_batch(r, np.array([1, 90]), np.empty((2, 90))),
+    lambda r, c, s, i: batches.measure_batch(r, np.array([-1, 3]), np.empty((2, 90))),
+    lambda r, c, s, i: batches.measure_batch(r, np.array([1.0, 3]), np.empty((2, 90))),
+    lambda r, c, s, i: batches.measure_batch(r, np.arange(2), np.empty((2, 89))),
+    lambda r, c, s, i: batches.measure_batch(object(), np.arange(3), np.empty((3, 90))),
 ]
 
 

@@ -20,7 +20,7 @@ namespace lab {
 template <typename T>
 double assign_batch(const SparseRows<T>& rows, const CenterColumns<T>& centers,
                     std::int32_t* labels) {
-    constexpr Index together = 64;
+    constexpr Index together = 1024;
     const ColumnRoutines<T> routines = choose_column_routines<T>(chosen_isa());
     const Index n = rows.n_samples;
     const double values = double(rows.n_values()) / double(std::max(n, Index(1)));
@@ -101,31 +101,44 @@ void measure_own(const SparseRows<T>& rows, const CenterColumns<T>& centers,
     }
 }
 
-// Write the squared distance of each row to each point, (n_points, n_samples): points are
-// (n_points, n_features). Sums are added up one after the other; a point that is one of the rows is
-// at no distance from it.
+// Some of the rows as points.
 template <typename T>
-void measure_batch(const SparseRows<T>& rows, const T* points, Index n_points, double* out) {
-    Interrupt interrupt;
-    interrupt.begin(double(rows.n_values() + rows.n_features));
-    for (Index q = 0; q < n_points; ++q) {
-        if (interrupt.came()) throw Interrupted();
-        const T* point = points + q * rows.n_features;
-        double norm = 0;
-        for (Index f = 0; f < rows.n_features; ++f) {
-            const double value = double(point[f]);
-            if (value != 0) norm += rounded(value * value);
-        }
-        for (Index i = 0; i < rows.n_samples; ++i) {
-            double apart = 0, shared = 0;
-            for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
-                const double theirs = double(point[rows.indices[p]]);
-                const double difference = double(rows.data[p]) - theirs;
-                apart += rounded(difference * difference);
-                shared += rounded(theirs * theirs);
+SparsePoints points_of(const SparseRows<T>& rows, const Index* numbers, Index n) {
+    constexpr Index together = 16;  // of the widest vectors, two
+    SparsePoints points;
+    points.n = n;
+    points.stride = (n + together - 1) / together * together;
+    points.places.assign(std::size_t(rows.n_features), 0);
+    points.values.assign(std::size_t(points.stride), 0.0);
+    points.squares.assign(std::size_t(points.stride), 0.0);
+    std::int32_t used = 0;
+    for (Index q = 0; q < n; ++q) {
+        for (Index p = rows.first(numbers[q]), end = p + rows.size(numbers[q]); p < end; ++p) {
+            std::int32_t& place = points.places[std::size_t(rows.indices[p])];
+            if (place == 0) {
+                place = ++used;
+                points.values.resize(std::size_t((used + 1) * points.stride), 0.0);
             }
-            *out++ = apart + std::max(norm - shared, 0.0);
+            const double value = double(rows.data[p]);
+            points.values[std::size_t(place * points.stride + q)] = value;
+            points.squares[std::size_t(q)] += rounded(value * value);
         }
+    }
+    return points;
+}
+
+// Write the squared distance of each row to each of some rows, (n, n_samples). Sums are added up
+// one after the other: a row is at no distance from itself.
+template <typename T>
+void measure_batch(const SparseRows<T>& rows, const Index* numbers, Index n, double* out) {
+    constexpr Index together = 256;
+    const ColumnRoutines<T> routines = choose_column_routines<T>(chosen_isa());
+    Interrupt interrupt;
+    interrupt.begin(double(rows.n_values() + rows.n_features) * double(std::min(n, together)));
+    for (Index q = 0; q < n; q += together) {
+        if (interrupt.came()) throw Interrupted();
+        const Index some = std::min(together, n - q);
+        routines.measure(rows, points_of(rows, numbers + q, some), out + q * rows.n_samples);
     }
 }
 

@@ -51,6 +51,14 @@ struct ColumnSums {
 // A center's squared length as ``metric._divide_by_lengths`` adds it up: so many sums side by side.
 constexpr Index kSides = 8;
 
+// Some rows as points: of each feature that one of them stores, what all of them have, side by side.
+struct SparsePoints {
+    Index n = 0, stride = 0;           // points, and places for them
+    std::vector<std::int32_t> places;  // (n_features,): which values; 0: none but zeros
+    std::vector<double> values;        // (places, stride)
+    std::vector<double> squares;       // (stride,) ‖x‖²
+};
+
 template <typename T>
 struct ColumnRoutines {
     void (*assign)(const SparseRows<T>& rows, Index first, Index last,
@@ -59,6 +67,7 @@ struct ColumnRoutines {
     void (*means)(const ColumnSums& of, Index first, Index last, Index k, T* values);
     void (*add_mean_squares)(const ColumnSums& of, Index first, Index last, Index k,
                              double* squares);
+    void (*measure)(const SparseRows<T>& rows, const SparsePoints& points, double* out);
 };
 
 }  // namespace lab

@@ -70,33 +70,39 @@ LAB_INLINE void score_columns(const SparseRows<T>& rows, Index i, const CenterCo
     }
 }
 
-// Label rows from `first` to before `last`, and add their squared distances to the inertia.
+// Label rows from `first` to before `last`, and add their squared distances to the inertia. Of all
+// columns a few centers at a time, which stay in a nearer cache than all of them would.
 template <typename T>
 void assign_columns(const SparseRows<T>& rows, Index first, Index last,
                     const CenterColumns<T>& centers, std::int32_t* labels, double& inertia) {
     constexpr int lanes = Lanes<double>::lanes;
+    Aligned<NearestLanes> nearest;
+    nearest.resize(std::size_t(last - first));
+    std::fill_n(nearest.data(), last - first, NearestLanes());
+    Index j = 0;
+    for (; j + kCentersAbreast * lanes <= centers.k; j += kCentersAbreast * lanes) {
+        for (Index i = first; i < last; ++i) {
+            score_columns<kCentersAbreast>(rows, i, centers, j, nearest[i - first]);
+        }
+    }
+    for (; j + lanes <= centers.k; j += lanes) {
+        for (Index i = first; i < last; ++i) {
+            score_columns<1>(rows, i, centers, j, nearest[i - first]);
+        }
+    }
     for (Index i = first; i < last; ++i) {
-        NearestLanes nearest;
-        Index j = 0;
-        for (; j + kCentersAbreast * lanes <= centers.k; j += kCentersAbreast * lanes) {
-            score_columns<kCentersAbreast>(rows, i, centers, j, nearest);
-        }
-        for (; j + lanes <= centers.k; j += lanes) {
-            score_columns<1>(rows, i, centers, j, nearest);
-        }
         Index label;
-        double best = nearest.least(label);
-        double square = 0;
-        for (; j < centers.k; ++j) {
+        double best = nearest[i - first].least(label), square = 0;
+        for (Index rest = j; rest < centers.k; ++rest) {
             double dot = 0;
             for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
                 dot += rounded(double(rows.data[p]) *
-                               double(centers.values[rows.indices[p] * centers.k + j]));
+                               double(centers.values[rows.indices[p] * centers.k + rest]));
             }
-            const double score = centers.squares[j] - 2 * dot;
+            const double score = centers.squares[rest] - 2 * dot;
             if (score < best) {
                 best = score;
-                label = j;
+                label = rest;
             }
         }
         for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
@@ -173,9 +179,48 @@ inline void add_mean_squares(const ColumnSums& of, Index first, Index last, Inde
     }
 }
 
+// Write the squared distances of all rows to some points, from point `first` on and as many as
+// fill `vectors`: the values of a feature of all points lie together, in a place that `places` tells.
+template <int vectors, typename T>
+LAB_INLINE void measure_some(const SparseRows<T>& rows, const SparsePoints& points, Index first,
+                             double* out) {
+    using Values = Lanes<double>::Values;
+    constexpr int lanes = Lanes<double>::lanes;
+    const double* values = points.values.data() + first;
+    const Index stride = points.stride, many = std::min(Index(vectors * lanes), points.n - first);
+    for (Index i = 0; i < rows.n_samples; ++i) {
+        Values apart[vectors] = {}, shared[vectors] = {};
+        for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
+            const double x = double(rows.data[p]);
+            const double* theirs = values + points.places[std::size_t(rows.indices[p])] * stride;
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                const Values value = doubles_of(theirs + v * lanes);
+                apart[v] += rounded_square(x - value);
+                shared[v] += rounded_square(value);
+            }
+        }
+        double squares[vectors * lanes];
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            const Values norm = doubles_of(points.squares.data() + first + v * lanes);
+            const Values rest = norm - shared[v];
+            const Values all = apart[v] + (rest > Values{} ? rest : Values{});
+            std::memcpy(squares + v * lanes, &all, sizeof all);
+        }
+        for (Index q = 0; q < many; ++q) out[(first + q) * rows.n_samples + i] = squares[q];
+    }
+}
+template <typename T>
+void measure_points(const SparseRows<T>& rows, const SparsePoints& points, double* out) {
+    constexpr int lanes = Lanes<double>::lanes;
+    Index q = 0;
+    for (; q + lanes < points.n; q += 2 * lanes) measure_some<2>(rows, points, q, out);
+    if (q < points.n) measure_some<1>(rows, points, q, out);
+}
+
 template <typename T>
 constexpr ColumnRoutines<T> column_routines() {
-    return {assign_columns<T>, add_column_squares<T>, mean_columns<T>, add_mean_squares};
+    return {assign_columns<T>, add_column_squares<T>, mean_columns<T>, add_mean_squares,
+            measure_points<T>};
 }
 
 }  // namespace LAB_ISA
