@@ -74,6 +74,7 @@ class BaseKMeans(
     kernel: str
     metric: str
     cluster_centers_: Array
+    labels_: NDArray[np.int32]
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -112,15 +113,7 @@ class BaseKMeans(
         """Return minus the (weighted) inertia of X."""
         X = self._checked(X)
         weights, centers = self._weights(sample_weight, X), self._centers(X)
-        kernel: Any = load_kernel(self._kernel_name())
-        looks = hasattr(kernel, "label_rows") and not isinstance(X, SparseRows)
-        if weights is None and X.dtype == centers.dtype and looks:
-            labels = np.empty(len(X), dtype=np.int32)
-            found = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
-            inertia = absolute(found, exponent_of(self.metric))
-        else:
-            inertia = self._inertia(X, centers, self._assigned(X, centers), weights)
-        return -warn_of_overflow(inertia)
+        return -warn_of_overflow(self._judged(X, centers, weights)[1])
 
     def _start(self, X: Rows) -> tuple[Any, int]:
         """Return the starting centers or method, and the number of repetitions."""
@@ -161,15 +154,12 @@ class BaseKMeans(
 
     def _checked(self, X: Any) -> Rows:
         """Return rows to look at once; one pass over them says that none is refused."""
-        check_is_fitted(self)
+        if "cluster_centers_" not in vars(self):
+            check_is_fitted(self)  # takes 10 µs
         if is_sparse(X):
             return self._sparse(X, reset=False)
         rows = self._numbers(X, reset=False)
-        largest = largest_of(rows, self._threads(rows.size)) if _is_plain(rows) else nan
-        if not isfinite(largest):
-            rows = self._sklearns(rows, _FLOATS)
-            largest = largest_of(rows)
-        _check_n_features(self, rows, reset=False)
+        rows, largest = self._matrix(rows, reset=False, n_threads=self._threads(rows.size))
         if self.metric == "euclidean":
             refuse_overflow(largest, rows)
         return np.asarray(self._compared(rows))
@@ -197,10 +187,11 @@ class BaseKMeans(
                 "each row, or fit again"
             )
         centers = given if given.dtype == np.float32 else given.astype(np.float64, copy=False)
+        if not isfinite(largest := largest_of(centers)):
+            checks.finite(centers, "cluster_centers_")  # says where
         if self.metric == "euclidean":
-            checks.no_overflow(centers, "cluster_centers_")
+            refuse_overflow(largest, centers)
             return np.ascontiguousarray(centers)
-        checks.finite(centers, "cluster_centers_")
         wide = np.ascontiguousarray(centers, dtype=np.result_type(centers, X))
         return np.asarray(self._compared(wide, "cluster_centers_"))
 
@@ -232,16 +223,21 @@ class BaseKMeans(
             _check_feature_names(self, X, reset=reset)  # to find that there are none takes 20 µs
         return rows
 
-    def _matrix(self, rows: NDArray[Any], *, reset: bool, dtypes: Any = _FLOATS) -> Array:
-        """Return the numbers as a matrix of one of the dtypes.
+    def _matrix(
+        self, rows: NDArray[Any], *, reset: bool, dtypes: Any = _FLOATS, n_threads: int = 1
+    ) -> tuple[Array, float]:
+        """Return the numbers as a matrix of one of the dtypes, and the largest magnitude.
 
         scikit-learn reports wrong shapes and values that are not finite.
         """
         usual = _is_plain(rows) and rows.dtype in dtypes
-        if not (usual and isfinite(largest_of(rows))):
+        largest = largest_of(rows, n_threads) if usual else nan
+        if not isfinite(largest):
             rows = self._sklearns(rows, dtypes)
-        _check_n_features(self, rows, reset=reset)
-        return rows
+            largest = largest_of(rows)
+        if reset or rows.shape[1] != getattr(self, "n_features_in_", None):
+            _check_n_features(self, rows, reset=reset)
+        return rows, largest
 
     def _sklearns(self, rows: NDArray[Any], dtypes: Any) -> Array:
         with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
@@ -278,6 +274,19 @@ class BaseKMeans(
     def _assigned(self, X: Rows, centers: Array) -> NDArray[np.int32]:
         threads = self._threads(X.size * len(centers))
         return nearest(self._kernel_name(X), X, centers, threads)
+
+    def _judged(
+        self, X: Rows, centers: Array, weights: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.int32], float]:
+        """Return labels and the (weighted) inertia, from one call where the kernel has such."""
+        if weights is None and not isinstance(X, SparseRows) and X.dtype == centers.dtype:
+            kernel: Any = load_kernel(self._kernel_name())
+            if hasattr(kernel, "label_rows"):
+                labels = np.empty(len(X), dtype=np.int32)
+                found = kernel.assign(X, centers, labels, self._threads(X.size * len(centers)))
+                return labels, absolute(found, exponent_of(self.metric))
+        labels = self._assigned(X, centers)
+        return labels, self._inertia(X, centers, labels, weights)
 
     def _inertia(
         self,

@@ -214,7 +214,7 @@ class MiniBatchKMeans(BaseKMeans):
         if first:
             self._begin(X, weights, given)
             self.n_steps_ = 0
-        elif given is not None and not np.array_equal(given, self._means.centers):
+        elif given is not None and (given != self._means.centers).any():
             self._means.centers = given
         if not first:
             self._means.spare_small_values(X)
@@ -232,19 +232,22 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
-        kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
+        kinds = [np.float64, np.float32] if reset else [self._means.dtype]
         if is_sparse(X):
             X = self._sparse(X, reset=reset, dtypes=kinds)
         else:
-            X = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
-            X = checks.samples(X, find_spec(self._kernel_name()).dtypes, self.metric)
+            X, largest = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
+            if X.dtype not in find_spec(self._kernel_name()).dtypes:
+                X = X.astype(np.float64)
+            if self.metric == "euclidean":
+                checks.refuse_magnitudes(largest, X)
         X = self._compared(X)
         return X, self._weights(sample_weight, X)
 
     def _given_centers(self, X: Rows) -> Array:
         """Return the centers to go on from: they or n_clusters may have been set by hand."""
         centers, n_clusters = self._centers(X), self._count("n_clusters")
-        counted = len(self._means.centers) if hasattr(self, "_means") else n_clusters
+        counted = len(self._means) if hasattr(self, "_means") else n_clusters
         if not len(centers) == n_clusters == counted:
             raise ValueError(
                 f"cluster_centers_ has {len(centers)} rows, n_clusters is {n_clusters} and "
@@ -313,7 +316,7 @@ class MiniBatchKMeans(BaseKMeans):
         n_steps = self._count("max_iter") * n_samples // size
         newest = min(1.0, 2 * size / (n_samples + 1))
         least = float(self.tol) * middle_and_variance(X)[1] if self.tol > 0 else 0.0
-        settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means.centers) / size)
+        settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means) / size)
         longest = None if self.max_no_improvement is None else self._count("max_no_improvement", 0)
         loud = bool(self.verbose)
         patience = Patience(newest, n_steps, least, longest, settled, loud)
@@ -343,8 +346,7 @@ class MiniBatchKMeans(BaseKMeans):
         """Set the attributes that follow from the centers."""
         self.cluster_centers_ = self._means.centers
         if self.compute_labels:
-            self.labels_ = self._assigned(X, self.cluster_centers_)
-            self.inertia_ = self._inertia(X, self.cluster_centers_, self.labels_, weights)
+            self.labels_, self.inertia_ = self._judged(X, self.cluster_centers_, weights)
         warn_of_overflow(getattr(self, "inertia_", 0.0))  # partial_fit may set none
 
     def _kernel_of_batches(self, X: Rows) -> str:

@@ -66,6 +66,15 @@ class RunningMeans:
         self._latest = 0  # exponent of its unit
         self._since = 0
 
+    def __len__(self) -> int:
+        """Return the number of centers."""
+        return len(self._near)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the centers."""
+        return self._near.dtype
+
     @property
     def centers(self) -> Array:
         """(n_clusters, n_features), in the coordinates of the rows."""
@@ -152,7 +161,7 @@ class RunningMeans:
         rise = exponent - self._latest
         if rise > 0:
             self._lately, self._latest = np.ldexp(self._lately, -rise), exponent
-        self._lately += np.ldexp(mass.astype(np.float64), min(rise, 0))
+        self._lately += mass if rise >= 0 else np.ldexp(mass.astype(np.float64), rise)
 
     def restart_starved(
         self, ratio: float, X: Array | SparseRows, rng: np.random.Generator, weights: Weights = None
