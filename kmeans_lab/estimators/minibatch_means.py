@@ -19,6 +19,7 @@ from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.metric import Directions, exponent_of
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
+from kmeans_lab.numerics.moments import moments_of
 from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.seeding import keep_best, squared_distances
 from kmeans_lab.sparse.numerics import own_squares, squared_lengths
@@ -88,9 +89,11 @@ class RunningMeans:
 
     def spare_small_values(self, X: Array | SparseRows) -> None:
         """Set the middle to zero in columns where it would cost some value of X digits."""
-        if isinstance(X, SparseRows):  # nothing is moved
+        if isinstance(X, SparseRows) or not self._middle.any():  # nothing is moved
             return
-        columns = columns_that_lose(X, self._middle)
+        measures = "measuring" in find_spec(self.kernel).provides
+        kernel: Any = load_kernel(self.kernel) if measures else None
+        columns = columns_that_lose(X, self._middle, moments_of(X, kernel))
         if len(columns) == 0:
             return
         middle = self._middle[columns]
@@ -133,10 +136,10 @@ class RunningMeans:
         return absolute(found.inertia, crew.exponent + exponent_of(self._metric))
 
     def _take_means(self) -> None:
-        given = self._mass > 0
-        if self._metric == "euclidean" and given.all():  # without a copy of all sums
+        if self._metric == "euclidean" and self._mass.all():  # without a copy of all sums
             np.divide(self._sums, self._mass[:, None], out=self._near, casting="same_kind")
             return
+        given = self._mass > 0
         means = self._sums[given] / self._mass[given, None]
         if self._metric == "euclidean":
             self._near[given] = means
