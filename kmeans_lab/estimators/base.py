@@ -113,7 +113,7 @@ class BaseKMeans(
         """Return minus the (weighted) inertia of X."""
         X = self._checked(X)
         weights, centers = self._weights(sample_weight, X), self._centers(X)
-        return -warn_of_overflow(self._judged(X, centers, weights)[1])
+        return -warn_of_overflow(self._labels_and_inertia(X, centers, weights)[1])
 
     def _start(self, X: Rows) -> tuple[Any, int]:
         """Return the starting centers or method, and the number of repetitions."""
@@ -228,8 +228,8 @@ class BaseKMeans(
     ) -> tuple[Array, float]:
         """Return the numbers as a matrix of one of the dtypes, and the largest magnitude.
 
-        scikit-learn reports wrong shapes and values that are not finite; these it lets pass where
-        it is told to assume that all are.
+        scikit-learn reports wrong shapes, and values that are not finite unless it is configured to
+        assume that there are none.
         """
         if not (_is_plain(rows) and rows.dtype in dtypes):
             rows = self._sklearns(rows, dtypes, finite=False)
@@ -277,10 +277,10 @@ class BaseKMeans(
         threads = self._threads(X.size * len(centers))
         return nearest(self._kernel_name(X), X, centers, threads)
 
-    def _judged(
+    def _labels_and_inertia(
         self, X: Rows, centers: Array, weights: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.int32], float]:
-        """Return labels and the (weighted) inertia, from one call where the kernel has such."""
+        """Return labels and the (weighted) inertia, in one call where the kernel offers it."""
         if weights is None and not isinstance(X, SparseRows) and X.dtype == centers.dtype:
             kernel: Any = load_kernel(self._kernel_name())
             if hasattr(kernel, "label_rows"):

@@ -41,9 +41,9 @@ Weights = NDArray[np.float64] | None
 
 
 def _checked_at_first(method: checks.F) -> checks.F:
-    """Return ``partial_fit`` in scikit-learn's context, which costs 8 µs, until it has begun.
+    """Run ``partial_fit`` in scikit-learn's context for the first batch only: it takes 8 µs.
 
-    The context checks parameters, and scikit-learn does not check them again either.
+    The context is there to validate parameters, which scikit-learn does once, too.
     """
     first = _fit_context(prefer_skip_nested_validation=True)(method)
 
@@ -255,7 +255,7 @@ class MiniBatchKMeans(BaseKMeans):
             if X.dtype not in find_spec(self._kernel_name()).dtypes:
                 X = X.astype(np.float64)
             if not isfinite(largest):
-                checks.finite(X, "X")  # which scikit-learn may have been told to assume
+                checks.finite(X, "X")  # scikit-learn may be configured to assume it
             if self.metric == "euclidean":
                 checks.refuse_magnitudes(largest, X)
         X = self._compared(X)
@@ -363,7 +363,9 @@ class MiniBatchKMeans(BaseKMeans):
         """Set the attributes that follow from the centers."""
         self.cluster_centers_ = self._means.centers
         if self.compute_labels:
-            self.labels_, self.inertia_ = self._judged(X, self.cluster_centers_, weights)
+            self.labels_, self.inertia_ = self._labels_and_inertia(
+                X, self.cluster_centers_, weights
+            )
         warn_of_overflow(getattr(self, "inertia_", 0.0))  # partial_fit may set none
 
     def _kernel_of_batches(self, X: Rows) -> str:

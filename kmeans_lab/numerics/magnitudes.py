@@ -22,6 +22,7 @@ _FEW = 64
 _MOST_UNEQUAL = 1e308
 #: Weights below this share of the largest are looked at together with the values of their rows.
 _LIGHT = 2.0**-10
+#: The largest finite value.
 _MOST = float(np.finfo(np.float64).max)
 #: The least product of a weight and a value that has all its digits.
 _LEAST = float(np.finfo(np.float64).tiny)
