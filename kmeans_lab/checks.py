@@ -10,7 +10,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from math import isnan
+from math import isfinite, isnan
 from numbers import Real
 from reprlib import repr as short
 from typing import Any, NoReturn, TypeVar
@@ -116,7 +116,7 @@ def samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean") -> Ar
     rows = _matrix("X", data, dtypes)
     largest = _largest("X", rows, data)
     if metric == "euclidean":
-        _refuse_magnitudes(largest, rows)
+        refuse_magnitudes(largest, rows)
     return rows
 
 
@@ -138,7 +138,7 @@ def measured_samples(
     if isnan(largest):
         largest = _largest("X", given, data)
     if metric == "euclidean":
-        _refuse_magnitudes(largest, rows)
+        refuse_magnitudes(largest, rows)
     return rows, moments
 
 
@@ -165,11 +165,12 @@ def sparse_samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean"
         )
     if metric == "cosine":
         return unit_rows(rows)
-    _refuse_magnitudes(largest, rows)
+    refuse_magnitudes(largest, rows)
     return rows
 
 
-def _refuse_magnitudes(largest: float, rows: Array | SparseRows) -> None:
+def refuse_magnitudes(largest: float, rows: Array | SparseRows) -> None:
+    """Refuse rows whose squared distances would overflow to infinity, or all vanish."""
     refuse_overflow(largest, rows)
     refuse_underflow(largest, rows)
 
@@ -269,7 +270,7 @@ def _matrix(name: str, data: Any, dtypes: tuple[str, ...]) -> Array:
             f"{name} has shape {array.shape} and must have at least one row and one column; "
             "check the selection that made it"
         )
-    dtype = "float32" if array.dtype.name in ("float16", "float32") else "float64"
+    dtype = "float32" if array.dtype.type in (np.float16, np.float32) else "float64"
     if dtype not in dtypes:
         dtype = "float64"
     with np.errstate(over="ignore"):  # a long double that overflows is reported as infinite
@@ -292,7 +293,7 @@ def refuse_dimensions(name: str, data: Any, ndim: int) -> NoReturn:
 def _largest(name: str, rows: Array, data: Any) -> float:
     """Return the largest absolute value; refuse NaN and infinity, which survive min and max."""
     low, high = float(rows.min()), float(rows.max())
-    if np.isfinite(low) and np.isfinite(high):
+    if isfinite(low) and isfinite(high):
         return max(-low, high)
     where = np.argwhere(~np.isfinite(rows))
     others = f" ({len(where)} are not)" if len(where) > 1 else ""
@@ -367,8 +368,3 @@ def initial_centers(
 def finite(rows: Array, name: str) -> None:
     """Refuse rows that are not finite."""
     _largest(name, rows, rows)
-
-
-def no_overflow(rows: Array, name: str = "X") -> None:
-    """Refuse rows that are not finite, or whose squared distances would overflow to infinity."""
-    refuse_overflow(_largest(name, rows, rows), rows)

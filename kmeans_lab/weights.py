@@ -7,6 +7,7 @@ weight and a value is rounded once, and their sum once, in whatever order they c
 """
 
 import warnings
+from math import isinf
 from typing import Protocol
 
 import numpy as np
@@ -34,13 +35,15 @@ def relative(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
 
 def absolute(inertia: float, exponent: int) -> float:
     """Return an inertia for weights as they were given; infinite where float64 cannot hold it."""
+    if exponent == 0:
+        return float(inertia)
     with np.errstate(over="ignore"):
         return float(np.ldexp(inertia, exponent))
 
 
 def warn_of_overflow(inertia: float) -> float:
     """Return the inertia of a fit; warn where it is infinite, though centers and labels are not."""
-    if np.isinf(inertia):
+    if isinf(inertia):
         warnings.warn(
             "the weighted inertia is larger than float64 can hold and becomes inf, while centers "
             "and labels are right; scale sample_weight down to see it",

@@ -201,7 +201,7 @@ class KMeans(Callbacks, BaseKMeans):
         if is_sparse(X):
             X = self._sparse(X, reset=True)
         else:
-            X = self._matrix(self._numbers(X, reset=True), reset=True)
+            X, _ = self._matrix(self._numbers(X, reset=True), reset=True)
         X = self._compared(X)
         init, self._n_init = self._start(X)
         weights, n_clusters = self._weights(sample_weight, X), self._count("n_clusters")

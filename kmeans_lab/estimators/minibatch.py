@@ -5,9 +5,10 @@ scikit-learn 1.9, and two keyword-only parameters more: the kernel and the metri
 """
 
 from contextlib import nullcontext
-from math import ceil
+from functools import wraps
+from math import ceil, isfinite
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,20 @@ from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 Weights = NDArray[np.float64] | None
+
+
+def _checked_at_first(method: checks.F) -> checks.F:
+    """Run ``partial_fit`` in scikit-learn's context for the first batch only: it takes 8 µs.
+
+    The context is there to validate parameters, which scikit-learn does once, too.
+    """
+    first = _fit_context(prefer_skip_nested_validation=True)(method)
+
+    @wraps(method)
+    def partial_fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (method if hasattr(self, "_means") else first)(self, *args, **kwargs)
+
+    return cast(checks.F, partial_fit)
 
 
 class MiniBatchKMeans(BaseKMeans):
@@ -191,7 +206,7 @@ class MiniBatchKMeans(BaseKMeans):
         self._finish(X, weights)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @_checked_at_first
     @checks.numpys_own_errors
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Update the centers by one batch; the first one also provides the starting centers.
@@ -214,7 +229,7 @@ class MiniBatchKMeans(BaseKMeans):
         if first:
             self._begin(X, weights, given)
             self.n_steps_ = 0
-        elif given is not None and not np.array_equal(given, self._means.centers):
+        elif given is not None and (given != self._means.centers).any():
             self._means.centers = given
         if not first:
             self._means.spare_small_values(X)
@@ -232,19 +247,24 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
-        kinds = [np.float64, np.float32] if reset else [self._means.centers.dtype]
+        kinds = [np.float64, np.float32] if reset else [self._means.dtype]
         if is_sparse(X):
             X = self._sparse(X, reset=reset, dtypes=kinds)
         else:
-            X = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
-            X = checks.samples(X, find_spec(self._kernel_name()).dtypes, self.metric)
+            X, largest = self._matrix(self._numbers(X, reset=reset), reset=reset, dtypes=kinds)
+            if X.dtype not in find_spec(self._kernel_name()).dtypes:
+                X = X.astype(np.float64)
+            if not isfinite(largest):
+                checks.finite(X, "X")  # scikit-learn may be configured to assume it
+            if self.metric == "euclidean":
+                checks.refuse_magnitudes(largest, X)
         X = self._compared(X)
         return X, self._weights(sample_weight, X)
 
     def _given_centers(self, X: Rows) -> Array:
         """Return the centers to go on from: they or n_clusters may have been set by hand."""
         centers, n_clusters = self._centers(X), self._count("n_clusters")
-        counted = len(self._means.centers) if hasattr(self, "_means") else n_clusters
+        counted = len(self._means) if hasattr(self, "_means") else n_clusters
         if not len(centers) == n_clusters == counted:
             raise ValueError(
                 f"cluster_centers_ has {len(centers)} rows, n_clusters is {n_clusters} and "
@@ -313,7 +333,7 @@ class MiniBatchKMeans(BaseKMeans):
         n_steps = self._count("max_iter") * n_samples // size
         newest = min(1.0, 2 * size / (n_samples + 1))
         least = float(self.tol) * middle_and_variance(X)[1] if self.tol > 0 else 0.0
-        settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means.centers) / size)
+        settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means) / size)
         longest = None if self.max_no_improvement is None else self._count("max_no_improvement", 0)
         loud = bool(self.verbose)
         patience = Patience(newest, n_steps, least, longest, settled, loud)
@@ -343,8 +363,9 @@ class MiniBatchKMeans(BaseKMeans):
         """Set the attributes that follow from the centers."""
         self.cluster_centers_ = self._means.centers
         if self.compute_labels:
-            self.labels_ = self._assigned(X, self.cluster_centers_)
-            self.inertia_ = self._inertia(X, self.cluster_centers_, self.labels_, weights)
+            self.labels_, self.inertia_ = self._labels_and_inertia(
+                X, self.cluster_centers_, weights
+            )
         warn_of_overflow(getattr(self, "inertia_", 0.0))  # partial_fit may set none
 
     def _undisturbed(self) -> Any:

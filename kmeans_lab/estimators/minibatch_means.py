@@ -19,6 +19,7 @@ from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.metric import Directions, exponent_of
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
+from kmeans_lab.numerics.moments import moments_of
 from kmeans_lab.registry import find_spec, load_kernel, load_sparse, sparse_spec
 from kmeans_lab.seeding import keep_best, squared_distances
 from kmeans_lab.sparse.numerics import plain_squares, squared_lengths
@@ -67,6 +68,15 @@ class RunningMeans:
         self._latest = 0  # exponent of its unit
         self._since = 0
 
+    def __len__(self) -> int:
+        """Return the number of centers."""
+        return len(self._near)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the centers."""
+        return self._near.dtype
+
     @property
     def centers(self) -> Array:
         """(n_clusters, n_features), in the coordinates of the rows."""
@@ -80,9 +90,11 @@ class RunningMeans:
 
     def spare_small_values(self, X: Array | SparseRows) -> None:
         """Set the middle to zero in columns where it would cost some value of X digits."""
-        if isinstance(X, SparseRows):  # nothing is moved
+        if isinstance(X, SparseRows) or not self._middle.any():  # nothing is moved
             return
-        columns = columns_that_lose(X, self._middle)
+        measures = "measuring" in find_spec(self.kernel).provides
+        kernel: Any = load_kernel(self.kernel) if measures else None
+        columns = columns_that_lose(X, self._middle, moments_of(X, kernel))
         if len(columns) == 0:
             return
         middle = self._middle[columns]
@@ -125,10 +137,10 @@ class RunningMeans:
         return absolute(found.inertia, crew.exponent + exponent_of(self._metric))
 
     def _take_means(self) -> None:
-        given = self._mass > 0
-        if self._metric == "euclidean" and given.all():  # without a copy of all sums
+        if self._metric == "euclidean" and self._mass.all():  # without a copy of all sums
             np.divide(self._sums, self._mass[:, None], out=self._near, casting="same_kind")
             return
+        given = self._mass > 0
         means = self._sums[given] / self._mass[given, None]
         if self._metric == "euclidean":
             self._near[given] = means
@@ -153,7 +165,7 @@ class RunningMeans:
         rise = exponent - self._latest
         if rise > 0:
             self._lately, self._latest = np.ldexp(self._lately, -rise), exponent
-        self._lately += np.ldexp(mass.astype(np.float64), min(rise, 0))
+        self._lately += mass if rise >= 0 else np.ldexp(mass.astype(np.float64), rise)
 
     def restart_starved(
         self, ratio: float, X: Array | SparseRows, rng: np.random.Generator, weights: Weights = None

@@ -26,8 +26,9 @@ def column_name(data: Any, f: int) -> str:
 
 def repeated_column(data: Any) -> str:
     """Return the first name that several columns of a frame have; "" where there is none."""
-    names = _names(data) if is_frame(type(data)) else []
-    return next((repr(name) for name, count in Counter(names).items() if count > 1), "")
+    if not is_frame(type(data)):
+        return ""
+    return next((repr(name) for name, count in Counter(_names(data)).items() if count > 1), "")
 
 
 def _names(data: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Refuse values and weights too large or too small for squared distances."""
 
-from math import isfinite, nan
+from functools import cache
+from math import isfinite, nan, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +13,6 @@ from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.registry import PROVIDERS, load_kernel
 from kmeans_lab.sparse.numerics import largest
 from kmeans_lab.sparse.rows import SparseRows
-from kmeans_lab.spec import FLOATS
 
 Samples: TypeAlias = Rows | SparseRows
 
@@ -22,6 +22,8 @@ _FEW = 64
 _MOST_UNEQUAL = 1e308
 #: Weights below this share of the largest are looked at together with the values of their rows.
 _LIGHT = 2.0**-10
+#: The largest finite value.
+_MOST = float(np.finfo(np.float64).max)
 #: The least product of a weight and a value that has all its digits.
 _LEAST = float(np.finfo(np.float64).tiny)
 
@@ -32,7 +34,8 @@ def largest_of(rows: Rows, n_threads: int = 1) -> float:
     By the kernel that measures for all others, where it can run: it reads a value once.
     """
     plain = rows.flags.c_contiguous and rows.flags.aligned and rows.dtype.isnative
-    if plain and rows.dtype.name in FLOATS and (it := first_ready((PROVIDERS["measuring"],))):
+    known = plain and rows.dtype.type in (np.float32, np.float64)
+    if known and (it := first_ready((PROVIDERS["measuring"],))):
         provider: Any = load_kernel(it)
         return float(provider.largest(rows, n_threads))
     low, high = float(rows.min()), float(rows.max())
@@ -43,7 +46,7 @@ def refuse_overflow(largest: float, like: Samples) -> None:
     """Raise ``ValueError`` where the squared distances of rows like these would be infinite."""
     # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
     one = float(np.finfo(like.dtype).max) / like.shape[1]
-    limit = float(np.sqrt(min(one, float(np.finfo(np.float64).max) / like.size))) / 4
+    limit = sqrt(min(one, _MOST / like.size)) / 4
     if largest > limit:
         raise ValueError(
             f"a value of {largest:.3g} overflows in a squared distance; {like.dtype} in this shape "
@@ -111,6 +114,7 @@ def _refuse_lost_products(weights: NDArray[np.float64], rows: Samples, largest: 
             )
 
 
+@cache
 def least_of(dtype: np.dtype[np.floating]) -> float:
     """Return the least difference whose square has all its digits."""
     info = np.finfo(dtype)
@@ -121,6 +125,8 @@ def spread(rows: Samples, enough: float) -> float:
     """Return the largest difference within a column, or one that is ``enough`` already."""
     if isinstance(rows, SparseRows):  # a column that does not store all of its values has a zero
         return largest(rows)
+    if (found := float(abs(rows[-1, 0] - rows[0, 0]))) >= enough:  # as nearly always
+        return found
     few = rows[:: max(1, len(rows) // _FEW)]
     found = float(np.abs(few - few[0]).max())
     if found >= enough:

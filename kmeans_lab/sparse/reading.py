@@ -25,8 +25,9 @@ def is_sparse(data: Any) -> bool:
 
 def _is_scipys(data: Any) -> bool:
     kind = type(data)
-    modules = {str(base.__module__).partition(".")[0] for base in kind.__mro__}
-    return "scipy" in modules and hasattr(kind, "tocsr") and hasattr(kind, "toarray")
+    if not (hasattr(kind, "tocsr") and hasattr(kind, "toarray")):
+        return False
+    return "scipy" in {str(base.__module__).partition(".")[0] for base in kind.__mro__}
 
 
 def read_sparse(name: str, data: Any, dtypes: tuple[str, ...]) -> SparseRows:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS, KMeans, MiniBatchKMeans
+from kmeans_lab.numerics.distances import nearest
+from kmeans_lab.numerics.inertia import direct_inertia
 
 ESTIMATORS = [KMeans, MiniBatchKMeans]
 VERBS = ["predict", "transform", "score", "partial_fit"]
@@ -169,6 +171,17 @@ def test_labels_and_inertia_of_a_fit_are_those_of_its_centers(kernel):
             found = KMeans(2 + draw % 5, kernel=kernel, **options).fit(X)
             np.testing.assert_array_equal(found.labels_, found.predict(X))
             assert found.inertia_ == pytest.approx(-found.score(X), rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 1e5])
+@pytest.mark.parametrize("floats", ["f4", "f8"])
+@pytest.mark.parametrize("n_samples", [1000, 40_000])  # by one thread and, where there are, by two
+def test_one_call_gives_the_bits_of_two(n_samples, floats, offset):
+    rows = (np.random.default_rng(3).normal(size=(n_samples, 9)) + offset).astype(floats)
+    found = MiniBatchKMeans(7, random_state=0).partial_fit(rows)
+    centers = found.cluster_centers_
+    np.testing.assert_array_equal(found.labels_, nearest("cpp", rows, centers))
+    assert found.inertia_ == direct_inertia(rows, centers, found.labels_) == -found.score(rows)
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)

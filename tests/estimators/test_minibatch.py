@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import MiniBatchKMeans as Theirs
 from sklearn.datasets import make_blobs
@@ -166,6 +167,23 @@ def test_what_it_does_not_take(rows, options, weights, why):
     for verb in ("fit", "partial_fit"):
         with pytest.raises(ValueError, match=why):
             getattr(MiniBatchKMeans(5, **options), verb)(rows, sample_weight=weights)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_that_values_are_finite_is_never_assumed(metric):
+    found = MiniBatchKMeans(5, random_state=0, metric=metric).partial_fit(X)
+    damaged = X.copy()
+    damaged[3, 1] = np.inf
+    with config_context(assume_finite=True):
+        for take in (found.partial_fit, clone(found).partial_fit, found.fit):
+            with pytest.raises(ValueError, match=r"X\[3, 1\] is inf and every value must"):
+                take(damaged)
+
+
+def test_parameters_are_checked_before_the_first_batch_only():
+    with pytest.raises(ValueError, match="'verbose' parameter of MiniBatchKMeans must be"):
+        MiniBatchKMeans(5, verbose=-1).partial_fit(X)
+    MiniBatchKMeans(5).partial_fit(X).set_params(batch_size=-1).partial_fit(X)
 
 
 def test_later_batches_are_held_to_the_first():
