@@ -31,7 +31,9 @@ Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
 _TILE_VALUES, _TILE_FEATURES = 32_768, 16
 
 
-def squared_distances(X: Array | Centered, points: Array, out: NDArray[np.float64]) -> NDArray[np.float64]:
+def squared_distances(
+    X: Array | Centered, points: Array, out: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Write the squared distance of each row to each point; the same bits on every machine.
 
     X is (n_samples, n_features), points (n_points, n_features), out (n_points, n_samples) float64.

@@ -51,7 +51,8 @@ struct ColumnSums {
 // A center's squared length as ``metric._divide_by_lengths`` adds it up: so many sums side by side.
 constexpr Index kSides = 8;
 
-// Some rows as points: of each feature that one of them stores, what all of them have, side by side.
+// Some rows as points: of each feature that one of them stores, what all of them have, side by
+// side.
 struct SparsePoints {
     Index n = 0, stride = 0;           // points, and places for them
     std::vector<std::int32_t> places;  // (n_features,): which values; 0: none but zeros

@@ -180,7 +180,8 @@ inline void add_mean_squares(const ColumnSums& of, Index first, Index last, Inde
 }
 
 // Write the squared distances of all rows to some points, from point `first` on and as many as
-// fill `vectors`: the values of a feature of all points lie together, in a place that `places` tells.
+// fill `vectors`: the values of a feature of all points lie together, in a place that `places`
+// tells.
 template <int vectors, typename T>
 LAB_INLINE void measure_some(const SparseRows<T>& rows, const SparsePoints& points, Index first,
                              double* out) {
