@@ -20,7 +20,7 @@ namespace lab {
 template <typename T>
 double assign_batch(const SparseRows<T>& rows, const CenterColumns<T>& centers,
                     std::int32_t* labels) {
-    constexpr Index together = 1024;
+    constexpr Index together = 64;
     const ColumnRoutines<T> routines = choose_column_routines<T>(chosen_isa());
     const Index n = rows.n_samples;
     const double values = double(rows.n_values()) / double(std::max(n, Index(1)));

@@ -8,7 +8,7 @@
 namespace lab {
 namespace LAB_ISA {
 
-constexpr int kCentersAbreast = 4;  // vectors of centers whose products are added up in registers
+constexpr int kCentersAbreast = 8;  // vectors of centers whose products are added up in registers
 
 // The least score so far of each lane, and whose it is.
 struct NearestLanes {
@@ -70,29 +70,20 @@ LAB_INLINE void score_columns(const SparseRows<T>& rows, Index i, const CenterCo
     }
 }
 
-// Label rows from `first` to before `last`, and add their squared distances to the inertia. Of all
-// columns a few centers at a time, which stay in a nearer cache than all of them would.
+// Label rows from `first` to before `last`, and add their squared distances to the inertia.
 template <typename T>
 void assign_columns(const SparseRows<T>& rows, Index first, Index last,
                     const CenterColumns<T>& centers, std::int32_t* labels, double& inertia) {
     constexpr int lanes = Lanes<double>::lanes;
-    Aligned<NearestLanes> nearest;
-    nearest.resize(std::size_t(last - first));
-    std::fill_n(nearest.data(), last - first, NearestLanes());
-    Index j = 0;
-    for (; j + kCentersAbreast * lanes <= centers.k; j += kCentersAbreast * lanes) {
-        for (Index i = first; i < last; ++i) {
-            score_columns<kCentersAbreast>(rows, i, centers, j, nearest[i - first]);
-        }
-    }
-    for (; j + lanes <= centers.k; j += lanes) {
-        for (Index i = first; i < last; ++i) {
-            score_columns<1>(rows, i, centers, j, nearest[i - first]);
-        }
-    }
     for (Index i = first; i < last; ++i) {
+        NearestLanes nearest;
+        Index j = 0;
+        for (; j + kCentersAbreast * lanes <= centers.k; j += kCentersAbreast * lanes) {
+            score_columns<kCentersAbreast>(rows, i, centers, j, nearest);
+        }
+        for (; j + lanes <= centers.k; j += lanes) score_columns<1>(rows, i, centers, j, nearest);
         Index label;
-        double best = nearest[i - first].least(label), square = 0;
+        double best = nearest.least(label), square = 0;
         for (Index rest = j; rest < centers.k; ++rest) {
             double dot = 0;
             for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
