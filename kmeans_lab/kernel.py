@@ -179,8 +179,11 @@ class MeetsBatches(Protocol):
     def assign_batch(self, rows: Any, centers: Any, squares: Any, labels: Any, /) -> float:
         """Overwrite labels with each row's nearest center; return the inertia."""
 
-    def add_batch(self, rows: Any, labels: Any, sums: Any, /) -> None:
-        """Add each row to its cluster's sum: sums (n_features, n_clusters)."""
+    def add_batch(self, rows: Any, labels: Any, sums: Any, mass: Any, /) -> None:
+        """Add each row to its cluster's sum, and one to its mass.
+
+        sums (n_features, n_clusters) and mass (n_clusters,) float64. Ctrl-C comes before or after.
+        """
 
     def settle_columns(
         self, sums: Any, mass: Any, centers: Any, squares: Any, lengths: Any = None, /

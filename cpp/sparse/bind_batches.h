@@ -111,17 +111,20 @@ void bind_typed_batches(py::module_& module) {
 }
 
 template <typename T>
-void add_batch_of(const py::object& rows, const py::array& labels, py::array& sums) {
+void add_batch_of(const py::object& rows, const py::array& labels, py::array& sums,
+                  py::array& mass) {
     const SparseRows<T> given = view<T>(rows, kRowsAre);
     require(labels.ndim() == 1 && sums.ndim() == 2 && labels.shape(0) == given.n_samples &&
                 sums.shape(0) == given.n_features,
             "add_batch needs rows (n, d), labels (n,) and sums (d, k)");
+    require(mass.ndim() == 1 && mass.shape(0) == sums.shape(1), kSquaresAre);
     const std::int32_t* labels_in = read<std::int32_t>(labels, kLabelsAre);
     double* sums_inout = write<double>(sums, kSumsAre);
+    double* mass_inout = write<double>(mass, kSquaresAre);
     const Index k = sums.shape(1);
     Unlocked unlocked;
     require_clusters(labels_in, given.n_samples, k);
-    add_batch(given, labels_in, k, sums_inout);
+    add_batch(given, labels_in, k, sums_inout, mass_inout);
 }
 
 template <typename T>
@@ -155,12 +158,12 @@ inline void bind_batches(py::module_& module) {
         "Overwrite out with the squared distance of each row to each of these rows.");
     module.def(
         "add_batch",
-        [](const py::object& rows, const py::array& labels, py::array& sums) {
-            wide(rows) ? add_batch_of<double>(rows, labels, sums)
-                       : add_batch_of<float>(rows, labels, sums);
+        [](const py::object& rows, const py::array& labels, py::array& sums, py::array& mass) {
+            wide(rows) ? add_batch_of<double>(rows, labels, sums, mass)
+                       : add_batch_of<float>(rows, labels, sums, mass);
         },
-        py::arg("rows"), py::arg("labels"), py::arg("sums"),
-        "Add each row to its cluster's sum: sums (d, k).");
+        py::arg("rows"), py::arg("labels"), py::arg("sums"), py::arg("mass"),
+        "Add each row to its cluster's sum, and one to its mass: sums (d, k), mass (k,).");
 }
 
 }  // namespace lab

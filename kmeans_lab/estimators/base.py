@@ -36,6 +36,7 @@ from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
 from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
+from kmeans_lab.sparse.numerics import largest as sparse_largest
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
@@ -158,6 +159,8 @@ class BaseKMeans(
             check_is_fitted(self)  # which takes 4 µs
         if is_sparse(X):
             return self._sparse(X, reset=False)
+        if self.kernel != "auto":
+            find_spec(self.kernel)  # which refuses what is not known, whoever computes
         rows = self._numbers(X, reset=False)
         rows, largest = self._matrix(rows, reset=False, n_threads=self._threads(rows.size))
         if self.metric == "euclidean":
@@ -198,8 +201,12 @@ class BaseKMeans(
     def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:
         names = tuple(np.dtype(kind).name for kind in dtypes)
         rows = checks.sparse_samples(X, names, self.metric)
-        if rows.dtype not in dtypes:
-            rows = rows.astype(np.dtype(dtypes[0]))
+        if rows.dtype not in dtypes:  # of a later batch: what was found is narrower
+            largest = sparse_largest(rows)
+            with np.errstate(over="ignore"):  # which is refused
+                rows = rows.astype(np.dtype(dtypes[0]))
+            if self.metric == "euclidean":
+                checks.refuse_magnitudes(largest, rows)
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, rows, reset=reset)
         return rows

@@ -26,6 +26,7 @@ class ColumnMeans(RunningMeans):
     """
 
     _squares: Floats | None = None  # of the centers; None: not known
+    _due = False  # sums have a batch that the centers have not: Ctrl-C came in between
 
     def __init__(
         self, kernel: str, centers: Array, middle: Array, metric: str = "euclidean"
@@ -38,20 +39,27 @@ class ColumnMeans(RunningMeans):
         provider = batches()
         plain = weights is None and not self._exponents.any()
         if provider is None or not plain or not isinstance(X, SparseRows):
-            self._squares = None
+            if self._due and provider is not None:
+                self._columns(provider)
+            self._forget()
+            # Row by row, as the other kernel has its own: not to be turned with each batch.
+            self._near = np.ascontiguousarray(self._near)
+            self._sums = np.ascontiguousarray(self._sums)
             return super().take(X, weights)
         centers, squares = self._columns(provider)
         labels = np.empty(len(X), dtype=np.int32)
         inertia = float(provider.assign_batch(X, centers, squares, labels))
-        self._squares = None  # Ctrl-C may come
-        provider.add_batch(X, labels, self._sums.T)
-        counts = np.bincount(labels, minlength=len(self._near))
-        self._mass += counts
-        self._lately += np.ldexp(counts.astype(np.float64), -self._latest)
-        self._settle(provider, centers, squares)
-        self._squares = squares
         self._since += len(X)
+        self._lately += np.ldexp(np.bincount(labels, minlength=len(self)) * 1.0, -self._latest)
+        self._forget()
+        self._due = True
+        provider.add_batch(X, labels, self._sums.T, self._mass)
+        self._settle(provider, centers, squares)
+        self._squares, self._due = squares, False
         return absolute(inertia, exponent_of(self._metric))
+
+    def _forget(self) -> None:
+        self._squares, self._due = None, False
 
     def _settle(self, provider: Any, centers: Array, squares: Floats) -> None:
         """Overwrite centers with means, of length 1 where directions are compared, and squares."""
@@ -67,15 +75,19 @@ class ColumnMeans(RunningMeans):
     def _columns(self, provider: Any) -> tuple[Array, Floats]:
         """Return the centers column by column, and their squared lengths."""
         self._near, self._sums = np.asfortranarray(self._near), np.asfortranarray(self._sums)
-        squares = self._squares
-        if squares is None:
-            squares = np.empty(len(self._near))
-            provider.settle_columns(None, None, self._near.T, squares)
-        return self._near.T, squares
+        if self._squares is None:
+            squares = np.empty(len(self))
+            if self._due:
+                self._settle(provider, self._near.T, squares)
+            else:
+                provider.settle_columns(None, None, self._near.T, squares)
+            self._squares, self._due = squares, False
+        return self._near.T, self._squares
 
     def _apart(self, near: Any, others: NDArray[np.intp]) -> tuple[Floats, Floats]:
         provider = batches()
-        if provider is None or not isinstance(near, SparseRows):
+        by_column = isinstance(near, SparseRows) and self._near.flags.f_contiguous
+        if provider is None or not by_column:
             return super()._apart(near, others)
         centers, squares = self._columns(provider)
         far = np.full(len(squares), np.inf)  # of centers that are no others: no row is near them
@@ -84,15 +96,6 @@ class ColumnMeans(RunningMeans):
         provider.assign_batch(near, centers, far, labels)
         provider.measure_own(near, centers, squares, labels, nearest)
         return nearest, squared_lengths(near)
-
-    def restart_starved(
-        self, ratio: float, X: Array | SparseRows, rng: np.random.Generator, weights: Weights = None
-    ) -> int:
-        """Move centers that got too few rows, as ``RunningMeans.restart_starved`` says."""
-        begun = super().restart_starved(ratio, X, rng, weights)
-        if begun:
-            self._squares = None
-        return begun
 
 
 def running_means(

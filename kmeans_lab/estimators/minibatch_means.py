@@ -85,8 +85,12 @@ class RunningMeans:
     @centers.setter
     def centers(self, centers: Array) -> None:
         """Move the centers; each counts as the mean of as many rows as before."""
+        self._forget()
         self._near = np.ascontiguousarray(centers - self._middle, dtype=self._near.dtype)
         self._sums = self._near * self._mass[:, None]
+
+    def _forget(self) -> None:
+        """Forget what is known of the centers: they are about to be others."""
 
     def spare_small_values(self, X: Array | SparseRows) -> None:
         """Set the middle to zero in columns where it would cost some value of X digits."""
@@ -209,6 +213,7 @@ class RunningMeans:
         others = np.delete(np.arange(len(lately)), poorest)
         drawn = self._next_rows(X, others, len(poorest), rng, weights)
         begun = poorest[: len(drawn)]
+        self._forget()
         self._near[begun] = self._rows(X)[drawn]
         self._sums[begun] = self._mass[begun] = 0
         return len(begun)

@@ -26,17 +26,22 @@ def choose_kernel(*, sparse: bool = False, once: bool = False) -> str:
     names = SPARSE if sparse else AUTO
     if sparse and once:
         names = [name for name in SPARSE if KERNELS[name].threading != "own"]
-    return first_ready(names) or names[-1]
+    return first_ready(names, sparse=sparse) or names[-1]
 
 
-def first_ready(names: Sequence[str]) -> str | None:
-    """Return the first of these that can run; warn once about an installed one that cannot."""
+def first_ready(names: Sequence[str], *, sparse: bool = False) -> str | None:
+    """Return the first of these that can run; warn once about an installed one that cannot.
+
+    With ``sparse``, the first whose module for sparse rows can run, too.
+    """
     for name in names:
-        trouble = trouble_of(name)
+        trouble = trouble_of(name, sparse=sparse)
         if trouble is None:
             return name
         if type(trouble) is not KernelUnavailable:
-            _warn_once(f"{reason_of(name)}; until then another kernel computes in its place")
+            _warn_once(
+                f"{reason_for(name, trouble)}; until then another kernel computes in its place"
+            )
     return None
 
 

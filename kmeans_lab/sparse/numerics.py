@@ -127,7 +127,7 @@ def distances_to_rows(rows: SparseRows, numbers: NDArray[np.intp], out: Floats) 
 
 def batches() -> Any:
     """Return the module that meets sparse rows in batches, or None where it cannot run."""
-    name = first_ready((PROVIDERS["batches"],))
+    name = first_ready((PROVIDERS["batches"],), sparse=True)
     return None if name is None else load_sparse(name)
 
 

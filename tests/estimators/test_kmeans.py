@@ -222,6 +222,10 @@ def test_a_star_import_needs_no_scikit_learn():
 def test_an_unknown_kernel_is_refused_by_the_choices():
     with pytest.raises(ValueError, match="kernel='gpu' is not known; choose one of python"):
         KMeans(2, kernel="gpu").fit(X)
+    fitted = KMeans(2, random_state=0).fit(X).set_params(kernel="gpu")
+    for verb in ("predict", "score", "transform"):
+        with pytest.raises(ValueError, match="kernel='gpu' is not known"):
+            getattr(fitted, verb)(X)
 
 
 @pytest.mark.parametrize("missing", ["KMeans", "MiniBatchKMeans"])

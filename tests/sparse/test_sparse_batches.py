@@ -1,12 +1,13 @@
 """Batches of sparse rows: the compiled loops find the reference's bits, and so do whole fits."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from kmeans_lab import MiniBatchKMeans
+from kmeans_lab import MiniBatchKMeans, kmeans, registry
 from kmeans_lab.estimators.minibatch_columns import ColumnMeans
 from kmeans_lab.estimators.minibatch_means import RunningMeans
 from kmeans_lab.metric import Directions
@@ -157,7 +158,7 @@ def test_batches_with_weights_without_and_in_arrays_go_on_from_each_other():
     for first in range(0, 200, 20):
         some = slice(first, first + 20)
         rows = dense[some] if first == 100 else sparse.csr_array(dense[some])
-        share = weights[some] if first in (40, 60, 160) else None
+        share = weights[some] if first in (40, 60, 180) else None
         found.partial_fit(rows, sample_weight=share)
         other.partial_fit(dense[some], sample_weight=share)
         if first == 120:
@@ -169,28 +170,80 @@ def test_batches_with_weights_without_and_in_arrays_go_on_from_each_other():
     np.testing.assert_allclose(found.cluster_centers_, other.cluster_centers_, rtol=1e-14)
 
 
-def test_ctrl_c_between_sums_and_means_leaves_squares_unknown(monkeypatch):
-    """Centers and their squared lengths are never of two batches."""
-    means = ColumnMeans("cpp", texts(1)[[1, 2, 4]], np.zeros(70))
-    rows = rows_of(texts(2))
-    means.take(rows)
+class Interrupted:
+    """The compiled loops; Ctrl-C comes before or after one of them."""
 
-    class Interrupted:
-        def __getattr__(self, name):
-            return getattr(batches, name)
+    def __init__(self, name, *, done):
+        self.name, self.done = name, done
 
-        def settle_columns(self, *arguments):
-            if arguments[0] is not None:
-                raise KeyboardInterrupt
-            batches.settle_columns(*arguments)
+    def __getattr__(self, name):
+        return self.interrupted if name == self.name else getattr(batches, name)
 
+    def interrupted(self, *arguments):
+        if self.done:
+            getattr(batches, self.name)(*arguments)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("name", ["assign_batch", "add_batch", "settle_columns"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_after_ctrl_c_a_batch_was_taken_or_not(name, done, weighted, monkeypatch):
+    rows, later = rows_of(texts(2, whole=True)), rows_of(texts(3, whole=True))
+    start = texts(1, whole=True)[[1, 2, 4]]
+    means, other = (ColumnMeans("cpp", start, np.zeros(70)) for _ in range(2))
+    for it in (means, other):
+        it.take(rows)
     with monkeypatch.context() as patch:
-        patch.setattr("kmeans_lab.estimators.minibatch_columns.batches", Interrupted)
+        patch.setattr(
+            "kmeans_lab.estimators.minibatch_columns.batches", lambda: Interrupted(name, done=done)
+        )
         with pytest.raises(KeyboardInterrupt):
-            means.take(rows)
-    labels = np.empty(90, "i4")
-    expected = load_sparse("cpp").assign(rows, np.ascontiguousarray(means.centers), labels)
-    assert means.take(rows) == expected
+            means.take(later)
+    if name == "settle_columns" or (name == "add_batch" and done):
+        other.take(later)
+    weights = np.arange(90.0) % 3 + 1 if weighted else None
+    np.testing.assert_array_equal(means.take(rows, weights), other.take(rows, weights))
+    np.testing.assert_array_equal(means.centers, other.centers)
+    np.testing.assert_array_equal(means._mass, other._mass)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_centers_that_somebody_set_are_gone_on_from(metric):
+    """With nothing in between that would look at them: their squared lengths are theirs."""
+    dense = texts(9, 300, whole=True)
+    dense[~dense.any(axis=1), 0] = 1
+    settings = {"init": dense[[1, 2, 4]], "n_init": 1, "metric": metric}
+    found, other = (MiniBatchKMeans(3, kernel=it, **settings) for it in ("auto", "cpp"))
+    for it in (found, other):
+        it.partial_fit(sparse.csr_array(dense[:100]))
+        it.cluster_centers_ = it.cluster_centers_[::-1] * [[5.0], [1.0], [0.2]]
+        it.partial_fit(sparse.csr_array(dense[100:200]))
+    np.testing.assert_array_equal(found.labels_, other.labels_)
+    np.testing.assert_allclose(found.cluster_centers_, other.cluster_centers_, rtol=1e-12)
+
+
+def test_without_the_compiled_module_the_others_compute(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kmeans_lab.sparse.simd", None)
+    monkeypatch.delitem(registry._complete, "kmeans_lab.sparse.simd", raising=False)
+    X = sparse.csr_array(texts(4))
+    assert numerics.batches() is None
+    for kernel in ("numpy", "cpp"):
+        assert kmeans(X, 3, kernel=kernel, random_state=0).kernel == kernel
+        MiniBatchKMeans(3, kernel=kernel, random_state=0).fit(X)
+    assert kmeans(X, 3, random_state=0).kernel != "cpp-simd"
+    assert MiniBatchKMeans(3, random_state=0).fit(X).n_steps_ >= 1
+
+
+@pytest.mark.parametrize("times", [1e19, 1e30, 1e39])
+def test_a_batch_that_float32_cannot_hold_is_refused_and_changes_nothing(times):
+    dense = texts(5)
+    found = MiniBatchKMeans(3, random_state=0).partial_fit(sparse.csr_array(dense.astype("f4")))
+    before = found.cluster_centers_.copy()
+    with pytest.raises(ValueError, match="overflows in a squared distance"):
+        found.partial_fit(sparse.csr_array(dense * times))
+    np.testing.assert_array_equal(found.cluster_centers_, before)
+    assert np.isfinite(found.partial_fit(sparse.csr_array(dense)).cluster_centers_).all()
 
 
 WRONG = [
@@ -203,8 +256,9 @@ WRONG = [
     lambda r, c, s, i: batches.assign_batch(r, np.empty((70, 0)), np.empty(0), i),
     lambda r, c, s, i: batches.measure_own(r, c, s, i + 3, np.empty(90)),
     lambda r, c, s, i: batches.measure_own(r, c, s, i, np.empty(89)),
-    lambda r, c, s, i: batches.add_batch(r, i + 3, np.zeros((70, 3))),
-    lambda r, c, s, i: batches.add_batch(r, i, np.zeros((69, 3))),
+    lambda r, c, s, i: batches.add_batch(r, i + 3, np.zeros((70, 3)), s),
+    lambda r, c, s, i: batches.add_batch(r, i, np.zeros((69, 3)), s),
+    lambda r, c, s, i: batches.add_batch(r, i, np.zeros((70, 3)), s[:2]),
     lambda r, c, s, i: batches.settle_columns(c, None, c, s),
     lambda r, c, s, i: batches.settle_columns(c, s[:-1], c, s),
     lambda r, c, s, i: batches.settle_columns(c[:-1].copy(), s, c, s),

@@ -34,10 +34,13 @@ double assign_batch(const SparseRows<T>& rows, const CenterColumns<T>& centers,
     return inertia;
 }
 
-// Add each row to its cluster's sum: sums (n_features, k).
+// Add each row to its cluster's sum, and one to its mass: sums (n_features, k), mass (k,). No
+// signal is looked for, so that both are of the same rows.
 template <typename T>
-void add_batch(const SparseRows<T>& rows, const std::int32_t* labels, Index k, double* sums) {
+void add_batch(const SparseRows<T>& rows, const std::int32_t* labels, Index k, double* sums,
+               double* mass) {
     for (Index i = 0; i < rows.n_samples; ++i) {
+        mass[labels[i]] += 1;
         for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
             sums[rows.indices[p] * k + labels[i]] += double(rows.data[p]);
         }
