@@ -275,14 +275,14 @@ static void bind(py::module_& module) {
         [](const Array<T>& X, const py::object& n_clusters, const py::object& n_threads,
            const Middle<T>& middle, bool balls, const Weights& weights, const std::string& engine) {
             return make_rows(X, clusters(n_clusters), threads(n_threads), middle,
-                             balls ? lab::Use::fit : lab::Use::all_pairs, weights, engine);
+                             balls ? lab::Use::fit : lab::Use::once, weights, engine);
         },
         py::arg("X").noconvert(), py::arg("n_clusters"), py::arg("n_threads"),
         py::arg("middle").noconvert() = py::none(), py::arg("balls") = true,
         py::arg("weights").noconvert() = py::none(), py::arg("engine") = "",
         "Make X − middle ready for a fit, each row counting by its weight; start a team of "
-        "threads. Without balls, every row meets every center. An engine that is named takes the "
-        "place of the one that should be fastest.");
+        "threads. Without balls, for rows that are seen once: every row meets every center. An "
+        "engine that is named takes the place of the one that should be fastest.");
     module.def("assign", &assign<T>, py::arg("rows").noconvert(), py::arg("centers"),
                py::arg("labels"), py::arg("n_threads") = 1,
                py::arg("middle").noconvert() = py::none(),

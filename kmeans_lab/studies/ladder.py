@@ -116,7 +116,7 @@ def climb(book: Notebook, preset: Workload, n_rounds: int = ROUNDS) -> dict[str,
         if rung == EVERY:  # a kernel is any object with its functions
             flagship: Any = load_kernel(kernel)
             kernel = SimpleNamespace(
-                prepare=partial(flagship.prepare, balls=False),
+                prepare=partial(flagship.prepare, engine="all pairs"),
                 assign=flagship.assign,
                 update=flagship.update,
                 assign_update=flagship.assign_update,

@@ -33,10 +33,13 @@ constexpr bool groups_pay(Index d, Index k) {
     return k >= kManyCenters || (d > kFewFeatures && k * d >= kManyValues);
 }
 
-// Boxes of rows where features are few, bounds that are carried from pass to pass elsewhere.
+// Boxes of rows where features are few, bounds that are carried from pass to pass elsewhere. Rows
+// that are seen once are screened in float32 where they lie, or where they are short, turned.
 inline std::string engine_of(Index d, Index k, Use use) {
-    if (use != Use::fit) return kAllPairs;
-    if (d <= kMostCellFeatures) return kCells;
+    const bool few = d <= kMostCellFeatures;
+    if (use == Use::once) return few ? kAllPairs : kBoundPerRow;
+    if (use == Use::seeding) return kAllPairs;
+    if (few) return kCells;
     return groups_pay(d, k) ? kBoundsPerGroup : kBoundPerRow;
 }
 
@@ -46,7 +49,9 @@ std::unique_ptr<Engine<T>> choose_engine(const RowsGiven<T>& rows, Index k, int 
                                          const std::string& named = "") {
     const std::string name = named.empty() ? engine_of(rows.d, k, use) : named;
     if (name == kAllPairs) return std::make_unique<TiledRows<T>>(rows, k, n_threads, use);
-    if (name == kBoundPerRow) return std::make_unique<HamerlyEngine<T>>(rows, k, n_threads);
+    if (name == kBoundPerRow) {
+        return std::make_unique<HamerlyEngine<T>>(rows, k, n_threads, use == Use::once);
+    }
     if (name == kBoundsPerGroup) return std::make_unique<CarriedEngine<T>>(rows, k, n_threads);
     if (name == kCells && rows.d <= kMostCellFeatures) {
         return std::make_unique<CellsEngine<T>>(rows, k, n_threads, seed_by_tiles<T>);

@@ -19,12 +19,13 @@ namespace lab {
 template <typename T>
 class HamerlyEngine final : public RowEngine<T> {
 public:
-    HamerlyEngine(const RowsGiven<T>& rows, Index k, int n_threads)
+    // Rows that are seen once are not kept as they are scored.
+    HamerlyEngine(const RowsGiven<T>& rows, Index k, int n_threads, bool once)
         : RowEngine<T>(rows, k, n_threads) {
         constexpr Index padding = RowEngine<T>::kPadding;
         state_.origin.at = work_.given.middle;
         state_.slack.resize(rows.n + padding);
-        if (sizeof(T) > sizeof(float)) state_.copies.resize(rows.n * rows.d);
+        if (!once && sizeof(T) > sizeof(float)) state_.copies.resize(rows.n * rows.d);
         std::fill_n(state_.slack.data() + rows.n, padding, std::numeric_limits<float>::infinity());
     }
 

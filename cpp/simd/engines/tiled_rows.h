@@ -27,7 +27,7 @@ namespace lab {
 
 // A fit comes back with other centers, and remembers what it found; a single look does not pay for
 // that. The seeding puts balls around tiles.
-enum class Use { fit, all_pairs, seeding };
+enum class Use { fit, once, seeding };
 
 template <typename T>
 class TiledRows final : public Engine<T> {
