@@ -49,7 +49,7 @@ print(status("VmHWM") - before)
 def test_a_fit_takes_little_beside_its_centers(name, what, n, d, k, pytestconfig):
     require_ready(name, pytestconfig.getoption("--require-kernels"))
     if KERNELS[name].threading == "gil":
-        # Ready, and tried at small sizes elsewhere; what it holds does not depend on the size.
+        # It is ready, and the other tests try it on few rows; its memory is not measured.
         pytest.skip("plain Python would take minutes")
     command = [sys.executable, "-c", FIT, name, what, *map(str, (n, d, k))]
     taken = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
