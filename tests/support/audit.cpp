@@ -10,12 +10,13 @@
 
 namespace {
 
-template <template <typename> class Engine, typename T>
+// `more`: what an engine takes after its number of threads.
+template <template <typename> class Engine, typename T, typename... More>
 int fit(const T* rows, const T* middle, T* centers, const lab::Index* sizes, int n_passes,
-        char* trouble) {
+        char* trouble, More... more) {
     const lab::Index n = sizes[0], d = sizes[1], k = sizes[2];
     try {
-        Engine<T> engine({rows, middle, nullptr, n, d}, k, int(sizes[3]));
+        Engine<T> engine({rows, middle, nullptr, n, d}, k, int(sizes[3]), more...);
         std::vector<std::int32_t> labels(n, -1);
         for (int pass = 0; pass < n_passes; ++pass) {
             std::vector<double> sums(k * d);
@@ -38,7 +39,7 @@ template <typename T>
 int fit_either(const T* rows, const T* middle, T* centers, const lab::Index* sizes, int n_passes,
                char* trouble) {
     if (sizes[4] != 0)
-        return fit<lab::HamerlyEngine>(rows, middle, centers, sizes, n_passes, trouble);
+        return fit<lab::HamerlyEngine>(rows, middle, centers, sizes, n_passes, trouble, false);
     return fit<lab::CarriedEngine>(rows, middle, centers, sizes, n_passes, trouble);
 }
 
