@@ -81,6 +81,8 @@ inline double round_limbs(const std::int64_t* limbs, Index stride, Index count, 
 // An exact sum of doubles: bins of 32 bits cover every exponent.
 class ExactSum {
 public:
+    typedef double Two __attribute__((vector_size(16)));
+
     void add(double value) {
         if (!std::isfinite(value)) {
             beyond_ += value;
@@ -101,33 +103,42 @@ public:
         if (++added_ == kMostAdded) carry();
     }
 
-    // Up to kTogether values side by side: parts of them that doubles add without rounding, the
-    // highest first, until nothing is left. Within routines it is compiled for their instructions.
+    // Up to kTogether values, several vectors side by side: parts of them that doubles add without
+    // rounding, the highest first, until nothing is left. The values are lost.
+    template <typename Vector = Two>
     LAB_MEMBER void add(double* values, Index n) {
-        double most = largest(values, n);
-        if (!(most < 0x1p960)) {  // splitting would overflow; or not a number
-            for (Index i = 0; i < n; ++i) add(values[i]);
-            return;
-        }
-        while (most > 0) {
-            const double unit = std::ldexp(1.0, std::max(std::ilogb(most) - 41, -1074));
-            const double magic = kRoundsToUnit * unit;
-            double sums[kSide] = {};
-            Index i = 0;
-            for (; i + kSide <= n; i += kSide) {
-                for (int l = 0; l < kSide; ++l) {
-                    const double part = (values[i + l] + magic) - magic;
-                    sums[l] += part;
-                    values[i + l] -= part;
+        constexpr Index lanes = sizeof(Vector) / sizeof(double), step = kSide * lanes;
+        using Mask = decltype(Vector{} != Vector{});
+        const Index whole = n - n % step;
+        const double most = largest<Vector>(values, whole);
+        // Splitting would overflow; or not a number.
+        const Index alone = most < 0x1p960 ? whole : 0;
+        for (Index i = alone; i < n; ++i) add(values[i]);
+        if (alone == 0 || most == 0) return;
+        // What is left of a value is no more than half a unit.
+        int exponent = std::ilogb(most) - 41;
+        for (bool left = true; left; exponent -= 42) {
+            const double magic = std::ldexp(kRoundsToUnit, std::max(exponent, kSmallest));
+            Vector sums[kSide] = {};
+            Mask rests[kSide] = {};
+            for (Index i = 0; i < whole; i += step) {
+                for (int v = 0; v < kSide; ++v) {
+                    Vector value;
+                    std::memcpy(&value, values + i + v * lanes, sizeof value);
+                    const Vector part = (value + magic) - magic;
+                    sums[v] += part;
+                    value -= part;
+                    rests[v] |= value != 0.0;
+                    std::memcpy(values + i + v * lanes, &value, sizeof value);
                 }
             }
-            for (; i < n; ++i) {
-                const double part = (values[i] + magic) - magic;
-                sums[0] += part;
-                values[i] -= part;
+            left = false;
+            for (int v = 0; v < kSide; ++v) {
+                for (Index l = 0; l < lanes; ++l) {
+                    add(double(sums[v][l]));
+                    left = left || rests[v][l] != 0;
+                }
             }
-            for (const double sum : sums) add(sum);
-            most = largest(values, n);
         }
     }
 
@@ -148,27 +159,33 @@ public:
     static constexpr Index kTogether = 1024;
 
 private:
-    static constexpr int kBits = 32, kSide = 8;
+    static constexpr int kBits = 32, kSide = 2;
     static constexpr int kBins = 2046 / kBits + 4;  // room for a sum beyond the largest double
     static constexpr std::uint64_t kMask = (std::uint64_t(1) << kBits) - 1;
     static constexpr Index kMostAdded = Index(1) << 29;
 
+    // Not a number where one is not finite.
+    template <typename Vector>
     LAB_MEMBER static double largest(const double* values, Index n) {
-        double most[kSide] = {};
-        Index i = 0;
-        for (; i + kSide <= n; i += kSide) {
-            for (int l = 0; l < kSide; ++l) {
-                const double size = std::fabs(values[i + l]);
-                most[l] = size <= most[l] ? most[l] : size;  // keeps what is not a number
+        constexpr Index lanes = sizeof(Vector) / sizeof(double);
+        Vector most[kSide] = {}, zeros[kSide] = {};
+        for (Index i = 0; i < n; i += kSide * lanes) {
+            for (int v = 0; v < kSide; ++v) {
+                Vector value;
+                std::memcpy(&value, values + i + v * lanes, sizeof value);
+                const Vector size = value < 0.0 ? -value : value;
+                most[v] = size > most[v] ? size : most[v];
+                zeros[v] += value * 0.0;
             }
         }
-        for (; i < n; ++i) {
-            const double size = std::fabs(values[i]);
-            most[0] = size <= most[0] ? most[0] : size;
+        double all = 0, zero = 0;
+        for (int v = 0; v < kSide; ++v) {
+            for (Index l = 0; l < lanes; ++l) {
+                all = std::max(all, double(most[v][l]));
+                zero += double(zeros[v][l]);
+            }
         }
-        double all = 0;
-        for (const double size : most) all = size <= all ? all : size;
-        return all;
+        return all + zero;
     }
 
     void carry() {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/types.h"
@@ -40,7 +41,7 @@ private:
         state_.carried = choose_scale(centers, k * d) && carried;
         state_.narrow.set(centers, state_.origin, k, d, routines_.panel_narrow, state_.scale);
         if (state_.carried) {
-            state_.move(old_.data(), centers, k, d);
+            state_.move(old_.data(), centers, k, d, many_spared());
         } else {
             state_.rest(k);
         }
@@ -54,6 +55,14 @@ private:
 #if defined(LAB_AUDIT)
         audit(work_, state_, old_.data(), part);
 #endif
+    }
+
+    // Whether the drifts of centers have grown so far apart that many rows have to be tested by
+    // that of their own center.
+    bool many_spared() {
+        Index spared = 0;
+        for (Part& part : this->parts_) spared += std::exchange(part.spared, 0);
+        return spared > work_.n / kFewSpared;
     }
 
     // Make the longest row about as long as one, so that floats neither overflow nor vanish; or the
@@ -72,6 +81,7 @@ private:
     }
 
     static constexpr double kFar = 1 << 30;
+    static constexpr Index kFewSpared = 4;
 
     HamerlyState<T> state_;
     std::vector<T> old_;  // (k, d): the centers of the last pass

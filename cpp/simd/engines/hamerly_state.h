@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -30,11 +31,14 @@ struct HamerlyState {
     bool carried = false;                 // whether slack holds
     Aligned<float> slack;                 // (n,) and padding
     std::vector<float> drift, drift_low;  // (n_clusters,): rounded up and down
+    float most_drift = 0;                 // of any center
+    std::vector<float> raised;  // (n_clusters,): of drifts, in this pass; empty: none has been
     double scale = 1;
 
     // Centers have moved from `old` to `given`, (k, d): each drifts by its own way and by the
-    // longest way of all others.
-    void move(const T* old, const T* given, Index k, Index d) {
+    // longest way of all others. `level`: all drifts become that of the center which has drifted
+    // most, and each pass raises the slack of its rows alike.
+    void move(const T* old, const T* given, Index k, Index d, bool level) {
         double most = 0, second = 0;
         Index who = -1;
         std::vector<double> way(k);
@@ -58,24 +62,41 @@ struct HamerlyState {
             const double others = j == who ? second : most;
             drift_[j] += (way[j] + others) * (1 + 1e-6);
         }
+        raised.clear();
+        if (level) raise();
         round_drifts();
     }
 
     void rest(Index k) {
+        raised.clear();
         drift_.assign(k, 0.0);
         round_drifts();
     }
 
 private:
+    void raise() {
+        constexpr double u = std::numeric_limits<float>::epsilon();
+        const double most = *std::max_element(drift_.begin(), drift_.end());
+        if (!(most < std::numeric_limits<double>::infinity())) return;
+        for (double& drift : drift_) {
+            const double by = most - drift;
+            raised.push_back(by > std::numeric_limits<float>::min() ? float(by * (1 - 2 * u))
+                                                                    : 0.0f);
+            drift = most;
+        }
+    }
+
     // Rounded to float and added to another float, each stays on its side.
     void round_drifts() {
         constexpr double u = std::numeric_limits<float>::epsilon();
         constexpr float least = std::numeric_limits<float>::min();
+        most_drift = 0;
         drift.resize(drift_.size());
         drift_low.resize(drift_.size());
         for (std::size_t j = 0; j < drift_.size(); ++j) {
             drift[j] = drift_[j] > 0 ? std::fmax(float(drift_[j] * (1 + 2 * u)), least) : 0.0f;
             drift_low[j] = drift_[j] > least ? float(drift_[j] * (1 - 2 * u)) : 0.0f;
+            most_drift = std::fmax(most_drift, drift[j]);
         }
     }
 

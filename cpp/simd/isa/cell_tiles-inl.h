@@ -186,7 +186,7 @@ void lay_group(CellWork<T>& work, CellChunk& chunk, Index group) {
             squares[n_squares++] = work.weights ? square[l] * tile.weights[l] : square[l];
         }
     }
-    chunk.squares.add(squares, n_squares);
+    add_exactly(chunk.squares, squares, n_squares);
     for (Index f = 0; f < d; ++f) {
         double least = low[0][f], most = high[0][f];
         for (Index i = 1; i < n_tiles; ++i) {

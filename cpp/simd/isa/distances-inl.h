@@ -32,7 +32,7 @@ LAB_INLINE void write_lanes(const Lanes<double>::Values& values, T* to, Index le
 template <typename T>
 class Again {
 public:
-    LAB_MEMBER explicit Again(Index d) : d_(d), origin_{nullptr, false} {}
+    LAB_MEMBER explicit Again(Index d) : d_(d) {}
 
     LAB_MEMBER void add(const T* row, const T* center, T* to) {
         rows_[n_] = row;
@@ -48,7 +48,9 @@ public:
             centers_[l] = centers_[0];
         }
         Lanes<double>::Values sums[1] = {};
-        add_squares<1>(rows_, centers_, origin_, d_, sums);
+        const auto row = [&](int l) { return rows_[l]; };
+        const auto center = [&](int l) { return centers_[l]; };
+        add_squares<1, false, T>(row, center, nullptr, d_, [](Index, Index) {}, sums);
         const Lanes<double>::Values roots = square_roots<double>(sums[0]);
         for (int l = 0; l < n_; ++l) *to_[l] = T(lane(roots, l));
         n_ = 0;
@@ -57,7 +59,6 @@ public:
 private:
     static constexpr int lanes = Lanes<double>::lanes;
     const Index d_;
-    const Origin<T> origin_;
     const T *rows_[lanes], *centers_[lanes];
     T* to_[lanes];
     int n_ = 0;

@@ -100,26 +100,52 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
     part.met += double(n * panels.n_clusters);
 }
 
-// List the rows from `first` on whose slack no longer covers the drift of their center.
+// Raise the slack of rows as the drift of their centers has been raised; rounded down.
 template <typename T>
-LAB_INLINE Index list_failing(const RowWork<T>& work, const HamerlyState<T>& state, Index first,
-                              Index last, Index origin, std::int32_t* list) {
+LAB_INLINE void raise_slack(const RowWork<T>& work, HamerlyState<T>& state, Index first,
+                            Index last) {
+    using Values = typename Lanes<float>::Values;
+    constexpr float down = 1 - std::numeric_limits<float>::epsilon();
+    for (Index i = first; i < last; i += Lanes<float>::lanes) {
+        Values slack;
+        std::memcpy(&slack, state.slack.data() + i, sizeof slack);
+        slack = (slack + gather(state.raised.data(), work.labels.data() + i)) * down;
+        std::memcpy(state.slack.data() + i, &slack, sizeof slack);
+    }
+}
+
+// List the rows from `first` on whose slack no longer covers the drift of their center. Most cover
+// the drift of any center, which takes no look at their labels.
+template <typename T>
+LAB_INLINE Index list_failing(const RowWork<T>& work, HamerlyState<T>& state, Part& part,
+                              Index first, Index last, std::int32_t* list) {
     using Values = typename Lanes<float>::Values;
     constexpr int lanes = Lanes<float>::lanes;
+    const Index origin = part.first;
     Index n = 0;
     if (!state.carried) {
         for (; first + n < last; ++n) list[n] = std::int32_t(first + n - origin);
         return n;
     }
+    if (!state.raised.empty()) raise_slack(work, state, first, last);
+    const Values most = state.most_drift - Values{};
     for (Index i = first; i < last; i += lanes) {
-        const Values drift = gather(state.drift.data(), work.labels.data() + i);
         Values slack;
         std::memcpy(&slack, state.slack.data() + i, sizeof slack);
-        const std::uint32_t bits = bits_of<float>(opposite(slack > drift));
+        const std::uint32_t bits = bits_of<float>(opposite(slack > most));
         n += list_bits<float>(bits, i - origin, list + n);  // no branch: one could not be foreseen
     }
     while (n > 0 && list[n - 1] >= last - origin) --n;
-    return n;
+    const float* slack = state.slack.data() + origin;
+    const std::int32_t* labels = work.labels.data() + origin;
+    Index failing = 0;
+    for (Index i = 0; i < n; ++i) {
+        const std::int32_t row = list[i];
+        list[failing] = row;
+        failing += slack[row] > state.drift[labels[row]] ? 0 : 1;
+    }
+    part.spared += n - failing;
+    return failing;
 }
 
 // The rows of a part whose slack is used up go to their clusters.
@@ -141,7 +167,7 @@ public:
         while (first < part_.last && !work_.interrupt->came()) {
             const bool few = in_doubt && !wide && scored < kListedInDoubt;
             const Index last = std::min(first + (few ? kListedInDoubt : kListed), part_.last);
-            const Index n = list_failing(work_, state_, first, last, part_.first, list_);
+            const Index n = list_failing(work_, state_, part_, first, last, list_);
             std::fill_n(list_ + n, 2 * width, n > 0 ? list_[n - 1] : 0);
             wide ? settle_wide(n) : settle_narrow(n);
             scored += n;

@@ -247,7 +247,7 @@ void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
             }
         }
         if (n_squares + rows > ExactSum::kTogether || first + rows >= part.last) {
-            to.squares.add(squares, n_squares);
+            add_exactly(to.squares, squares, n_squares);
             n_squares = 0;
         }
     }

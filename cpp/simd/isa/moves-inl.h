@@ -33,6 +33,15 @@ void measure_range(const T* values, Index columns, Index width, Range<T>& range)
     }
 }
 
+// Add up to ExactSum::kTogether values, which are lost.
+LAB_INLINE void add_exactly(ExactSum& to, double* values, Index n) {
+#if LAB_BYTES > 0
+    to.add<Lanes<double>::Values>(values, n);
+#else
+    to.add(values, n);
+#endif
+}
+
 constexpr Index kAtOnce = 64;  // values of a row that are split together
 
 LAB_INLINE void count_moved(Partial& partial, std::int32_t before, std::int32_t label, Index n) {

@@ -59,24 +59,34 @@ Index label_rows(Query<T>& query, const Panels<S>& panels, Index first, Index la
     return i;
 }
 
-// The bits of own_squares<0>, two vectors of rows at a time.
-template <typename T>
+// The bits of own_squares<0>, some vectors of rows at a time.
+template <bool relative, typename T>
 LAB_INLINE void own_squares_side_by_side(const LabelledRows<T>& of, Index first, Index n,
                                          double* squares) {
     using Values = Lanes<double>::Values;
     constexpr int lanes = Lanes<double>::lanes, vectors = 2, width = vectors * lanes;
-    const T *rows[width], *centers[width];
     for (Index i = 0; i < n; i += width) {
-        for (Index l = 0; l < width; ++l) {
-            const Index row = first + std::min(i + l, n - 1);
-            rows[l] = of.rows + row * of.d;
-            centers[l] = of.centers + Index(of.labels[row]) * of.d;
-        }
+        const Index last = n - 1 - i;
+        const std::int32_t* labels = of.labels + first + i;
+        const T* rows = of.rows + (first + i) * of.d;
         Values sums[vectors] = {};
-        add_squares<vectors>(rows, centers, of.origin, of.d, sums);
-        double found[width];
-        std::memcpy(found, sums, sizeof found);
-        std::copy_n(found, std::min(Index(width), n - i), squares + i);
+        const auto add = [&](const auto& at) {
+            const auto row = [&](int l) { return rows + at(l) * of.d; };
+            const auto center = [&](int l) { return of.centers + Index(labels[at(l)]) * of.d; };
+            const auto fetch = [&](Index f, Index size) {
+                Following<T>{rows, of.d}.fetch(width, f, size);
+            };
+            add_squares<vectors, relative>(row, center, of.origin.at, of.d, fetch, sums);
+        };
+        if (last >= width) {
+            add([](int l) { return Index(l); });
+            std::memcpy(squares + i, sums, sizeof sums);
+        } else {
+            add([&](int l) { return std::min(Index(l), last); });
+            double found[width];
+            std::memcpy(found, sums, sizeof found);
+            std::copy_n(found, std::min(Index(width), n - i), squares + i);
+        }
     }
 }
 
@@ -84,19 +94,22 @@ LAB_INLINE void own_squares_side_by_side(const LabelledRows<T>& of, Index first,
 // so that the order of the rows does not matter.
 template <typename T>
 void add_inertia(const LabelledRows<T>& of, Index first, Index last, ExactSum& to) {
-    constexpr Index few = 3, many = 48;  // features: one row is read at a time beyond these
+    constexpr Index few = 3;
     double squares[ExactSum::kTogether];
     for (Index i = first; i < last; i += ExactSum::kTogether) {
         const Index n = std::min(ExactSum::kTogether, last - i);
         if (of.d == 1) own_squares<1>(of, i, n, squares);
         if (of.d == 2) own_squares<2>(of, i, n, squares);
         if (of.d == few) own_squares<few>(of, i, n, squares);
-        if (of.d > few && of.d <= many) own_squares_side_by_side(of, i, n, squares);
-        if (of.d > many || of.d == 0) own_squares<0>(of, i, n, squares);
+        if (of.d > few) {
+            of.origin.given ? own_squares_side_by_side<true>(of, i, n, squares)
+                            : own_squares_side_by_side<false>(of, i, n, squares);
+        }
+        if (of.d == 0) std::fill_n(squares, n, 0.0);
         if (of.weights) {
             for (Index l = 0; l < n; ++l) squares[l] *= of.weights[i + l];
         }
-        to.add(squares, n);
+        add_exactly(to, squares, n);
     }
 }
 

@@ -184,45 +184,47 @@ LAB_INLINE typename Lanes<S>::Integers near_ties(const Best<S, vectors>& all,
 }
 
 // Add the squared differences of rows and centers, pair by pair, to `vectors` times as many sums as
-// there are lanes: in the order of the features, each square rounded.
-template <int vectors, typename T>
-LAB_INLINE void add_squares(const T* const* rows, const T* const* centers, const Origin<T>& origin,
-                            Index d, typename Lanes<double>::Values* sums) {
+// there are lanes: in the order of the features, each square rounded. `relative`: rows are taken
+// relative to the origin. `fetch` asks for what is read next, so many values of a row at a time.
+template <int vectors, bool relative, typename T, typename Row, typename Center, typename Fetch>
+LAB_INLINE void add_squares(const Row& row, const Center& center, const T* origin, Index d,
+                            const Fetch& fetch, typename Lanes<double>::Values* sums) {
+    using Values = Lanes<double>::Values;
     constexpr int lanes = Lanes<double>::lanes;
-#if defined(LAB_TRANSPOSES)
-    using Pair = typename Block<double>::Values;
-    typedef T Given __attribute__((vector_size(2 * sizeof(T))));
-    for (Index f = 0; f < d && d > 1; f += 2) {
-        const Index from = std::min(f, d - 2);  // the last pair overlaps the one before
-        Given middle{};
-        if (origin.given) std::memcpy(&middle, origin.at + from, sizeof middle);
-        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-            Pair pairs[lanes];
-            LAB_UNROLL for (int l = 0; l < lanes; ++l) {
-                Given x, c;
-                std::memcpy(&x, rows[v * lanes + l] + from, sizeof x);
-                std::memcpy(&c, centers[v * lanes + l] + from, sizeof c);
-                if (origin.given) x -= middle;
-                pairs[l] = __builtin_convertvector(x, Pair) - __builtin_convertvector(c, Pair);
-            }
-            typename Lanes<double>::Values across[2];
-            transpose<double>(pairs, across);
-            if (from == f) sums[v] += rounded_square(across[0]);
-            sums[v] += rounded_square(across[1]);
-        }
-    }
-    if (d > 1) return;
-#endif
-    for (int v = 0; v < vectors; ++v) {
+    if (d < lanes) {
         for (Index f = 0; f < d; ++f) {
-            double differences[lanes];
-            for (int l = 0; l < lanes; ++l) {
-                const Index i = v * lanes + l;
-                differences[l] = origin.row(rows[i], f) - double(centers[i][f]);
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                alignas(64) double squares[lanes];
+                LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+                    const T x = row(v * lanes + l)[f];
+                    const double diff =
+                        double(relative ? T(x - origin[f]) : x) - double(center(v * lanes + l)[f]);
+                    squares[l] = rounded(diff * diff);
+                }
+                sums[v] += *reinterpret_cast<const Values*>(squares);
             }
-            typename Lanes<double>::Values values;
-            std::memcpy(&values, differences, sizeof values);
-            sums[v] += rounded_square(values);
+        }
+        return;
+    }
+    for (Index f = 0; f < d; f += lanes) {
+        // The last block overlaps the one before: nothing beyond a row is read.
+        const Index from = std::min(f, d - lanes), old = f - from;
+        typename Lanes<T>::Few middle{};
+        if (relative) std::memcpy(&middle, origin + from, sizeof middle);
+        fetch(f, lanes);
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+            Values squares[lanes];
+            LAB_UNROLL for (int l = 0; l < lanes; ++l) {
+                typename Lanes<T>::Few x, c;
+                std::memcpy(&x, row(v * lanes + l) + from, sizeof x);
+                std::memcpy(&c, center(v * lanes + l) + from, sizeof c);
+                if (relative) x -= middle;
+                squares[l] = rounded_square(convert<Values>(x) - convert<Values>(c));
+            }
+            turn(squares);
+            LAB_UNROLL for (int q = 0; q < lanes; ++q) {
+                if (q >= old) sums[v] += squares[q];
+            }
         }
     }
 }
