@@ -169,31 +169,25 @@ struct MeasuredTile {
 
     // Add the squares of each row to its sum, feature by feature, each rounded.
     LAB_MEMBER void add_squares_to(double* sums) const {
-#if defined(LAB_TRANSPOSES)
         using Values = Lanes<double>::Values;
         Values all[vectors];
         std::memcpy(all, sums, sizeof all);
-        for (Index f = 0; f < stride; f += 2) {
-            const Index from = std::min(f, stride - 2);
+        for (Index f = 0; f < stride; f += lanes) {
+            const Index from = std::min(f, stride - lanes), old = f - from;
             LAB_UNROLL for (int v = 0; v < vectors; ++v) {
-                Block<double>::Values pairs[lanes];
+                Values block[lanes];
                 LAB_UNROLL for (int l = 0; l < lanes; ++l) {
-                    const double* x = values + (v * lanes + l) * stride + from;
-                    std::memcpy(&pairs[l], x, sizeof pairs[l]);
+                    Values value;
+                    std::memcpy(&value, values + (v * lanes + l) * stride + from, sizeof value);
+                    block[l] = rounded_square(value);
                 }
-                Values across[2];
-                transpose<double>(pairs, across);
-                if (from == f) all[v] += rounded_square(across[0]);
-                all[v] += rounded_square(across[1]);
+                turn(block);
+                LAB_UNROLL for (int q = 0; q < lanes; ++q) {
+                    if (q >= old) all[v] += block[q];
+                }
             }
         }
         std::memcpy(sums, all, sizeof all);
-#else
-        for (int l = 0; l < rows; ++l) {
-            const double* x = values + l * stride;
-            for (Index f = 0; f < stride; ++f) sums[l] += rounded(x[f] * x[f]);
-        }
-#endif
     }
 };
 
