@@ -82,9 +82,13 @@ def middle_and_variance(
     found = moments_of(X) if moments is None else moments
     mean, variance, off, spread = _estimates(found, n_samples)
     ends = np.maximum(variance + _SIGNS[0] * spread, 0)
-    middles = _middle(mean + _SIGNS[1] * off, ends, X.dtype)
     rounded, *others = (_rounded(end) for end in np.add.reduce(ends[:3], axis=1).tolist())
-    middle, doubtful = middles[0], np.flatnonzero((middles != middles[0]).any(axis=0))
+    # Within three deviations of the origin: no middle would be more than three steps away.
+    if ((np.abs(mean) + off) ** 2 < 9 * (variance - spread)).all():
+        middle, doubtful = np.zeros(len(mean), X.dtype), np.empty(0, np.intp)
+    else:
+        middles = _middle(mean + _SIGNS[1] * off, ends, X.dtype)
+        middle, doubtful = middles[0], np.flatnonzero((middles != middles[0]).any(axis=0))
     certain = others == [rounded, rounded]
     if not certain:
         doubtful = np.arange(X.shape[1])

@@ -35,7 +35,7 @@ from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 
 Callback = Callable[[Iteration], Any]
 
-Start = Callable[[np.random.Generator, Crew], Array]
+Start = Callable[[checks.Draws, Crew], Array]
 
 #: Below this share of the rows' own spread, an inertia that a kernel computes by expanding ‖x − c‖²
 #: has lost too many digits: where clusters are that tight, it is computed from differences.
@@ -165,7 +165,7 @@ def kmeans(
         X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
-    rng = checks.generator(random_state)
+    rng = checks.drawing(random_state)
     weights = checks.weights(sample_weight, X)
     middle, variance = middle_and_variance(X, moments)
     rows = Centered(X, middle) if middle.any() else X
@@ -252,7 +252,7 @@ def _repeat(
     start: Start,
     crew: Crew,
     plan: _Plan,
-    rng: np.random.Generator,
+    rng: checks.Draws,
     watch: Stopwatch,
 ) -> Run:
     """Run the loop from n_init starts; return the run with the lowest inertia."""
@@ -279,7 +279,7 @@ def _lloyd(
     crew: Crew,
     start: Array,
     plan: _Plan,
-    rng: np.random.Generator,
+    rng: checks.Draws,
     watch: Stopwatch,
     *,
     last: bool,
@@ -371,14 +371,14 @@ def _make_start(
         return lambda rng, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
     if draw is greedy:
-        return lambda rng, crew: greedy(crew.rows, n_clusters, rng, crew.prepared, weights)
+        return lambda rng, crew: greedy(crew.rows, n_clusters, rng(), crew.prepared, weights)
     source = "init" if named else "init(X, n_clusters, rng)"
     view = _shown(X, named=named)
 
     weighted = {"weights": weights} if named and weights is not None else {}
 
-    def start(rng: np.random.Generator, crew: Crew) -> Array:
-        centers = draw(view, n_clusters, rng, **weighted)
+    def start(rng: checks.Draws, crew: Crew) -> Array:
+        centers = draw(view, n_clusters, rng(), **weighted)
         if named and metric == "cosine":
             centers = directed(centers, X)  # of a random partition, whose rows may cancel
         own = checks.initial_centers(centers, n_clusters, X, source, metric)

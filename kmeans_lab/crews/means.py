@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.checks import Draws
 from kmeans_lab.crews.base import Crew, Pass
 from kmeans_lab.empty import fill_empty
 from kmeans_lab.kernel import Array, read_only
@@ -45,7 +46,7 @@ class MeansOfClusters:
         crew: Crew,
         policy: str,
         middle: Array,
-        rng: np.random.Generator,
+        rng: Draws,
         directions: Directions | None = None,
     ) -> None:
         self._crew, self._policy, self._rng = crew, policy, rng
@@ -62,7 +63,7 @@ class MeansOfClusters:
         crew = self._crew
         if np.count_nonzero(crew.counts) < len(crew.counts):
             found = crew.sums, crew.counts, crew.rows, crew.labels
-            fill_empty(self._policy, *found, old, self._rng, crew.weights)
+            fill_empty(self._policy, *found, old, self._rng(), crew.weights)
         if self._divisors is not self._rows_per_center:
             self._divisors[:] = self._rows_per_center
         if self._directions is not None:
