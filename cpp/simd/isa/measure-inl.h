@@ -114,72 +114,88 @@ LAB_INLINE Lanes<double>::Values magnitude(const Lanes<double>::Values& values) 
 }
 
 // A few rows at a time are copied, one after the other as memory likes it, to a tile that stays in
-// the first cache: so many features of each. The last vector of a row overlaps the one before;
-// where a row is shorter than a vector, zeros follow it.
+// the first cache: so many features of each, a vector in each place. Where the last vector of a row
+// is not full, it begins earlier and has some values of the one before; where a row is shorter than
+// a vector, zeros follow it.
 struct MeasuredTile {
     static constexpr int lanes = Lanes<double>::lanes, vectors = lanes > 1 ? 2 : 8;
     static constexpr int rows = vectors * lanes;
-    static constexpr Index kFeatures = 128, kLeast = lanes > 1 ? lanes : 2;
+    static constexpr Index kFeatures = 128;
+
+    using Values = Lanes<double>::Values;
 
     alignas(64) double values[rows * kFeatures];
-    Index stride = 0;  // of a row
+    Index n = 0;  // features of a row
 
-    // Take n features of a row, less the middle.
+    // The feature with which the vector at a place begins.
+    static Index first_of(Index place, Index n) {
+        return std::max(std::min(place, n - lanes), Index(0));
+    }
+    // The place of a feature of so many.
+    static Index place_of(Index f, Index n) {
+        const Index begin = (n - 1) / kFeatures * kFeatures, mine = n - begin;
+        const Index whole = begin + mine / lanes * lanes;
+        return f < whole || mine < lanes ? f : f + whole + lanes - n;
+    }
+
+    Values& at(int row, Index place) {
+        return *reinterpret_cast<Values*>(values + row * kFeatures + place);
+    }
+
+    // Take the features of a row, less the middle.
     template <typename T>
-    LAB_MEMBER void take(int row, const T* x, const T* middle, Index n) {
+    LAB_MEMBER void take(int row, const T* x, const T* middle) {
         using Few = typename Lanes<T>::Few;
-        double* to = values + row * stride;
-        if (n < stride) {
-            for (Index f = 0; f < stride; ++f) to[f] = f < n ? double(T(x[f] - middle[f])) : 0.0;
+        if (n < lanes) {
+            double* to = values + row * kFeatures;
+            for (Index f = 0; f < lanes; ++f) to[f] = f < n ? double(T(x[f] - middle[f])) : 0.0;
             return;
         }
-        for (Index i = 0; i < n; i += lanes) {
-            const Index f = std::min(i, n - lanes);
-            Few some, at;
+        for (Index place = 0; place < n; place += lanes) {
+            const Index f = first_of(place, n);
+            Few some, from;
             std::memcpy(&some, x + f, sizeof some);
-            std::memcpy(&at, middle + f, sizeof at);
-            some -= at;
-            const auto wide = convert<Lanes<double>::Values>(some);
-            std::memcpy(to + f, &wide, sizeof wide);
+            std::memcpy(&from, middle + f, sizeof from);
+            at(row, place) = convert<Values>(Few(some - from));
         }
     }
 
-    // Widen the range of each feature by the values of all rows, times their weights.
+    // Widen the range of each place by the values of all rows, times their weights.
     template <bool weighted>
-    LAB_MEMBER void widen(const double* weights, double* most, double* least) const {
-        using Values = Lanes<double>::Values;
+    LAB_MEMBER void widen(const double* weights, double* most, double* least) {
         const Values none = std::numeric_limits<double>::infinity() - Values{};
-        for (Index i = 0; i < stride; i += lanes) {
-            const Index f = std::min(i, stride - lanes);
-            Values high, low;
-            std::memcpy(&high, most + f, sizeof high);
-            std::memcpy(&low, least + f, sizeof low);
-            LAB_UNROLL for (int l = 0; l < rows; ++l) {
-                Values value;
-                std::memcpy(&value, values + l * stride + f, sizeof value);
-                if (weighted) value *= weights[l];
-                const Values size = magnitude(value), counted = size > Values{} ? size : none;
-                high = size > high ? size : high;
-                low = counted < low ? counted : low;
+        for (Index place = 0; place < n; place += lanes) {
+            Values& high = *reinterpret_cast<Values*>(most + place);
+            Values& low = *reinterpret_cast<Values*>(least + place);
+            Values highs[vectors], lows[vectors];
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                highs[v] = high;
+                lows[v] = low;
+                LAB_UNROLL for (int l = v; l < rows; l += vectors) {
+                    Values value = at(l, place);
+                    if (weighted) value *= weights[l];
+                    const Values size = magnitude(value), counted = size > Values{} ? size : none;
+                    highs[v] = size > highs[v] ? size : highs[v];
+                    lows[v] = counted < lows[v] ? counted : lows[v];
+                }
             }
-            std::memcpy(most + f, &high, sizeof high);
-            std::memcpy(least + f, &low, sizeof low);
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
+                high = highs[v] > high ? highs[v] : high;
+                low = lows[v] < low ? lows[v] : low;
+            }
         }
     }
 
     // Add the squares of each row to its sum, feature by feature, each rounded.
-    LAB_MEMBER void add_squares_to(double* sums) const {
-        using Values = Lanes<double>::Values;
+    LAB_MEMBER void add_squares_to(double* sums) {
         Values all[vectors];
         std::memcpy(all, sums, sizeof all);
-        for (Index f = 0; f < stride; f += lanes) {
-            const Index from = std::min(f, stride - lanes), old = f - from;
+        for (Index place = 0; place < n; place += lanes) {
+            const Index old = place - first_of(place, n);
             LAB_UNROLL for (int v = 0; v < vectors; ++v) {
                 Values block[lanes];
                 LAB_UNROLL for (int l = 0; l < lanes; ++l) {
-                    Values value;
-                    std::memcpy(&value, values + (v * lanes + l) * stride + from, sizeof value);
-                    block[l] = rounded_square(value);
+                    block[l] = rounded_square(at(v * lanes + l, place));
                 }
                 turn(block);
                 LAB_UNROLL for (int q = 0; q < lanes; ++q) {
@@ -203,7 +219,7 @@ LAB_INLINE void widen(Range<double>& range, Index column, double most, double le
 template <typename T>
 void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
     constexpr int rows = MeasuredTile::rows;
-    const Index d = work.d, padded = d + MeasuredTile::kLeast;
+    const Index d = work.d, padded = (d + 7) / 8 * 8;
     MeasuredTile tile;
     Aligned<double> ends;
     ends.resize(2 * padded);
@@ -219,10 +235,10 @@ void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
         if (work.weights) std::copy_n(work.weights + first, n, weights);
         for (Index from = 0; from < d; from += tile.kFeatures) {
             const Index some = std::min(tile.kFeatures, d - from);
-            tile.stride = std::max(some, tile.kLeast);
+            tile.n = some;
             for (int l = 0; l < rows; ++l) {  // the last one again, to fill the tile
                 const T* x = work.given.rows + (first + std::min(l, n - 1)) * d;
-                tile.take(l, x + from, work.given.middle + from, some);
+                tile.take(l, x + from, work.given.middle + from);
             }
             if (work.weights) {
                 tile.template widen<true>(weights, most + from, least + from);
@@ -245,7 +261,10 @@ void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
             n_squares = 0;
         }
     }
-    for (Index f = 0; f < d; ++f) widen(to.range, f, most[f], least[f]);
+    for (Index f = 0; f < d; ++f) {
+        const Index place = MeasuredTile::place_of(f, d);
+        widen(to.range, f, most[place], least[place]);
+    }
 }
 
 }  // namespace LAB_ISA
