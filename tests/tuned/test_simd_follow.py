@@ -11,7 +11,7 @@ from kmeans_lab import driver, kmeans, load_kernel
 from kmeans_lab.crews.means import Arrays, Kept
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.kernel import KeepsSums
-from kmeans_lab.stopping import Shift
+from kmeans_lab.stopping import Shift, Step
 from tests.support.balls import blobs, nearest
 from tests.support.helpers import assert_same_fit
 
@@ -152,6 +152,41 @@ def test_squares_at_the_ends_of_the_range_decide_as_with_arrays(monkeypatch, kin
     X, centers = (X * 10.0**power).astype(kind), (centers * 10.0**power).astype(kind)
     for stop, tol in (("shift", 0), ("shift", 1e-2), ("shift-norm", 1e-5)):
         assert_same_fit(*both(monkeypatch, X, 6, init=centers, stop=stop, tol=tol, max_iter=30))
+
+
+def compared(monkeypatch, X, centers, **options):
+    """Return NumPy's squared shift of each step of a fit; bounds are held to it."""
+    shifts = []
+
+    class Compared(Kept):
+        def update(self, changed):
+            step = super().update(changed)
+            low, high = self.bounds()
+            shifts.append(Step(self.old, self.new, 1, changed, len(X)).squared_shift())
+            assert low <= shifts[-1] <= high
+            return step
+
+    monkeypatch.setattr(driver, "Kept", Compared)
+    kmeans(X, len(centers), init=centers, kernel="cpp-simd", **options)
+    return shifts
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("shape", SHAPES[:4])
+def test_numpys_sum_of_squares_lies_between_the_bounds(monkeypatch, shape, far, dtype):
+    X, centers = blobs(*shape, seed=11, kind=dtype, spread=2.0)
+    if far:
+        X, centers = middled(X), middled(centers)
+    assert len(compared(monkeypatch, X, centers, tol=0, max_iter=30)) > 1
+
+
+@pytest.mark.parametrize("off", [2e-23, 3e-23])  # squares that float32 rounds to 0, and up
+def test_bounds_allow_for_squares_that_vanish(monkeypatch, off):
+    X = np.zeros((2, 40), "f4")
+    X[:, 0] = 1, -1
+    centers = np.full((1, 40), off, "f4")
+    first, *_ = compared(monkeypatch, X, centers, max_iter=3)
+    assert (first > 0) == (off > 2.6e-23)
 
 
 def stepwise(X, centers, middle=None, n_threads=1, most=8):
