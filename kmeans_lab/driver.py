@@ -289,7 +289,8 @@ def _lloyd(
     if plan.metric == "cosine":
         directions = Directions(len(start), plan.middle, len(crew.rows), plan.measuring)
     means = MeansOfClusters(crew, plan.empty, plan.middle, rng, directions)
-    looked_at = directions is not None or plan.watched or getattr(plan.rule, "needs_centers", True)
+    watched = plan.watched
+    looked_at = directions is not None or watched or getattr(plan.rule, "needs_centers", True)
     made = Arrays if looked_at or crew.keeper is None else Kept
     centers = made(crew, start, means, plan.variance)
     crew.labels.fill(-1)
@@ -298,7 +299,7 @@ def _lloyd(
         found = centers.assign()  # labels, sums and counts: one pass over the rows
         watch.lap_step(found.assign, found.update)
         step = centers.update(found.changed)
-        called_off = plan.watched and _show(plan, crew, n_iter, centers.old, found, seen)
+        called_off = watched and _show(plan, crew, n_iter, centers.old, found, seen)
         fired = plan.rule.fired(step)
         crew.refuse_elsewhere()
         watch.lap("update")

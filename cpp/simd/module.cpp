@@ -29,11 +29,11 @@
 namespace py = pybind11;
 using lab::Array;
 using lab::Index;
+using lab::kAssigns;
 using lab::require;
 using lab::Rows;
 
 static constexpr char kOneFeature[] = "X must have at least one feature";
-static constexpr char kAssigns[] = "assign needs rows (n, d), centers (k, d) and labels (n,)";
 template <typename T>
 static constexpr const char* kOut = sizeof(T) == 8 ? "out must be a C-contiguous float64 array"
                                                    : "out must be a C-contiguous float32 array";
@@ -87,7 +87,7 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
     warn_of_fewer(engine->n_threads(), n_threads);
     std::vector<py::object> kept{X};
     if (weights) kept.push_back(*weights);
-    return std::make_unique<lab::RowsOf<T>>(std::move(engine), std::move(kept));
+    return std::make_unique<lab::RowsOf<T>>(std::move(engine), rows.middle, std::move(kept));
 }
 
 template <typename T>
@@ -248,6 +248,15 @@ static void bind_prepared(py::module_& module) {
                                "Share of all pairs of row and center that the last pass met.")
         .def_property_readonly("rescored", &Rows::rescored,
                                "Near-ties decided by direct differences so far.")
+        .def("follow", &Rows::follow, py::arg("centers").none(true), py::arg("labels"),
+             py::arg("counts"),
+             "Assign rows to centers or, without them, to the means of the last step; overwrite "
+             "counts, and keep the sums.")
+        .def("shift", &Rows::shift,
+             "Return bounds of the squared distance from the centers of the last step to the means "
+             "that follow from it.")
+        .def("sums", &Rows::sums, py::arg("out"), py::arg("before") = false,
+             "Overwrite out with the sums of the last step, or of the one before it.")
         .def("greedy", &Rows::greedy, py::arg("X"), py::arg("first"), py::arg("draws"),
              "Return the rows of X, which was prepared, that greedy k-means++ chooses.");
     module.def(

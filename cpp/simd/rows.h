@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "common/labels.h"
 #include "common/types.h"
 #include "simd/engines/engine.h"
+#include "simd/kept_means.h"
 
 namespace lab {
 
@@ -21,6 +23,10 @@ public:
     virtual ~Rows() = default;
     virtual double pass(const py::array& centers, py::array& labels, py::array* sums,
                         py::array* counts) = 0;
+    virtual void follow(const std::optional<py::array>& centers, py::array& labels,
+                        py::array& counts) = 0;
+    virtual std::pair<double, double> shift() const = 0;
+    virtual void sums(py::array& out, bool before) const = 0;
     virtual void update(const py::array& labels, py::array& sums, py::array& counts) const = 0;
     virtual py::array_t<Index> greedy(const py::array& X, Index first, const py::array& draws) = 0;
     virtual const char* isa() const = 0;
@@ -38,6 +44,8 @@ inline constexpr const char* kCenters =
 template <typename T>
 inline constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguous float64 array"
                                                        : "X must be a C-contiguous float32 array";
+inline constexpr const char* kAssigns = "assign needs rows (n, d), centers (k, d) and labels (n,)";
+inline constexpr const char* kWeighted = "rows with weights are added up by assign_update alone";
 inline constexpr const char* kOneCenter = "assign needs at least one center";
 inline constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
 inline constexpr const char* kSums = "sums must be a C-contiguous float64 array";
@@ -64,16 +72,16 @@ py::array_t<Index> drawn(Index n, Index first, const py::array& draws, const Dra
 template <typename T>
 class RowsOf final : public Rows {
 public:
-    // Engines may read the caller's arrays in each pass: they are kept.
-    RowsOf(std::unique_ptr<Engine<T>> engine, std::vector<py::object> kept)
-        : engine_(std::move(engine)), rows_(*engine_), kept_(std::move(kept)) {}
+    // Engines may read the caller's arrays in each pass: they are kept. The middle may be null.
+    RowsOf(std::unique_ptr<Engine<T>> engine, const T* middle, std::vector<py::object> kept)
+        : engine_(std::move(engine)),
+          rows_(*engine_),
+          means_(rows_.d(), middle),
+          kept_(std::move(kept)) {}
 
     double pass(const py::array& centers, py::array& labels, py::array* sums,
                 py::array* counts) override {
-        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
-                    labels.shape(0) == rows_.n(),
-                "assign needs rows (n, d), centers (k, d) and labels (n,)");
-        require(centers.shape(0) > 0, kOneCenter);
+        require_assignable(centers, labels);
         require(
             sums == nullptr ||
                 (sums->ndim() == 2 && counts->ndim() == 1 && sums->shape(0) == centers.shape(0) &&
@@ -90,8 +98,37 @@ public:
         return rows_.pass(arrays);
     }
 
+    void follow(const std::optional<py::array>& centers, py::array& labels,
+                py::array& counts) override {
+        require(!rows_.weighted(), kWeighted);
+        if (centers) require_assignable(*centers, labels);
+        require(labels.ndim() == 1 && labels.shape(0) == rows_.n() && counts.ndim() == 1 &&
+                    (!centers || centers->shape(0) == counts.shape(0)),
+                kFollows);
+        const T* centers_in = centers ? read<T>(*centers, kCenters<T>) : nullptr;
+        const Index k = counts.shape(0);
+        std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
+        std::int64_t* counts_out = write<std::int64_t>(counts, kCounts);
+        Unlocked unlocked;
+        means_.follow(rows_, centers_in, k, labels_out, counts_out);
+    }
+
+    std::pair<double, double> shift() const override {
+        Unlocked unlocked;
+        const Shift found = means_.shift();
+        return {found.low, found.high};
+    }
+
+    void sums(py::array& out, bool before) const override {
+        require(out.ndim() == 2 && out.shape(1) == rows_.d(), kTellsSums);
+        double* to = write<double>(out, kSums);
+        const Index k = out.shape(0);
+        Unlocked unlocked;
+        means_.sums(to, k, before);
+    }
+
     void update(const py::array& labels, py::array& sums, py::array& counts) const override {
-        require(!rows_.weighted(), "rows with weights are added up by assign_update alone");
+        require(!rows_.weighted(), kWeighted);
         require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
                     labels.shape(0) == rows_.n() && sums.shape(1) == rows_.d() &&
                     sums.shape(0) == counts.shape(0),
@@ -124,8 +161,16 @@ public:
     const char* engine() const override { return rows_.engine(); }
 
 private:
+    void require_assignable(const py::array& centers, const py::array& labels) const {
+        require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
+                    labels.shape(0) == rows_.n(),
+                kAssigns);
+        require(centers.shape(0) > 0, kOneCenter);
+    }
+
     const std::unique_ptr<Engine<T>> engine_;
     Engine<T>& rows_;
+    KeptMeans<T> means_;
     const std::vector<py::object> kept_;
 };
 

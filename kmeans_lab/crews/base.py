@@ -178,9 +178,10 @@ class Crew(ABC):
 
         Overwrites labels and counts.
         """
-        assert self.keeper is not None
-        self.keeper.follow(centers, self.labels, self.counts)
-        return Pass(nan, int(self.keeper.changed), 1.0, 0.0)
+        keeper = self.keeper
+        assert keeper is not None
+        keeper.follow(centers, self.labels, self.counts)
+        return Pass(nan, int(keeper.changed) if self._asked else -1, 1.0, 0.0)
 
     def assign_update(self, centers: Array) -> Pass:
         """Assign each row to its nearest center, and add it to that cluster's sum and count.

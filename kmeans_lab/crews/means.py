@@ -7,6 +7,7 @@ ways have the same results.
 
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
+from math import inf
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ from kmeans_lab.kernel import Array, read_only
 from kmeans_lab.metric import Directions
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.stopping import Step
+
+_NOTHING: Array = read_only(np.empty((0, 0)))
 
 
 class Centers(Protocol):
@@ -70,7 +73,11 @@ class MeansOfClusters:
             means = np.divide(crew.sums, self._divisors, out=self._divisors)
             self._directions.scale(means, old, new)
             return
-        np.divide(crew.sums, self._divisors, out=new, casting="same_kind")
+        self.divide(crew.sums, self._divisors, new)
+
+    def divide(self, sums: Array, counts: NDArray[Any], new: Array) -> None:
+        """Overwrite new with the quotients, as they are rounded everywhere."""
+        np.divide(sums, counts, out=new, casting="same_kind")
         if self._middle is not None:
             # Round to what the dtype holds in the coordinates of X, so that labels and inertia are
             # those of the centers returned: rounded only at the end, ties could fall differently.
@@ -111,11 +118,16 @@ class Kept:
     def __init__(self, crew: Crew, start: Array, means: MeansOfClusters, variance: float) -> None:
         self._crew, self._means, self._variance = crew, means, variance
         self._keeper: Any = crew.keeper
+        self._n_samples, self._n_clusters = len(crew.rows), len(crew.counts)
         self._old: Array | None = None
         self._new: Array | None = start
-        self._shape = start.shape
+        self._shape, self._dtype = start.shape, crew.rows.dtype
         self._counts = crew.counts.copy()
         self._free: list[Array] = []  # new pages of large arrays take longer than what fills them
+        limits = np.finfo(self._dtype)
+        self._unit = 64 * float(limits.eps)  # a sum by halves rounds a value once for each
+        self._lost = crew.sums.size * float(limits.smallest_subnormal)  # squares that vanish
+        self._most = float(limits.max)
 
     @property
     def old(self) -> Array:
@@ -131,41 +143,42 @@ class Kept:
 
     def _array(self, counts: NDArray[np.int64], *, before: bool) -> Array:
         made = self._room()
-        sums = made if made.dtype == np.float64 else self._crew.sums
+        sums = made if self._dtype == np.float64 else self._crew.sums
         self._keeper.sums(sums, before)
-        np.divide(sums, counts[:, None], out=made, casting="same_kind")
+        self._means.divide(sums, counts[:, None], made)
         return made
 
     def _room(self) -> Array:
-        return self._free.pop() if self._free else np.empty(self._shape, self._crew.rows.dtype)
+        return self._free.pop() if self._free else np.empty(self._shape, self._dtype)
 
     def assign(self) -> Pass:
         """Assign the rows to the newest centers, and add them up: one pass."""
-        self._counts[:] = self._crew.counts
-        found = self._crew.step(None if self._new is None else read_only(self._new))
+        crew, given = self._crew, self._new
+        self._counts[:] = crew.counts
+        found = crew.step(None if given is None else read_only(given))
         if self._old is not None:
             self._free.append(self._old)
-        self._old, self._new = self._new, None
+        self._old, self._new = given, None
         return found
 
     def update(self, changed: int) -> Step:
         """Leave the means where they are, unless a cluster is empty."""
         crew = self._crew
-        if np.count_nonzero(crew.counts) == len(crew.counts):
-            return KeptStep(self, self._variance, changed, len(crew.rows))
+        if np.count_nonzero(crew.counts) == self._n_clusters:
+            return KeptStep(self, self._variance, changed, self._n_samples)
         old = self.old
         self._keeper.sums(crew.sums, False)
         self._new = self._room()
         self._means(old, self._new)
-        return Step(read_only(old), read_only(self._new), self._variance, changed, len(crew.rows))
+        return Step(read_only(old), read_only(self._new), self._variance, changed, self._n_samples)
 
     def bounds(self) -> tuple[float, float]:
         """Return bounds of the squared movement that NumPy's sum of it lies between."""
         low, high = self._keeper.shift()
-        dtype, size = self._crew.rows.dtype, self._crew.sums.size
-        unit = 64 * float(np.finfo(dtype).eps)  # a sum by halves rounds a value once for each
-        lost = size * float(np.finfo(dtype).smallest_subnormal)  # squares that vanish
-        return max(low * (1 - unit) - lost, 0.0), high * (1 + unit) + (lost if high > 0 else 0)
+        if high == 0:
+            return 0.0, 0.0
+        low, high = low * (1 - self._unit) - self._lost, high * (1 + self._unit) + self._lost
+        return (max(low, 0.0), high) if high < self._most else (0.0, inf)  # NumPy warns of it
 
     def finish(self) -> Array:
         """Return the newest centers, after labels match them."""
@@ -182,8 +195,8 @@ class KeptStep(Step):
     __slots__ = ("_kept",)
 
     def __init__(self, kept: Kept, variance: float, changed: int, n_samples: int) -> None:
-        nothing = np.empty((0, 0))
-        super().__init__(nothing, nothing, variance, changed, n_samples)
+        self.old = self.new = _NOTHING
+        self.variance, self.changed, self.n_samples = variance, changed, n_samples
         self._kept = kept
 
     def moved_within(self, limit: float) -> bool:

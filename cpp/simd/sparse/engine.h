@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "common/steps.h"
 #include "common/types.h"
 #include "simd/sparse/audit.h"
 #include "simd/sparse/bounds.h"
@@ -23,9 +24,6 @@
 #include "simd/sparse/work.h"
 
 namespace lab {
-
-inline constexpr char kNoMeans[] =
-    "a step without centers must follow a step that left no cluster empty; give centers";
 
 template <typename T>
 class SparseEngine : public SparseTable<T> {

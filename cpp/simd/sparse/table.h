@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/steps.h"
 #include "common/types.h"
 #include "simd/sparse/movement.h"
 #include "simd/sparse/parts.h"
@@ -19,11 +20,6 @@
 #endif
 
 namespace lab {
-
-// Bounds of the squared distance between the centers of a pass and the means that follow from it.
-struct Shift {
-    double low, high;
-};
 
 template <typename T>
 class SparseTable : public SparseParts<T> {

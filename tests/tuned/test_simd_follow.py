@@ -1,0 +1,335 @@
+"""Prepared rows that keep their sums and means: fits are those with arrays, to the last bit."""
+
+import signal
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from kmeans_lab import driver, kmeans, load_kernel
+from kmeans_lab.crews.means import Arrays, Kept
+from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.kernel import KeepsSums
+from kmeans_lab.stopping import Shift, Step
+from tests.support.balls import blobs, nearest
+from tests.support.helpers import assert_same_fit
+
+pytestmark = pytest.mark.skipif(state_of("cpp-simd")[0] == "unavailable", reason="not built")
+
+SHAPES = [(3000, 2, 9), (3000, 10, 25), (2500, 64, 200), (700, 33, 3), (40, 1, 40)]  # n, d, k
+CELLS, HAMERLY = SHAPES[0], SHAPES[1]
+
+
+def middled(X):
+    """Rows so far from the origin that a middle is taken off, which no dtype adds without error."""
+    return X + X.dtype.type(1000 / 3)
+
+
+def both(monkeypatch, X, k, **options):
+    """Return the fit whose means stay with the rows and the one with arrays."""
+    made = []
+
+    class Counted(Kept):
+        def __init__(self, *arguments):
+            made.append(self)
+            super().__init__(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "Kept", Counted)
+        kept = kmeans(X, k, kernel="cpp-simd", **options)
+    assert len(made) == options.get("n_init", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "Kept", Arrays)
+        return kept, kmeans(X, k, kernel="cpp-simd", **options)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fits_are_those_with_arrays(monkeypatch, isa, shape, far, n_threads, dtype):
+    X, centers = blobs(*shape, seed=1, kind=dtype, spread=2.0)
+    if far:
+        X, centers = middled(X), middled(centers)
+    for stop, tol in (("shift", 0), ("shift", 1e-3), ("shift-norm", 0.1), ("labels", 5)):
+        options = {"init": centers, "stop": stop, "tol": tol, "n_threads": n_threads}
+        kept, arrays = both(monkeypatch, X, shape[2], max_iter=40, **options)
+        assert_same_fit(kept, arrays)
+        assert (kept.rescored, kept.stop) == (arrays.rescored, arrays.stop)
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 5])
+def test_a_fit_that_ends_early_returns_the_newest_means(monkeypatch, max_iter, dtype):
+    X, centers = blobs(*HAMERLY, seed=2, kind=dtype, spread=2.0)
+    for rows, start in ((X, centers), (middled(X), middled(centers))):
+        options = {"init": start, "max_iter": max_iter, "tol": 0}
+        kept, arrays = both(monkeypatch, rows, len(start), **options)
+        assert_same_fit(kept, arrays)
+        assert kept.n_iter == max_iter
+        np.testing.assert_array_equal(kept.labels, nearest(rows, kept.centers))
+
+
+@pytest.mark.parametrize("empty", ["relocate", "random", "keep", "error"])
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_empty_clusters_are_filled_as_with_arrays(monkeypatch, shape, empty, dtype):
+    X, centers = blobs(*shape, seed=3, kind=dtype, spread=2.0)
+    X, centers = middled(X), middled(centers)
+    centers[[1, 4]] = 9000
+    options = {"init": centers, "empty": empty, "random_state": 0, "tol": 0, "max_iter": 30}
+    if empty == "error":
+        with pytest.raises(ValueError, match="cluster 1 owns no row"):
+            kmeans(X, shape[2], kernel="cpp-simd", **options)
+        return
+    assert_same_fit(*both(monkeypatch, X, shape[2], **options))
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_repetitions_begin_anew(monkeypatch, shape, dtype):
+    X = middled(blobs(*shape, seed=4, kind=dtype)[0])
+    for init in ("k-means++", "random"):
+        options = {"init": init, "n_init": 3, "random_state": 5, "max_iter": 12}
+        assert_same_fit(*both(monkeypatch, X, shape[2], **options))
+
+
+@pytest.mark.parametrize("options", [{"history": True}, {"callback": print}, {"stop": "equal"}])
+def test_what_looks_at_centers_is_shown_arrays(monkeypatch, options):
+    X, centers = blobs(500, 3, 4, seed=5)
+    monkeypatch.setattr(driver, "Kept", None)
+    kmeans(X, 4, kernel="cpp-simd", init=centers, **options)
+    kmeans(X, 4, kernel="cpp-simd", init=centers, sample_weight=np.arange(1, 501.0))
+    kmeans(X, 4, kernel="cpp-simd", init=centers, metric="cosine")
+
+
+class Recorded(Shift):
+    """The default rule, which notes what it is told of each step and looks at no centers."""
+
+    told: list
+
+    def fired(self, step):
+        """Note the number of changed labels."""
+        self.told.append(step.changed)
+        return super().fired(step)
+
+
+@pytest.mark.parametrize("needs_changed", [False, True])
+def test_a_rule_is_told_of_changes_only_if_it_asks(monkeypatch, needs_changed):
+    X, centers = blobs(2000, 5, 7, seed=6, spread=2.0)
+    monkeypatch.setattr(Recorded, "told", [], raising=False)
+    rule = Recorded(tol=1e-4, needs_changed=needs_changed)
+    kept, arrays = both(monkeypatch, X, 7, init=centers, stop=rule)
+    assert_same_fit(kept, arrays)
+    half = len(Recorded.told) // 2
+    assert Recorded.told[:half] == Recorded.told[half:]
+    assert set(Recorded.told) == {-1} if not needs_changed else Recorded.told[0] == 2000
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_tolerance_that_bounds_cannot_tell_apart_is_decided_by_the_arrays(
+    monkeypatch, far, dtype
+):
+    X, centers = blobs(*HAMERLY, seed=7, kind=dtype, spread=2.0)
+    if far:
+        X, centers = middled(X), middled(centers)
+    seen = []
+
+    class Seen(Shift):
+        needs_centers = True
+
+        def fired(self, step):
+            seen.append(step.squared_shift())
+            return False
+
+    kmeans(X, len(centers), init=centers, kernel="cpp-simd", stop=Seen(), max_iter=6)
+    root = np.sqrt(seen[3])
+    for tol in (np.nextafter(root, 0), root, np.nextafter(root, np.inf)):
+        options = {"init": centers, "stop": "shift-norm", "tol": float(tol)}
+        assert_same_fit(*both(monkeypatch, X, len(centers), **options))
+
+
+@pytest.mark.parametrize(("kind", "power"), [("f8", -144), ("f8", 149), ("f4", -15), ("f4", 16)])
+def test_squares_at_the_ends_of_the_range_decide_as_with_arrays(monkeypatch, kind, power):
+    X, centers = blobs(3000, 4, 6, seed=8, spread=2.0)
+    X, centers = (X * 10.0**power).astype(kind), (centers * 10.0**power).astype(kind)
+    for stop, tol in (("shift", 0), ("shift", 1e-2), ("shift-norm", 1e-5)):
+        assert_same_fit(*both(monkeypatch, X, 6, init=centers, stop=stop, tol=tol, max_iter=30))
+
+
+def compared(monkeypatch, X, centers, **options):
+    """Return NumPy's squared shift of each step of a fit; bounds are held to it."""
+    shifts = []
+
+    class Compared(Kept):
+        def update(self, changed):
+            step = super().update(changed)
+            low, high = self.bounds()
+            shifts.append(Step(self.old, self.new, 1, changed, len(X)).squared_shift())
+            assert low <= shifts[-1] <= high
+            return step
+
+    monkeypatch.setattr(driver, "Kept", Compared)
+    kmeans(X, len(centers), init=centers, kernel="cpp-simd", **options)
+    return shifts
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("shape", SHAPES[:4])
+def test_numpys_sum_of_squares_lies_between_the_bounds(monkeypatch, shape, far, dtype):
+    X, centers = blobs(*shape, seed=11, kind=dtype, spread=2.0)
+    if far:
+        X, centers = middled(X), middled(centers)
+    assert len(compared(monkeypatch, X, centers, tol=0, max_iter=30)) > 1
+
+
+@pytest.mark.parametrize("off", [2e-23, 3e-23])  # squares that float32 rounds to 0, and up
+def test_bounds_allow_for_squares_that_vanish(monkeypatch, off):
+    X = np.zeros((2, 40), "f4")
+    X[:, 0] = 1, -1
+    centers = np.full((1, 40), off, "f4")
+    first, *_ = compared(monkeypatch, X, centers, max_iter=3)
+    assert (first > 0) == (off > 2.6e-23)
+
+
+def stepwise(X, centers, middle=None, n_threads=1, most=8):
+    """Yield prepared rows after each step, its centers, and the means that NumPy makes of it."""
+    given = () if middle is None else (middle,)
+    rows = load_kernel("cpp-simd").prepare(X, len(centers), n_threads, *given)
+    plain = X if middle is None else X - middle
+    labels, counts = np.full(len(X), -1, np.int32), np.empty(len(centers), np.int64)
+    sums, before, last = np.empty((3, *centers.shape))
+    follows = False
+    for _ in range(most):
+        rows.follow(None if follows else centers, labels, counts)
+        np.testing.assert_array_equal(labels, nearest(plain, centers))
+        np.testing.assert_array_equal(counts, np.bincount(labels, minlength=len(centers)))
+        rows.sums(sums)
+        rows.sums(before, True)
+        np.testing.assert_array_equal(before, last if follows else 0)
+        last[:] = sums
+        new = np.divide(sums, counts[:, None], out=np.empty_like(centers), casting="same_kind")
+        if middle is not None:
+            new += middle
+            new -= middle
+        yield rows, centers, new
+        centers, follows = new, True
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("shape", SHAPES[:4])
+def test_means_are_numpys_and_bounds_hold_how_far_they_moved(shape, far, n_threads, dtype):
+    X, centers = blobs(*shape, seed=9, kind=dtype)
+    middle = None
+    if far:
+        X, middle = middled(X), np.full(X.shape[1], 1000 / 3, dtype)
+    for rows, old, new in stepwise(X, centers, middle, n_threads):
+        low, high = rows.shift()
+        pairs = zip(new.ravel().tolist(), old.ravel().tolist(), strict=True)
+        moved = sum(((Fraction(a) - Fraction(b)) ** 2 for a, b in pairs), start=Fraction(0))
+        assert Fraction(low) <= moved <= Fraction(high)
+        assert high - low <= 1e-11 * high
+        assert (high == 0) == (new == old).all()
+
+
+def test_bounds_of_a_movement_too_small_to_be_squared_are_not_both_zero():
+    X = np.array([[3e-200, 1.0], [5e-200, 1.0]])
+    rows = load_kernel("cpp-simd").prepare(X, 1, 1)
+    labels, counts = np.full(2, -1, np.int32), np.empty(1, np.int64)
+    rows.follow(np.array([[1e-200, 1.0]]), labels, counts)
+    low, high = rows.shift()
+    assert low == 0 < high < 1e-300
+    rows.follow(None, labels, counts)
+    assert rows.shift() == (0, 0)
+    X[:] = [[1e200, 0], [2e200, 0]]
+    rows = load_kernel("cpp-simd").prepare(X, 1, 1)
+    rows.follow(np.zeros((1, 2)), labels, counts)
+    assert rows.shift() == (0, np.inf)
+
+
+def test_a_step_without_centers_needs_means():
+    X, centers = blobs(400, 3, 5, seed=10)
+    rows = load_kernel("cpp-simd").prepare(X, 5, 1)
+    labels, counts = np.full(400, -1, np.int32), np.empty(5, np.int64)
+    assert isinstance(rows, KeepsSums)
+    with pytest.raises(ValueError, match="must follow a step that left no cluster empty"):
+        rows.follow(None, labels, counts)
+    assert rows.shift() == (0, np.inf)
+    centers[2] = 1e6
+    rows.follow(centers, labels, counts)
+    with pytest.raises(ValueError, match="must follow a step that left no cluster empty"):
+        rows.follow(None, labels, counts)
+    assert rows.shift() == (0, np.inf)
+    rows.follow(X[:3].copy(), labels, counts[:3])  # another number of centers
+    with pytest.raises(ValueError, match="follow needs"):
+        rows.follow(None, labels, counts)
+    rows.follow(None, labels, counts[:3])
+    with pytest.raises(ValueError, match="sums needs"):
+        rows.sums(np.empty((5, 3)))
+
+
+def test_arrays_of_a_step_that_do_not_fit_are_refused():
+    X, centers = blobs(400, 3, 5, seed=10)
+    rows = load_kernel("cpp-simd").prepare(X, 5, 1)
+    labels, counts = np.full(400, -1, np.int32), np.empty(5, np.int64)
+    rows.follow(centers, labels, counts)
+    for wrong in (
+        (centers[:, :-1].copy(), labels, counts),
+        (centers.astype("f4"), labels, counts),
+        (centers.tolist(), labels, counts),
+        (centers, labels[1:], counts),
+        (centers, labels, counts[1:]),
+        (centers, labels, counts.astype("f8")),
+        (centers[:0], labels, counts[:0]),
+        (None, labels.astype("i8"), counts),
+        (None, labels, counts[1:]),
+        (None, labels, counts[:, None]),
+    ):
+        with pytest.raises((TypeError, ValueError)):
+            rows.follow(*wrong)
+    for out in (np.empty((5, 2)), np.empty((4, 3)), np.empty((5, 3), "f4"), np.empty(15)):
+        with pytest.raises((TypeError, ValueError)):
+            rows.sums(out)
+    rows.follow(None, labels, counts)
+
+
+def test_rows_with_weights_keep_no_means():
+    X, centers = blobs(400, 3, 5, seed=10)
+    rows = load_kernel("cpp-simd").prepare(X, 5, 1, weights=np.ones(400))
+    labels, counts = np.full(400, -1, np.int32), np.empty(5, np.int64)
+    with pytest.raises(ValueError, match="rows with weights are added up by assign_update alone"):
+        rows.follow(centers, labels, counts)
+
+
+@pytest.mark.parametrize("engine", ["cells", "bound per row", "bounds per group", "all pairs"])
+def test_a_step_that_is_interrupted_leaves_no_means(engine):
+    rng = np.random.default_rng(0)
+    X = rng.random((40_000, 5))
+    some = X[:1000].copy()
+    rows = load_kernel("cpp-simd").prepare(X, 1000, 2, engine=engine)
+    labels, counts = np.full(len(X), -1, np.int32), np.empty(1000, np.int64)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def stop_within(seconds):
+        rows.follow(some, labels, counts)
+        time.sleep(0.11)  # so that the next step asks for signals
+        centers = X[rng.choice(len(X), 1000, replace=False)]
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        rows.follow(centers, labels, counts)
+        time.sleep(9)  # too late
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for attempt in range(60):
+            with pytest.raises(KeyboardInterrupt):
+                stop_within(2e-4 * (1 + attempt % 6))
+            if rows.shift() == (0, np.inf):
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    with pytest.raises(ValueError, match="must follow a step that left no cluster empty"):
+        rows.follow(None, labels, counts)
+    rows.follow(some, labels, counts)
+    np.testing.assert_array_equal(labels, nearest(X, some))
+    rows.follow(None, labels, counts)
