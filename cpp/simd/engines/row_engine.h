@@ -55,7 +55,8 @@ public:
     double pass(const PassArrays<T>& arrays) override {
         std::lock_guard<std::mutex> lock(mutex_);
         const Index k = arrays.k;
-        if (k != n_clusters_ || slots_.empty()) restart(k);
+        work_.fresh = k != n_clusters_ || slots_.empty();
+        if (work_.fresh) restart(k);
         const bool kept = arrays.sums && arrays.labels == written_ && hold(arrays.labels);
         work_.labels_out = kept ? arrays.labels : nullptr;
         written_ = nullptr;  // until all are written: memory may run out, or Ctrl-C come

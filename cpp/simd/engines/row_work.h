@@ -40,6 +40,7 @@ struct RowWork {
     Split split;                   // of the values, for sums
     double longest = 0;            // the longest row, ‖x‖
     Aligned<std::int32_t> labels;  // (n,) and padding: labels of the last pass
+    bool fresh = false;            // no row has been to any cluster yet
     std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
     Interrupt* interrupt = nullptr;
     // Where columns are added up in whole vectors: −1 for features, and what stands behind them,

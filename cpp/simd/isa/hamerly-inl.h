@@ -67,11 +67,7 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
                               const Read& read, S* tile, RowMoves<T>& moves) {
     constexpr int lanes = Lanes<float>::lanes, width = vectors * Lanes<S>::lanes;
     const From* rows[width];
-    alignas(64) std::int32_t before[width];
-    for (int l = 0; l < width; ++l) {
-        rows[l] = first_row + list[l] * work.d;
-        before[l] = work.labels[part.first + list[l]];
-    }
+    for (int l = 0; l < width; ++l) rows[l] = first_row + list[l] * work.d;
     for (int l = width; l < 2 * width; ++l) fetch_row(first_row + list[l] * work.d, work.d);
     Settled<width> found;
     std::uint32_t near = score_listed<S, vectors, panel, width>(panels, rows, read, tile, found);
@@ -83,8 +79,23 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
         found.labels[l] = nearest_directly(row, state.origin, state.rare->direct());
         ++part.rescored;
     }
+    part.met += double(n * panels.n_clusters);
+    using Values = typename Lanes<float>::Values;
     for (int v = 0; v < width; v += lanes) {
-        using Values = typename Lanes<float>::Values;
+        auto& gaps = *reinterpret_cast<Values*>(found.gaps + v);
+        gaps += gather(state.drift_low.data(), found.labels + v);
+    }
+    if (work.fresh) {  // the list leaves out no row
+        const Index first = part.first + list[0];
+        std::copy_n(found.labels, n, work.labels.data() + first);
+        std::copy_n(found.gaps, n, state.slack.data() + first);
+        part.changed += n;
+        moves.join(first, n, found.labels);
+        return;
+    }
+    alignas(64) std::int32_t before[width];
+    for (int l = 0; l < width; ++l) before[l] = work.labels[part.first + list[l]];
+    for (int v = 0; v < width; v += lanes) {
         using Integers = typename Lanes<float>::Integers;
         const auto was = *reinterpret_cast<const Integers*>(before + v);
         const auto is = *reinterpret_cast<const Integers*>(found.labels + v);
@@ -93,11 +104,8 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
             if (l >= n) break;
             settle_row(work, part, part.first + list[l], found.labels[l], moves);
         }
-        auto& gaps = *reinterpret_cast<Values*>(found.gaps + v);
-        gaps += gather(state.drift_low.data(), found.labels + v);
     }
     for (Index l = 0; l < n; ++l) state.slack[part.first + list[l]] = found.gaps[l];
-    part.met += double(n * panels.n_clusters);
 }
 
 // Raise the slack of rows as the drift of their centers has been raised; rounded down.
@@ -153,9 +161,7 @@ template <typename T, int vectors, int panel>
 class Failing {
 public:
     Failing(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums)
-        : work_(work), state_(state), part_(part), moves_(work, sums) {
-        room_.resize(work.d * width);
-    }
+        : work_(work), state_(state), part_(part), moves_(work, sums) {}
 
     void run() {
         if (!state_.carried) part_.copied = false;
@@ -190,6 +196,7 @@ private:
     template <typename S, typename From, typename Read>
     LAB_MEMBER void settle(Index n, const Panels<S>& panels, const From* rows, const Read& read) {
         constexpr Index step = vectors * Lanes<S>::lanes;
+        if (n > 0) room_.resize(work_.d * width);
         S* tile = reinterpret_cast<S*>(room_.data());
         for (Index i = 0; i < n; i += step) {
             settle_listed<S, vectors, panel>(work_, state_, panels, part_, list_ + i,

@@ -25,6 +25,17 @@ public:
         fetch_row(work_.given.rows + row * work_.d, work_.d);
     }
 
+    // Rows one after the other, no more than wait together, join their first clusters.
+    LAB_MEMBER void join(Index first, Index n, const std::int32_t* labels) {
+        const bool plain = sums_.locks.empty() && work_.weights == nullptr;
+        if (plain && work_.split.count <= 2 && first + n <= work_.first_last) {
+            work_.split.count == 2 ? join_plainly<2>(first, n, labels)
+                                   : join_plainly<1>(first, n, labels);
+            return;
+        }
+        for (Index i = 0; i < n; ++i) add(first + i, -1, labels[i]);
+    }
+
     void flush() {
         for (Index i = 0; i < n_; ++i) {
             if (sums_.locks.empty()) {
@@ -46,6 +57,47 @@ private:
         Index row;
         std::int32_t before, label;
     };
+
+    // A vector of features after the other, of all rows: units and middle stay in registers.
+    template <int limbs>
+    LAB_MEMBER void join_plainly(Index first, Index n, const std::int32_t* labels) {
+        using Integers = Lanes<double>::Integers;
+        const Split& how = work_.split;
+        const Index d = work_.d, stride = how.stride;
+        std::int64_t* joined[kWaiting];
+        for (Index i = 0; i < n; ++i) {
+            joined[i] = sums_.limbs.data() + labels[i] * how.size();
+            count_moved(sums_, -1, labels[i], 1);
+        }
+        for (Index f = 0; f < d; f += lanes) {
+            Values units[limbs];
+            Integers zeros[limbs], inside;
+            LAB_UNROLL for (int q = 0; q < limbs; ++q) {
+                std::memcpy(&units[q], how.magic.data() + q * how.stride + f, sizeof units[q]);
+                std::memcpy(&zeros[q], &units[q], sizeof zeros[q]);
+            }
+            std::memcpy(&inside, work_.inside.data() + f, sizeof inside);
+            typename Lanes<T>::Few middle;
+            std::memcpy(&middle, work_.given.middle + f, sizeof middle);
+            const T* x = work_.given.rows + first * d + f;
+            for (Index i = 0; i < n; ++i, x += d) {
+                typename Lanes<T>::Few values;
+                std::memcpy(&values, x, sizeof values);
+                Values value = convert<Values>(typename Lanes<T>::Few(values - middle));
+                value = inside ? value : Values{};
+                std::int64_t* to = joined[i] + f;
+                LAB_UNROLL for (int q = 0; q < limbs; ++q, to += stride) {
+                    const Values shifted = value + units[q];
+                    Integers word, sum;
+                    std::memcpy(&word, &shifted, sizeof word);
+                    std::memcpy(&sum, to, sizeof sum);
+                    sum += word - zeros[q];
+                    std::memcpy(to, &sum, sizeof sum);
+                    value -= shifted - units[q];
+                }
+            }
+        }
+    }
 
     LAB_MEMBER void carry_out(const Move& move) {
         const Index size = work_.split.size();

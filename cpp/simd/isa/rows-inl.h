@@ -116,9 +116,8 @@ LAB_INLINE void spread_rows(const List& rows, const Read& read, Index d, S* tile
     constexpr int lanes = Lanes<S>::lanes;
     constexpr Index width = vectors * lanes;
     LAB_UNROLL for (int v = 0; v < vectors; ++v) squares[v] = Values{};
-    const auto add = [&](Index f, int v, const Values& values) {
+    const auto put = [&](Index f, int v, const Values& values) {
         std::memcpy(tile + f * width + v * lanes, &values, sizeof values);
-        squares[v] += values * values;
     };
 #if defined(LAB_TRANSPOSES)
     constexpr Index size = Block<S>::size;
@@ -127,16 +126,20 @@ LAB_INLINE void spread_rows(const List& rows, const Read& read, Index d, S* tile
             // The last block overlaps the one before: nothing beyond a row is read.
             const Index from = std::min(f, d - size), old = f - from;
             rows.fetch(width, f, size);
-            for (int v = 0; v < vectors; ++v) {
+            LAB_UNROLL for (int v = 0; v < vectors; ++v) {
                 typename Block<S>::Values blocks[lanes];
                 LAB_UNROLL for (int l = 0; l < lanes; ++l) {
                     blocks[l] = read.block(rows[v * lanes + l], from);
                 }
                 Values across[size];
                 transpose<S>(blocks, across);
+                Values added{};  // by itself: no block waits for the one before
                 LAB_UNROLL for (Index q = 0; q < size; ++q) {
-                    if (q >= old) add(from + q, v, across[q]);
+                    if (q < old) continue;
+                    put(from + q, v, across[q]);
+                    added += across[q] * across[q];
                 }
+                squares[v] += added;
             }
         }
         return;
@@ -144,10 +147,10 @@ LAB_INLINE void spread_rows(const List& rows, const Read& read, Index d, S* tile
 #endif
     for (Index f = 0; f < d; ++f) {
         for (Index i = 0; i < width; ++i) tile[f * width + i] = read.value(rows[i], f);
-        for (int v = 0; v < vectors; ++v) {
+        LAB_UNROLL for (int v = 0; v < vectors; ++v) {
             Values values;
             std::memcpy(&values, tile + f * width + v * lanes, sizeof values);
-            add(f, v, values);
+            squares[v] += values * values;
         }
     }
 }
