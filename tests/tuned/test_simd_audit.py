@@ -48,11 +48,11 @@ MUTANTS = {
     "slack: drifts too short": (SLACK, "(1 + 1e-6)", "0.6"),
     "slack: the other drifts forgotten": (SLACK, "? second : most", "? 0 : 0"),
     "slack: gaps too wide": (ROWS, "- S(1e-6) * reach", "+ S(1e-3) * reach"),
-    "slack: raised too far": (SLACK, "const double by = most - drift", "const double by = 2 * most"),
+    "slack: raised too far": (SLACK, "by = most - drift", "by = 2 * most"),
     "slack: raised by the wrong cluster": (
-        SLACK,
-        "float(by * (1 - 2 * u)) : 0.0f",
-        "float(most - drift_[0]) : 0.0f",
+        ROWS,
+        "gather(state.raised.data(), work.labels.data() + i)",
+        "gather(state.raised.data(), work.labels.data() + first)",
     ),
     "slack: drift of the wrong cluster": (
         ROWS,
