@@ -81,14 +81,17 @@ def middle_and_variance(
     n_samples = len(X)
     found = moments_of(X) if moments is None else moments
     mean, variance, off, spread = _estimates(found, n_samples)
-    ends = np.maximum(variance + _SIGNS[0] * spread, 0)
-    rounded, *others = (_rounded(end) for end in np.add.reduce(ends[:3], axis=1).tolist())
-    # Within three deviations of the origin: no middle would be more than three steps away.
-    if ((np.abs(mean) + off) ** 2 < 9 * (variance - spread)).all():
-        middle, doubtful = np.zeros(len(mean), X.dtype), np.empty(0, np.intp)
+    total, least = float(np.add.reduce(variance)), variance - spread
+    rounded, doubtful = _rounded(total), np.empty(0, np.intp)
+    if ((np.abs(mean) + off) ** 2 < 9 * least).all():
+        # All columns lie within three deviations of the origin: no middle is four steps away.
+        middle, error = np.zeros(len(mean), X.dtype), float(np.add.reduce(spread))
+        others = [_rounded(total + error), _rounded(total - error)]
     else:
+        ends = np.maximum(variance + _SIGNS[0] * spread, 0)
         middles = _middle(mean + _SIGNS[1] * off, ends, X.dtype)
         middle, doubtful = middles[0], np.flatnonzero((middles != middles[0]).any(axis=0))
+        others = [_rounded(end) for end in np.add.reduce(ends[1:3], axis=1).tolist()]
     certain = others == [rounded, rounded]
     if not certain:
         doubtful = np.arange(X.shape[1])

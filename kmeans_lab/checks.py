@@ -10,7 +10,6 @@ import operator
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from math import isfinite, isnan
 from numbers import Real
 from reprlib import repr as short
@@ -117,10 +116,14 @@ def drawing(random_state: Any) -> Draws:
 
     A fresh seed takes 60 µs and is drawn at the first call: many fits draw nothing.
     """
-    if random_state is None:
-        return cache(np.random.default_rng)
-    rng = generator(random_state)
-    return lambda: rng
+    made = [] if random_state is None else [generator(random_state)]
+
+    def draws() -> np.random.Generator:
+        if not made:
+            made.append(np.random.default_rng())
+        return made[0]
+
+    return draws
 
 
 def samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean") -> Array:

@@ -34,6 +34,8 @@ def _quota(root: str) -> float:
 
 def refuse_too_many(shown: str, n_workers: int) -> None:
     """Raise ValueError for more workers than a machine of this size can be asked for."""
+    if n_workers <= _MOST_WORKERS:  # as nearly always: to ask the system for its cores takes 10 µs
+        return
     cores = available_cores()
     most = max(_MOST_WORKERS, 4 * cores)
     if n_workers > most:

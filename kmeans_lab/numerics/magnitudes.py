@@ -45,7 +45,7 @@ def largest_of(rows: Rows, n_threads: int = 1) -> float:
 def refuse_overflow(largest: float, like: Samples) -> None:
     """Raise ``ValueError`` where the squared distances of rows like these would be infinite."""
     # A squared distance in the dtype, the sum of all of them in float64, and two bits to spare.
-    one = float(np.finfo(like.dtype).max) / like.shape[1]
+    one = most_of(like.dtype) / like.shape[1]
     limit = sqrt(min(one, _MOST / like.size)) / 4
     if largest > limit:
         raise ValueError(
@@ -112,6 +112,12 @@ def _refuse_lost_products(weights: NDArray[np.float64], rows: Samples, largest: 
                 f"in feature {f}; their product must be at least {_LEAST:.3g} of the largest "
                 "weight: weigh the row 0, or more, or scale the feature up"
             )
+
+
+@cache
+def most_of(dtype: np.dtype[np.floating]) -> float:
+    """Return the largest finite value."""
+    return float(np.finfo(dtype).max)
 
 
 @cache

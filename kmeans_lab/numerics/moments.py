@@ -6,7 +6,7 @@ where it is the kernel of the fit: no fit loads another one than its own.
 """
 
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 
 import numpy as np
 
@@ -41,9 +41,9 @@ class Moments:
 
     def largest(self) -> float:
         """Return the largest magnitude; NaN where a value is not finite."""
-        if not np.isfinite(self.squares).all():
+        if not isfinite(np.add.reduce(self.squares)):
             return nan  # or squares have overflowed
-        return float(max(-self.low.min(), self.high.max()))
+        return float(max(-np.minimum.reduce(self.low), np.maximum.reduce(self.high)))
 
 
 def moments_of(X: Array, kernel: MeasuresRows | None = None, n_threads: int = 1) -> Moments:
