@@ -11,6 +11,7 @@
 #include <limits>
 #include <mutex>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
 #include "common/steps.h"
@@ -31,9 +32,10 @@ public:
     }
 
     // Assign the rows to the centers of an array, (k, d), or to the means of the last step, and add
-    // them up. Overwrites labels, which hold the previous ones, and counts.
-    void follow(Engine<T>& rows, const T* centers, Index k, std::int32_t* labels,
-                std::int64_t* counts) {
+    // them up. Overwrites labels, which hold the previous ones, and counts: whole numbers or, where
+    // rows have weights, masses.
+    template <typename Count>
+    void follow(Engine<T>& rows, const T* centers, Index k, std::int32_t* labels, Count* counts) {
         std::lock_guard<std::mutex> lock(mutex_);
         if (!centers && !known_) throw std::invalid_argument(kNoMeans);
         if (!centers && k != k_) throw std::invalid_argument(kFollows);
@@ -46,11 +48,15 @@ public:
         }
         sums_.swap(before_);
         std::fill(sums_.begin(), sums_.end(), 0.0);
-        std::fill_n(counts, k, std::int64_t(0));
+        std::fill_n(counts, k, Count(0));
         PassArrays<T> arrays{centers_.data(), k, labels, sums_.data()};
-        arrays.counts = counts;
+        if constexpr (std::is_same_v<Count, double>) {
+            arrays.masses = counts;
+        } else {
+            arrays.counts = counts;
+        }
         rows.pass(arrays);
-        if (std::find(counts, counts + k, std::int64_t(0)) != counts + k) return;
+        if (std::find(counts, counts + k, Count(0)) != counts + k) return;
         for (Index j = 0; j < k; ++j) divide(j, double(counts[j]));
         known_ = true;
     }

@@ -45,7 +45,6 @@ template <typename T>
 inline constexpr const char* kSamples = sizeof(T) == 8 ? "X must be a C-contiguous float64 array"
                                                        : "X must be a C-contiguous float32 array";
 inline constexpr const char* kAssigns = "assign needs rows (n, d), centers (k, d) and labels (n,)";
-inline constexpr const char* kWeighted = "rows with weights are added up by assign_update alone";
 inline constexpr const char* kOneCenter = "assign needs at least one center";
 inline constexpr const char* kLabels = "labels must be a C-contiguous int32 array";
 inline constexpr const char* kSums = "sums must be a C-contiguous float64 array";
@@ -100,7 +99,6 @@ public:
 
     void follow(const std::optional<py::array>& centers, py::array& labels,
                 py::array& counts) override {
-        require(!rows_.weighted(), kWeighted);
         if (centers) require_assignable(*centers, labels);
         require(labels.ndim() == 1 && labels.shape(0) == rows_.n() && counts.ndim() == 1 &&
                     (!centers || centers->shape(0) == counts.shape(0)),
@@ -108,9 +106,11 @@ public:
         const T* centers_in = centers ? read<T>(*centers, kCenters<T>) : nullptr;
         const Index k = counts.shape(0);
         std::int32_t* labels_out = write<std::int32_t>(labels, kLabels);
-        std::int64_t* counts_out = write<std::int64_t>(counts, kCounts);
-        Unlocked unlocked;
-        means_.follow(rows_, centers_in, k, labels_out, counts_out);
+        if (rows_.weighted()) {
+            follow(centers_in, k, labels_out, write<double>(counts, kMasses));
+        } else {
+            follow(centers_in, k, labels_out, write<std::int64_t>(counts, kCounts));
+        }
     }
 
     std::pair<double, double> shift() const override {
@@ -128,7 +128,7 @@ public:
     }
 
     void update(const py::array& labels, py::array& sums, py::array& counts) const override {
-        require(!rows_.weighted(), kWeighted);
+        require(!rows_.weighted(), "rows with weights are added up by assign_update alone");
         require(labels.ndim() == 1 && sums.ndim() == 2 && counts.ndim() == 1 &&
                     labels.shape(0) == rows_.n() && sums.shape(1) == rows_.d() &&
                     sums.shape(0) == counts.shape(0),
@@ -161,6 +161,12 @@ public:
     const char* engine() const override { return rows_.engine(); }
 
 private:
+    template <typename Count>
+    void follow(const T* centers, Index k, std::int32_t* labels, Count* counts) {
+        Unlocked unlocked;
+        means_.follow(rows_, centers, k, labels, counts);
+    }
+
     void require_assignable(const py::array& centers, const py::array& labels) const {
         require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == rows_.d() &&
                     labels.shape(0) == rows_.n(),

@@ -87,7 +87,7 @@ class Crew(ABC):
     labels: Labels
     partials: Partials
     prepared: Any = None
-    #: The same, where the rows keep their sums (``kernel.KeepsSums``) and all count as one.
+    #: The same, where the rows keep their sums (``kernel.KeepsSums``), weighted if rows are.
     keeper: KeepsSums | None = None
 
     _one_process = True
@@ -113,7 +113,7 @@ class Crew(ABC):
         # The crew must not refer to itself: it ends threads when nothing refers to it.
         self._counting: list[CountsChanged] = []
         self._start()
-        if job.weighting is None and hasattr(self.prepared, "follow"):
+        if (job.weighting is None or self.kernel_weighs) and hasattr(self.prepared, "follow"):
             self.keeper = self.prepared
         total = self.partials  # a single chunk is its own total
         if len(self.bounds) > 1:

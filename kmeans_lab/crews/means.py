@@ -141,7 +141,7 @@ class Kept:
         """The centers that follow."""
         return self._array(self._crew.counts, before=False) if self._new is None else self._new
 
-    def _array(self, counts: NDArray[np.int64], *, before: bool) -> Array:
+    def _array(self, counts: NDArray[Any], *, before: bool) -> Array:
         made = self._room()
         sums = made if self._dtype == np.float64 else self._crew.sums
         self._keeper.sums(sums, before)

@@ -96,7 +96,6 @@ def test_what_looks_at_centers_is_shown_arrays(monkeypatch, options):
     X, centers = blobs(500, 3, 4, seed=5)
     monkeypatch.setattr(driver, "Kept", None)
     kmeans(X, 4, kernel="cpp-simd", init=centers, **options)
-    kmeans(X, 4, kernel="cpp-simd", init=centers, sample_weight=np.arange(1, 501.0))
     kmeans(X, 4, kernel="cpp-simd", init=centers, metric="cosine")
 
 
@@ -291,12 +290,25 @@ def test_arrays_of_a_step_that_do_not_fit_are_refused():
     rows.follow(None, labels, counts)
 
 
-def test_rows_with_weights_keep_no_means():
+def test_rows_with_weights_want_masses():
     X, centers = blobs(400, 3, 5, seed=10)
-    rows = load_kernel("cpp-simd").prepare(X, 5, 1, weights=np.ones(400))
-    labels, counts = np.full(400, -1, np.int32), np.empty(5, np.int64)
-    with pytest.raises(ValueError, match="rows with weights are added up by assign_update alone"):
-        rows.follow(centers, labels, counts)
+    rows = load_kernel("cpp-simd").prepare(X, 5, 1, weights=np.full(400, 0.5))
+    labels, masses = np.full(400, -1, np.int32), np.empty(5)
+    with pytest.raises(TypeError, match="counts must be a C-contiguous float64 array where rows"):
+        rows.follow(centers, labels, np.empty(5, np.int64))
+    rows.follow(centers, labels, masses)
+    np.testing.assert_array_equal(masses, np.bincount(labels) * 0.5)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weighted_fits_have_the_bits_of_fits_with_arrays(monkeypatch, shape, n_threads, dtype):
+    X, centers = blobs(*shape, seed=11, kind=dtype, spread=2.0)
+    weights = np.random.default_rng(12).exponential(size=len(X))
+    weights[::7] = 0
+    for rows, start in ((X, centers), (middled(X), middled(centers))):
+        options = {"init": start, "sample_weight": weights, "n_threads": n_threads, "max_iter": 30}
+        assert_same_fit(*both(monkeypatch, rows, len(start), **options))
 
 
 @pytest.mark.parametrize("engine", ["cells", "bound per row", "bounds per group", "all pairs"])

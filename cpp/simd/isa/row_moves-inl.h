@@ -27,10 +27,15 @@ public:
 
     // Rows one after the other, no more than wait together, join their first clusters.
     LAB_MEMBER void join(Index first, Index n, const std::int32_t* labels) {
-        const bool plain = sums_.locks.empty() && work_.weights == nullptr;
-        if (plain && work_.split.count <= 2 && first + n <= work_.first_last) {
-            work_.split.count == 2 ? join_plainly<2>(first, n, labels)
-                                   : join_plainly<1>(first, n, labels);
+        const Index limbs = work_.split.count;
+        if (sums_.locks.empty() && limbs <= 2 && first + n <= work_.first_last) {
+            if (work_.weights) {
+                limbs == 2 ? join_plainly<2, true>(first, n, labels)
+                           : join_plainly<1, true>(first, n, labels);
+            } else {
+                limbs == 2 ? join_plainly<2, false>(first, n, labels)
+                           : join_plainly<1, false>(first, n, labels);
+            }
             return;
         }
         for (Index i = 0; i < n; ++i) add(first + i, -1, labels[i]);
@@ -59,7 +64,7 @@ private:
     };
 
     // A vector of features after the other, of all rows: units and middle stay in registers.
-    template <int limbs>
+    template <int limbs, bool weighted>
     LAB_MEMBER void join_plainly(Index first, Index n, const std::int32_t* labels) {
         using Integers = Lanes<double>::Integers;
         const Split& how = work_.split;
@@ -69,22 +74,28 @@ private:
             joined[i] = sums_.limbs.data() + labels[i] * how.size();
             count_moved(sums_, -1, labels[i], 1);
         }
-        for (Index f = 0; f < d; f += lanes) {
-            Values units[limbs];
+        for (Index f = 0; f < work_.columns; f += lanes) {
+            Values units[limbs], behind;
             Integers zeros[limbs], inside;
             LAB_UNROLL for (int q = 0; q < limbs; ++q) {
                 std::memcpy(&units[q], how.magic.data() + q * how.stride + f, sizeof units[q]);
                 std::memcpy(&zeros[q], &units[q], sizeof zeros[q]);
             }
+            // Behind the last feature: one for the weight, and zeros. Nothing is read there.
             std::memcpy(&inside, work_.inside.data() + f, sizeof inside);
+            std::memcpy(&behind, work_.behind.data() + f, sizeof behind);
             typename Lanes<T>::Few middle;
-            std::memcpy(&middle, work_.given.middle + f, sizeof middle);
-            const T* x = work_.given.rows + first * d + f;
+            std::memcpy(&middle, work_.given.middle + std::min(f, d), sizeof middle);
+            const T* x = work_.given.rows + first * d + std::min(f, d);
             for (Index i = 0; i < n; ++i, x += d) {
                 typename Lanes<T>::Few values;
                 std::memcpy(&values, x, sizeof values);
                 Values value = convert<Values>(typename Lanes<T>::Few(values - middle));
-                value = inside ? value : Values{};
+                value = inside ? value : behind;
+                if (weighted) {
+                    value *= work_.weights[first + i];
+                    LAB_HIDE(value);  // the product is rounded before it is split
+                }
                 std::int64_t* to = joined[i] + f;
                 LAB_UNROLL for (int q = 0; q < limbs; ++q, to += stride) {
                     const Values shifted = value + units[q];
