@@ -55,6 +55,7 @@ public:
         } else {
             arrays.counts = counts;
         }
+        arrays.inertia = false;
         rows.pass(arrays);
         if (std::find(counts, counts + k, Count(0)) != counts + k) return;
         for (Index j = 0; j < k; ++j) divide(j, double(counts[j]));

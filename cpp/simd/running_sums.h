@@ -48,13 +48,14 @@ public:
         }
     }
 
-    // The same, added to the caller's, where there are any; returns the inertia. `squares`: Σ‖x‖².
+    // The same, added to the caller's, where there are any; returns the inertia, where it is
+    // wanted. `squares`: Σ‖x‖².
     template <typename T>
     double end_pass(std::vector<Partial>& slots, const Split& split, Index d, bool weighted,
                     double squares, const PassArrays<T>& to) {
         read(slots, split, to.k, d, weighted);
         if (to.sums) add_to(to);
-        return std::max(inertia(squares, to.centers), 0.0);
+        return to.inertia ? std::max(inertia(squares, to.centers), 0.0) : 0.0;
     }
 
     template <typename T>

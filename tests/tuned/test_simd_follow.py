@@ -3,6 +3,7 @@
 import signal
 import time
 from fractions import Fraction
+from math import fsum
 
 import numpy as np
 import pytest
@@ -288,6 +289,34 @@ def test_arrays_of_a_step_that_do_not_fit_are_refused():
         with pytest.raises((TypeError, ValueError)):
             rows.sums(out)
     rows.follow(None, labels, counts)
+
+
+def test_the_inertia_of_a_pass_is_known_after_steps_that_did_not_want_it(dtype):
+    X, centers = blobs(900, 12, 5, seed=13, kind=dtype)
+    kernel = load_kernel("cpp-simd")
+    labels, counts, sums = np.full(900, -1, np.int32), np.zeros(5, np.int64), np.zeros((5, 12))
+    first = kernel.prepare(X, 5, 1)
+    expected = kernel.assign_update(first, centers, labels, sums, counts)
+    rows = kernel.prepare(X, 5, 1)
+    rows.follow(centers, np.full(900, -1, np.int32), counts)
+    assert kernel.assign_update(rows, centers, labels, sums, counts) == expected
+    assert expected == pytest.approx(kernel.inertia(X, centers, labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("d", [*range(1, 20), 33, 130])
+def test_columns_of_any_size_are_added_up_exactly(isa, d):
+    # The range of each column decides how its values are split: one that is missed loses digits.
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(1200, d)) * 10.0 ** rng.integers(-9, 9, size=d)
+    X[rng.integers(0, 1200, 5), rng.integers(0, d, 5)] *= 1e-7
+    X[-1] *= 100  # the last rows are read from a copy
+    labels, counts = np.full(1200, -1, np.int32), np.zeros(3, np.int64)
+    rows = load_kernel("cpp-simd").prepare(X, 3, 1)
+    rows.follow(X[:3].copy(), labels, counts)
+    sums = np.empty((3, d))
+    rows.sums(sums, False)
+    expected = [[fsum(X[labels == j, f]) for f in range(d)] for j in range(3)]
+    np.testing.assert_array_equal(sums, expected)
 
 
 def test_rows_with_weights_want_masses():

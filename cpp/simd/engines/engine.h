@@ -25,6 +25,7 @@ struct PassArrays {
     double* sums = nullptr;          // (k, d); null: assign alone
     std::int64_t* counts = nullptr;  // (k,)
     double* masses = nullptr;        // (k,), in place of counts
+    bool inertia = true;             // whether anybody looks at it
 };
 
 // The rows of a fit as the caller hands them over.

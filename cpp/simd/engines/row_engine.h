@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "common/interrupt.h"
@@ -44,7 +45,7 @@ public:
         work_.labels.resize(rows.n + kPadding);
         std::fill_n(work_.labels.data() + rows.n, kPadding, 0);
         cut();
-        measure();
+        rows.weights ? measure() : find_range();
     }
 
     ~RowEngine() override {
@@ -55,6 +56,7 @@ public:
     double pass(const PassArrays<T>& arrays) override {
         std::lock_guard<std::mutex> lock(mutex_);
         const Index k = arrays.k;
+        if (arrays.inertia && !squares_) measure();
         work_.fresh = k != n_clusters_ || slots_.empty();
         if (work_.fresh) restart(k);
         const bool kept = arrays.sums && arrays.labels == written_ && hold(arrays.labels);
@@ -79,7 +81,8 @@ public:
         met_ = 0;
         for (const Part& part : parts_) met_ += part.met;
         met_ /= double(std::max(work_.n, Index(1))) * double(k);
-        return sums_.end_pass(slots_, work_.split, work_.d, weighted(), squares_, arrays);
+        return sums_.end_pass(slots_, work_.split, work_.d, weighted(), squares_.value_or(0),
+                              arrays);
     }
 
     void update(const std::int32_t* labels, Index k, double* sums,
@@ -153,7 +156,21 @@ private:
         }
     }
 
-    // One look at all rows: how their values are split for sums, Σ‖x‖², the longest.
+    // A look at all rows that tells how their values are split for sums, and how long they may be.
+    void find_range() {
+        std::vector<Range<double>> all(std::size_t(std::max(team_->size(), 1)));
+        for (Range<double>& one : all) one.begin(work_.columns);
+        each_part([&](const Part& part, int thread) {
+            routines_.range(work_, part, all[std::size_t(thread)]);
+        });
+        for (std::size_t t = 1; t < all.size(); ++t) all[0].join(all[t]);
+        double square = 0;
+        for (const double most : all[0].most) square += most * most;
+        work_.longest = std::sqrt(square) * (1 + 1e-9);
+        work_.split.choose(all[0], std::numeric_limits<T>::digits, work_.n, work_.columns, true);
+    }
+
+    // A longer look: also Σ‖x‖² and, where rows have weights, the range of the products.
     void measure() {
         std::vector<Measured> all(std::size_t(std::max(team_->size(), 1)));
         for (Measured& one : all) one.range.begin(work_.columns);
@@ -166,9 +183,9 @@ private:
             all[0].longest = std::max(all[0].longest, all[t].longest);
         }
         squares_ = all[0].squares.value();
+        if (!work_.weights) return;
         work_.longest = std::sqrt(all[0].longest);
-        const int digits = work_.weights ? 53 : std::numeric_limits<T>::digits;
-        work_.split.choose(all[0].range, digits, work_.n, work_.columns, true);
+        work_.split.choose(all[0].range, 53, work_.n, work_.columns, true);
     }
 
     // Begin without labels and with empty sums.
@@ -213,7 +230,7 @@ private:
     double met_ = 1;
     bool whole_ = false;                     // the last pass came to its end
     const std::int32_t* written_ = nullptr;  // where the last pass wrote labels
-    double squares_ = 0;                     // Σ‖x‖², times weights
+    std::optional<double> squares_;          // Σ‖x‖², times weights, since it was wanted
     std::vector<Partial> slots_;             // sums of each thread, or of some
     RunningSums sums_;
     std::unique_ptr<Team> team_;

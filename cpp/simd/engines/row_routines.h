@@ -13,7 +13,9 @@ namespace lab {
 
 template <typename T>
 struct RowRoutines {
-    // Look at the rows of a part for the first time.
+    // Widen the range of each feature by the rows of a part, which have no weights.
+    void (*range)(const RowWork<T>& work, const Part& part, Range<double>& to);
+    // Measure all that there is to measure.
     void (*measure)(const RowWork<T>& work, const Part& part, Measured& to);
     // Add all rows to sums, by these labels.
     void (*add_rows)(const RowWork<T>& work, Partial& sums, const std::int32_t* labels);

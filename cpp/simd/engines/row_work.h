@@ -38,7 +38,7 @@ struct RowWork {
     Index n = 0, d = 0;
     Index columns = 0;             // that are added up: features and, with weights, the weight
     Split split;                   // of the values, for sums
-    double longest = 0;            // the longest row, ‖x‖
+    double longest = 0;            // no row is longer, ‖x‖; nor much shorter the longest one
     Aligned<std::int32_t> labels;  // (n,) and padding: labels of the last pass
     bool fresh = false;            // no row has been to any cluster yet
     std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
@@ -66,7 +66,7 @@ struct RowWork {
     }
 };
 
-// What is learnt in one look at some rows, before the first pass.
+// What is learnt in one look at some rows.
 struct Measured {
     Range<double> range;  // of each column that is added up
     ExactSum squares;     // Σ‖x‖², times weights

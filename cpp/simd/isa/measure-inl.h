@@ -267,5 +267,66 @@ void measure_rows(const RowWork<T>& work, const Part& part, Measured& to) {
     }
 }
 
+// Widen the range of the columns of a vector by n rows, which lie d values apart, less the middle.
+template <typename T>
+LAB_INLINE void range_columns(const T* x, Index n, Index d, const T* middle, double* most,
+                              double* least) {
+    using Values = Lanes<double>::Values;
+    constexpr Index side = 2;
+    const Values none = std::numeric_limits<double>::infinity() - Values{};
+    typename Lanes<T>::Few at;
+    std::memcpy(&at, middle, sizeof at);
+    Values high[side], low[side];
+    LAB_UNROLL for (Index q = 0; q < side; ++q) {
+        std::memcpy(&high[q], most, sizeof high[q]);
+        std::memcpy(&low[q], least, sizeof low[q]);
+    }
+    const auto widen = [&](Index q) {
+        typename Lanes<T>::Few some;
+        std::memcpy(&some, x, sizeof some);
+        some -= at;
+        const Values value = magnitude(convert<Values>(some));
+        const Values counted = value > Values{} ? value : none;
+        high[q] = value > high[q] ? value : high[q];
+        low[q] = counted < low[q] ? counted : low[q];
+        x += d;
+    };
+    Index i = 0;
+    for (; i + side <= n; i += side) {
+        LAB_UNROLL for (Index q = 0; q < side; ++q) widen(q);
+    }
+    if (i < n) widen(0);
+    LAB_UNROLL for (Index q = 1; q < side; ++q) {
+        high[0] = high[q] > high[0] ? high[q] : high[0];
+        low[0] = low[q] < low[0] ? low[q] : low[0];
+    }
+    std::memcpy(most, &high[0], sizeof high[0]);
+    std::memcpy(least, &low[0], sizeof low[0]);
+}
+
+// Widen the range of each column by the rows of a part, less the middle: a vector of columns after
+// the other, of as many rows as stay in the first cache.
+template <typename T>
+void range_rows(const RowWork<T>& work, const Part& part, Range<double>& to) {
+    constexpr Index lanes = Lanes<double>::lanes, kept = 1024;
+    const Index d = work.d, size = std::max(d, lanes), step = std::max(Index(8), kept / d);
+    std::vector<double> most(size, 0.0), least(size, std::numeric_limits<double>::infinity());
+    // The rows behind have a copy, so that more than a row may be read.
+    const Index behind = std::clamp(work.first_last, part.first, part.last);
+    for (Index first = part.first; first < part.last;) {
+        if (work.interrupt->came()) return;
+        const Index n = std::min(step, (first < behind ? behind : part.last) - first);
+        const Following<T> rows{work.followed(first), d};
+        for (Index f = 0; f < d; f += lanes) {
+            const Index from = std::max(std::min(f, d - lanes), Index(0));
+            rows.fetch(n, f, lanes);  // no processor guesses this order
+            range_columns(rows.first + from, n, d, work.given.middle + from, most.data() + from,
+                          least.data() + from);
+        }
+        first += n;
+    }
+    for (Index f = 0; f < d; ++f) widen(to, f, most[f], least[f]);
+}
+
 }  // namespace LAB_ISA
 }  // namespace lab

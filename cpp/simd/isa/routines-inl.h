@@ -72,9 +72,16 @@ Routines<T> choose_routines(Index n, Index d, Index k) {
 
 template <typename T, int vectors, int panel>
 RowRoutines<T> make_row_routines() {
-    return {measure_rows<T>, add_given<T>,  assign_failing<T, vectors, panel>,
-            shade_rows<T>,   copy_short<T>, assign_carried<T, vectors, panel>,
-            panel,           panel,         kSide,
+    return {range_rows<T>,
+            measure_rows<T>,
+            add_given<T>,
+            assign_failing<T, vectors, panel>,
+            shade_rows<T>,
+            copy_short<T>,
+            assign_carried<T, vectors, panel>,
+            panel,
+            panel,
+            kSide,
             kPanel};
 }
 
