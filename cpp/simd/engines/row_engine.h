@@ -57,7 +57,8 @@ public:
         std::lock_guard<std::mutex> lock(mutex_);
         const Index k = arrays.k;
         if (arrays.inertia && !squares_) measure();
-        work_.fresh = k != n_clusters_ || slots_.empty();
+        const bool again = starts_anew_ && arrays.sums && begins(arrays.labels);
+        work_.fresh = again || k != n_clusters_ || slots_.empty();
         if (work_.fresh) restart(k);
         const bool kept = arrays.sums && arrays.labels == written_ && hold(arrays.labels);
         work_.labels_out = kept ? arrays.labels : nullptr;
@@ -138,6 +139,7 @@ protected:
     Index n_clusters_;
     RowWork<T> work_;
     std::vector<Part> parts_;
+    bool starts_anew_ = false;  // with another fit, since no bounds of the one before are of use
 
     static constexpr Index kPadding = 128;  // labels behind the last one, for whole vectors
     static constexpr double kRowsPerCheck = 1024;
@@ -196,6 +198,12 @@ private:
         written_ = nullptr;
         std::fill_n(work_.labels.data(), work_.n, -1);
         slots_ = begin_slots(k, work_.split, team_->size());
+    }
+
+    // Whether labels say that no row has been to any cluster: another fit of the same rows begins.
+    bool begins(const std::int32_t* labels) const {
+        return std::all_of(parts_.begin(), parts_.end(),
+                           [labels](const Part& part) { return labels[part.first] < 0; });
     }
 
     // Whether labels hold what the last pass wrote, as the contract of assign_update promises. A
