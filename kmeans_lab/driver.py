@@ -165,7 +165,7 @@ def kmeans(
         X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
-    rng = checks.drawing(random_state)
+    draws = checks.drawing(random_state)
     weights = checks.weights(sample_weight, X)
     middle, variance = middle_and_variance(X, moments)
     rows = Centered(X, middle) if middle.any() else X
@@ -191,7 +191,7 @@ def kmeans(
     )
     with start_crew(mode, job) as crew:
         watch.lap("prepare")
-        best = _repeat(n_init, start, crew, plan, rng, watch)
+        best = _repeat(n_init, start, crew, plan, draws, watch)
         rescored = crew.rescored()
     watch.lap("finish")
     return KMeansResult(
@@ -252,7 +252,7 @@ def _repeat(
     start: Start,
     crew: Crew,
     plan: _Plan,
-    rng: checks.Draws,
+    draws: checks.Draws,
     watch: Stopwatch,
 ) -> Run:
     """Run the loop from n_init starts; return the run with the lowest inertia."""
@@ -263,10 +263,10 @@ def _repeat(
     for left in reversed(range(n_init)):
         if follower is not None:
             follower.begin()
-        centers = start(rng, crew)
+        centers = start(draws, crew)
         crew.refuse_elsewhere()
         watch.lap("init")
-        run = _lloyd(crew, centers, plan, rng, watch, last=left == 0)
+        run = _lloyd(crew, centers, plan, draws, watch, last=left == 0)
         if best is None or run.inertia < best.inertia:
             best = run
         if follower is not None and follower.end(run):
@@ -279,7 +279,7 @@ def _lloyd(
     crew: Crew,
     start: Array,
     plan: _Plan,
-    rng: checks.Draws,
+    draws: checks.Draws,
     watch: Stopwatch,
     *,
     last: bool,
@@ -288,7 +288,7 @@ def _lloyd(
     directions = None
     if plan.metric == "cosine":
         directions = Directions(len(start), plan.middle, len(crew.rows), plan.measuring)
-    means = MeansOfClusters(crew, plan.empty, plan.middle, rng, directions)
+    means = MeansOfClusters(crew, plan.empty, plan.middle, draws, directions)
     watched = plan.watched
     looked_at = directions is not None or watched or getattr(plan.rule, "needs_centers", True)
     made = Arrays if looked_at or crew.keeper is None else Kept
@@ -369,17 +369,17 @@ def _make_start(
     if fixed and not named:
         centers = checks.initial_centers(init, n_clusters, X, "init", metric)
         centers -= middle
-        return lambda rng, crew: centers
+        return lambda draws, crew: centers
     draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
     if draw is greedy:
-        return lambda rng, crew: greedy(crew.rows, n_clusters, rng(), crew.prepared, weights)
+        return lambda draws, crew: greedy(crew.rows, n_clusters, draws(), crew.prepared, weights)
     source = "init" if named else "init(X, n_clusters, rng)"
     view = _shown(X, named=named)
 
     weighted = {"weights": weights} if named and weights is not None else {}
 
-    def start(rng: checks.Draws, crew: Crew) -> Array:
-        centers = draw(view, n_clusters, rng(), **weighted)
+    def start(draws: checks.Draws, crew: Crew) -> Array:
+        centers = draw(view, n_clusters, draws(), **weighted)
         if named and metric == "cosine":
             centers = directed(centers, X)  # of a random partition, whose rows may cancel
         own = checks.initial_centers(centers, n_clusters, X, source, metric)

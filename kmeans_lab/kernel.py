@@ -260,9 +260,9 @@ class KeepsSums(CountsChanged, Protocol):
     def follow(self, centers: Any, labels: Labels, counts: Counts, /) -> None:
         """Assign rows to centers or, where these are None, to the means of the last step.
 
-        Overwrites labels and counts, which are masses where rows have weights. Means are sums by
-        counts, rounded to the dtype of the rows and, where these were prepared with a middle, to
-        what it holds when that is added: None may follow a step that left no cluster empty.
+        Overwrites labels and counts, which are masses where rows have weights. None may follow a
+        step that left no cluster empty. Means are sums by counts, rounded to the dtype of the rows;
+        where these were prepared with a middle, also to what the dtype holds of mean + middle.
         """
 
     def shift(self) -> tuple[float, float]:

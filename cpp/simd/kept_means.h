@@ -90,7 +90,7 @@ public:
         std::lock_guard<std::mutex> lock(mutex_);
         if (k != k_) throw std::invalid_argument(kTellsSums);
         const std::vector<double>& from = before ? before_ : sums_;
-        std::copy(from.begin(), from.end(), out);
+        std::copy_n(from.begin(), k * d_, out);
     }
 
 private:

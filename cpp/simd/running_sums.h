@@ -30,10 +30,7 @@ public:
         std::vector<double> own(columns);
         for (Index j = 0; j < n_clusters; ++j) {
             bool touched = false;
-            for (Partial& slot : slots) {
-                touched = touched || slot.touched[j] != 0;
-                slot.touched[j] = 0;
-            }
+            for (const Slot& slot : slots) touched = touched || slot.touched[j] != 0;
             if (!touched) continue;
             std::fill(limbs.begin(), limbs.end(), 0);
             counts_[j] = 0;
@@ -45,6 +42,7 @@ public:
             split.round(limbs.data(), columns, own.data());
             std::copy_n(own.data(), d, sums_.data() + j * d);
             masses_[j] = weighted ? own[d] : double(counts_[j]);
+            for (Slot& slot : slots) slot.touched[j] = 0;  // not before: memory may run out
         }
     }
 

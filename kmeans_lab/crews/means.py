@@ -21,8 +21,6 @@ from kmeans_lab.metric import Directions
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.stopping import Step
 
-_NOTHING: Array = read_only(np.empty((0, 0)))
-
 
 class Centers(Protocol):
     """What the loop asks of its centers."""
@@ -49,10 +47,10 @@ class MeansOfClusters:
         crew: Crew,
         policy: str,
         middle: Array,
-        rng: Draws,
+        draws: Draws,
         directions: Directions | None = None,
     ) -> None:
-        self._crew, self._policy, self._rng = crew, policy, rng
+        self._crew, self._policy, self._draws = crew, policy, draws
         self._middle = middle if middle.any() else None
         self._rows_per_center = crew.counts[:, None]
         # Broadcast first: NumPy takes longer to divide by one number per center than to do both.
@@ -66,7 +64,7 @@ class MeansOfClusters:
         crew = self._crew
         if np.count_nonzero(crew.counts) < len(crew.counts):
             found = crew.sums, crew.counts, crew.rows, crew.labels
-            fill_empty(self._policy, *found, old, self._rng(), crew.weights)
+            fill_empty(self._policy, *found, old, self._draws(), crew.weights)
         if self._divisors is not self._rows_per_center:
             self._divisors[:] = self._rows_per_center
         if self._directions is not None:
@@ -190,19 +188,23 @@ class Kept:
 
 
 class KeptStep(Step):
-    """A step whose arrays are made only where bounds of the movement do not tell enough."""
+    """A step whose arrays are made when somebody looks at them."""
 
     __slots__ = ("_kept",)
 
     def __init__(self, kept: Kept, variance: float, changed: int, n_samples: int) -> None:
-        self.old = self.new = _NOTHING
         self.variance, self.changed, self.n_samples = variance, changed, n_samples
         self._kept = kept
+
+    def __getattr__(self, name: str) -> Array:  # called for what has not been set yet
+        if name not in ("old", "new"):
+            raise AttributeError(f"a step has no attribute {name!r}")
+        self.old, self.new = read_only(self._kept.old), read_only(self._kept.new)
+        return self.old if name == "old" else self.new
 
     def moved_within(self, limit: float) -> bool:
         """Return whether the squared movement of all centers together is no more than a limit."""
         low, high = self._kept.bounds()
         if low > limit or high <= limit:
             return high <= limit
-        self.old, self.new = self._kept.old, self._kept.new
         return super().moved_within(limit)

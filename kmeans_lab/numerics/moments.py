@@ -41,7 +41,7 @@ class Moments:
 
     def largest(self) -> float:
         """Return the largest magnitude; NaN where a value is not finite."""
-        if not isfinite(np.add.reduce(self.squares)):
+        if not isfinite(np.maximum.reduce(self.squares)):
             return nan  # or squares have overflowed
         return float(max(-np.minimum.reduce(self.low), np.maximum.reduce(self.high)))
 

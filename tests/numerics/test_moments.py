@@ -93,6 +93,11 @@ def on_the_edge():
     raise AssertionError("there is none")
 
 
+def test_squares_that_only_their_sum_takes_beyond_float64_are_finite():
+    found = moments_of(np.array([[1.0, -3.0], [2.0, 0.0]]))
+    assert replace(found, squares=np.full(2, 1.5e308)).largest() == 3
+
+
 @pytest.mark.parametrize("factor", [1 - 100 * EPS, 1 + 100 * EPS])
 def test_a_variance_that_rounding_could_decide_is_summed_exactly(factor):
     X = np.repeat([[on_the_edge()], [-on_the_edge()]], 100, axis=0)

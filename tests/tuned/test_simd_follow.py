@@ -6,12 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from kmeans_lab import driver, kmeans, load_kernel
 from kmeans_lab.crews.means import Arrays, Kept
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.kernel import KeepsSums
-from kmeans_lab.stopping import Shift, Step
+from kmeans_lab.stopping import LabelsChanged, MaxIterOnly, Shift, ShiftNorm, Step
 from tests.support.balls import blobs, nearest
 from tests.support.helpers import assert_same_fit
 
@@ -108,6 +109,40 @@ class Recorded(Shift):
         """Note the number of changed labels."""
         self.told.append(step.changed)
         return super().fired(step)
+
+
+#: What a rule of a user's that is derived from one of ours may look at.
+LOOKS = {
+    "squared_shift": lambda step: step.squared_shift() <= 1e-9,
+    "arrays": lambda step: bool(((step.new - step.old) ** 2).sum() <= 1e-9),
+    "flags": lambda step: step.old.flags.writeable or step.new.flags.writeable,
+}
+
+
+@pytest.mark.parametrize("way", LOOKS)
+@pytest.mark.parametrize("rule", [Shift, ShiftNorm, LabelsChanged, MaxIterOnly])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_rules_derived_from_ours_may_look_at_centers(monkeypatch, sparse, rule, way, dtype):
+    X, centers = blobs(2000, 7, 5, seed=14, kind=dtype, spread=2.0)
+    X = csr_array(X) if sparse else X
+    derived = type("Derived", (rule,), {"fired": lambda self, step: LOOKS[way](step)})
+    kept, arrays = both(monkeypatch, X, 5, init=centers, stop=derived(), max_iter=60)
+    assert_same_fit(kept, arrays)
+    assert kept.n_iter > 2
+
+
+def test_a_step_has_no_other_attributes():
+    X, centers = blobs(200, 7, 5, seed=15)
+    found = []
+
+    class Asks(Shift):
+        def fired(self, step):
+            found.append(step)
+            return True
+
+    kmeans(X, 5, kernel="cpp-simd", init=centers, stop=Asks())
+    with pytest.raises(AttributeError, match="a step has no attribute 'inertia'"):
+        found[0].inertia  # noqa: B018
 
 
 @pytest.mark.parametrize("needs_changed", [False, True])

@@ -24,7 +24,7 @@ public:
     HamerlyEngine(const RowsGiven<T>& rows, Index k, int n_threads, bool once)
         : RowEngine<T>(rows, k, n_threads) {
         constexpr Index padding = RowEngine<T>::kPadding;
-        this->starts_anew_ = true;  // to join all sums takes half as long as to leave most of them
+        this->starts_anew_ = true;
         state_.origin.at = work_.given.middle;
         state_.slack.resize(rows.n + padding);
         if (!once && sizeof(T) > sizeof(float)) state_.copies.resize(rows.n * rows.d);

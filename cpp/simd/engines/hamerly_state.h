@@ -32,7 +32,7 @@ struct HamerlyState {
     Aligned<float> slack;                 // (n,) and padding
     std::vector<float> drift, drift_low;  // (n_clusters,): rounded up and down
     float most_drift = 0;                 // of any center
-    std::vector<float> raised;  // (n_clusters,): of drifts, in this pass; empty: none has been
+    std::vector<float> raised;  // (n_clusters,): by how much in this pass; empty: not at all
     double scale = 1;
 
     // Centers have moved from `old` to `given`, (k, d): each drifts by its own way and by the

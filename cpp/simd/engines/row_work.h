@@ -22,7 +22,7 @@ struct Part {
     Index changed = 0;          // labels, in the last pass
     Index rescored = 0;         // near-ties decided by the reference's arithmetic, so far
     double met = 0;             // pairs of row and center that the last pass looked at
-    Index spared = 0;  // rows that only the drift of their own center has spared, in the last pass
+    Index spared = 0;  // rows that only the drift of their own center has spared, since last asked
     // Where float32 decides too little, scores are computed in double for a growing number of
     // passes.
     int wide_left = 0, wide_next = 1;
@@ -38,9 +38,9 @@ struct RowWork {
     Index n = 0, d = 0;
     Index columns = 0;             // that are added up: features and, with weights, the weight
     Split split;                   // of the values, for sums
-    double longest = 0;            // no row is longer, ‖x‖; nor much shorter the longest one
+    double longest = 0;            // of a row, ‖x‖, or up to √d times as much
     Aligned<std::int32_t> labels;  // (n,) and padding: labels of the last pass
-    bool fresh = false;            // no row has been to any cluster yet
+    bool fresh = false;            // in this pass no row leaves a sum: all are empty
     std::int32_t* labels_out = nullptr;  // (n,): the caller's, where changes alone are written
     Interrupt* interrupt = nullptr;
     // Where columns are added up in whole vectors: −1 for features, and what stands behind them,

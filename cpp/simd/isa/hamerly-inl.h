@@ -108,7 +108,8 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
     for (Index l = 0; l < n; ++l) state.slack[part.first + list[l]] = found.gaps[l];
 }
 
-// Raise the slack of rows as the drift of their centers has been raised; rounded down.
+// Raise the slack of rows as the drift of their centers has been raised; rounded down, where it is
+// above zero. Otherwise it covers no drift.
 template <typename T>
 LAB_INLINE void raise_slack(const RowWork<T>& work, HamerlyState<T>& state, Index first,
                             Index last) {
