@@ -55,8 +55,8 @@ def _squared_distance(a: Array, b: Array) -> np.floating[Any]:
 class StopRule(Protocol):
     """The interface of a rule: its name, whether it needs ``Step.changed``, and its decision.
 
-    A rule with an attribute ``needs_centers`` that is False looks at no centers of a step but
-    through ``moved_within``.
+    A rule with an attribute ``needs_centers`` that is False seldom looks at the centers of a step
+    but through ``moved_within``: arrays of them are made when it does.
     """
 
     @property
