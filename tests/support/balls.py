@@ -1,4 +1,4 @@
-"""What the tests of kernels that test balls of rows share."""
+"""Rows and steps that the tests of tuned kernels share."""
 
 from typing import Any
 
@@ -6,6 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import load_kernel
+
+#: n, d and k of fits for cells, one bound per row, bounds per group, few clusters, and k = n.
+ENGINE_SHAPES = [(3000, 2, 9), (3000, 10, 25), (2500, 64, 200), (700, 33, 3), (40, 1, 40)]
+
+
+def middled(X: NDArray[Any]) -> NDArray[Any]:
+    """Rows so far from the origin that a middle is taken off, which no dtype adds without error."""
+    return X + X.dtype.type(1000 / 3)
 
 
 def blobs(

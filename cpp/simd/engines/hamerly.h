@@ -42,7 +42,7 @@ private:
         state_.carried = choose_scale(centers, k * d) && carried;
         state_.narrow.set(centers, state_.origin, k, d, routines_.panel_narrow, state_.scale);
         if (state_.carried) {
-            state_.move(old_.data(), centers, k, d, many_spared());
+            state_.move(old_.data(), centers, k, d, drifts_differ());
         } else {
             state_.rest(k);
         }
@@ -58,11 +58,11 @@ private:
 #endif
     }
 
-    // Whether the drifts of centers have grown so far apart that many rows have to be tested by
-    // that of their own center.
-    bool many_spared() {
+    // Whether the drifts of centers have grown so far apart that many rows had to be tested by that
+    // of their own center.
+    bool drifts_differ() const {
         Index spared = 0;
-        for (Part& part : this->parts_) spared += std::exchange(part.spared, 0);
+        for (const Part& part : this->parts_) spared += part.spared;
         return spared > work_.n / kFewSpared;
     }
 
@@ -82,7 +82,7 @@ private:
     }
 
     static constexpr double kFar = 1 << 30;
-    static constexpr Index kFewSpared = 4;
+    static constexpr Index kFewSpared = 4;  // a quarter of the rows; to level all takes as long
 
     HamerlyState<T> state_;
     std::vector<T> old_;  // (k, d): the centers of the last pass

@@ -70,7 +70,7 @@ public:
         const bool alone = team_->size() > 1 && team_or_alone_.alone(multiply_adds);
         each_part(
             [&](Part& part, int thread) {
-                part.changed = 0;
+                part.changed = part.spared = 0;
                 part.met = 0;
                 assign(part, slots_[std::size_t(thread) % slots_.size()]);
                 if (!kept && !interrupt_.came()) overwrite(part, arrays.labels);

@@ -22,7 +22,7 @@ struct Part {
     Index changed = 0;          // labels, in the last pass
     Index rescored = 0;         // near-ties decided by the reference's arithmetic, so far
     double met = 0;             // pairs of row and center that the last pass looked at
-    Index spared = 0;  // rows that only the drift of their own center has spared, since last asked
+    Index spared = 0;           // rows that the drift of their own center spared, in the last pass
     // Where float32 decides too little, scores are computed in double for a growing number of
     // passes.
     int wide_left = 0, wide_next = 1;
