@@ -13,7 +13,8 @@ ENGINE_SHAPES = [(3000, 2, 9), (3000, 10, 25), (2500, 64, 200), (700, 33, 3), (4
 
 def middled(X: NDArray[Any]) -> NDArray[Any]:
     """Rows so far from the origin that a middle is taken off, which no dtype adds without error."""
-    return X + X.dtype.type(1000 / 3)
+    far: NDArray[Any] = X + X.dtype.type(1000 / 3)
+    return far
 
 
 def blobs(
