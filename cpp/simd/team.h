@@ -58,7 +58,7 @@ public:
     // Call the task for each piece from 0 to n − 1 once, in some order, and wait; n < 65536.
     // The first exception of a task is thrown here, when no thread runs the task any more.
     void run(int n, const Task& task, bool alone = false) {
-        if (threads_.empty() || alone || forked()) {
+        if (threads_.empty() || alone || n < 2 || forked()) {
             for (int i = 0; i < n; ++i) task(i, 0);
             return;
         }

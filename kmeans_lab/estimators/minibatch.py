@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval
 
 from kmeans_lab import checks
 from kmeans_lab.centering import columns_that_lose, middle_and_variance
+from kmeans_lab.crews.base import Crew
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.estimators.base import BaseKMeans, Rows
@@ -29,7 +30,7 @@ from kmeans_lab.estimators.minibatch_batches import (
     start_size,
 )
 from kmeans_lab.estimators.minibatch_columns import running_means
-from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS
+from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS, Taken
 from kmeans_lab.kernel import Array
 from kmeans_lab.registry import find_spec
 from kmeans_lab.seeding import INITS
@@ -38,6 +39,9 @@ from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 Weights = NDArray[np.float64] | None
+
+#: Multiply-adds of a batch with all centers from which a second thread, woken for it, helps.
+_LARGE_BATCH = 1 << 22
 
 
 def _checked_at_first(method: checks.F) -> checks.F:
@@ -234,9 +238,9 @@ class MiniBatchKMeans(BaseKMeans):
         if not first:
             self._means.spare_small_values(X)
         with self._undisturbed():
-            self._take(X, weights)
-        self.n_steps_ += 1
-        self._finish(X, weights)
+            found = self._take(X, weights)
+            self.n_steps_ += 1
+            self._finish(X, weights, found.crew)
         return self
 
     @checks.numpys_own_errors
@@ -343,7 +347,7 @@ class MiniBatchKMeans(BaseKMeans):
                 rows = next(drawn)
                 share = None if weights is None else weights[rows]
                 before = self._means.centers if least > 0 else None
-                inertia = self._take(taken(X, rows), share)
+                inertia = self._take(taken(X, rows), share).inertia
                 inertia /= size if share is None else float(share.sum())
                 moved = 0.0 if before is None else ((self._means.centers - before) ** 2).sum()
                 if patience.ended(step, inertia, float(moved)):
@@ -351,18 +355,22 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_, self.n_iter_ = step, ceil(step * size / n_samples)
         return patience.smoothed
 
-    def _take(self, X: Rows, weights: Weights) -> float:
-        """Take one batch; return its inertia."""
-        inertia = self._means.take(X, weights)
+    def _take(self, X: Rows, weights: Weights) -> Taken:
+        """Take one batch."""
+        multiply_adds = X.size * len(self._means)
+        n_threads = self._threads(multiply_adds) if multiply_adds >= _LARGE_BATCH else 1
+        found = self._means.take(X, weights, n_threads)
         begun = self._means.restart_starved(float(self.reassignment_ratio), X, self._rng, weights)
         if begun and self.verbose:
             print(f"[MiniBatchKMeans] Reassigning {begun} cluster centers.")
-        return inertia
+        return found
 
-    def _finish(self, X: Rows, weights: Weights) -> None:
-        """Set the attributes that follow from the centers."""
+    def _finish(self, X: Rows, weights: Weights, crew: Crew | None = None) -> None:
+        """Set the attributes that follow from the centers; the crew is that of the same rows."""
         self.cluster_centers_ = self._means.centers
-        if self.compute_labels:
+        if self.compute_labels and crew is not None:
+            self.labels_, self.inertia_ = self._means.look_again(crew, self.cluster_centers_)
+        elif self.compute_labels:
             self.labels_, self.inertia_ = self._labels_and_inertia(
                 X, self.cluster_centers_, weights
             )

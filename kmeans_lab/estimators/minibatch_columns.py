@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.estimators.minibatch_means import Floats, RunningMeans, Weights
+from kmeans_lab.estimators.minibatch_means import Floats, RunningMeans, Taken, Weights
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array
 from kmeans_lab.metric import Directions, exponent_of
@@ -34,7 +34,7 @@ class ColumnMeans(RunningMeans):
         super().__init__(kernel, centers, middle, metric)
         self._near, self._sums = np.asfortranarray(self._near), np.zeros(centers.shape, order="F")
 
-    def take(self, X: Array | SparseRows, weights: Weights = None) -> float:
+    def take(self, X: Array | SparseRows, weights: Weights = None, n_threads: int = 1) -> Taken:
         """Assign a batch and move the centers, as ``RunningMeans.take`` says."""
         provider = batches()
         plain = weights is None and not self._exponents.any()
@@ -45,7 +45,7 @@ class ColumnMeans(RunningMeans):
             # Row by row, as the other kernel has its own: not to be turned with each batch.
             self._near = np.ascontiguousarray(self._near)
             self._sums = np.ascontiguousarray(self._sums)
-            return super().take(X, weights)
+            return super().take(X, weights, n_threads)
         centers, squares = self._columns(provider)
         labels = np.empty(len(X), dtype=np.int32)
         inertia = float(provider.assign_batch(X, centers, squares, labels))
@@ -56,7 +56,7 @@ class ColumnMeans(RunningMeans):
         provider.add_batch(X, labels, self._sums.T, self._mass)
         self._settle(provider, centers, squares)
         self._squares, self._due = squares, False
-        return absolute(inertia, exponent_of(self._metric))
+        return Taken(absolute(inertia, exponent_of(self._metric)))
 
     def _forget(self) -> None:
         self._squares, self._due = None, False

@@ -8,13 +8,13 @@ with each batch.
 
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.centering import Centered, Samples, columns_that_lose
-from kmeans_lab.crews.base import Job
+from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.metric import Directions, exponent_of
@@ -32,6 +32,16 @@ Weights = Floats | None
 #: Rows per cluster between two looks for starved centers: enough to tell starved from small. With
 #: scikit-learn's 10, clusters of a tenth of the usual size lost their centers.
 ROWS_BETWEEN_LOOKS = 100
+
+#: Multiply-adds of a batch with all centers from which it pays to remember what a pass has found.
+_WORTH_REMEMBERING = 1 << 19
+
+
+class Taken(NamedTuple):
+    """What is known of a batch that was taken."""
+
+    inertia: float  # (weighted), before the centers moved
+    crew: Crew | None = None  # whose rows remember how much nearer their center was than any other
 
 
 class RunningMeans:
@@ -106,7 +116,7 @@ class RunningMeans:
         self._sums[:, columns] += self._mass[:, None] * middle
         self._middle[columns] = 0
 
-    def take(self, X: Array | SparseRows, weights: Weights = None) -> float:
+    def take(self, X: Array | SparseRows, weights: Weights = None, n_threads: int = 1) -> Taken:
         """Assign a batch and move the centers.
 
         Parameters
@@ -115,22 +125,21 @@ class RunningMeans:
             C-contiguous, of the dtype of the centers.
         weights : ndarray of shape (n_samples,), float64, optional
             How much each row counts, ≥ 0.
-
-        Returns
-        -------
-        float
-            The (weighted) inertia of the batch before the centers moved.
+        n_threads : int, default=1
+            For kernels that have threads of their own.
         """
         rows = self._rows(X)
         sparse = isinstance(X, SparseRows)
         weighting = None if weights is None else Weighting(weights)
+        spec = sparse_spec(self.kernel) if sparse else find_spec(self.kernel)
         job = Job(
             load_sparse(self.kernel) if sparse else _for_batches(self.kernel),
             self.kernel,
-            sparse_spec(self.kernel) if sparse else find_spec(self.kernel),
+            spec,
             rows,
             len(self._near),
             weighting=weighting,
+            n_threads=n_threads if spec.threading == "own" else 1,
             weighs_inertia=True,
         )
         crew = SerialCrew(job)
@@ -138,7 +147,20 @@ class RunningMeans:
         self._add(crew.sums, crew.counts, crew.exponent)
         self._take_means()
         self._since += len(X)
-        return absolute(found.inertia, crew.exponent + exponent_of(self._metric))
+        inertia = absolute(found.inertia, crew.exponent + exponent_of(self._metric))
+        pays = not sparse and X.size * len(self._near) >= _WORTH_REMEMBERING
+        remembers = pays and getattr(crew.prepared, "engine", None) == "bound per row"
+        return Taken(inertia, crew if remembers else None)
+
+    def look_again(self, crew: Crew, centers: Array) -> tuple[Labels, float]:
+        """Return the labels and the (weighted) inertia of a batch by ``centers``, as they are now.
+
+        Most rows are near their center still, by what the crew of ``take`` remembers of them.
+        """
+        near = read_only(centers - self._middle if self._middle.any() else centers)
+        crew.settle(near)
+        inertia = crew.inertia(near, crew.labels)
+        return crew.labels, absolute(inertia, crew.exponent + exponent_of(self._metric))
 
     def _take_means(self) -> None:
         if self._metric == "euclidean" and self._mass.all():  # without a copy of all sums

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
+from kmeans_lab.estimators.minibatch_means import Taken
 from kmeans_lab.metric import unit_rows
 
 rng = np.random.default_rng(8)
@@ -248,7 +249,7 @@ def test_batches_go_on_from_centers_set_by_hand(dtype):
     running.partial_fit(rows[300:600])
     before = means._sums.copy()
     running.cluster_centers_ = running.cluster_centers_ * 1.0
-    running._means.take = lambda *_: 0.0
+    running._means.take = lambda *_: Taken(0.0)
     running.partial_fit(rows[600:])
     np.testing.assert_array_equal(means._sums, before)  # those that were there: nothing was set
 

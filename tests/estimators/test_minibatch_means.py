@@ -10,6 +10,7 @@ from sklearn.datasets import make_blobs
 from sklearn.metrics import v_measure_score
 
 from kmeans_lab import MiniBatchKMeans, kmeans
+from kmeans_lab.estimators import minibatch_means
 from kmeans_lab.estimators.minibatch_means import RunningMeans
 from kmeans_lab.presets import PRESETS
 from tests.support.helpers import whole_numbers
@@ -239,3 +240,36 @@ def test_every_center_may_be_poor():
     """A ratio above 1 leaves no center to compare with but the largest."""
     found = MiniBatchKMeans(5, reassignment_ratio=3.0, random_state=0, max_iter=5).fit(X)
     assert np.isfinite(found.cluster_centers_).all()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("n_rows", [300, 3000])  # one thread, and as many as there are
+def test_labels_that_rows_remember_are_those_of_all_distances(
+    n_rows, offset, weighted, metric, dtype, monkeypatch
+):
+    """Centers that move a little, and centers that are moved elsewhere, after each batch."""
+    monkeypatch.setattr(minibatch_means, "ROWS_BETWEEN_LOOKS", 1)
+    rng, n_clusters = np.random.default_rng(n_rows), 64
+    blobs = rng.normal(size=(n_clusters, 32)).repeat(2, axis=0)
+    batches = [
+        (blobs[rng.integers(0, 128, n_rows)] + rng.normal(size=(n_rows, 32)) + offset).astype(dtype)
+        for _ in range(4)
+    ]
+    weights = rng.random(n_rows) * 10 if weighted else None
+
+    def states(least):
+        monkeypatch.setattr(minibatch_means, "_WORTH_REMEMBERING", least)
+        found = MiniBatchKMeans(
+            n_clusters, random_state=0, reassignment_ratio=0.3, metric=metric, kernel="cpp-simd"
+        )
+        for batch in batches:
+            found.partial_fit(batch, sample_weight=weights)
+            np.testing.assert_array_equal(found.labels_, found.predict(batch))
+            yield found.labels_, found.inertia_, found.cluster_centers_
+
+    for remembered, anew in zip(list(states(1)), list(states(np.inf)), strict=True):
+        np.testing.assert_array_equal(remembered[0], anew[0])
+        np.testing.assert_array_equal(remembered[2], anew[2])
+        assert remembered[1] == pytest.approx(anew[1], rel=1e-12 if dtype == "float64" else 1e-5)

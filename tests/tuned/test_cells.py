@@ -34,7 +34,7 @@ def test_weights_leave_and_join_sums_exactly(isa, d):
     weights = np.round(rng.random(3001) * 64) / 8  # sums of products are exact in float64
     X = np.round(X * 256) / 256
     simd, labels = load_kernel("cpp-simd"), np.full(3001, -1, np.int32)
-    rows = simd.prepare(X, 12, 2, weights=weights)
+    rows = simd.prepare(X, 12, 2, weights=weights, engine="cells")
     for _ in range(4):
         sums, masses = np.zeros((12, d)), np.zeros(12)
         simd.assign_update(rows, centers, labels, sums, masses)
@@ -53,7 +53,8 @@ def test_sums_are_the_same_bits_for_any_threads_and_instructions(monkeypatch, ki
     for level in ("", "avx2", "baseline"):
         monkeypatch.setenv("KMEANS_LAB_ISA", level)
         for n_threads in (1, 2, 5):
-            rows, labels = simd.prepare(X, 40, n_threads), np.full(len(X), -1, np.int32)
+            rows = simd.prepare(X, 40, n_threads, engine="cells")
+            labels = np.full(len(X), -1, np.int32)
             there, bits = centers, []
             for _ in range(4):
                 sums, counts = np.zeros(centers.shape), np.zeros(40, int)
@@ -68,7 +69,7 @@ def test_sums_are_the_same_bits_for_any_threads_and_instructions(monkeypatch, ki
 def test_labels_that_changed_are_counted_and_written(isa, d):
     X, centers = blobs(9000, d, 25, seed=d, spread=2.0)
     simd, labels = load_kernel("cpp-simd"), np.full(9000, -1, np.int32)
-    rows = simd.prepare(X, 25, 2)
+    rows = simd.prepare(X, 25, 2, engine="cells")
     for step in range(5):
         before, moved = labels.copy(), centers + 0.05 * step
         simd.assign_update(rows, moved, labels, np.zeros((25, d)), np.zeros(25, int))
@@ -79,17 +80,16 @@ def test_labels_that_changed_are_counted_and_written(isa, d):
 def test_near_ties_of_tight_clusters_are_few_and_counted():
     X, centers = DATA["tight"](np.random.default_rng(0), 2, "f8")
     simd, labels = load_kernel("cpp-simd"), np.full(len(X), -1, np.int32)
-    rows = simd.prepare(X, len(centers), 1)
+    rows = simd.prepare(X, len(centers), 1, engine="cells")
     simd.assign_update(rows, centers, labels, np.zeros(centers.shape), np.zeros(len(centers), int))
     assert rows.rescored < 0.05 * len(X)  # scores are relative to the middle of their tile
-    assert rows.engine == "cells"
 
 
 def test_equal_centers_are_near_ties_of_all_rows():
     X, centers = blobs(3000, 2, 4, seed=3)
     doubled = np.repeat(centers, 2, axis=0)
     simd, labels = load_kernel("cpp-simd"), np.full(3000, -1, np.int32)
-    rows = simd.prepare(X, 8, 1)
+    rows = simd.prepare(X, 8, 1, engine="cells")
     simd.assign_update(rows, doubled, labels, np.zeros((8, 2)), np.zeros(8, int))
     np.testing.assert_array_equal(labels, 2 * nearest(X, centers))
     assert rows.rescored == 3000
@@ -109,8 +109,25 @@ def test_rows_sorted_into_tiles_are_all_there(isa, n_threads):
     X[5000:5400] = X[0]  # buckets of very different sizes, some of them empty
     weights = np.arange(33_333.0)
     simd, labels = load_kernel("cpp-simd"), np.full(33_333, -1, np.int32)
-    rows = simd.prepare(X, 9, n_threads, weights=weights)
+    rows = simd.prepare(X, 9, n_threads, weights=weights, engine="cells")
     masses = np.zeros(9)
     simd.assign_update(rows, centers, labels, np.zeros((9, 2)), masses)
     np.testing.assert_array_equal(labels, nearest(X, centers))
     np.testing.assert_array_equal(masses, np.bincount(labels, weights, minlength=9))
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "k", "engine"),
+    [
+        (100, 2, 9, "cells"),
+        (9_999, 3, 40, "bound per row"),
+        (10_000, 3, 40, "cells"),
+        (74_999, 4, 400, "bound per row"),
+        (75_000, 4, 400, "cells"),
+        (199_999, 5, 1000, "bounds per group"),
+        (200_000, 5, 1000, "cells"),
+        (200_000, 6, 999, "bound per row"),
+    ],
+)
+def test_boxes_are_for_few_features_and_many_pairs(n, d, k, engine):
+    assert load_kernel("cpp-simd").prepare(np.zeros((n, d)), k, 1).engine == engine

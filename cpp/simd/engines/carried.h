@@ -18,7 +18,7 @@ template <typename T>
 class CarriedEngine final : public RowEngine<T> {
 public:
     CarriedEngine(const RowsGiven<T>& rows, Index k, int n_threads)
-        : RowEngine<T>(rows, k, n_threads) {
+        : RowEngine<T>(rows, k, n_threads, false) {
         state_.n = rows.n;
         state_.d = rows.d;
         state_.n_pairs = (rows.d + 1) / 2;

@@ -19,9 +19,9 @@
 #include "simd/engines/cell_sort.h"
 #include "simd/engines/cell_work.h"
 #include "simd/engines/engine.h"
+#include "simd/kept_team.h"
 #include "simd/order.h"
 #include "simd/running_sums.h"
-#include "simd/team.h"
 #include "simd/team_or_alone.h"
 
 namespace lab {
@@ -40,7 +40,7 @@ public:
           planned_(k),
           n_clusters_(k),
           middle_(rows.d, T(0)),
-          team_(std::make_unique<Team>(n_threads)) {
+          team_(n_threads) {
         if (rows.middle) std::copy_n(rows.middle, rows.d, middle_.begin());
         work_.n = rows.n;
         work_.d = rows.d;
@@ -52,11 +52,6 @@ public:
         measure();
         if (rows.n == 0) return;
         lay();
-    }
-
-    ~CellsEngine() override {
-        // In a forked child there are no threads to end, and their locks may be held for ever.
-        if (team_->forked()) static_cast<void>(team_.release());
     }
 
     // If it was the last pass that wrote the labels, only those that change need be written.
@@ -306,7 +301,7 @@ private:
     double squares_ = 0;          // Σ‖x‖², times weights
     std::vector<Partial> slots_;  // sums of each thread, or of some
     RunningSums sums_;
-    std::unique_ptr<Team> team_;
+    KeptTeam team_;
     std::mutex mutex_;
 };
 

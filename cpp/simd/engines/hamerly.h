@@ -22,7 +22,7 @@ class HamerlyEngine final : public RowEngine<T> {
 public:
     // Rows that are seen once are not kept as they are scored.
     HamerlyEngine(const RowsGiven<T>& rows, Index k, int n_threads, bool once)
-        : RowEngine<T>(rows, k, n_threads) {
+        : RowEngine<T>(rows, k, n_threads, true) {
         constexpr Index padding = RowEngine<T>::kPadding;
         this->starts_anew_ = true;
         state_.origin.at = work_.given.middle;

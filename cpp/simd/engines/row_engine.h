@@ -17,8 +17,8 @@
 #include "simd/engines/engine.h"
 #include "simd/engines/row_work.h"
 #include "simd/engines/tiled_rows.h"
+#include "simd/kept_team.h"
 #include "simd/running_sums.h"
-#include "simd/team.h"
 #include "simd/team_or_alone.h"
 
 namespace lab {
@@ -27,13 +27,14 @@ template <typename T>
 class RowEngine : public Engine<T> {
 public:
     // Rows are taken relative to the middle, (d,), which may be null, and count by their weights,
-    // (n,), which may be null. The caller keeps rows and weights.
-    RowEngine(const RowsGiven<T>& rows, Index k, int n_threads)
+    // (n,), which may be null. The caller keeps rows and weights. Few rows are cut into parts of
+    // fewer than kLeast where `fine`.
+    RowEngine(const RowsGiven<T>& rows, Index k, int n_threads, bool fine)
         : isa_(chosen_isa()),
           routines_(choose_row_routines<T>(isa_, k)),
           n_clusters_(k),
           middle_(rows.d + RowWork<T>::kBehind, T(0)),
-          team_(std::make_unique<Team>(n_threads)) {
+          team_(n_threads) {
         if (rows.middle) std::copy_n(rows.middle, rows.d, middle_.begin());
         work_.given = {rows.rows, middle_.data(), rows.d};
         work_.weights = rows.weights;
@@ -44,13 +45,8 @@ public:
         work_.pad();
         work_.labels.resize(rows.n + kPadding);
         std::fill_n(work_.labels.data() + rows.n, kPadding, 0);
-        cut();
+        cut(fine);
         rows.weights ? measure() : find_range();
-    }
-
-    ~RowEngine() override {
-        // In a forked child there are no threads to end, and their locks may be held for ever.
-        if (team_->forked()) static_cast<void>(team_.release());
     }
 
     double pass(const PassArrays<T>& arrays) override {
@@ -147,11 +143,21 @@ protected:
     static constexpr double kRowsPerCheck = 1024;
 
 private:
-    static constexpr Index kLeast = 1024;  // rows of a part at least
-    static constexpr Index kParts = 256;   // parts at most: a hundred threads find work
+    static constexpr Index kLeast = 1024;      // rows of a part at least
+    static constexpr Index kParts = 256;       // parts at most: a hundred threads find work
+    static constexpr Index kFew = 8;           // parts that too few rows are cut into,
+    static constexpr double kPiece = 1 << 18;  // of so many multiply-adds at least: some 5 µs
 
-    void cut() {
-        const Index rows = std::max(Index(1), (work_.n / kParts + kLeast) / kLeast) * kLeast;
+    // Threads write whole vectors of rows: parts begin at multiples of kPadding.
+    Index rows_of_a_part(bool fine) const {
+        const Index few = (work_.n / kFew + kPadding) / kPadding * kPadding;
+        const double multiply_adds = double(few) * double(n_clusters_) * double(work_.d);
+        if (fine && few < kLeast && multiply_adds >= kPiece) return few;
+        return std::max(Index(1), (work_.n / kParts + kLeast) / kLeast) * kLeast;
+    }
+
+    void cut(bool fine) {
+        const Index rows = rows_of_a_part(fine);
         for (Index first = 0; first < work_.n; first += rows) {
             Part part;
             part.first = first;
@@ -243,7 +249,7 @@ private:
     std::optional<double> squares_;          // Σ‖x‖², times weights, since it was wanted
     std::vector<Partial> slots_;             // sums of each thread, or of some
     RunningSums sums_;
-    std::unique_ptr<Team> team_;
+    KeptTeam team_;
     std::mutex mutex_;
 };
 

@@ -16,11 +16,11 @@
 #include "simd/engines/engine.h"
 #include "simd/engines/layout.h"
 #include "simd/engines/work.h"
+#include "simd/kept_team.h"
 #include "simd/order.h"
 #include "simd/running_sums.h"
 #include "simd/seeding/ball_seeding.h"
 #include "simd/seeding/screened_seeding.h"
-#include "simd/team.h"
 #include "simd/team_or_alone.h"
 
 namespace lab {
@@ -38,7 +38,7 @@ public:
           n_clusters_(k),
           use_(use),
           middle_(rows.d, T(0)),
-          team_(std::make_unique<Team>(n_threads)) {
+          team_(n_threads) {
         const Index n = rows.n, d = rows.d;
         if (rows.middle) std::copy_n(rows.middle, d, middle_.begin());
         const Given<T> given{rows.rows, middle_.data(), d};
@@ -71,11 +71,6 @@ public:
         if (!keeps_sums() || n == 0) return;
         for (const Ranges<T>& some : ranges) ranges[0].join(some);
         ranges[0].choose(work_);
-    }
-
-    ~TiledRows() override {
-        // In a forked child there are no threads to end, and their locks may be held for ever.
-        if (team_->forked()) static_cast<void>(team_.release());
     }
 
     // If it was the last pass that wrote the labels, only those that change need be written.
@@ -227,7 +222,7 @@ private:
     std::vector<Chunk> chunks_;
     double squares_ = 0;  // Σ‖x‖²
     RunningSums sums_;
-    std::unique_ptr<Team> team_;
+    KeptTeam team_;
     std::mutex mutex_;
 };
 

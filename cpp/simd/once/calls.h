@@ -11,7 +11,7 @@
 #include "common/interrupt.h"
 #include "common/types.h"
 #include "simd/dispatch.h"
-#include "simd/once/kept_team.h"
+#include "simd/kept_team.h"
 #include "simd/once/moments.h"
 #include "simd/once/query.h"
 #include "simd/panels.h"
@@ -122,19 +122,18 @@ int measure_all(const OnRows<T>& given, T* distances) {
     return shared.missing();
 }
 
-// Runs task(share, thread) for shares of n values. A fit begins and ends with this, and the threads
-// of calls, which are kept, would be in the way of its own.
-class BriefTeam {
+// Runs task(share, thread) for shares of n values, which are read from memory.
+class SharedValues {
 public:
     static constexpr int kShares = 64;
 
-    BriefTeam(double n_values, int n_threads)
+    SharedValues(double n_values, int n_threads)
         : team_(n_values < kWorthIt ? 1 : std::min(n_threads, kEnough)) {}
-    std::size_t size() const { return std::size_t(team_.size()); }
+    std::size_t size() const { return std::size_t(team_->size()); }
 
     template <typename Task>
     void run(Interrupt& interrupt, const Task& task) {
-        team_.run(kShares, [&](int share, int thread) {
+        team_->run(kShares, [&](int share, int thread) {
             if (!interrupt.came()) task(share, std::size_t(thread));
         });
         if (interrupt.came()) throw Interrupted();
@@ -144,7 +143,7 @@ private:
     static constexpr double kWorthIt = 1 << 20;  // fewer are read before threads have started
     static constexpr int kEnough = 8;            // threads: memory is no faster
 
-    Team team_;
+    KeptTeam team_;
 };
 
 // Write the length of each row, and where `out` is not null the rows divided by it.
@@ -152,7 +151,7 @@ template <typename T>
 void divide_all(const T* X, Index n, Index d, double within, int n_threads, double* lengths,
                 T* out) {
     const Calls<T> calls = choose_calls<T>(chosen_isa(), 1, 1);
-    BriefTeam team(double(n) * double(d), n_threads);
+    SharedValues team(double(n) * double(d), n_threads);
     const Index rows = std::max(Index(8), Index(1 << 18) / d);  // between two checks for a signal
     Interrupt interrupt;
     interrupt.begin(double(rows) * double(d));
@@ -169,7 +168,7 @@ void divide_all(const T* X, Index n, Index d, double within, int n_threads, doub
 template <typename T>
 Moments moments_of_all(const T* X, Index n, Index d, int n_threads) {
     const Calls<T> calls = choose_calls<T>(chosen_isa(), 1, 1);
-    BriefTeam team(double(n) * double(d), n_threads);
+    SharedValues team(double(n) * double(d), n_threads);
     std::vector<Moments> all(team.size());
     const std::vector<double> pivot = pivot_of(X, n, d);
     for (Moments& one : all) one.begin(pivot, calls.lanes);
@@ -193,7 +192,7 @@ Moments moments_of_all(const T* X, Index n, Index d, int n_threads) {
 template <typename T>
 double inertia_of_all(const LabelledRows<T>& of, Index n, int n_threads) {
     const Calls<T> calls = choose_calls<T>(chosen_isa(), of.d, 1);
-    BriefTeam team(double(n) * double(of.d), n_threads);
+    SharedValues team(double(n) * double(of.d), n_threads);
     std::vector<ExactSum> all(team.size());
     Interrupt interrupt;
     interrupt.begin(double(ExactSum::kTogether) * double(of.d));

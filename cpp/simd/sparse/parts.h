@@ -12,9 +12,9 @@
 
 #include "common/interrupt.h"
 #include "common/types.h"
+#include "simd/kept_team.h"
 #include "simd/sparse/dispatch.h"
 #include "simd/sparse/work.h"
-#include "simd/team.h"
 
 namespace lab {
 
@@ -25,7 +25,7 @@ public:
         : isa_(chosen_isa()),
           half_(isa_ != Isa::baseline),
           routines_(choose_sparse_routines<T>(isa_, half_)),
-          team_(std::make_unique<Team>(n_threads)) {
+          team_(n_threads) {
         work_.rows = rows;
         work_.interrupt = &interrupt_;
         scratch_.resize(std::size_t(team_->size()));
@@ -34,10 +34,6 @@ public:
     }
     SparseParts(const SparseParts&) = delete;
     SparseParts& operator=(const SparseParts&) = delete;
-    ~SparseParts() {
-        // In a forked child there are no threads to end, and their locks may be held for ever.
-        if (team_->forked()) static_cast<void>(team_.release());
-    }
 
     Index n() const { return work_.rows.n_samples; }
     Index d() const { return work_.rows.n_features; }
@@ -89,7 +85,7 @@ protected:
     std::vector<SparsePart> parts_;
     std::deque<SparseScratch> scratch_;  // of each thread
     Interrupt interrupt_;
-    std::unique_ptr<Team> team_;
+    KeptTeam team_;
 
 private:
     static constexpr Index kLeast = 1024;   // rows of a part at least

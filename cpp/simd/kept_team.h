@@ -27,6 +27,7 @@ public:
         leave_forked();
     }
 
+    Team& operator*() { return *team_; }
     Team* operator->() { return team_.get(); }
     const Team* operator->() const { return team_.get(); }
 
