@@ -55,14 +55,14 @@ Routines<T> choose_routines(Isa isa, Index n, Index d, Index k) {
 }
 
 template <typename T>
-RowRoutines<T> choose_row_routines(Isa isa, Index k) {
+RowRoutines<T> choose_row_routines(Isa isa, Index d, Index k) {
 #if defined(LAB_DISPATCHES)
-    if (isa == Isa::avx512) return avx512::choose_row_routines<T>(k);
-    if (isa == Isa::avx2) return avx2::choose_row_routines<T>(k);
+    if (isa == Isa::avx512) return avx512::choose_row_routines<T>(d, k);
+    if (isa == Isa::avx2) return avx2::choose_row_routines<T>(d, k);
 #else
     (void)isa;
 #endif
-    return baseline::choose_row_routines<T>(k);
+    return baseline::choose_row_routines<T>(d, k);
 }
 
 template <typename T>

@@ -43,12 +43,18 @@ class Strict:
     name: str = "strict"
     needs_changed: bool = True
 
+    @property
+    def needs_centers(self) -> bool:
+        """Whether callbacks look at them."""
+        return self.tasks is not None
+
     def fired(self, step: Step) -> bool:
         """Return True when no label changed, or the centers hardly moved."""
         near = self.tol * step.variance
-        rest, shift = step.changed == 0, step.squared_shift()
-        converged = rest or shift <= near
+        rest = step.changed == 0
+        converged = rest or step.moved_within(near)
         if self.voice is not None and converged:
+            shift = step.squared_shift()
             why = "strict convergence" if rest else f"center shift {shift} within tolerance {near}"
             print(f"Converged at iteration {self.voice.iteration}: {why}.")
         if self.tasks is not None:

@@ -31,7 +31,7 @@ public:
     // fewer than kLeast where `fine`.
     RowEngine(const RowsGiven<T>& rows, Index k, int n_threads, bool fine)
         : isa_(chosen_isa()),
-          routines_(choose_row_routines<T>(isa_, k)),
+          routines_(choose_row_routines<T>(isa_, rows.d, k)),
           n_clusters_(k),
           middle_(rows.d + RowWork<T>::kBehind, T(0)),
           team_(n_threads) {

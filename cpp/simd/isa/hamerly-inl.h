@@ -31,11 +31,18 @@ LAB_INLINE typename Lanes<S>::Values gap_of(const typename Lanes<S>::Values& bes
     return to - from - S(1e-6) * reach;
 }
 
-// What was found for the rows of a tile.
+// What was found for the rows of a tile, in whole vectors of floats: rows in double may fill a
+// half.
 template <int width>
 struct Settled {
-    alignas(64) std::int32_t labels[width];
-    alignas(64) float gaps[width];
+    static constexpr int size = width < Lanes<float>::lanes ? Lanes<float>::lanes : width;
+    alignas(64) std::int32_t labels[size];
+    alignas(64) float gaps[size];
+
+    Settled() {
+        std::fill(labels + width, labels + size, 0);
+        std::fill(gaps + width, gaps + size, 0.0f);
+    }
 };
 
 // Score rows, and say which are near-ties.
@@ -81,7 +88,7 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
     }
     part.met += double(n * panels.n_clusters);
     using Values = typename Lanes<float>::Values;
-    for (int v = 0; v < width; v += lanes) {
+    for (int v = 0; v < found.size; v += lanes) {
         auto& gaps = *reinterpret_cast<Values*>(found.gaps + v);
         gaps += gather(state.drift_low.data(), found.labels + v);
     }
@@ -93,9 +100,10 @@ LAB_INLINE void settle_listed(RowWork<T>& work, HamerlyState<T>& state, const Pa
         moves.join(first, n, found.labels);
         return;
     }
-    alignas(64) std::int32_t before[width];
+    alignas(64) std::int32_t before[found.size];
     for (int l = 0; l < width; ++l) before[l] = work.labels[part.first + list[l]];
-    for (int v = 0; v < width; v += lanes) {
+    std::fill(before + width, before + found.size, 0);
+    for (int v = 0; v < found.size; v += lanes) {
         using Integers = typename Lanes<float>::Integers;
         const auto was = *reinterpret_cast<const Integers*>(before + v);
         const auto is = *reinterpret_cast<const Integers*>(found.labels + v);

@@ -87,16 +87,17 @@ RowRoutines<T> make_row_routines() {
 
 // As many vectors of rows and as many centers in registers as leave out few places. With twice as
 // many registers, one vector of rows meets seven or eight centers: of short lists of rows, fewer
-// lanes are left empty.
+// lanes are left empty. Of few features, two vectors hide each other's latency.
 template <typename T>
-RowRoutines<T> choose_row_routines(Index k) {
+RowRoutines<T> choose_row_routines(Index d, Index k) {
     if constexpr (LAB_BYTES == 64) {
         const bool sevens = (k + 6) / 7 * 7 < (k + 7) / 8 * 8;
-        return sevens ? make_row_routines<T, 1, 7>() : make_row_routines<T, 1, 8>();
-    } else {
-        const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
-        return fives ? make_row_routines<T, 2, 5>() : make_row_routines<T, 2, 4>();
+        if (d > kMostCellFeatures) {
+            return sevens ? make_row_routines<T, 1, 7>() : make_row_routines<T, 1, 8>();
+        }
     }
+    const bool fives = (k + 4) / 5 * 5 <= (k + 3) / 4 * 4;
+    return fives ? make_row_routines<T, 2, 5>() : make_row_routines<T, 2, 4>();
 }
 
 template <typename T, int d = 1>
