@@ -122,15 +122,13 @@ def _refuse_outside(name: str, numbers: NDArray[Any], size: int, what: str) -> N
 
 def _ascend(data: Any) -> bool:
     """Return whether columns strictly ascend within each row; no flag of the matrix is trusted."""
-    indices, indptr = data.indices, data.indptr
-    starts = np.zeros(0, dtype=np.intp)
+    indices, indptr = np.asarray(data.indices), np.asarray(data.indptr)
     for first in range(1, int(indptr[-1]), _BLOCK_VALUES):
         last = min(first + _BLOCK_VALUES, int(indptr[-1]))
-        fall = np.flatnonzero(indices[first:last] <= indices[first - 1 : last - 1]) + first
-        if len(fall) == 0:
-            continue
-        starts = np.asarray(indptr) if len(starts) == 0 else starts
-        if not np.isin(fall, starts[np.searchsorted(starts, fall) % len(starts)]).all():
+        falls = indices[first:last] <= indices[first - 1 : last - 1]
+        begin, end = np.searchsorted(indptr, (first, last))
+        falls[indptr[begin:end] - first] = False  # where a row begins, columns may fall
+        if falls.any():
             return False
     return True
 
