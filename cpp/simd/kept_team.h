@@ -1,5 +1,5 @@
-// A team that outlives a call: starting a thread takes 30 µs on an idle machine, and waiting for
-// one to end takes milliseconds on a busy one, where it may not even have begun.
+// A team that outlives a call or a fit: starting a thread takes 30 µs on an idle machine, and
+// waiting for one to end takes milliseconds on a busy one, where it may not even have begun.
 
 #pragma once
 

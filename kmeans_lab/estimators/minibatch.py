@@ -74,7 +74,8 @@ class MiniBatchKMeans(BaseKMeans):
     max_iter : int, default=100
         Maximum number of rows, in passes over X.
     batch_size : int, default=1024
-        Rows in a batch.
+        Rows in a batch. Large ones are shared by as many threads as ``predict`` takes, with the
+        same bits.
     verbose : int, default=0
         Above 0, print each batch.
     compute_labels : bool, default=True
