@@ -73,12 +73,13 @@ cdef void _screen(
     const Shared *w, float *tile, Py_ssize_t t, const Py_ssize_t *listed, Py_ssize_t n,
     double *best, double *second, double *index, const real *sample,
 ) noexcept nogil:
-    cdef const real *kept = <const real *> w.tiles + t * WIDTH * w.d
+    cdef const real *kept
     cdef const real *rows = <const real *> w.rows
     cdef real scale = <real> w.scale
     cdef Py_ssize_t at[WIDTH]
     cdef Py_ssize_t p, f
     if t >= 0:
+        kept = <const real *> w.tiles + t * WIDTH * w.d
         for p in range(WIDTH * w.d):
             tile[p] = <float> (kept[p] * scale)
     else:
