@@ -180,7 +180,7 @@ def kmeans(
         callback=checks.function("callback", callback),
         history=checks.flag("history", history),
         variance=variance,
-        # Of sparse rows it takes as long as three passes late in a fit: for those who look at them.
+        # Sparse rows are squared only where passes are shown: that takes as long as a late pass.
         spread=mean_square(X) if sparse and (history or callback is not None) else variance,
         middle=middle,
         metric=metric,

@@ -240,8 +240,8 @@ class MiniBatchKMeans(BaseKMeans):
             self._means.spare_small_values(X)
         with self._undisturbed():
             found = self._take(X, weights)
-            self.n_steps_ += 1
-            self._finish(X, weights, found.crew)
+        self.n_steps_ += 1
+        self._finish(X, weights, found.crew)
         return self
 
     @checks.numpys_own_errors

@@ -124,8 +124,11 @@ def test_rows_sorted_into_tiles_are_all_there(isa, n_threads):
         (10_000, 3, 40, "cells"),
         (74_999, 4, 400, "bound per row"),
         (75_000, 4, 400, "cells"),
-        (199_999, 5, 1000, "bounds per group"),
-        (200_000, 5, 1000, "cells"),
+        (99_999, 5, 1000, "bound per row"),
+        (100_000, 5, 1000, "cells"),
+        (9_999, 3, 3000, "bound per row"),
+        (20_000, 5, 2999, "bound per row"),
+        (20_000, 5, 3000, "bounds per group"),
         (200_000, 6, 999, "bound per row"),
     ],
 )

@@ -28,17 +28,22 @@ std::vector<Index> seed_by_tiles(const RowsGiven<T>& rows, int n_threads, Index 
 // row that fails all centers to meet. Measured with 10⁴ and 10⁵ rows and AVX2: both engines take as
 // long at k = 1000 with 6 to 12 features, 700 with 16, 170 with 24, 100 with 32, 45 with 64.
 constexpr Index kManyCenters = 1000, kManyValues = 4000, kFewFeatures = 16;
+// With four and five features one bound is as fast up to three times as many centers, and with
+// three it always is (5 000 to 150 000 rows, k from 1000 to 5000).
+constexpr Index kManyCentersOfFew = 3000;
 
 constexpr bool groups_pay(Index d, Index k) {
+    if (d <= 3) return false;
+    if (d <= kMostCellFeatures) return k >= kManyCentersOfFew;
     return k >= kManyCenters || (d > kFewFeatures && k * d >= kManyValues);
 }
 
 // Boxes of rows cost a sort, and pay where most of them lie within one cluster: with few features,
 // rows that lie close together, and many centers that a box rules out at once. Measured with 3 000
 // to 640 000 rows and AVX2: with three features both engines take as long at 10 000 rows; with four
-// at n·k = 3·10⁷ and with five at 2·10⁸, a fit of ten iterations.
+// at n·k = 3·10⁷ and with five at 10⁸, a fit of ten iterations.
 constexpr Index kRowsOfThree = 10000;
-constexpr double kPairsOfFour = 3e7, kPairsOfFive = 2e8;
+constexpr double kPairsOfFour = 3e7, kPairsOfFive = 1e8;
 
 constexpr bool boxes_pay(Index n, Index d, Index k) {
     static_assert(kMostCellFeatures == 5, "a threshold for each number of features");
