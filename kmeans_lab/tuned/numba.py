@@ -1,8 +1,8 @@
 # mypy: disable-error-code="untyped-decorator, no-untyped-call"
 """The best that Numba can do without leaving Python: lanes are rows, and LLVM vectorises.
 
-The passes over the rows, ``width`` of which make a tile, and what makes them fast are in
-``numba_loops.py``. This module keeps what lies between passes; ``rows.py`` lets threads share them.
+The pass over the rows, ``width`` of which make a tile, is in ``numba_loops.py``, which names the
+files of its parts. This module keeps what lies between passes; ``rows.py`` lets threads share them.
 Where balls rule out too few centers, they are skipped for a growing number of passes.
 
 A helper waits inside a pass for the next one's chunks before it sleeps: to wake it, it needs the
@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import kmeans_lab.tuned.numba_layout as layout
 import kmeans_lab.tuned.numba_loops as loops
 import kmeans_lab.tuned.numba_sums as exact
+from kmeans_lab.tuned.numba_balls import fit_balls, worthwhile
+from kmeans_lab.tuned.numba_centers import drift_on, lay_scale, take_centers
+from kmeans_lab.tuned.numba_tiles import add_rows
 from kmeans_lab.tuned.rows import (
     LONG,
     Team,
@@ -73,7 +77,7 @@ class _Team(Team):
     def post(self, labels: Labels) -> None:
         """Wake helpers that have left the pass; the others see the chunks themselves."""
         plan = self.tiles.plan
-        if plan.control[loops.STAYING] < self.wanted:
+        if plan.control[layout.STAYING] < self.wanted:
             self.task, self.control = plan.help, plan.control
             super().post(labels)
 
@@ -81,7 +85,7 @@ class _Team(Team):
         """End them, those that wait for the next pass at once."""
         self.ended = True
         if self.control is not None:
-            self.control[loops.NEXT] = loops.ENDED
+            self.control[layout.NEXT] = layout.ENDED
         super().close()
 
 
@@ -91,24 +95,24 @@ class _Plan:
     def __init__(self, rows: _Tiles, n_clusters: int) -> None:
         n_tiles, padded = len(rows.reach), rows.padded
         n_samples, n_features = rows.shape
-        n_panels, n_chunks = -(-n_clusters // loops.PANEL), -(-n_tiles // rows.share)
+        n_panels, n_chunks = -(-n_clusters // layout.PANEL), -(-n_tiles // rows.share)
         dtype = rows.rows.dtype
         self.centers = np.zeros((n_clusters, n_features), dtype)
-        self.packed = _aligned((n_panels, padded * loops.PANEL), dtype)
-        lanes = -(-n_clusters // loops.LANES) * loops.LANES
+        self.packed = _aligned((n_panels, padded * layout.PANEL), dtype)
+        lanes = -(-n_clusters // layout.LANES) * layout.LANES
         self.squares = np.full(lanes, np.inf, dtype)  # a padding center is far away
         self.names = np.arange(lanes, dtype=dtype)
-        self.scale = loops.lay_scale(n_features, dtype)
-        self.scale[loops.FARTHEST] = rows.reach.max(initial=0.0)
+        self.scale = lay_scale(n_features, dtype)
+        self.scale[layout.FARTHEST] = rows.reach.max(initial=0.0)
         screening = (
             rows.again and dtype == np.float64
-            and n_clusters <= loops.MOST_NAMED and n_features <= loops.MOST_SUMMED
+            and n_clusters <= layout.MOST_NAMED and n_features <= layout.MOST_SUMMED
         )  # fmt: skip
         self.screen = _aligned(self.packed.shape if screening else (0, 0), np.float32)
         self.screen_squares = np.zeros(lanes if screening else 0, np.float32)
         screen_names = np.arange(lanes if screening else 0, dtype=np.float32)
         self.bounded = rows.bounded
-        self.worthwhile = loops.worthwhile(n_features)
+        self.worthwhile = worthwhile(n_features)
         self.way, self.drift = np.zeros((2, n_clusters))
         self.need = np.zeros(n_clusters + 1, dtype)
         kept = n_chunks, n_clusters if rows.again else 1
@@ -117,16 +121,16 @@ class _Plan:
         self.counts = np.zeros(kept, np.int64)
         self.touched = np.zeros((n_chunks, -(-kept[1] // 64) * 64), np.bool_)  # by cache lines
         self.control = _aligned((32,), np.int64)
-        self.control[loops.NEXT], self.control[loops.SHARE] = n_chunks, rows.share
-        self.control[loops.SUMMING] = rows.again
+        self.control[layout.NEXT], self.control[layout.SHARE] = n_chunks, rows.share
+        self.control[layout.SUMMING] = rows.again
         # What balls need; next to nothing where they are never tested.
         self.possible = (
             rows.again
-            and 4 <= n_clusters <= loops.MOST_FILTERED
-            and n_features <= loops.MOST_FEATURES
+            and 4 <= n_clusters <= layout.MOST_FILTERED
+            and n_features <= layout.MOST_FEATURES
             and n_samples >= 8 * n_clusters
         )
-        self.across = _aligned((padded, loops.APART) if self.possible else (1, 1), dtype)
+        self.across = _aligned((padded, layout.APART) if self.possible else (1, 1), dtype)
         self.apart = _aligned((n_clusters, lanes) if self.possible else (1, 1), dtype)
         self.near = np.zeros(n_tiles, np.int32)  # a center that was near last time
         self.owner = np.full(n_tiles, -1, np.int32)  # the cluster of all rows; −1: unknown
@@ -143,7 +147,7 @@ class _Plan:
             self.screen_squares, screen_names,
         )  # fmt: skip
         self.run = partial(rows.code, *arrays, 0)
-        self.help = partial(rows.code, *arrays, loops.SPINS)
+        self.help = partial(rows.code, *arrays, layout.SPINS)
         self.wait = partial(loops.wait_for_chunks, self.control, n_chunks)
 
     def begin(self, centers: Rows) -> None:
@@ -154,10 +158,10 @@ class _Plan:
         if self.filtering and not before:
             self.owner[:] = -1
         if self.bounded:
-            loops.drift_on(
+            drift_on(
                 centers, self.centers, self.way, self.drift, self.need, self.scale
             )  # fmt: skip
-        loops.start(
+        take_centers(
             centers, self.centers, self.packed, self.squares, self.scale, self.control,
             self.across, self.apart, self.filtering, self.screen, self.screen_squares,
         )  # fmt: skip
@@ -178,9 +182,9 @@ class _Tiles:
     def __init__(self, X: Rows, n_clusters: int, again: bool) -> None:
         n_samples, n_features = self.shape = X.shape
         self.again = again
-        self.bounded = again and n_features > loops.UNBOUNDED
-        many = n_features > loops.LONGEST_BLOCK
-        block = loops.BLOCK if many else n_features
+        self.bounded = again and n_features > layout.UNBOUNDED
+        many = n_features > layout.LONGEST_BLOCK
+        block = layout.BLOCK if many else n_features
         self.padded = padded = -(-n_features // block) * block
         self.width = width = _width(padded * X.itemsize)
         n_tiles = -(-n_samples // width)
@@ -189,17 +193,17 @@ class _Tiles:
         real: Any = X.dtype.type
         self.code = loops.compiled(block, many, width, real)
         self.rows = _alias(X)
-        copied = n_tiles if again and n_features <= loops.MOST_COPIED else 0
+        copied = n_tiles if again and n_features <= layout.MOST_COPIED else 0
         # Values of a row move some together: behind the last tile there are as many more.
-        long = _aligned((copied * padded + loops.GROUP - 1, width), X.dtype)
+        long = _aligned((copied * padded + layout.GROUP - 1, width), X.dtype)
         self.tiles = long[: copied * padded].reshape(copied, padded, width)
         self.reach = np.zeros(n_tiles)
         gathered = self.bounded or not again
         self.lengths = np.empty(n_samples if gathered else 0)
-        self.notes = np.zeros((-(-n_tiles // self.share), loops.NOTES))
+        self.notes = np.zeros((-(-n_tiles // self.share), layout.NOTES))
         self.nearest = np.full(n_samples, -1, np.int32)
         self.slack = np.full(n_samples if self.bounded else 1, -1, X.dtype)
-        with_balls = again and n_features <= loops.MOST_FEATURES
+        with_balls = again and n_features <= layout.MOST_FEATURES
         self.middle = np.zeros((n_tiles if with_balls else 1, padded), X.dtype)
         self.square = np.zeros(n_tiles if with_balls else 1, X.dtype)
         self.grid, self.squares = self._look_through(with_balls)
@@ -232,7 +236,7 @@ class _Tiles:
                 exact.find_ends(tiles.view(whole), mask, ends)
             if with_balls:
                 balls = self.middle[some], self.square[some]
-                loops.fit_balls(tiles, len(rows), *balls, loops.lay_scale(rows.shape[1], dtype))
+                fit_balls(tiles, len(rows), *balls, lay_scale(rows.shape[1], dtype))
         return exact.lay_grid(ends, dtype, len(self.rows)), exact.total(bins)
 
     def _use(self, plan: _Plan) -> None:
@@ -241,12 +245,12 @@ class _Tiles:
     @property
     def rescored(self) -> int:
         """Near-ties decided by direct differences so far."""
-        return int(self.notes[:, loops.RESCORED].sum())
+        return int(self.notes[:, layout.RESCORED].sum())
 
     def start(self, centers: Rows, labels: Labels) -> None:
         """Take new centers, and labels to overwrite; free the chunks for taking."""
         if len(centers) != len(self.plan.centers):
-            self.plan.control[loops.NEXT] = loops.ENDED
+            self.plan.control[layout.NEXT] = layout.ENDED
             self.nearest[:] = -1  # no row is in the new sums
             self.slack[:] = -1
             self._use(_Plan(self, len(centers)))
@@ -261,11 +265,11 @@ class _Tiles:
         """Return the inertia when all chunks are done."""
         plan = self.plan
         total, k = self.notes.sum(axis=0), len(plan.centers)
-        self.met = float(total[loops.MET]) / k / max(1, len(self.nearest))
-        plan.end(float(total[loops.LEFT]) / k / max(1, len(self.reach)))
+        self.met = float(total[layout.MET]) / k / max(1, len(self.nearest))
+        plan.end(float(total[layout.LEFT]) / k / max(1, len(self.reach)))
         self._labels[:] = self.nearest
         if not self.again:
-            return max(float(self.notes[:, loops.INERTIA].sum()), 0.0)
+            return max(float(self.notes[:, layout.INERTIA].sum()), 0.0)
         plan.join()
         return float(exact.inertia_of(self.squares, plan.centers, *plan.total))
 
@@ -283,7 +287,7 @@ class _Tiles:
         grid, k = self.grid, len(counts)
         limbs, sizes = _aligned((1, k, grid.magic.size), np.int64), np.zeros((1, k), np.int64)
         touched = np.zeros((1, k), np.bool_)
-        if not loops.add_rows(self.rows, labels, grid.magic, limbs[0], sizes[0], touched[0]):
+        if not add_rows(self.rows, labels, grid.magic, limbs[0], sizes[0], touched[0]):
             raise _wrong_labels("update", "sums")
         total = np.zeros(sums.shape), np.zeros(k, np.int64)
         exact.join(limbs.reshape(1, k, *grid.magic.shape), sizes, touched, *grid.rounding, *total)
@@ -308,7 +312,7 @@ class _Rows(TiledRows):
 
     def _renew(self) -> None:
         super()._renew()
-        self.tiles.plan.control[loops.STAYING] = 0
+        self.tiles.plan.control[layout.STAYING] = 0
 
 
 def _alias(X: Rows) -> Any:
@@ -324,7 +328,7 @@ def _alias(X: Rows) -> Any:
 
 def _width(row_bytes: int) -> int:
     """Return how many rows make a tile that stays in the first-level cache."""
-    width = loops.WIDEST
+    width = layout.WIDEST
     while width > 32 and width * row_bytes > 2**15:
         width //= 2
     return width

@@ -7,10 +7,13 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.caching import FunctionCache, NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
 from kmeans_lab.crews.helpers import refuse_without_room
 from kmeans_lab.registry import KERNELS, KernelUnavailable
@@ -60,7 +63,22 @@ def _refuse_to_interpret(module: str) -> None:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, for which a damaged file or a full disk causes a warning, not an error."""
+    """Numba's cache, for which a damaged file or a full disk causes a warning, not an error.
+
+    Compiled code holds that of the functions that it calls. Numba notices a change of the file of
+    the function alone; this cache, of any file of the kernel.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file: Any = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=(
+                self._impl.locator.get_source_stamp(),
+                _digest(Path(function.__code__.co_filename).parent),
+            ),
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code compiled earlier; None where there is none, or it cannot be read."""
@@ -93,6 +111,15 @@ class _NoCache(NullCache):
         _say_once(
             "keep", "neither the folder of kmeans_lab nor the home directory can be written to"
         )
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Return a digest of the sources of kernels in a folder; in a zip file, of nothing."""
+    digest = sha256()
+    for path in sorted(folder.glob("*numba*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _text(error: Exception) -> str:

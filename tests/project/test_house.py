@@ -39,7 +39,7 @@ REPEATED = {
     ("kmeans_lab/isolation/messages.py", "kmeans_lab/result.py"): "the same fields, to be sent",
     ("kmeans_lab/measure/scaling.py", "kmeans_lab/measure/schema.py"): "the same fields, as JSON",
     ("kmeans_lab/sparse/_numba_kernel.py", "kmeans_lab/sparse/_py_kernel.py"): "the same loops",
-    ("kmeans_lab/tuned/cython_bounds.pxi", "kmeans_lab/tuned/numba_loops.py"): "in two languages",
+    ("kmeans_lab/tuned/cython_bounds.pxi", "kmeans_lab/tuned/numba_tiles.py"): "in two languages",
     ("kmeans_lab/tuned/cython_sums.pxi", "kmeans_lab/tuned/numba_sums.py"): "in two languages",
 }
 _SIX = 6

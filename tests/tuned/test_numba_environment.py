@@ -32,8 +32,10 @@ def switched_off(monkeypatch):
     """Let Numba compile nothing, and forget what was imported before."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    for module in ("_numba_kernel", "tuned.numba", "tuned.numba_loops"):
-        monkeypatch.delitem(sys.modules, f"kmeans_lab.{module}", raising=False)
+    names = ("kmeans_lab._numba", "kmeans_lab.tuned.numba")
+    for module in [it for it in sys.modules if it.startswith(names)]:
+        if module != numba_jit.__name__:
+            monkeypatch.delitem(sys.modules, module)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,6 +109,29 @@ def test_a_cache_that_works_is_used_without_a_word(cache):
     assert not again[0].stats.cache_misses
 
 
+CALLED = "from kmeans_lab.tuned.numba_jit import jit\n@jit()\ndef called(x):\n    return x * {}\n"
+CALLER = """
+from kmeans_lab.tuned.numba_jit import jit
+from numba_called import called
+@jit()
+def calls(x):
+    return called(x)
+print(calls(7))
+"""
+
+
+def test_code_of_another_file_of_the_kernel_is_not_taken_from_before(tmp_path):
+    """What a function calls is compiled into it: the cache must notice when that has changed."""
+    caller, called = tmp_path / "numba_caller.py", tmp_path / "numba_called.py"
+    caller.write_text(CALLER)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for factor in (2, 3, 2):
+        called.write_text(CALLED.format(factor))
+        run = [sys.executable, "-B", str(caller)]
+        said = subprocess.run(run, capture_output=True, text=True, timeout=120, env=environment)
+        assert (said.stdout, said.stderr) == (f"{7 * factor}\n", "")
+
+
 def test_without_a_folder_for_the_cache_kernels_run_and_say_so_once(cache, monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     with pytest.warns(RuntimeWarning) as told:
@@ -175,9 +200,9 @@ def test_an_installation_that_cannot_be_written_to_and_no_home(tmp_path, mode):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_kernels_themselves_are_compiled_this_way(name):
     require_ready(name)
-    kernel = load_kernel(name)
-    holder = getattr(kernel, "loops", kernel)
-    cached = [it for it in vars(holder).values() if hasattr(it, "stats")]
+    of = load_kernel(name).__name__
+    modules = [it for module, it in sys.modules.items() if module.startswith(of)]
+    cached = [it for holder in modules for it in vars(holder).values() if hasattr(it, "stats")]
     kinds = {type(it._cache) for it in cached if "inline" not in it.targetoptions}
     assert cached
     assert kinds <= {numba_jit._Cache, numba_jit._NoCache}

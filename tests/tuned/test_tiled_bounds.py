@@ -205,7 +205,7 @@ def test_wrong_bounds_of_cython_are_found(kernel, mutant, tmp_path, monkeypatch)
 @pytest.mark.parametrize("factor", [0.0, 0.6])
 @pytest.mark.kernels("numba-tiled")
 def test_drifts_that_are_too_short_are_found(kernel, factor, monkeypatch):
-    right = kernel.loops.drift_on
+    right = kernel.drift_on
 
     def wrong(given, old, way, drift, need, scale):
         before = drift.copy()
@@ -213,20 +213,20 @@ def test_drifts_that_are_too_short_are_found(kernel, factor, monkeypatch):
         drift[:] = before + factor * (drift - before)
         need[1:] = drift
 
-    monkeypatch.setattr(kernel.loops, "drift_on", wrong)
+    monkeypatch.setattr(kernel, "drift_on", wrong)
     assert found(kernel)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.02])
 @pytest.mark.kernels("numba-tiled")
 def test_tolerances_of_float32_that_are_too_small_are_found(kernel, factor, monkeypatch):
-    right, loops = kernel.loops.start, kernel.loops
+    right, layout = kernel.take_centers, kernel.layout
 
     def wrong(*given):
         right(*given)
-        given[4][[loops.SCREEN_FLAT, loops.SCREEN_RATE]] *= factor
+        given[4][[layout.SCREEN_FLAT, layout.SCREEN_RATE]] *= factor
 
-    monkeypatch.setattr(kernel.loops, "start", wrong)
+    monkeypatch.setattr(kernel, "take_centers", wrong)
     assert found(kernel)
 
 
