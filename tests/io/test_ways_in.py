@@ -1,7 +1,6 @@
-"""Whatever holds numbers is taken alike by all public functions, or refused by all alike.
+"""Whatever holds numbers is taken alike by all public functions.
 
-Real frames of pandas, Polars and Arrow; classes of this file stand in for tensors, devices and what
-has yet to be computed.
+Real frames of pandas, Polars and Arrow, and stand-ins for tensors.
 """
 
 import array
@@ -19,155 +18,23 @@ from scipy.sparse import csr_array
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
 from kmeans_lab.compress import compress
-from kmeans_lab.dbscan import dbscan
-from kmeans_lab.silhouette import silhouette_samples, silhouette_score
-from kmeans_lab.soft import responsibilities
-
-#: Three groups of whole numbers, no row twice.
-X = np.random.default_rng(0).permutation(400)[:30].reshape(15, 2) % 20.0
-X[5:10] += 100
-X[10:] -= 100
-CLUSTERS = np.repeat([0, 1, 2], 5)
-TIMES = np.arange(1.0, 16.0)
-FRAME = pd.DataFrame(X, columns=["a", "b"])
-
-
-# --- stand-ins for other libraries ----------------------------------------------------------
-
-
-class Tensor:
-    """A tensor of which only DLPack is known."""
-
-    def __init__(self, values, device=1):
-        self.values, self.device = np.ascontiguousarray(values), device
-
-    def __dlpack__(self, **options):
-        return self.values.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.device, 0
-
-
-class Unversioned(Tensor):
-    """As before DLPack 1.0."""
-
-    def __dlpack__(self, stream=None):
-        return self.values.__dlpack__()
-
-
-class Gradient(Tensor):
-    """PyTorch's way: values come out once they are detached."""
-
-    requires_grad = True
-
-    def __array__(self, *options, **more):
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
-
-    def detach(self):
-        return Tensor(self.values)
-
-
-class OnDevice(Tensor):
-    """A tensor on a GPU, whose values nobody may fetch."""
-
-    def __init__(self, values):
-        super().__init__(values, device=2)
-
-    def __array__(self, *options, **more):
-        raise AssertionError("fetched")
-
-    cpu = __dlpack__ = __array__
-
-
-class Cuda:
-    """What CuPy and Numba have on a GPU."""
-
-    __cuda_array_interface__ = {"shape": (15, 2), "typestr": "<f8", "data": (0, True), "version": 3}  # noqa: RUF012
-
-    def get(self):
-        raise AssertionError("fetched")
-
-    __array__ = get
-
-
-class Dask:
-    """What has yet to be computed."""
-
-    shape, ndim, dtype = (15, 2), 2, np.dtype(float)
-
-    def compute(self):
-        raise AssertionError("computed")
-
-    __array__ = __dask_graph__ = compute
-
-    def __len__(self):
-        return 15
-
-
-class InMemory:
-    """xarray's way: it could compute, and has nothing to."""
-
-    chunks = None
-
-    def __init__(self, values):
-        self.values = values
-
-    def __array__(self, dtype=None, copy=None):
-        return self.values
-
-    def compute(self):
-        raise AssertionError("computed")
-
-    __dask_graph__ = compute
-
-
-# --- what is taken, in every form -----------------------------------------------------------
-
-#: What takes rows, as a function of these rows.
-TAKE_X = {
-    "kmeans": lambda X: kmeans(X, 3, random_state=0).labels,
-    "init": lambda X: kmeans(rows(), len(rows()), init=X).labels,
-    "init function": lambda X: kmeans(rows(), len(rows()), init=lambda *_: X).labels,
-    "KMeans": lambda X: KMeans(3, random_state=0).fit(X).labels_,
-    "KMeans.predict": lambda X: FITTED[0].predict(X),
-    "KMeans.transform": lambda X: FITTED[0].transform(X),
-    "KMeans.score": lambda X: FITTED[0].score(X),
-    "KMeans init": lambda X: KMeans(len(rows()), init=X).fit(rows()).labels_,
-    "KMeans init function": lambda X: (
-        KMeans(len(rows()), init=lambda *_, random_state: X, n_init=1).fit(rows()).inertia_
-    ),
-    "MiniBatchKMeans": lambda X: MiniBatchKMeans(3, random_state=0).fit(X).labels_,
-    "MiniBatchKMeans.partial_fit": lambda X: (
-        MiniBatchKMeans(3, random_state=0).partial_fit(X).partial_fit(X).labels_
-    ),
-    "MiniBatchKMeans.predict": lambda X: FITTED[1].predict(X),
-    "MiniBatchKMeans init": lambda X: MiniBatchKMeans(len(rows()), init=X).fit(rows()).labels_,
-    "dbscan": lambda X: dbscan(X, 20.0, 2).labels,
-    "silhouette_score": lambda X: silhouette_score(X, CLUSTERS),
-    "silhouette_samples": lambda X: silhouette_samples(X, CLUSTERS),
-    "responsibilities": lambda X: responsibilities(X, rows()[:3], 9.0),
-    "responsibilities of": lambda X: responsibilities(rows(), X, 9.0),
-}
-FITTED = [it(3, random_state=0).fit(X) for it in (KMeans, MiniBatchKMeans)]
-
-
-def rows():
-    return X
-
-
-#: What takes weights.
-TAKE_WEIGHTS = {
-    "kmeans": lambda w: kmeans(X, 3, random_state=0, sample_weight=w).centers,
-    "KMeans": lambda w: KMeans(3, random_state=0).fit(X, sample_weight=w).cluster_centers_,
-    "KMeans.fit_predict": lambda w: KMeans(3, random_state=0).fit_predict(X, sample_weight=w),
-    "KMeans.score": lambda w: FITTED[0].score(X, sample_weight=w),
-    "MiniBatchKMeans": lambda w: (
-        MiniBatchKMeans(3, random_state=0).fit(X, sample_weight=w).cluster_centers_
-    ),
-    "MiniBatchKMeans.partial_fit": lambda w: (
-        MiniBatchKMeans(3, random_state=0).partial_fit(X, sample_weight=w).cluster_centers_
-    ),
-}
+from kmeans_lab.silhouette import silhouette_score
+from tests.support.ways_in import (
+    CLUSTERS,
+    FRAME,
+    NAMES,
+    SPARSE,
+    TAKE_WEIGHTS,
+    TAKE_X,
+    TIMES,
+    Gradient,
+    InMemory,
+    OnDevice,
+    Tensor,
+    Unversioned,
+    X,
+    masked,
+)
 
 FORMS = {
     "frame": FRAME,
@@ -268,7 +135,6 @@ def test_a_start_too_large_for_float32_is_refused_and_nothing_else_said(kind):
         kind(3, init=np.full((3, 2), 1e300), n_init=1).fit(X.astype("f4"))
 
 
-NAMES = np.array(["x", "y", "z"])[CLUSTERS]
 #: Integers that are different as such and equal as float64.
 LARGE = [[0, 2**53, 2**53 + 1][c] for c in CLUSTERS]
 
@@ -315,121 +181,6 @@ def test_frames_give_their_names(name, estimator):
         fitted.predict(FRAME[["b", "a"]])
     with pytest.raises(ValueError, match="several columns called 'a'"):
         fitted.fit(pd.DataFrame(X, columns=["a", "a"]))
-
-
-# --- what is refused, by all alike ----------------------------------------------------------
-
-
-def masked(values, *place):
-    mask = np.zeros(np.shape(values), bool)
-    mask[place] = True
-    return np.ma.masked_array(values, mask)
-
-
-def spoilt(frame, value):
-    frame = frame.copy()
-    frame.iloc[3, 1] = value
-    return frame
-
-
-SPARSE = pd.DataFrame({"a": pd.arrays.SparseArray(X[:, 0]), "b": pd.arrays.SparseArray(X[:, 1])})
-DATES = pd.to_datetime(["2020-01-01"] * 15)
-IN_B = r"[\w)]\[3, 1\] \(column 'b'\) is missing and no value may be missing; drop or fill"
-#: What is refused, the error, and what the sentence says.
-REFUSED = {
-    "masked": (masked(X, 3, 1), ValueError, r"[\w)]\[3, 1\] is masked and no value may be masked;"),
-    "masked rows": (list(masked(X, 3, 1)), ValueError, r"[\w)]\[3, 1\] is masked"),
-    "masked in a list": ([[1.0, np.ma.masked], [2, 3]], ValueError, r"[\w)]\[0, 1\] is masked"),
-    "NA": (spoilt(FRAME.astype("Int64"), pd.NA), ValueError, IN_B),
-    "NA of Arrow": (spoilt(FRAME.astype("int64[pyarrow]"), pd.NA), ValueError, IN_B),
-    "None": (spoilt(FRAME.astype(object), None), ValueError, IN_B),
-    "null": (pl.DataFrame({"a": X[:4, 0], "b": [1, 2, 3, None]}), ValueError, IN_B),
-    "null of Arrow": (pa.table({"a": X[:4, 0], "b": [1, 2, 3, None]}), ValueError, IN_B),
-    "NaT": (pd.DataFrame({"a": X[:4, 0], "b": [*DATES[:3], pd.NaT]}), ValueError, IN_B),
-    "NA in a list": ([[1.0, pd.NA], [2, 3]], ValueError, r"[\w)]\[0, 1\] is missing"),
-    "dates and names": (
-        pd.DataFrame({"a": X[:, 0], "when": DATES, "who": NAMES}),
-        *(TypeError, r"columns that are not numeric, 'when' \(datetime64\[\w+\]\), 'who' \(str"),
-    ),
-    "categories": (
-        pd.DataFrame({"a": X[:, 0], "c": pd.Categorical(NAMES)}),
-        *(TypeError, r"not numeric, 'c' \(category\), and every column must be; leave them out"),
-    ),
-    "strings of Polars": (pl.DataFrame({"n": NAMES}), TypeError, r"not numeric, 'n' \(String\)"),
-    "sparse frame": (SPARSE, TypeError, r"is sparse .* with .*[\w)]\.sparse\.to_dense\(\)"),
-    "half sparse": (
-        SPARSE.assign(b=X[:, 1]),
-        TypeError,
-        r"is sparse .* with .*[\w)]\.astype\(float\)",
-    ),
-    "device": (
-        OnDevice(X),
-        TypeError,
-        r"OnDevice on a device and must be .* with .*[\w)]\.cpu\(\)",
-    ),
-    "CUDA": (Cuda(), TypeError, r"Cuda on a device and must be .* with .*[\w)]\.get\(\)"),
-    "devices in a list": ([OnDevice(X[0])] * 3, TypeError, r"\[0\] is .* on a device"),
-    "not computed": (
-        Dask(),
-        TypeError,
-        r"not in memory, where they must be; use .*[\w)]\.compute\(\)",
-    ),
-    "lazy": (pl.LazyFrame({"a": [1.0]}), TypeError, r"LazyFrame whose .* use .*[\w)]\.collect\(\)"),
-    "generator": ((row for row in X), TypeError, r"a generator, which .* only once, .* list\(."),
-    "a mapping": ({"a": [1.0]}, TypeError, "is a dict and must be an array; make an array"),
-    "a dict inside": (np.array([[{}, 1]], object), TypeError, r"\[0, 0\] is {} and .* a real num"),
-    "too large": ([[10**400, 1]], ValueError, "an integer that is too large for float64; scale"),
-}
-#: scikit-learn looks at parameters first, and says what they may be.
-UNLIKE_ARRAYS = {"lazy", "generator"}
-
-
-def refuse(function, take, case, error, sentence):
-    __tracebackhide__ = True
-    if case in UNLIKE_ARRAYS and function.endswith("Means init"):
-        sentence = "'init' parameter of .* must be a str among"
-        error = ValueError
-    with pytest.raises(error, match=sentence) as caught:
-        take()
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("function", TAKE_X)
-@pytest.mark.parametrize("case", REFUSED)
-def test_rows_are_refused_by_all_alike(function, case):
-    data, error, sentence = REFUSED[case]
-    refuse(function, lambda: TAKE_X[function](data), case, error, sentence)
-
-
-BAD_COLUMNS = {
-    "masked": (masked(TIMES, 3), ValueError, r"[\w)]\[3\] is masked and no value may be masked;"),
-    "NA": (pd.Series([1, 2, None] * 5, dtype="Int64"), ValueError, r"\[2\] is missing .* \(5 are"),
-    "NA of strings": (pd.Series(["a", "a", None], dtype="string"), ValueError, r"\[2\] is missing"),
-    "NA, objects": (np.array(["a", "a", pd.NA], object), ValueError, r"[\w)]\[2\] is missing"),
-    "NA of booleans": (pd.Series([True, None], dtype="boolean"), ValueError, r"\[1\] is missing"),
-    "category": (pd.Series(["a", None], dtype="category"), ValueError, r"\[1\] is missing"),
-    "null": (pl.Series([1, 2, None] * 5), ValueError, r"[\w)]\[2\] is missing"),
-    "null of Arrow": (pa.chunked_array([[1], [None]]), ValueError, r"[\w)]\[1\] is missing"),
-    "None": ([1, None], ValueError, r"[\w)]\[1\] is missing"),
-    "device": (OnDevice(TIMES), TypeError, r"on a device .* with .*[\w)]\.cpu\(\)"),
-    "not computed": (Dask(), TypeError, r"not in memory, where they must be; use .*[\w)]\.compute"),
-    "sparse": (SPARSE.a, TypeError, r"is sparse .* with .*[\w)]\.sparse\.to_dense\(\)"),
-    "iterator": (iter(TIMES), TypeError, r"which can be read only once"),
-}
-TAKE_COLUMNS = TAKE_WEIGHTS | {"labels": lambda labels: silhouette_score(X, labels)}
-
-
-@pytest.mark.parametrize("function", TAKE_COLUMNS)
-@pytest.mark.parametrize("case", BAD_COLUMNS)
-def test_weights_and_labels_are_refused_by_all_alike(function, case):
-    data, error, sentence = BAD_COLUMNS[case]
-    refuse(function, lambda: TAKE_COLUMNS[function](data), case, error, sentence)
-
-
-def test_labels_are_not_made_alike():
-    for labels in ([1, "1", 2] * 5, ["1", b"1", "2"] * 5):
-        with pytest.raises(TypeError, match="labels must be all numbers or all strings"):
-            silhouette_score(X, labels)
 
 
 # --- images ---------------------------------------------------------------------------------

@@ -28,7 +28,9 @@ pytestmark = [
 def build(folder, *macros):
     """Compile the audited engine; return its functions."""
     library = folder / "cells_audit.so"
-    return ctypes.CDLL(str(compile_audit("tests/support/cells_audit.cpp", library, "-O1", *macros)))
+    return ctypes.CDLL(
+        str(compile_audit("tests/support/audits/cells.cpp", library, "-O1", *macros))
+    )
 
 
 def faulty(library, X, centers, n_passes=4):

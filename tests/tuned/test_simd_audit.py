@@ -72,7 +72,7 @@ def build(folder, mutant=None):
         assert text.count(right) == 1
         path.write_text(text.replace(right, wrong), encoding="utf-8")
     flags, headers = ("-O2", "-DLAB_BASELINE"), folder / "cpp"
-    source, library = "tests/support/audit.cpp", folder / "audit.so"
+    source, library = "tests/support/audits/engines.cpp", folder / "audit.so"
     return ctypes.CDLL(str(compile_audit(source, library, *flags, headers=headers)))
 
 

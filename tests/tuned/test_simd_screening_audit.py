@@ -24,7 +24,7 @@ PLANTED = {"copies": 0, "rows": 0, "candidates": 0, "estimates": 1}
 def audit(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
     extension = Pybind11Extension(
-        "audit_seeding", [str(ROOT / "tests/support/audit_seeding.cpp")], cxx_std=17,
+        "audit_seeding", [str(ROOT / "tests/support/audits/audit_seeding.cpp")], cxx_std=17,
         define_macros=[("KMEANS_LAB_FLAGS", '"audit"')], include_dirs=[str(ROOT / "cpp")],
         extra_compile_args=["-O3", "-Wno-psabi"], extra_link_args=["-pthread"],
     )  # fmt: skip
