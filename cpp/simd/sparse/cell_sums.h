@@ -63,6 +63,23 @@ public:
         return round_limbs(limbs, 1, count_, bits_, lowest_);
     }
 
+    // The sums of n features, each rounded once.
+    LAB_MEMBER void values(const std::int64_t* limbs, Index n, double* sums) const {
+        if (count_ == 2) {
+            std::uint64_t most = 0;  // no smaller than any magnitude
+            for (Index f = 0; f < 2 * n; ++f) {
+                most |= std::uint64_t(limbs[f] < 0 ? ~limbs[f] : limbs[f]);
+            }
+            if (most >> 53 == 0) {
+                for (Index f = 0; f < n; ++f) {
+                    sums[f] = (double(limbs[2 * f]) * up_ + double(limbs[2 * f + 1])) * unit_;
+                }
+                return;
+            }
+        }
+        for (Index f = 0; f < n; ++f) sums[f] = value(limbs + f * count_);
+    }
+
     Index count() const { return count_; }
 
     // Whether a sum is zero; most of a table are.

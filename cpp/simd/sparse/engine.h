@@ -142,6 +142,7 @@ private:
             scratch.lower.resize(work_.screen.padded);
             scratch.values.resize(std::max(work_.longest_row, kValuesTogether));
             scratch.seen.assign(std::size_t(d() / 64 + 1), 0);
+            scratch.before.resize(std::size_t(d()));
         }
     }
 

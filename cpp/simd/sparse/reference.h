@@ -31,6 +31,7 @@ public:
     void take(const T* centers, Index d, Index k) {
         given_ = centers;
         sums_ = nullptr;
+        shortest_ = -1;
         resize(d, k);
         words_ = (k + 63) / 64;
         present_.assign(std::size_t(d * words_), 0);
@@ -42,6 +43,7 @@ public:
     void follow(const CellSums& sums, const std::vector<std::int64_t>& counts, Index d, Index k) {
         given_ = nullptr;
         sums_ = &sums;
+        shortest_ = -1;
         counts_ = counts.data();
         resize(d, k);
     }
@@ -92,13 +94,34 @@ public:
     };
     Nearest nearest(const SparseRows<T>& rows, Index i, const std::vector<std::int32_t>& of,
                     std::vector<double>& dots, std::vector<std::uint64_t>& shared) {
-        if (given_ != nullptr) {
-            shared.assign(std::size_t(words_), 0);
-            for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
-                const std::uint64_t* some = &present_[std::size_t(rows.indices[p] * words_)];
-                for (Index w = 0; w < words_; ++w) shared[std::size_t(w)] |= some[w];
-            }
+        const bool alone = given_ != nullptr && !share(rows, i, shared);
+        const Nearest found = nearest_of(rows, i, of, dots, shared);
+        if (alone) shortest_.store(found.label, std::memory_order_relaxed);
+        return found;
+    }
+
+    // The nearest of all centers to a row that shares no feature with any, once it is known: the
+    // shortest of them, the same for all such rows. Its label is negative for other rows.
+    Nearest nearest_alone(const SparseRows<T>& rows, Index i, std::vector<std::uint64_t>& shared) {
+        const std::int32_t label = shortest_.load(std::memory_order_relaxed);
+        if (label < 0 || share(rows, i, shared)) return {-1, 0, 0, false};
+        constexpr double unit = std::numeric_limits<double>::epsilon();
+        return {label, square(label), error(label, 0, unit), true};
+    }
+
+private:
+    // Whether a row shares a feature with any of the centers, which are given, and with which.
+    bool share(const SparseRows<T>& rows, Index i, std::vector<std::uint64_t>& shared) const {
+        shared.assign(std::size_t(words_), 0);
+        for (Index p = rows.first(i), end = p + rows.size(i); p < end; ++p) {
+            const std::uint64_t* some = &present_[std::size_t(rows.indices[p] * words_)];
+            for (Index w = 0; w < words_; ++w) shared[std::size_t(w)] |= some[w];
         }
+        return std::any_of(shared.begin(), shared.end(), [](auto word) { return word != 0; });
+    }
+
+    Nearest nearest_of(const SparseRows<T>& rows, Index i, const std::vector<std::int32_t>& of,
+                       std::vector<double>& dots, const std::vector<std::uint64_t>& shared) {
         constexpr double unit = std::numeric_limits<double>::epsilon();
         dots.resize(of.size());
         double most = std::numeric_limits<double>::infinity();
@@ -134,7 +157,6 @@ public:
         return found;
     }
 
-private:
     // Of the estimate of a score, and of the reference's own, which is rounded, too.
     double error(Index j, double dot, double unit) const {
         return LAB_MUTANT_OFF * off[j] + unit * (estimate[j] + std::fabs(dot));
@@ -152,7 +174,8 @@ private:
 
     const T* given_ = nullptr;
     Index words_ = 0;
-    std::vector<std::uint64_t> present_;  // (n_features, words): a bit for each center given
+    std::vector<std::uint64_t> present_;      // (n_features, words): a bit for each center given
+    std::atomic<std::int32_t> shortest_{-1};  // of the centers that are given, once it is known
     const CellSums* sums_ = nullptr;
     const std::int64_t* counts_ = nullptr;
     Index d_ = 0, k_ = 0;

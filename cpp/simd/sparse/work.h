@@ -32,24 +32,28 @@ struct SparsePart {
     std::vector<Move> moves;
 };
 
-// A sum of a center that has changed, and what it was.
-struct Touched {
-    std::int32_t feature;
-    double before;
-};
-
 // A sum of a center that has changed, by which share of the center's rows.
 struct Change {
     std::int32_t feature;
     float share;
 };
 
+// Values that are added to the sums of a center: those of several rows together, so that the sums
+// of later ones are on their way.
+constexpr Index kEntries = 512, kEntriesAhead = 16;
+struct Entering {
+    Index n = 0;
+    std::int32_t features[kEntries + kEntriesAhead] = {};
+    double values[kEntries];
+};
+
 // Room of a thread.
 struct SparseScratch {
     Aligned<float> values;            // of some rows
     Aligned<float> lower;             // (padded,): lower bounds of the scores of a row
-    std::vector<std::uint64_t> seen;  // a bit for each feature
-    std::vector<Touched> touched;
+    std::vector<std::uint64_t> seen;  // a bit for each feature whose sum may have changed
+    std::vector<double> before;       // what that sum was
+    Entering entering;
     std::vector<std::int32_t> candidates;  // centers that may be the nearest of a row
     std::vector<double> products;          // with these
     std::vector<std::uint64_t> shared;     // a bit for each center that shares a feature with it

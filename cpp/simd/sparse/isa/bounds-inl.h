@@ -70,21 +70,38 @@ LAB_INLINE bool stays(SparseWork<T>& work, Index i, const float* x) {
 }
 
 // Label the rows of a part; those alone whose bounds do not hold, where there are any.
-template <typename T, typename Cell, bool bounded>
-void scan_rows(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
+template <typename T, typename Cell, bool bounded, int few>
+void scan_some(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
     const Tiles<Cell> tiles(work.screen.padded);
+    const Index all = work.rows.n_values();
     float* x = scratch.values.data();
     for (Index first = part.first, end; first < part.last; first = end) {
         if (work.interrupt->came()) return;
         end = shorten(work, first, part.last, x);
         const Index begin = work.rows.first(first);
+        const bool more = few > 0 && work.rows.first(end) - work.rows.first(0) + kValuesAhead < all;
+        const Index ahead = !bounded && more ? kValuesAhead : 0;
         for (Index i = first; i < end; ++i) {
             const float* mine = x + (work.rows.first(i) - begin);
             if (bounded && stays(work, i, mine)) continue;
-            if (!bounded && i + kAhead < part.last) prefetch_cells<T, Cell>(work, i + kAhead);
-            work.put(part, i, nearest_center<T, Cell>(work, tiles, i, mine, scratch, part));
+            if (!bounded && few == 0 && i + kAhead < part.last) {
+                prefetch_cells<T, Cell>(work, i + kAhead);
+            }
+            work.put(part, i,
+                     nearest_center<T, Cell, few>(work, tiles, i, mine, scratch, part, ahead));
         }
     }
+}
+template <typename T, typename Cell, bool bounded, int few = kFewVectors>
+inline void scan_few(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
+    if (few == 0 || work.screen.padded == few * kLanes) {
+        return scan_some<T, Cell, bounded, few>(work, part, scratch);
+    }
+    scan_few<T, Cell, bounded, std::max(0, few - 1)>(work, part, scratch);
+}
+template <typename T, typename Cell, bool bounded>
+void scan_rows(SparseWork<T>& work, SparsePart& part, SparseScratch& scratch) {
+    scan_few<T, Cell, bounded>(work, part, scratch);
 }
 
 }  // namespace LAB_ISA

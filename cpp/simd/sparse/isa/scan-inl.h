@@ -13,7 +13,9 @@ constexpr Index kLanes = Lanes<float>::lanes;
 // each.
 constexpr int kMostTile = LAB_BYTES == 64 ? 14 : LAB_BYTES == 32 ? 13 : LAB_BYTES == 16 ? 12 : 4;
 
-constexpr Index kAhead = 2;  // rows whose cells are on their way
+constexpr Index kAhead = 2;         // rows whose cells are on their way
+constexpr Index kValuesAhead = 20;  // the same, where a row has few cells
+constexpr int kFewVectors = 4;      // of cells
 LAB_INLINE Floats load(const float* from) {
     Floats lanes;
     std::memcpy(&lanes, from, sizeof lanes);
@@ -72,14 +74,20 @@ LAB_INLINE int count_bits(std::uint32_t bits) {
 }
 
 // The scores of one row and some vectors of centers: lower bounds are written, and the least of the
-// upper ones is returned.
+// upper ones is returned. `ahead`: the cells of so many values later are on their way, if any.
 template <typename Cell, int vectors>
-Floats score_tile(const Screen& screen, Index first, const std::int32_t* columns, const float* x,
-                  Index m, float more, float less, float* lower, Floats least) {
+LAB_INLINE Floats score(const Screen& screen, Index first, Index padded,
+                        const std::int32_t* columns, const float* x, Index m, float more,
+                        float less, float* lower, Floats least, Index ahead = 0) {
     Floats dots[vectors] = {};
     const Cell* table = reinterpret_cast<const Cell*>(screen.table.data()) + first;
     for (Index p = 0; p < m; ++p) {
-        const Cell* cells = table + Index(columns[p]) * screen.padded;
+        const Cell* cells = table + Index(columns[p]) * padded;
+        if (ahead > 0) {
+            const Cell* later = table + Index(columns[p + ahead]) * padded;
+            constexpr Index line = 64 / sizeof(Cell);
+            LAB_UNROLL for (Index j = 0; j < vectors * kLanes; j += line) LAB_PREFETCH(later + j);
+        }
         const Floats value = all(x[p]);
         LAB_UNROLL for (int v = 0; v < vectors; ++v) dots[v] += load(cells + v * kLanes) * value;
     }
@@ -91,6 +99,12 @@ Floats score_tile(const Screen& screen, Index first, const std::int32_t* columns
         least = smaller(least, square - off * less);
     }
     return least;
+}
+template <typename Cell, int vectors>
+Floats score_tile(const Screen& screen, Index first, const std::int32_t* columns, const float* x,
+                  Index m, float more, float less, float* lower, Floats least) {
+    return score<Cell, vectors>(screen, first, screen.padded, columns, x, m, more, less, lower,
+                                least);
 }
 
 template <typename Cell>
@@ -134,17 +148,22 @@ struct Slack {
 };
 
 // Find the nearest center of a row, whose values in float32 are x. Its bounds follow if wanted.
-template <typename T, typename Cell>
+// `few`: vectors that a row's cells are, or 0 where tiles say it.
+template <typename T, typename Cell, int few>
 LAB_INLINE std::int32_t nearest_center(SparseWork<T>& work, const Tiles<Cell>& tiles, Index i,
-                                       const float* x, SparseScratch& scratch, SparsePart& part) {
+                                       const float* x, SparseScratch& scratch, SparsePart& part,
+                                       Index ahead) {
     const Screen& screen = work.screen;
-    const Index m = work.rows.size(i);
+    const Index m = work.rows.size(i), padded = few > 0 ? few * kLanes : screen.padded;
     const std::int32_t* columns = work.rows.indices + work.rows.first(i);
     const Slack slack(screen, m, work.lengths[i]);
     float* lower = scratch.lower.data();
     Floats upper = all(std::numeric_limits<float>::infinity());
-    Index at = 0;
-    for (Index t = 0; t < tiles.n; ++t) {
+    if (few > 0) {
+        upper = score<Cell, std::max(few, 1)>(screen, 0, padded, columns, x, m, slack.more,
+                                              slack.less, lower, upper, ahead);
+    }
+    for (Index t = 0, at = 0; few == 0 && t < tiles.n; ++t) {
         const bool large = t < tiles.larger;
         const auto score = large ? tiles.score : tiles.score_smaller;
         upper = score(screen, at, columns, x, m, slack.more, slack.less, lower, upper);
@@ -154,19 +173,22 @@ LAB_INLINE std::int32_t nearest_center(SparseWork<T>& work, const Tiles<Cell>& t
     const Floats limits = all(limit);
     Index count = 0;
     std::int32_t label = 0;
-    for (Index j = 0; j < screen.padded; j += kLanes) {
+    for (Index j = 0; j < padded; j += kLanes) {
         const std::uint32_t bits = no_more(load(lower + j), limits);
         count += count_bits(bits);
         if (bits != 0) label = std::int32_t(j) + LAB_LOWEST_BIT(bits);
     }
     float own = least + slack.fixed;
     if (count != 1) {
-        scratch.candidates.clear();
-        for (Index j = 0; j < screen.n_clusters; ++j) {
-            if (!(lower[j] > limit)) scratch.candidates.push_back(std::int32_t(j));
+        auto found = work.reference.nearest_alone(work.rows, i, scratch.shared);
+        if (found.label < 0) {
+            scratch.candidates.clear();
+            for (Index j = 0; j < screen.n_clusters; ++j) {
+                if (!(lower[j] > limit)) scratch.candidates.push_back(std::int32_t(j));
+            }
+            found = work.reference.nearest(work.rows, i, scratch.candidates, scratch.products,
+                                           scratch.shared);
         }
-        const auto found = work.reference.nearest(work.rows, i, scratch.candidates,
-                                                  scratch.products, scratch.shared);
         label = found.label;
         part.rescored += found.tied;
         part.near += !found.tied;
@@ -175,7 +197,7 @@ LAB_INLINE std::int32_t nearest_center(SparseWork<T>& work, const Tiles<Cell>& t
     if (work.bounding) {
         lower[label] = std::numeric_limits<float>::infinity();
         Floats others = load(lower);
-        for (Index j = kLanes; j < screen.padded; j += kLanes) {
+        for (Index j = kLanes; j < padded; j += kLanes) {
             others = smaller(others, load(lower + j));
         }
         work.own[i] = own;

@@ -64,25 +64,30 @@ void lay_sums(SparseWork<T>& work, Index first, Index last, const T* instead, do
     const Index k = work.screen.n_clusters, padded = work.screen.padded;
     const Index d = work.rows.n_features;
     std::vector<float> block(kFeaturesTogether * padded);
+    double sums[kFeaturesTogether];
     for (Index begin = first; begin < last; begin += kFeaturesTogether) {
         const Index n = std::min(kFeaturesTogether, last - begin);
         for (Index j = 0; j < k; ++j) {
-            const double times = multiplier<T, Cell>(work, j), rows = double(work.counts[j]);
-            const T* before = instead != nullptr ? instead + j * d + begin : nullptr;
+            const double times = multiplier<T, Cell>(work, j);
+            // Most sums are zero; no branch tells, which would be guessed wrong too often.
+            work.sums.values(work.sums.at(begin, j), n, sums);
+            double square = 0;
             for (Index f = 0; f < n; ++f) {
-                const std::int64_t* limbs = work.sums.at(begin + f, j);
-                const double sum = work.sums.zero(limbs) ? 0.0 : work.sums.value(limbs);
-                block[f * padded + j] = float(sum * times);
-                if (sum != 0) {
-                    const double scaled = sum * work.scale;
-                    squares[j] += scaled * scaled;
-                }
-                if (before != nullptr && (sum != 0 || before[f] != 0)) {
-                    const double mean = double(T(sum / rows));
-                    const double difference = (mean - double(before[f])) * work.scale;
-                    differences[j] += difference * difference;
-                }
+                block[f * padded + j] = float(sums[f] * times);
+                const double scaled = sums[f] * work.scale;
+                square += scaled * scaled;
             }
+            squares[j] += square;
+            if (instead == nullptr) continue;
+            const double rows = double(std::max<std::int64_t>(work.counts[j], 1));
+            const T* before = instead + j * d + begin;
+            double moved = 0;
+            for (Index f = 0; f < n; ++f) {
+                const double mean = double(T(sums[f] / rows));
+                const double difference = (mean - double(before[f])) * work.scale;
+                moved += difference * difference;
+            }
+            differences[j] += moved;
         }
         for (Index f = 0; f < n; ++f) {
             store_cells(&block[f * padded], padded, cell_at<T, Cell>(work, begin + f, 0));
@@ -107,39 +112,55 @@ LAB_INLINE void prefetch_row(const SparseWork<T>& work, Index o, Index end) {
 template <typename T, typename Cell>
 void move_center(SparseWork<T>& work, Index j, bool shown, std::int64_t before,
                  SparseScratch& scratch) {
-    scratch.touched.clear();
-    for (Index o = work.ops_begin[j], end = work.ops_begin[j + 1]; o < end; ++o) {
-        prefetch_row(work, o, end);
-        const Index i = work.ops[o] / 2;
-        const std::int64_t sign = work.ops[o] % 2 == 1 ? 1 : -1;
-        for (Index p = work.rows.first(i), last = p + work.rows.size(i); p < last; ++p) {
-            const Index f = work.rows.indices[p];
+    Entering& entering = scratch.entering;
+    const auto enter = [&] {
+        for (Index q = 0; q < entering.n; ++q) {
+            LAB_PREFETCH_TO_WRITE(work.sums.at(entering.features[q + kEntriesAhead], j));
+            const Index f = entering.features[q];
             std::int64_t* limbs = work.sums.at(f, j);
             if (shown) {
                 std::uint64_t& word = scratch.seen[f / 64];
                 const std::uint64_t bit = std::uint64_t(1) << f % 64;
                 if (!(word & bit)) {
                     word |= bit;
-                    scratch.touched.push_back({std::int32_t(f), work.sums.value(limbs)});
+                    scratch.before[f] = work.sums.value(limbs);
                 }
             }
-            work.sums.add(limbs, double(work.rows.data[p]), sign);
+            work.sums.add(limbs, entering.values[q], 1);
+        }
+        entering.n = 0;
+    };
+    for (Index o = work.ops_begin[j], end = work.ops_begin[j + 1]; o < end; ++o) {
+        prefetch_row(work, o, end);
+        const Index i = work.ops[o] / 2;
+        const double sign = work.ops[o] % 2 == 1 ? 1.0 : -1.0;
+        for (Index p = work.rows.first(i), last = p + work.rows.size(i); p < last; ++p) {
+            if (entering.n == kEntries) enter();
+            entering.features[entering.n] = work.rows.indices[p];
+            entering.values[entering.n++] = sign * double(work.rows.data[p]);
         }
     }
+    enter();
     if (!shown) return;
     const bool again = choose_exponent(work, j);
     const double times = multiplier<T, Cell>(work, j);
     Changed changed;
     const double rows = double(std::max<std::int64_t>(work.counts[j], 1));
     if (work.bounding) work.changes[j].clear();
-    for (Touched& it : scratch.touched) {
-        scratch.seen[it.feature / 64] &= ~(std::uint64_t(1) << it.feature % 64);
-        const double after = work.sums.value(it.feature, j);
-        const double change = (after - it.before) * work.scale, then = it.before * work.scale;
-        if (change == 0) continue;
-        changed.add(change, then);
-        if (work.bounding) work.changes[j].push_back({it.feature, float(change / rows)});
-        if (!again) store_cell(after * times, cell_at<T, Cell>(work, it.feature, j));
+    // Feature by feature, as sums and table lie: these may be far from the nearest cache.
+    const auto follow = [&](Index f) {
+        const double after = work.sums.value(f, j), was = scratch.before[f];
+        const double change = (after - was) * work.scale;
+        if (change == 0) return;
+        changed.add(change, was * work.scale);
+        if (work.bounding) work.changes[j].push_back({std::int32_t(f), float(change / rows)});
+        if (!again) store_cell(after * times, cell_at<T, Cell>(work, f, j));
+    };
+    for (std::size_t w = 0; w < scratch.seen.size(); ++w) {
+        for (std::uint64_t bits = scratch.seen[w]; bits != 0; bits &= bits - 1) {
+            follow(Index(64 * w) + LAB_LOWEST_BIT(bits));
+        }
+        scratch.seen[w] = 0;
     }
     if (again) {
         for (Index f = 0; f < work.rows.n_features; ++f) {
