@@ -71,7 +71,7 @@ def read(name: str, data: Any) -> Values:
     """
     if isinstance(data, np.ndarray):
         refuse_masked(name, data)
-        array = _whole(name, np.asarray(data))
+        array = whole(name, np.asarray(data))
     elif isinstance(data, list | tuple):
         array = _from_list(name, data)
     else:
@@ -84,7 +84,7 @@ def read(name: str, data: Any) -> Values:
     return array
 
 
-def _whole(name: str, array: Values) -> Values:
+def whole(name: str, array: Values) -> Values:
     """Return the array; ``ValueError`` where the file that it is mapped from was cut short.
 
     Reading past the end of a mapped file would end the process (SIGBUS).
@@ -149,6 +149,11 @@ def _described(name: str, data: Any) -> str:
 
 def _refuse_sparse(name: str, data: Any) -> None:
     kind, call = type(data), ""
+    if hasattr(kind, "toarray") and hasattr(kind, "get") and not _is_scipys(kind):
+        raise TypeError(
+            f"{_described(name, data)} on a device and must be in the processor's memory; copy it "
+            f"with {name}.get()"
+        )
     if hasattr(kind, "toarray"):  # SciPy
         call = "toarray()"
     elif hasattr(kind, "todense"):  # the package sparse
@@ -156,9 +161,13 @@ def _refuse_sparse(name: str, data: Any) -> None:
     elif getattr(data, "is_sparse", False) is True:  # PyTorch
         call = "to_dense()"
     elif is_sparse_column(data):
-        call = "sparse.to_dense()" if hasattr(kind, "sparse") else "to_dense()"
+        call = "sparse.to_dense()" if hasattr(kind, "sparse") else "to_dense()"  # a column
     if call:
         raise TypeError(f"{name} is sparse and must be dense; convert it with {name}.{call}")
+
+
+def _is_scipys(kind: type) -> bool:
+    return any(str(base.__module__).partition(".")[0] == "scipy" for base in kind.__mro__)
 
 
 def _on_device(data: Any) -> bool:
@@ -178,8 +187,16 @@ def _from_frame(name: str, data: Any) -> Values:
         return np.empty((len(data), 0))
     if any(sparse := [is_sparse_column(column) for column in columns]):
         # The accessor of pandas is there only where all columns are sparse.
-        call = "sparse.to_dense()" if all(sparse) else "astype(float)"
-        raise TypeError(f"{name} is sparse and must be dense; convert it with {name}.{call}")
+        if all(sparse) and hasattr(type(data), "sparse"):
+            raise TypeError(
+                f"{name} is a sparse frame and must be a matrix; convert it with "
+                f"{name}.sparse.to_coo() where sparse matrices are taken, or "
+                f"{name}.sparse.to_dense()"
+            )
+        raise TypeError(
+            f"{name} is sparse in some columns and must be dense; convert it with "
+            f"{name}.astype(float)"
+        )
     values = [
         _from_column(name, column, f, column_name(data, f)) for f, column in enumerate(columns)
     ]
@@ -212,7 +229,7 @@ def _from_column(name: str, data: Any, f: int | None = None, column: str = "") -
     _refuse_elsewhere(name, data)
     dtype = getattr(data, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in _NUMERIC:
-        return _whole(name, np.asarray(data))
+        return whole(name, np.asarray(data))
     absent = np.asarray(data.isna() if hasattr(type(data), "isna") else data.is_null(), dtype=bool)
     if absent.any():
         say_missing(name, absent, f, column)
@@ -237,7 +254,7 @@ def _from_protocol(name: str, data: Any) -> Values:
         ) from error
     if array.dtype == object and array.ndim == 0:
         raise TypeError(f"{_described(name, data)} and must be an array; {_remedy(name, kind)}")
-    return _whole(name, array)
+    return whole(name, array)
 
 
 def _remedy(name: str, kind: type) -> str:

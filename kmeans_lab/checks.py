@@ -174,6 +174,8 @@ def sparse_samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean"
         As ``kmeans_lab.sparse.reading.read_sparse``, and as ``samples`` for the values.
     """
     rows = read_sparse("X", data, dtypes)
+    if isinstance(given := getattr(data, "data", None), np.ndarray) and given.dtype != object:
+        _warn_of_rounding("X.data", given, given)
     values = rows.stored()[0]
     if np.isnan(largest := sparse_largest(rows)):
         where = int(np.argmax(~np.isfinite(values)))

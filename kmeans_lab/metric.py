@@ -114,7 +114,7 @@ def _sparse_units(rows: SparseRows, name: str) -> SparseRows:
     units, zeros = scaled_to_one(rows, lambda squares: _snapped(np.sqrt(squares), within))
     if len(zeros):
         raise ValueError(
-            _no_direction(name, zeros, f"keep the rows of {name} that store another value")
+            _no_direction(name, zeros, f"keep {name}[{name}.count_nonzero(axis=1) > 0]")
         )
     return units
 

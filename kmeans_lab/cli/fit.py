@@ -21,9 +21,10 @@ from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_result, result_files
 from kmeans_lab.io.streams import seen_by_a_person
 from kmeans_lab.metric import METRICS
-from kmeans_lab.registry import KERNELS
+from kmeans_lab.registry import KERNELS, SPARSE, find_spec
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.seeding import INITS
+from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.stopping import STOP_RULES
 
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
@@ -77,9 +78,15 @@ def fit(arguments: argparse.Namespace) -> None:
     with answerable(name), _progress(settings["max_iter"], arguments.quiet) as callback:
         try:
             refuse_unless_ready(name)
+            if is_sparse(X) and name != "auto" and not find_spec(name).sparse:
+                raise Refused(
+                    f"--kernel {name} takes no sparse rows, and {arguments.data} has them; choose "
+                    f"one of {', '.join(SPARSE)}"
+                )
             result = kmeans(X, arguments.clusters, **settings | {"callback": callback})
         except (ValueError, TypeError) as error:
-            raise Refused(str(error)) from error
+            said = str(error).replace("metric='euclidean'", "--metric euclidean")
+            raise Refused(said) from error
     if output is not None:
         output.write(result_files(arguments.output, result))
     written = [str(path) for path in output.paths] if output else []

@@ -24,12 +24,13 @@ def list_kernels(arguments: argparse.Namespace) -> None:
         for sentence in outdone():
             tell(f"{sentence}")
         return emit(json.dumps(entries, indent=2) + "\n")
-    table = make_table("kernel", "state", "threading", "dtypes", "summary")
+    table = make_table("kernel", "state", "threading", "dtypes", "sparse", "summary")
     styles = {"ready": None, "unavailable": "yellow", "broken": "red"}
     for entry in entries:
         dtypes = " ".join(entry["dtypes"]).replace("float", "f")
         about = entry["summary"] + (f"\n{entry['build']}" if entry["build"] else "")
-        cells = (entry["name"], entry["state"], entry["threading"], dtypes, about)
+        sparse = "yes" if entry["sparse"] else "–"
+        cells = (entry["name"], entry["state"], entry["threading"], dtypes, sparse, about)
         table.add_row(*cells, style=styles[entry["state"]])
     reasons = [entry["reason"] for entry in entries if entry["reason"]]
     return show(table, *(f"\n{reason}" for reason in [*reasons, *outdone()]))

@@ -8,6 +8,7 @@ The second part is what the center has elsewhere. Where both have the same place
 the same sum, and it vanishes without rounding: rows that lie on their center are no distance away.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,11 @@ from kmeans_lab.registry import PROVIDERS, load_sparse
 from kmeans_lab.sparse.rows import SparseRows
 
 Floats = NDArray[np.float64]
+
+#: A variance of less than this share of the squared mean leaves a squared distance 20 of its 53
+#: binary digits.
+_FAR_AWAY = 2.0**-33
+_NOISE = 2.0**-46  # a share of the squared mean that rounding alone may leave of a variance
 
 
 def own_squares(
@@ -158,6 +164,8 @@ def mean_variance(rows: SparseRows) -> float:
     """Return the mean over the features of the variance of their values, to 24 binary digits.
 
     Added up feature by feature as the values come: their order may show in digits beyond those.
+    Warns of rows so far from the origin, beside their spread, that distances lose their digits:
+    sparse rows are not moved to it.
     """
     n_samples = len(rows)
     sums, squares = np.zeros((2, rows.n_features))
@@ -166,9 +174,26 @@ def mean_variance(rows: SparseRows) -> float:
         wide = values.astype(np.float64)
         sums += np.bincount(columns, wide, rows.n_features)
         squares += np.bincount(columns, wide * wide, rows.n_features)
-    variances = np.maximum(squares / n_samples - (sums / n_samples) ** 2, 0)
-    fraction, exponent = np.frexp(variances.sum())
+    means = sums / n_samples
+    variances = np.maximum(squares / n_samples - means**2, 0)
+    total, away = float(variances.sum()), float((means**2).sum())
+    f = int(np.abs(means).argmax())
+    if total < away * _FAR_AWAY and (total > away * _NOISE or _varies(rows, f)):
+        warnings.warn(
+            f"X lies far from the origin beside its spread (column {f} has mean {means[f]:.3g}), "
+            "where squared distances of sparse rows keep few of their digits and labels may be "
+            "wrong; subtract the mean from such columns, or give X.toarray(), which is centered",
+            UserWarning,
+            stacklevel=5,  # the caller of kmeans
+        )
+    fraction, exponent = np.frexp(total)
     return float(np.ldexp(np.rint(np.ldexp(fraction, 24)), exponent - 24)) / rows.n_features
+
+
+def _varies(rows: SparseRows, column: int) -> bool:
+    values, columns = rows.stored()
+    mine = values[columns == column]
+    return len(mine) < len(rows) or bool(mine.min() < mine.max())
 
 
 def scaled_to_one(

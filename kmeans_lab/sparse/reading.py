@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.arrays import whole
+from kmeans_lab.io.values import refuse_masked
 from kmeans_lab.kernel import Array
 from kmeans_lab.sparse.rows import SparseRows
 
+#: The arrays that a matrix consists of, by format.
+_PARTS = {
+    **dict.fromkeys(("csr", "csc", "bsr"), ("indptr", "indices", "data")),
+    "coo": ("row", "col", "data"),
+    "dia": ("offsets", "data"),
+    "lil": ("rows", "data"),
+}
 #: Columns are counted in int32.
 _MOST_FEATURES = np.iinfo(np.int32).max
 _BLOCK_VALUES = 1 << 20  # columns that are compared at once
@@ -42,22 +51,27 @@ def read_sparse(name: str, data: Any, dtypes: tuple[str, ...]) -> SparseRows:
     ------
     ValueError
         X has not two dimensions, no rows or no columns; its arrays do not fit each other, or a
-        column lies outside the matrix.
+        column lies outside the matrix; a value is masked; or an array is mapped from a file that
+        has become too short.
     TypeError
         The values are no real numbers.
     """
     if isinstance(data, SparseRows):
         return data
-    if len(data.shape) != 2:
+    if (ndim := len(data.shape)) != 2:
+        way = f"{name}.reshape(1, -1) for a single row"
+        if ndim > 2:
+            way = f"{name}.reshape(-1, {name}.shape[-1]) where the last axis holds the features"
         raise ValueError(
-            f"{name} has {len(data.shape)} dimension and must have 2, (n_samples, n_features); use "
-            f"{name}.reshape(1, -1) for a single row"
+            f"{name} has {ndim} dimension{'s' * (ndim != 1)} and must have 2, (n_samples, "
+            f"n_features); use {way}"
         )
     if 0 in data.shape:
         raise ValueError(
             f"{name} has shape {data.shape} and must have at least one row and one column; "
             "check the selection that made it"
         )
+    _refuse_parts(name, data)
     if data.dtype.kind not in "buif":
         raise TypeError(
             f"{name} has dtype {data.dtype} and must be numeric (real); convert it with "
@@ -82,15 +96,64 @@ def read_sparse(name: str, data: Any, dtypes: tuple[str, ...]) -> SparseRows:
     )
 
 
+def _refuse_parts(name: str, data: Any) -> None:
+    """Refuse arrays that are none, that are masked, or whose file was cut short."""
+    if data.format == "coo" and len(data.coords) != 2:
+        raise _misfit(name, data)
+    for part in _PARTS.get(data.format, ()):
+        array = getattr(data, part)
+        if not isinstance(array, np.ndarray):
+            raise _misfit(name, data)
+        refuse_masked(f"{name}.{part}", array)
+        whole(name, array)
+    if data.format in _PARTS:
+        ndim = {"bsr": 3, "dia": 2}.get(data.format, 1)
+        if data.data.ndim != ndim or 0 in data.data.shape[1:]:
+            raise _misfit(name, data)
+
+
+def _misfit(name: str, data: Any) -> ValueError:
+    *some, last = _PARTS.get(data.format, ("rows", "columns", "values"))
+    more = ""
+    if "indptr" in some:
+        more = "indptr must begin with 0, never decrease and end with the number of values: "
+    return ValueError(
+        f"{name} is a sparse matrix whose {', '.join(some)} and {last} do not fit each other or "
+        f"its shape {data.shape}; {more}make the matrix anew from rows, columns and values"
+    )
+
+
 def _in_rows(name: str, data: Any) -> Any:
     """Return the matrix as CSR; other formats may be damaged, too."""
-    for part in ("row", "col"):  # COO, whose conversion writes where these say
-        if data.format == "coo":
-            size = data.shape[part == "col"]
-            _refuse_outside(name, np.asarray(getattr(data, part)), size, part)
+    if data.format == "coo":  # whose conversion writes where these say
+        for part, size in zip(("row", "col"), data.shape, strict=True):
+            numbers = np.asarray(getattr(data, part))
+            if numbers.shape != data.data.shape or numbers.dtype.kind not in "iu":
+                raise _misfit(name, data)
+            _refuse_outside(name, numbers, size, part)
     if data.format in ("csc", "bsr"):
         _refuse_what_does_not_fit(name, data)
-    return data.tocsr()
+    if (data.format == "lil" and not _lists_fit(data)) or (
+        data.format == "dia" and data.offsets.shape != data.data.shape[:1]
+    ):
+        raise _misfit(name, data)
+    try:
+        return data.tocsr()
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises whatever damaged parts lead it to
+        raise _misfit(name, data) from error
+
+
+def _lists_fit(data: Any) -> bool:
+    """Return whether each row of a matrix of lists has a list of columns and one of values."""
+    rows, values = data.rows, data.data
+    if not rows.shape == values.shape == data.shape[:1]:
+        return False
+    return all(
+        isinstance(columns, list) and isinstance(its, list) and len(columns) == len(its)
+        for columns, its in zip(rows, values, strict=True)
+    )
 
 
 def _refuse_what_does_not_fit(name: str, data: Any) -> None:
@@ -100,14 +163,10 @@ def _refuse_what_does_not_fit(name: str, data: Any) -> None:
         major, minor = (size // side for size, side in zip(data.shape, data.blocksize, strict=True))
     indptr, indices = np.asarray(data.indptr), np.asarray(data.indices)
     fits = indptr.ndim == indices.ndim == 1 and indptr.dtype.kind == indices.dtype.kind == "i"
-    fits = fits and len(data.data) == len(indices) and len(indptr) == major + 1
-    fits = fits and indptr[0] == 0 and indptr[-1] <= len(indices)
+    fits = fits and len(data.data) == len(indices)
+    fits = fits and len(indptr) == major + 1 and indptr[0] == 0 and indptr[-1] <= len(indices)
     if not (fits and (indptr[1:] >= indptr[:-1]).all()):
-        raise ValueError(
-            f"{name} is a sparse matrix whose indptr, indices and data do not fit each other or "
-            f"its shape {data.shape}; indptr must begin with 0, never decrease and end with the "
-            "number of values: make the matrix anew from rows, columns and values"
-        )
+        raise _misfit(name, data)
     _refuse_outside(name, indices[: indptr[-1]], minor, "row" if data.format == "csc" else "column")
 
 

@@ -76,7 +76,7 @@ def test_the_table_of_kernels(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     table, *reasons = printed(capsys, "kernels").split("\n\n")
     heading, rule, *rows = table.splitlines()
-    assert heading.split() == ["kernel", "state", "threading", "dtypes", "summary"]
+    assert heading.split() == ["kernel", "state", "threading", "dtypes", "sparse", "summary"]
     assert set(rule) == {"─"}
     assert all(len(line) <= columns for line in (heading, rule, *rows))
     firsts = [row.split() for row in rows if not row.startswith(" ")]

@@ -17,6 +17,7 @@ from tests.support.ways_in import (
     Cuda,
     Dask,
     OnDevice,
+    SparseCuda,
     X,
     masked,
 )
@@ -51,7 +52,16 @@ REFUSED = {
         *(TypeError, r"not numeric, 'c' \(category\), and every column must be; leave them out"),
     ),
     "strings of Polars": (pl.DataFrame({"n": NAMES}), TypeError, r"not numeric, 'n' \(String\)"),
-    "sparse frame": (SPARSE, TypeError, r"is sparse .* with .*[\w)]\.sparse\.to_dense\(\)"),
+    "sparse frame": (
+        SPARSE,
+        TypeError,
+        r"is a sparse frame .* with .*[\w)]\.sparse\.to_coo\(\) where",
+    ),
+    "sparse on a device": (
+        SparseCuda(),
+        TypeError,
+        r"on a device .*; copy it with .*[\w)]\.get\(\)",
+    ),
     "half sparse": (
         SPARSE.assign(b=X[:, 1]),
         TypeError,

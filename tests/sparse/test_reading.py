@@ -1,10 +1,13 @@
 """Sparse matrices of SciPy: converted once, checked where compiled code would run out of bounds."""
 
+import os
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from kmeans_lab import KMeans, MiniBatchKMeans, kmeans
+from kmeans_lab.cli import main as cli
 from kmeans_lab.sparse.reading import as_scipy, is_sparse, read_sparse
 
 FLOATS = ("float32", "float64")
@@ -187,3 +190,112 @@ def test_blocks_cover_all_rows_however_long_they_are(monkeypatch):
     seen = [as_scipy(block).toarray() for _, block in rows.blocks()]
     np.testing.assert_array_equal(np.concatenate(seen), dense)
     assert max(map(len, seen)) <= 10
+
+
+def far(offset, spread=1.0):
+    """Return rows whose first column lies far from the origin."""
+    rng = np.random.default_rng(0)
+    first = offset + np.repeat([0.0, 10.0, 20.0], 50) * spread + rng.normal(0, 0.5 * spread, 150)
+    return np.column_stack([first, np.eye(3)[np.arange(150) % 3]])
+
+
+@pytest.mark.parametrize("offset", [1.7e9, 1e12, -1e14])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda X: kmeans(X, 3, random_state=0),
+        lambda X: KMeans(2, random_state=0, n_init=1).fit(X),
+        lambda X: MiniBatchKMeans(2, random_state=0, n_init=1).fit(X),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_rows_far_from_the_origin_are_warned_of(fit, offset):
+    with pytest.warns(UserWarning, match=r"\(column 0 has mean .*\).*X\.toarray\(\)"):
+        fit(sparse.csr_array(far(offset)))
+
+
+@pytest.mark.parametrize(
+    "X",
+    [far(0.0), far(1e4), far(1e9, 1e7), np.full((30, 3), 1e9 + 0.1), np.full((30, 2), [7.7, 0])],
+)
+def test_rows_near_it_and_equal_ones_are_not_warned_of(X):
+    kmeans(sparse.csr_array(X), 1)  # warnings are errors
+
+
+def broken(form, change):
+    """Return a matrix of some format after a change to it."""
+    made = matrix().asformat(form)
+    change(made)
+    return made
+
+
+def put(part, value):
+    return lambda made: setattr(made, part, value)
+
+
+BROKEN = {
+    "lists of different lengths": ("lil", lambda X: X.data[3].append(1.0)),
+    "many values in a list": ("lil", lambda X: X.data.__setitem__(3, [1.0] * 10**6)),
+    "few lists": ("lil", lambda X: setattr(X, "rows", X.rows[:-2])),
+    "no lists": ("lil", lambda X: X.rows.__setitem__(3, 7)),
+    "lists of no numbers": (
+        "lil",
+        lambda X: (X.rows.__setitem__(3, ["a"]), X.data.__setitem__(3, [1])),
+    ),
+    "few diagonals": ("dia", lambda X: setattr(X, "data", X.data[:-1])),
+    "flat diagonals": ("dia", put("data", np.ones(3))),
+    "a list for values": ("csr", put("data", [1.0])),
+    "no values": ("csr", put("data", None)),
+    "one value": ("csr", put("data", np.array(1.0))),
+    "values in two dimensions": ("csr", put("data", np.ones((3, 3)))),
+    "flat blocks": ("bsr", put("data", np.ones(9))),
+    "empty blocks": ("bsr", put("data", np.ones((9, 0, 0)))),
+    "few rows": ("coo", put("coords", (np.zeros(2, "i4"), np.zeros(3, "i4")))),
+    "three coordinates": ("coo", put("coords", (np.zeros(3, "i4"),) * 3)),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_matrix_whose_parts_do_not_fit_is_refused(case):
+    with pytest.raises(ValueError, match=r"^X is a sparse matrix whose .* do not fit each other"):
+        kmeans(broken(*BROKEN[case]), 2)
+
+
+def test_masked_values_are_refused():
+    made = matrix()
+    made.data = np.ma.masked_array(made.data, made.data > 0.5)
+    with pytest.raises(ValueError, match=r"^X\.data\[\d+\] is masked"):
+        kmeans(made, 2)
+
+
+def test_integers_that_float64_rounds_are_warned_of():
+    with pytest.warns(
+        UserWarning, match=r"X\.data\[0\] is 1152921504606846977, which float64 rounds"
+    ):
+        kmeans(sparse.csr_array([[2**60 + 1, 0], [2**60, 4]]), 1)
+
+
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_a_file_that_was_cut_short_is_refused_and_not_read(part, tmp_path):
+    made = matrix()
+    np.save(tmp_path / "part.npy", np.resize(getattr(made, part), 10_000))
+    setattr(made, part, np.load(tmp_path / "part.npy", mmap_mode="r"))
+    os.truncate(tmp_path / "part.npy", 200)
+    with pytest.raises(ValueError, match=r"^X needs the first \d+ bytes of .*has become shorter"):
+        kmeans(made, 2)
+
+
+def test_three_dimensions_are_refused():
+    with pytest.raises(ValueError, match=r"^X has 3 dimensions and must have 2.*X\.shape\[-1\]"):
+        kmeans(sparse.coo_array(np.ones((2, 3, 4))), 2)
+
+
+def test_the_command_line_names_kernels_that_take_sparse_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sparse.save_npz("X.npz", sparse.csr_matrix(matrix()))
+    assert cli.main(["fit", "X.npz", "-k", "2", "--kernel", "numba-tiled"]) == 2
+    said = capsys.readouterr().err
+    assert "--kernel numba-tiled takes no sparse rows, and X.npz has them; choose one of " in said
+    sparse.save_npz("zeros.npz", sparse.csr_matrix((3, 2)))
+    assert cli.main(["fit", "zeros.npz", "-k", "2", "--metric", "cosine"]) == 2
+    assert "or use --metric euclidean" in capsys.readouterr().err

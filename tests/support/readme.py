@@ -21,12 +21,13 @@ NARROW = DOCS / "runs" / "standard-avx2.json"
 
 def kernel_table() -> str:
     """Return the registry as a Markdown table."""
-    lines = ["| kernel | what it is | threads | needs |", "|---|---|---|---|"]
+    lines = ["| kernel | what it is | threads | sparse rows | needs |", "|---|---|---|---|---|"]
     helps = {"gil": "processes only", "nogil": "threads and processes", "own": "its own"}
     for name, spec in KERNELS.items():
         threads = "one piece of work" if spec.whole else helps[spec.threading]
         needs = ", ".join(spec.requires) or "–"
-        lines.append(f"| `{name}` | {spec.summary} | {threads} | {needs} |")
+        sparse = "yes" if spec.sparse else "–"
+        lines.append(f"| `{name}` | {spec.summary} | {threads} | {sparse} | {needs} |")
     return "\n".join(lines)
 
 

@@ -85,6 +85,17 @@ class Cuda:
     __array__ = get
 
 
+class SparseCuda:
+    """A sparse matrix of CuPy."""
+
+    shape, ndim, dtype = (15, 2), 2, np.dtype(float)
+
+    def get(self):
+        raise AssertionError("fetched")
+
+    toarray = tocsr = get
+
+
 class Dask:
     """What has yet to be computed."""
 
