@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
-from kmeans_lab.numerics.exact_sums import Floats, column_sums
-from kmeans_lab.numerics.moments import Moments, moments_of
+from kmeans_lab.numerics.exact_sums import ExactTotal, Floats
+from kmeans_lab.numerics.moments import Moments, moments_of, moments_of_blocks
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.numerics import mean_variance
 from kmeans_lab.sparse.rows import SparseRows
 
@@ -63,11 +64,29 @@ class Centered:
 
 
 #: Rows around the origin: those of X itself, where its middle is zero.
-Samples: TypeAlias = Array | Centered | SparseRows
+Samples: TypeAlias = Array | Centered | SparseRows | StreamedRows
+
+
+def relative_to(
+    X: Array | SparseRows | StreamedRows, middle: Array
+) -> Array | Centered | SparseRows | StreamedRows:
+    """Return rows less their middle, which is computed when rows are requested."""
+    if isinstance(X, StreamedRows):
+        return X.relative_to(middle)
+    return Centered(X, middle) if middle.any() else X  # type: ignore[arg-type]
+
+
+def largest_of(rows: Samples, moments: Moments | None) -> Floats | None:
+    """Return the largest magnitude of each feature of rows that are read block by block."""
+    if not isinstance(rows, StreamedRows) or moments is None:
+        return None
+    middle = np.zeros(rows.shape[1]) if rows.middle is None else rows.middle
+    ends = (np.abs(end.astype(rows.dtype) - middle) for end in (moments.low, moments.high))
+    return np.asarray(np.maximum(*ends), np.float64)
 
 
 def middle_and_variance(
-    X: Array | SparseRows, moments: Moments | None = None
+    X: Array | SparseRows | StreamedRows, moments: Moments | None = None
 ) -> tuple[Array, float]:
     """Return the middle (n_features,) in the dtype of X, and the mean variance of the features.
 
@@ -79,7 +98,7 @@ def middle_and_variance(
     if isinstance(X, SparseRows):
         return np.zeros(X.n_features, X.dtype), mean_variance(X)
     n_samples = len(X)
-    found = moments_of(X) if moments is None else moments
+    found = _moments(X) if moments is None else moments
     mean, variance, off, spread = _estimates(found, n_samples)
     total, least = float(np.add.reduce(variance)), variance - spread
     rounded, doubtful = _rounded(total), np.empty(0, np.intp)
@@ -95,15 +114,27 @@ def middle_and_variance(
     certain = others == [rounded, rounded]
     if not certain:
         doubtful = np.arange(X.shape[1])
-    for f in doubtful:
-        column = X[:, f].astype(np.float64)
-        mean[f] = column_sums(column[:, None]).item() / n_samples
-        column -= mean[f]
-        variance[f] = column_sums((column * column)[:, None]).item() / n_samples
     if len(doubtful):
+        mean[doubtful] = _exact_sums(X, doubtful) / n_samples
+        variance[doubtful] = _exact_sums(X, doubtful, mean[doubtful]) / n_samples
         middle = _middle(mean, variance, X.dtype)
     middle[columns_that_lose(X, middle, found)] = 0
     return middle, (rounded if certain else _rounded(variance.sum())) / X.shape[1]
+
+
+def _exact_sums(
+    X: Array | StreamedRows, columns: NDArray[np.intp], mean: Floats | None = None
+) -> Floats:
+    """Return the sum of each of these columns or, with means, of its squared deviations."""
+    totals = [ExactTotal() for _ in columns]
+    for some in row_blocks(len(X), X.shape[1], 1 << 20):
+        values = X[some, columns].astype(np.float64)
+        if mean is not None:
+            values -= mean
+            values *= values
+        for total, column in zip(totals, values.T, strict=True):
+            total.add(np.array(column))
+    return np.array([total.value() for total in totals])
 
 
 def _estimates(found: Moments, n_samples: int) -> tuple[Floats, Floats, Floats, Floats]:
@@ -140,7 +171,15 @@ def _middle(
     return np.asarray((np.where(np.abs(steps) < _NEAR, 0, steps) * grid).astype(dtype))
 
 
-def columns_that_lose(X: Array, middle: Array, moments: Moments | None = None) -> NDArray[np.intp]:
+def _moments(X: Array | StreamedRows) -> Moments:
+    if isinstance(X, StreamedRows):
+        return moments_of_blocks(block.rows for block in X.blocks())
+    return moments_of(X)
+
+
+def columns_that_lose(
+    X: Array | StreamedRows, middle: Array, moments: Moments | None = None
+) -> NDArray[np.intp]:
     """Return the columns in which x − middle + middle is not x for some value.
 
     A difference between values within a factor of two of each other is exact (Sterbenz, 1974): only
@@ -148,7 +187,7 @@ def columns_that_lose(X: Array, middle: Array, moments: Moments | None = None) -
     """
     if not middle.any():
         return np.empty(0, dtype=np.intp)
-    found = moments_of(X) if moments is None else moments
+    found = _moments(X) if moments is None else moments
     size = np.abs(middle)
     least = np.where(middle > 0, found.low, -found.high)
     largest = np.maximum(-found.low, found.high)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from math import isfinite, isnan
 from numbers import Real
 from reprlib import repr as short
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,14 @@ from kmeans_lab.io.values import EXACT, place, rounded, strangers
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
-from kmeans_lab.numerics.moments import Moments, moments_of
+from kmeans_lab.numerics.moments import Moments, moments_of, moments_of_blocks
+from kmeans_lab.rows.streamed import Block, StreamedRows, in_budget, is_narrow
 from kmeans_lab.sparse.numerics import largest as sparse_largest
 from kmeans_lab.sparse.reading import read_sparse
 from kmeans_lab.sparse.rows import SparseRows
+
+if TYPE_CHECKING:
+    from kmeans_lab.rows.source import RowSource
 
 #: What arrays of floats hold, by the names of their dtypes.
 _FLOAT_TYPES = {"float32": np.float32, "float64": np.float64}
@@ -163,6 +167,45 @@ def measured_samples(
     return rows, moments
 
 
+def streamed_samples(
+    source: RowSource,
+    dtypes: tuple[str, ...],
+    kernel: MeasuresRows | None,
+    n_threads: int,
+    metric: str = "euclidean",
+    memory: int = 1 << 62,
+) -> tuple[StreamedRows, Moments]:
+    """Do the same for rows that are not an array, which are read once for it."""
+    shape = tuple(source.shape)
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(
+            f"X has shape {shape} and must have at least one row and one column; check the file"
+        )
+    narrow = is_narrow(source.dtype) and "float32" in dtypes
+    dtype = np.dtype(np.float32 if narrow else np.float64)
+    rows = in_budget(
+        StreamedRows(source, dtype, metric == "cosine", kernel=kernel, n_threads=n_threads), memory
+    )
+    moments = moments_of_blocks((block.rows for block in rows.blocks()), kernel, n_threads)
+    largest = moments.largest()
+    if isnan(largest):
+        largest = max(_largest_of_block(block) for block in rows.blocks())
+    if metric == "euclidean":
+        refuse_magnitudes(largest, rows)
+    return rows, moments
+
+
+def _largest_of_block(block: Block) -> float:
+    low, high = float(block.rows.min()), float(block.rows.max())
+    if isfinite(low) and isfinite(high):
+        return max(-low, high)
+    row, column = np.argwhere(~np.isfinite(block.rows))[0].tolist()
+    raise ValueError(
+        f"{place('X', (block.first + row, column))} is {block.rows[row, column]} and every value "
+        "must be finite; drop or fill such rows first"
+    )
+
+
 def sparse_samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean") -> SparseRows:
     """Return sparse X as rows whose arrays are checked and whose values are finite.
 
@@ -192,7 +235,7 @@ def sparse_samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean"
     return rows
 
 
-def refuse_magnitudes(largest: float, rows: Array | SparseRows) -> None:
+def refuse_magnitudes(largest: float, rows: Array | SparseRows | StreamedRows) -> None:
     """Refuse rows whose squared distances would overflow to infinity, or all vanish."""
     refuse_overflow(largest, rows)
     refuse_underflow(largest, rows)
@@ -329,7 +372,9 @@ def _largest(name: str, rows: Array, data: Any) -> float:
     )
 
 
-def weights(sample_weight: Any, rows: Array | SparseRows) -> NDArray[np.float64] | None:
+def weights(
+    sample_weight: Any, rows: Array | SparseRows | StreamedRows
+) -> NDArray[np.float64] | None:
     """Return the weights of rows (n_samples,) as float64; None where all of them are 1."""
     if sample_weight is None:
         return None
@@ -368,7 +413,7 @@ def clusters(n_clusters: Any, n_samples: int) -> int:
 def initial_centers(
     centers: Any,
     n_clusters: int | None,
-    like: Array | SparseRows,
+    like: Array | SparseRows | StreamedRows,
     source: str,
     metric: str = "euclidean",
 ) -> Array:

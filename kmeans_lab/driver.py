@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab import checks
-from kmeans_lab.centering import Centered, middle_and_variance
+from kmeans_lab.centering import largest_of, middle_and_variance, relative_to
 from kmeans_lab.crews.base import Crew, Job, Pass
 from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
@@ -25,6 +25,8 @@ from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
 from kmeans_lab.registry import SPARSE, load_for, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
+from kmeans_lab.rows.opening import rows_or_source
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.seeding import INITS, InitFunction, greedy
 from kmeans_lab.sparse.numerics import mean_square
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
@@ -71,6 +73,7 @@ def kmeans(
     sample_weight: Any = None,
     callback: Callback | None = None,
     history: bool = False,
+    memory: int | str | None = None,
 ) -> KMeansResult:
     """Cluster the rows of X around n_clusters means with Lloyd's algorithm.
 
@@ -81,7 +84,9 @@ def kmeans(
     ----------
     X : array-like of shape (n_samples, n_features)
         Finite numbers, in an array, a list, a frame, an Arrow table or a tensor on the processor;
-        float32 is kept, everything else becomes float64. Never modified.
+        float32 is kept, everything else becomes float64. Never modified. Or rows that are not an
+        array (``kmeans_lab.rows``): the path of an .npy file, a list of paths, or an object with
+        ``shape``, ``dtype`` and ``read(start, stop)``.
     n_clusters : int
         Between 1 and n_samples.
     kernel : str or module, default "auto"
@@ -109,9 +114,10 @@ def kmeans(
     n_threads : int, optional
         Threads or processes; default 1 or, in mode "threads" and "processes", the cores this
         process may use; at most 64, or four for each of these cores.
-    mode : {"serial", "threads", "processes"}, optional
+    mode : {"serial", "threads", "processes", "stream"}, optional
         Where the work runs; by default in n_threads threads: those of the kernel, if it has any,
-        else the driver's. In a script, "processes" needs ``if __name__ == "__main__":``.
+        else the driver's. In a script, "processes" needs ``if __name__ == "__main__":``. "stream":
+        X is read block by block in each pass, unless ``memory`` holds it.
     random_state : None, int or numpy.random.Generator
         Source of the random choices; None draws a fresh seed.
     sample_weight : array-like of shape (n_samples,), optional
@@ -121,6 +127,9 @@ def kmeans(
         Called with an ``Iteration`` after each assignment; returning True ends the loop.
     history : bool, default False
         Keep every iteration's centers, inertia and number of changed labels.
+    memory : int or str, optional
+        How many bytes rows of files and other sources may take, "512MB" for instance; default half
+        of what is free. Where they take more, they are read in each pass.
 
     Returns
     -------
@@ -149,6 +158,9 @@ def kmeans(
     watch = Stopwatch()
     if mode is not None:
         mode = checks.choice("mode", mode, MODES)
+    X, source, room = rows_or_source(X, mode, memory)
+    if source is not None:
+        mode = "stream"
     sparse = is_sparse(X)
     module, name, spec = _resolve_kernel(kernel, sparse=sparse)
     if n_threads is not None:
@@ -162,13 +174,18 @@ def kmeans(
             measuring = cast(MeasuresRows, load_kernel(name))
     else:
         measuring = cast(MeasuresRows, module) if "measuring" in spec.provides else None
-        X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
+        if source is None:
+            X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
+        else:
+            X, moments = checks.streamed_samples(
+                source, spec.dtypes, measuring, n_threads, metric, room
+            )
     n_clusters = checks.clusters(n_clusters, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     draws = checks.drawing(random_state)
     weights = checks.weights(sample_weight, X)
     middle, variance = middle_and_variance(X, moments)
-    rows = Centered(X, middle) if middle.any() else X
+    rows = relative_to(X, middle)
     weighting = None if weights is None else Weighting(weights)
     alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights
     drawn_by = None if weighting is None or alike else weighting.values
@@ -188,9 +205,11 @@ def kmeans(
     )
     counts_changes = plan.rule.needs_changed or plan.watched
     job = Job(
-        module, name, spec, rows, n_clusters, n_threads, weighting, counts_changes, plan.watched
+        *(module, name, spec, rows, n_clusters, n_threads, weighting),
+        *(counts_changes, plan.watched, largest_of(rows, moments)),
     )
-    with start_crew(mode, job) as crew:
+    where = "serial" if mode == "stream" and source is None else mode
+    with start_crew(where, job) as crew:
         watch.lap("prepare")
         best = _repeat(n_init, start, crew, plan, draws, watch)
         rescored = crew.rescored()
@@ -356,7 +375,7 @@ def _resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str,
 def _make_start(
     init: Any,
     n_clusters: int,
-    X: Array | SparseRows,
+    X: Array | SparseRows | StreamedRows,
     middle: Array,
     n_init: int,
     weights: NDArray[np.float64] | None,
@@ -390,8 +409,10 @@ def _make_start(
     return start
 
 
-def _shown(X: Array | SparseRows, *, named: bool) -> Any:
+def _shown(X: Array | SparseRows | StreamedRows, *, named: bool) -> Any:
     """Return X as a function that draws starting centers sees it: one of the caller's, SciPy's."""
+    if isinstance(X, StreamedRows):
+        return X
     if isinstance(X, SparseRows):
         return X if named else as_scipy(X)
     return read_only(X)

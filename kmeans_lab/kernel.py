@@ -108,7 +108,9 @@ class LooksOnce(Protocol):
     that ``TellsInertia.inertia`` gives.
     """
 
-    def label_rows(self, X: Any, centers: Any, labels: Labels, n_threads: int, /) -> int:
+    def label_rows(
+        self, X: Any, centers: Any, labels: Labels, n_threads: int, middle: Any = None, /
+    ) -> int:
         """Overwrite labels; return how many near-ties direct differences have decided."""
 
 
@@ -164,8 +166,11 @@ class MeasuresRows(Protocol):
     def largest(self, values: Any, n_threads: int, /) -> float:
         """Return the largest magnitude of an array; NaN where a value is not finite."""
 
-    def moments(self, X: Any, n_threads: int, /) -> NDArray[np.float64]:
-        """Return (5, n_features), as ``kmeans_lab.numerics.moments.Moments`` says."""
+    def moments(self, X: Any, n_threads: int, pivot: Any = None, /) -> NDArray[np.float64]:
+        """Return (5, n_features), as ``kmeans_lab.numerics.moments.Moments`` says.
+
+        Around ``pivot`` (n_features,), where there is one.
+        """
 
 
 @runtime_checkable

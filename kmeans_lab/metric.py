@@ -54,6 +54,7 @@ def unit_rows(
     *,
     name: str = "X",
     dtype: np.dtype[np.floating] | None = None,
+    first: int = 0,
 ) -> Array: ...
 def unit_rows(
     rows: Any,
@@ -62,6 +63,7 @@ def unit_rows(
     *,
     name: str = "X",
     dtype: np.dtype[np.floating] | None = None,
+    first: int = 0,
 ) -> Any:
     """Return rows scaled to length 1, the same bits on every processor.
 
@@ -76,6 +78,8 @@ def unit_rows(
         What error messages call the rows.
     dtype : dtype, optional
         That of the rows' values, where it is not that of the array.
+    first : int, default 0
+        The number of the first row, for error messages.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def unit_rows(
     divide(rows, within, lengths, units, n_threads)
     extreme = np.flatnonzero(lengths == 0)
     if len(extreme):
-        _refuse_zeros(rows, extreme, name)
+        _refuse_zeros(rows, extreme, name, first)
         for part in row_blocks(len(extreme), n_features):
             units[extreme[part]] = _extreme_units(rows[extreme[part]], within)
     return units
@@ -175,7 +179,7 @@ def _extreme_units(rows: Array, within: float) -> Array:
     return wide
 
 
-def _refuse_zeros(rows: Array, which: NDArray[np.intp], name: str) -> None:
+def _refuse_zeros(rows: Array, which: NDArray[np.intp], name: str, first: int) -> None:
     zeros = [
         which[part][~rows[which[part]].any(axis=1)]
         for part in row_blocks(len(which), rows.shape[1])
@@ -183,7 +187,7 @@ def _refuse_zeros(rows: Array, which: NDArray[np.intp], name: str) -> None:
     found = np.concatenate(zeros)
     if len(found):
         remedy = "keep X[X.any(axis=1)]" if name == "X" else "give another center"
-        raise ValueError(_no_direction(name, found, remedy))
+        raise ValueError(_no_direction(name, found + first, remedy))
 
 
 def _no_direction(name: str, zeros: NDArray[np.intp], remedy: str) -> str:
@@ -194,7 +198,7 @@ def _no_direction(name: str, zeros: NDArray[np.intp], remedy: str) -> str:
     )
 
 
-def directed(means: Array, rows: Array | SparseRows) -> Array:
+def directed(means: Array, rows: Any) -> Array:
     """Return means; those that have no direction, as their rows cancel, become a row each."""
     lengths = np.empty(len(means))
     _divide_by_lengths(means, 0.0, lengths, None, 1)

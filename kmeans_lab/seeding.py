@@ -18,13 +18,15 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.registry import PROVIDERS, load_kernel
+from kmeans_lab.rows.seeding_stream import StreamedSeeding
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.numerics import add_weighed
 from kmeans_lab.sparse.numerics import distances_to_rows as sparse_distances
 from kmeans_lab.sparse.rows import SparseRows
 
 InitFunction: TypeAlias = "Callable[[Array, int, np.random.Generator], Any]"
 
-Rows: TypeAlias = Array | SparseRows
+Rows: TypeAlias = Array | SparseRows | StreamedRows
 Weights = NDArray[np.float64] | None  # (n_samples,), ≥ 0
 
 #: Values that are held in float64 at once, and of how many features: they stay in the cache.
@@ -32,7 +34,7 @@ _TILE_VALUES, _TILE_FEATURES = 32_768, 16
 
 
 def squared_distances(
-    X: Array | Centered, points: Array, out: NDArray[np.float64]
+    X: Array | Centered | StreamedRows, points: Array, out: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Write the squared distance of each row to each point; the same bits on every machine.
 
@@ -40,6 +42,10 @@ def squared_distances(
     Differences and their squares are rounded one by one and added in the order of the features.
     Sums of products, such as ``einsum`` gives, are added in another order on other processors.
     """
+    if isinstance(X, StreamedRows):
+        for block in X.blocks():
+            squared_distances(block.rows, points, out[:, block.part])
+        return out
     n_samples, n_features = X.shape
     width = min(n_features, _TILE_FEATURES)
     height = min(n_samples, rows_of_a_block(width, _TILE_VALUES))
@@ -119,6 +125,8 @@ def random_partition(
         for j in range(n_clusters):
             centers[j] = centers[j] / mass[j] if mass[j] > 0 else X[rng.integers(len(X))]
         return centers
+    if isinstance(X, StreamedRows) and weights is None:
+        return _means_of(X, labels, n_clusters, rng)
     for j in range(n_clusters):
         mine = labels == j
         if weights is not None and weights[mine].any():
@@ -126,8 +134,26 @@ def random_partition(
         elif weights is None and mine.any():
             centers[j] = X[mine].mean(axis=0, dtype=np.float64)
         else:
-            centers[j] = rng.choice(X)
+            centers[j] = X[rng.integers(len(X))]
     return centers
+
+
+def _means_of(
+    X: StreamedRows, labels: NDArray[np.int64], n_clusters: int, rng: np.random.Generator
+) -> Array:
+    """Return the means of labels from one pass, added up row by row as NumPy does in memory."""
+    sums = np.zeros((n_clusters, X.shape[1]))
+    counts = np.bincount(labels, minlength=n_clusters)
+    for block in X.blocks():
+        mine = labels[block.part]
+        order = np.argsort(mine, kind="stable")
+        ends = np.cumsum(np.bincount(mine, minlength=n_clusters))
+        for j, rows in enumerate(np.split(block.rows[order], ends[:-1])):
+            sums[j] = np.add.reduce(np.concatenate([sums[j : j + 1], rows]), axis=0)
+    sums /= np.maximum(counts, 1)[:, None]
+    for empty in np.flatnonzero(counts == 0):
+        sums[empty] = X[rng.integers(len(X))]
+    return sums
 
 
 def d2(X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = None) -> Array:
@@ -172,6 +198,8 @@ def greedy(
     does not support, NumPy is used.
     """
     first, draws = greedy_draws(len(X), n_clusters, rng, weights)
+    if isinstance(X, StreamedRows):
+        return X[StreamedSeeding(X, weights, squared_distances).choose(first, draws)]
     if weights is not None:
         return X[greedy_rows(X, first, draws, weights)]
     if isinstance(X, SparseRows) and not hasattr(prepared, "greedy"):

@@ -147,8 +147,8 @@ static double assign(const Array<T>& X, const py::array& centers, py::array& lab
 
 template <typename T>
 static Index label_rows(const Array<T>& X, const py::array& centers, py::array& labels,
-                        const py::object& n_threads) {
-    return label(on_rows(X, centers, n_threads), labels, false).rescored;
+                        const py::object& n_threads, const Middle<T>& middle) {
+    return label(on_rows(X, centers, n_threads, values_of(middle, X)), labels, false).rescored;
 }
 
 template <typename T>
@@ -195,16 +195,21 @@ static double largest(const Array<T>& values, const py::object& n_threads) {
 }
 
 template <typename T>
-static py::array_t<double> moments(const Array<T>& X, const py::object& n_threads) {
+static py::array_t<double> moments(const Array<T>& X, const py::object& n_threads,
+                                   const std::optional<Array<double>>& pivot) {
     require(X.ndim() == 2 && X.shape(0) > 0 && X.shape(1) > 0,
             "moments needs X (n, d), with at least one row and one feature");
     const T* begin = X.data();
     const Index n = X.shape(0), d = X.shape(1);
+    require(!pivot || (pivot->ndim() == 1 && pivot->shape(0) == d), "pivot must have shape (d,)");
+    std::vector<double> from;
+    if (pivot) from.assign(pivot->data(), pivot->data() + d);
     const int wanted = threads(n_threads);
     py::array_t<double> out({Index(5), d});
     double* to = out.mutable_data();
     lab::Unlocked unlocked;
-    const lab::Moments found = lab::moments_of_all(begin, n, d, wanted);
+    if (from.empty()) from = lab::pivot_of(begin, n, d);
+    const lab::Moments found = lab::moments_of_all(begin, n, d, wanted, from);
     for (const auto* row : {&found.pivot, &found.low, &found.high, &found.sum, &found.square}) {
         to = std::copy_n(row->data(), d, to);
     }
@@ -297,8 +302,9 @@ static void bind(py::module_& module) {
                py::arg("middle").noconvert() = py::none(),
                "The same for an array, which is not copied.");
     module.def("label_rows", &label_rows<T>, py::arg("X").noconvert(), py::arg("centers"),
-               py::arg("labels"), py::arg("n_threads"),
-               "Overwrite labels with each row's nearest center; return how many near-ties direct "
+               py::arg("labels"), py::arg("n_threads"), py::arg("middle").noconvert() = py::none(),
+               "Overwrite labels with the nearest center of each row of X − middle; return how "
+               "many near-ties direct "
                "differences have decided.");
     module.def("distances", &distances<T>, py::arg("X").noconvert(), py::arg("centers"),
                py::arg("out"), py::arg("n_threads"),
@@ -311,10 +317,11 @@ static void bind(py::module_& module) {
         "squares leave the range of float64.");
     module.def("largest", &largest<T>, py::arg("values").noconvert(), py::arg("n_threads"),
                "Return the largest magnitude; NaN where a value is not finite.");
-    module.def(
-        "moments", &moments<T>, py::arg("X").noconvert(), py::arg("n_threads"),
-        "Return of each column a pivot amid its values, the least and the largest value, and "
-        "the sums of all differences from the pivot and of their squares: shape (5, d).");
+    module.def("moments", &moments<T>, py::arg("X").noconvert(), py::arg("n_threads"),
+               py::arg("pivot") = py::none(),
+               "Return of each column a pivot amid its values or as given, the least and the "
+               "largest value, and "
+               "the sums of all differences from the pivot and of their squares: shape (5, d).");
     module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
                py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
                py::arg("weights").noconvert() = py::none(), py::arg("n_threads") = 1,

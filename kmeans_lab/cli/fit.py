@@ -16,13 +16,14 @@ from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.formatting import make_table
-from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows
+from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows, refuse_unreadable
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_result, result_files
 from kmeans_lab.io.streams import seen_by_a_person
 from kmeans_lab.metric import METRICS
 from kmeans_lab.registry import KERNELS, SPARSE, find_spec
 from kmeans_lab.result import Iteration, KMeansResult
+from kmeans_lab.rows.memory import budget
 from kmeans_lab.seeding import INITS
 from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.stopping import STOP_RULES
@@ -60,6 +61,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (flag, text) in _NUMBERS.items():
         default = "" if _DEFAULTS[name] is None else f" (default {_DEFAULTS[name]})"
         add(flag, dest=name, metavar="N", type=int, help=text + default)
+    help_of_memory = "bytes for the rows of an .npy file, like 512MB: more are read in each pass"
+    add("--memory", metavar="SIZE", help=f"{help_of_memory} (default: half of what is free)")
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")
@@ -71,7 +74,7 @@ def fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
-    X = read_rows(arguments.data, **file_options(arguments))
+    X = _rows(arguments)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]
@@ -95,6 +98,21 @@ def fit(arguments: argparse.Namespace) -> None:
         emit(json.dumps(report, indent=2) + "\n")
     elif not arguments.quiet:
         _show_report(report)
+
+
+def _rows(arguments: argparse.Namespace) -> Any:
+    """Return the rows of a file; its path where they may be read block by block."""
+    path: Path = arguments.data
+    streams = arguments.memory is not None or arguments.mode == "stream"
+    refuse_unreadable(path)
+    if path.suffix.lower() == ".npy" and (streams or path.stat().st_size > budget(None)):
+        return path
+    if streams:
+        raise Refused(
+            f"--memory and --mode stream are for .npy files, which can be read block by block, and "
+            f"{path} is none; leave them out, or convert it"
+        )
+    return read_rows(path, **file_options(arguments))
 
 
 def _report(result: KMeansResult, metric: str, output: list[str]) -> dict[str, Any]:

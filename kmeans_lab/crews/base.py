@@ -25,6 +25,7 @@ from kmeans_lab.crews.forks import generation, refuse_elsewhere
 from kmeans_lab.crews.partial import Partials, chunk_bounds
 from kmeans_lab.kernel import Array, CountsChanged, KeepsSums, Kernel, Labels
 from kmeans_lab.numerics.inertia import direct_inertia
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.spec import KernelSpec
 from kmeans_lab.weights import WeightedSums, Weighting
@@ -47,6 +48,8 @@ class Job:
         Whether each pass says how many labels it changed.
     weighs_inertia : bool
         Whether each pass with weights computes the inertia, which takes a pass of its own.
+    largest : ndarray of shape (n_features,), float64, optional
+        The largest magnitude of each feature; of rows that are read block by block.
     """
 
     kernel: Kernel
@@ -58,6 +61,7 @@ class Job:
     weighting: Weighting | None = None
     counts_changes: bool = False
     weighs_inertia: bool = False
+    largest: NDArray[np.float64] | None = None
 
 
 class Pass(NamedTuple):
@@ -124,8 +128,12 @@ class Crew(ABC):
         self._weighted_sums: WeightedSums | None = None
         if job.weighting is not None and not self.kernel_weighs:
             self._in_one_call = None
-            self._weighted_sums = job.weighting.start_sums(job.rows, job.n_clusters)
             self.sums, self.counts = np.zeros(self.sums.shape), np.zeros(len(self.counts))
+            self._start_weighted_sums(job.weighting)
+
+    def _start_weighted_sums(self, weighting: Weighting) -> None:
+        """Create what adds up weighted rows."""
+        self._weighted_sums = weighting.start_sums(self.job.rows, self.job.n_clusters)
 
     @abstractmethod
     def _start(self) -> None:
@@ -210,6 +218,10 @@ class Crew(ABC):
 
     def _in_chunks(self, centers: Array) -> tuple[float, float, float]:
         self._run("assign_update", centers)
+        return self._added_up()
+
+    def _added_up(self) -> tuple[float, float, float]:
+        """Add the slots up; return the inertia and the seconds of assign and update."""
         partials = self.partials
         if self._total is partials:
             assign, update = partials.seconds[0].tolist()
@@ -244,7 +256,7 @@ class Crew(ABC):
         rows, weights, spec = self.rows, self.weights, self.job.spec
         able = spec.centers or not isinstance(rows, Centered)
         able = able and (spec.weights or weights is None)
-        if self._inertia is None or not able:
+        if self._inertia is None or not able or isinstance(rows, StreamedRows):
             return direct_inertia(rows, centers, labels, weights)
         if isinstance(rows, SparseRows):
             return float(self._inertia(rows, centers, labels))

@@ -17,10 +17,10 @@ from kmeans_lab.sparse.rows import SparseRows
 _PIECE = 200_000_000
 
 
-def _pairs_of_a_row(rows: Samples, sums: NDArray[np.float64]) -> int:
-    """Return how many pairs of values a row has with all centers."""
+def rows_of_a_piece(rows: Samples, n_clusters: int) -> int:
+    """Return how many rows a call is given of a kernel that takes rows as they are."""
     values = rows.n_values // len(rows) if isinstance(rows, SparseRows) else rows.shape[1]
-    return max(1, values * len(sums))
+    return max(1, _PIECE // max(1, values * n_clusters))
 
 
 class Chunks:
@@ -59,7 +59,7 @@ class Chunks:
             first, last = bounds[c]
             step = last - first
             if prepare is None:
-                step = min(step, max(1, _PIECE // _pairs_of_a_row(rows, partials.sums[c])))
+                step = min(step, rows_of_a_piece(rows, partials.sums.shape[1]))
             for begin in range(first, last, step):
                 piece = slice(begin, min(begin + step, last))
                 chunk: Any = rows[piece]

@@ -5,7 +5,7 @@ from kmeans_lab.crews.cores import available_cores, refuse_too_many
 from kmeans_lab.crews.serial import SerialCrew
 from kmeans_lab.spec import KernelSpec
 
-MODES = ("serial", "threads", "processes")
+MODES = ("serial", "threads", "processes", "stream")
 
 
 def choose_workers(
@@ -17,6 +17,11 @@ def choose_workers(
     releases the interpreter's lock runs in the driver's. Processes have to be asked for.
     """
     several = n_threads is not None and n_threads > 1
+    if mode == "stream" and spec.whole and spec.threading != "own":
+        raise ValueError(
+            f"kernel={name!r} takes all rows at once, and mode='stream' has some at a time; use "
+            "another kernel"
+        )
     if mode is None:
         if several and spec.threading == "gil":
             raise ValueError(
@@ -26,12 +31,14 @@ def choose_workers(
             )
         mode = "threads" if several and spec.threading == "nogil" else "serial"
     if n_threads is None:
-        return mode, 1 if mode == "serial" else available_cores()
-    if mode == "serial" and several and spec.threading != "own":
+        return mode, 1 if mode in ("serial", "stream") else available_cores()
+    if mode in ("serial", "stream") and several and spec.threading != "own":
         helps = "processes" if spec.threading == "gil" else "threads"
+        remedy = (
+            f"use mode={helps!r}" if mode == "serial" else "use a kernel with threads of its own"
+        )
         raise ValueError(
-            f"n_threads={n_threads} has no effect in mode='serial' with kernel {name!r}; "
-            f"use mode={helps!r}"
+            f"n_threads={n_threads} has no effect in mode={mode!r} with kernel {name!r}; {remedy}"
         )
     refuse_too_many(f"n_threads={n_threads}", n_threads)
     return mode, n_threads
@@ -47,4 +54,8 @@ def start_crew(mode: str, job: Job) -> Crew:
         from kmeans_lab.crews.threads import ThreadCrew
 
         return ThreadCrew(job)
+    if mode == "stream":
+        from kmeans_lab.crews.stream import StreamCrew
+
+        return StreamCrew(job)
     return SerialCrew(job)

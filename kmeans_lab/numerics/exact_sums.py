@@ -9,7 +9,9 @@ Demmel and Nguyen, "Fast reproducible floating-point summation", ARITH 2013.
 The flagship does the same with integers (``cpp/simd/sums.h``), and both round exactly the same sum.
 """
 
-from math import fsum, inf
+from collections.abc import Iterable
+from math import fsum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +93,78 @@ def _sum_of(column: Floats) -> float:
     return total.value()
 
 
+class MovingSums:
+    """Exact sums of the columns of each cluster's rows, which move from cluster to cluster.
+
+    A row takes out of a sum exactly what it added: sums of other rows, in other blocks, threads or
+    machines, can be added to these, and the total depends on nothing but the labels.
+
+    Parameters
+    ----------
+    most : ndarray of shape (n_columns,), float64
+        Magnitudes that no value lies beyond, below 2⁹⁶⁰.
+    n_samples : int
+        Of all rows together.
+    n_clusters : int
+    """
+
+    def __init__(self, most: Floats, n_samples: int, n_clusters: int) -> None:
+        assert (most < 2.0**960).all()  # rows are checked, and weights relative to the largest
+        self._digits = 51 - n_samples.bit_length()  # while rows move, a sum may hold each twice
+        self._units = np.frexp(most)[1].astype(np.int64) - self._digits  # exponents
+        self._parts = np.zeros((1, len(most), n_clusters))
+
+    def move(
+        self, columns: Iterable[Floats], before: NDArray[Any] | None, after: NDArray[Any]
+    ) -> None:
+        """Take rows out of their clusters and into others.
+
+        Parameters
+        ----------
+        columns : iterable of ndarray of shape (n_samples,), float64
+            The columns of these rows, which are overwritten.
+        before, after : ndarray of shape (n_samples,), an integer dtype
+            Where they were, None for nowhere, and where they go.
+        """
+        n_clusters = self._parts.shape[2]
+        for c, left in enumerate(columns):
+            level = 0
+            while left.any():
+                if level == len(self._parts):
+                    self._deepen()
+                part = self._parts[level, c]
+                cut = self._cut(c, level)
+                share = left + cut
+                share -= cut
+                part += np.bincount(after, share, n_clusters)
+                if before is not None:
+                    part -= np.bincount(before, share, n_clusters)
+                left -= share
+                level += 1
+
+    def add(self, other: "MovingSums") -> None:
+        """Add the sums of other rows, which have the same ``most`` and ``n_samples``."""
+        while len(self._parts) < len(other._parts):
+            self._deepen()
+        self._parts[: len(other._parts)] += other._parts
+
+    def sums(self, clusters: NDArray[Any] | slice = slice(None)) -> Floats:
+        """Return the sums (n_columns, n_clusters) of some clusters, each rounded once."""
+        return _rounded(self._parts[:, :, clusters])
+
+    def _cut(self, column: int, level: int) -> float:
+        """Return what cuts parts of this level off, the coarsest first; the last leaves nothing."""
+        unit = int(self._units[column]) - level * (self._digits + 1)
+        return _ROUNDS * 2.0 ** max(unit, _LEAST)
+
+    def _deepen(self) -> None:
+        self._parts = np.concatenate([self._parts, np.zeros((1, *self._parts.shape[1:]))])
+
+
 class RunningSums:
     """Exact sums of columns over the rows of each cluster, kept from one labelling to the next.
 
-    Only rows whose label changes are looked at again: a row takes out of a sum exactly what it
-    added.
+    Only rows whose label changes are looked at again.
 
     Parameters
     ----------
@@ -108,9 +177,8 @@ class RunningSums:
         n_columns, n_samples = columns.shape
         self._columns = columns
         self._labels = np.full(n_samples, -1, np.int32)
-        self._cuts = [_cuts(column, n_samples) for column in columns]
-        self._levels = max(map(len, self._cuts), default=0)
-        self._parts = np.zeros((self._levels, n_columns, n_clusters))
+        most = np.array([np.abs(column).max() for column in columns])
+        self._moving = MovingSums(most, n_samples, n_clusters)
         self._sums = np.zeros((n_columns, n_clusters))
 
     def move(self, labels: Labels) -> Floats:
@@ -119,46 +187,17 @@ class RunningSums:
         if len(changed) == 0:
             return self._sums
         before, after = self._labels[changed], labels[changed].astype(np.intp)
-        n_clusters = self._sums.shape[1]
         begun = before[0] >= 0  # all rows have a label after the first call, and none before
-        touched = np.zeros(n_clusters, dtype=bool)
+        touched = np.zeros(self._sums.shape[1], dtype=bool)
         touched[after] = True
         if begun:
-            before = before.astype(np.intp)
             touched[before] = True
-        every = len(changed) == len(labels)
-        for column, cuts, parts in zip(
-            self._columns, self._cuts, self._parts.swapaxes(0, 1), strict=True
-        ):
-            left = column.copy() if every else column[changed]
-            for cut, part in zip(cuts, parts, strict=False):
-                share = left + cut
-                share -= cut
-                part += np.bincount(after, share, n_clusters)
-                if begun:
-                    part -= np.bincount(before, share, n_clusters)
-                left -= share
+        which = slice(None) if len(changed) == len(labels) else changed
+        columns = (np.array(column[which]) for column in self._columns)
+        self._moving.move(columns, before.astype(np.intp) if begun else None, after)
         self._labels[changed] = labels[changed]
-        self._sums[:, touched] = _rounded(self._parts[:, :, touched])
+        self._sums[:, touched] = self._moving.sums(touched)
         return self._sums
-
-
-def _cuts(column: Floats, n_samples: int) -> list[float]:
-    """Return what cuts a column's values into parts, the coarsest first; nothing is left over."""
-    size = np.abs(column)
-    most = float(size.max())
-    if most == 0:
-        return []
-    least = float(size.min(where=size > 0, initial=inf))
-    assert most < 2.0**960  # rows are checked, and weights relative to the largest
-    digits = 51 - n_samples.bit_length()  # while rows move, a sum may hold each of them twice
-    unit = int(np.frexp(most)[1]) - digits
-    last = max(int(np.frexp(least)[1]) - 53, _LEAST)
-    cuts = [_ROUNDS * 2.0**unit]
-    while unit > last:
-        unit = max(unit - digits - 1, _LEAST)
-        cuts.append(_ROUNDS * 2.0**unit)
-    return cuts
 
 
 def _rounded(parts: Floats) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 #: A sum of fewer steps deserves a finer grid.
-_LEAST_STEPS = 1 << 44
+LEAST_STEPS = 1 << 44
 
 
 class Grid:
@@ -51,7 +51,7 @@ def in_steps(values: Values, grid: Grid) -> tuple[NDArray[np.int64], int, Grid]:
     total = int(steps.sum())
     if total <= n:  # the sum may consist of rounding errors alone
         steps, total, grid = _in_finer_steps(values, n * float(values.max()), steps, grid)
-    if total < _LEAST_STEPS:
+    if total < LEAST_STEPS:
         steps, total, grid = _in_finer_steps(values, (total + n) * grid.step, steps, grid)
     return steps, total, grid
 

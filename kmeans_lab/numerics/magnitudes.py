@@ -14,7 +14,7 @@ from kmeans_lab.registry import PROVIDERS, load_kernel
 from kmeans_lab.sparse.numerics import largest
 from kmeans_lab.sparse.rows import SparseRows
 
-Samples: TypeAlias = Rows | SparseRows
+Samples: TypeAlias = Any  # rows of an array, sparse ones, or such as are read when asked for
 
 #: Number of rows, spread over the whole array, that are checked before all are.
 _FEW = 64
@@ -137,6 +137,10 @@ def spread(rows: Samples, enough: float) -> float:
     found = float(np.abs(few - few[0]).max())
     if found >= enough:
         return found
+    if hasattr(rows, "blocks"):  # they are read when they are asked for
+        ends = [(block.rows.min(axis=0), block.rows.max(axis=0)) for block in rows.blocks()]
+        low, high = zip(*ends, strict=True)
+        return float((np.max(high, axis=0) - np.min(low, axis=0)).max())
     return float((rows.max(axis=0) - rows.min(axis=0)).max())
 
 

@@ -5,6 +5,7 @@ unit of the default stop rule. A kernel that measures rows does it in a fraction
 where it is the kernel of the fit: no fit loads another one than its own.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite, nan
 
@@ -51,13 +52,36 @@ def moments_of(X: Array, kernel: MeasuresRows | None = None, n_threads: int = 1)
     return _in_numpy(X) if kernel is None else Moments(*kernel.moments(X, n_threads))
 
 
+def moments_of_blocks(
+    blocks: Iterable[Array], kernel: MeasuresRows | None = None, n_threads: int = 1
+) -> Moments:
+    """Return the moments of rows that come in blocks, of which there is at least one."""
+    measure = _in_numpy if kernel is None else lambda *of: Moments(*kernel.moments(*of))
+    found: Moments | None = None
+    for block in blocks:
+        if found is None:  # around the means of the first block, all of them
+            found = measure(block, n_threads, _column_sums(block) / len(block))
+            continue
+        new = measure(block, n_threads, found.pivot)
+        found = Moments(
+            found.pivot,
+            np.minimum(found.low, new.low),
+            np.maximum(found.high, new.high),
+            found.sums + new.sums,
+            found.squares + new.squares,
+        )
+    assert found is not None
+    return found
+
+
 @np.errstate(all="ignore")  # values may be not finite, or too large
-def _in_numpy(X: Array) -> Moments:
-    """Return moments around the means, with which the sums of all differences vanish."""
-    mean = _column_sums(X) / len(X)
+def _in_numpy(X: Array, n_threads: int = 1, pivot: Floats | None = None) -> Moments:
+    """Return moments around a pivot: by default the means, whose differences vanish together."""
+    mean = _column_sums(X) / len(X) if pivot is None else pivot
     squares = _column_sums(X, mean)
     low, high = (_reduced(end, X).astype(np.float64) for end in (np.minimum, np.maximum))
-    return Moments(mean, low, high, np.zeros(len(mean)), squares)
+    sums = np.zeros(len(mean)) if pivot is None else _column_sums(X) - len(X) * pivot
+    return Moments(mean, low, high, sums, squares)
 
 
 def _reduced(end: np.ufunc, X: Array) -> Array:

@@ -124,7 +124,19 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
         "sample_weight": None,
         "callback": None,  # stderr is not a terminal
         "history": False,
+        "memory": None,
     }
+
+
+def test_a_file_is_read_block_by_block(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", np.random.default_rng(0).normal(size=(300_000, 8)))
+    call = ("fit", "X.npy", "-k", 3, "--seed", 1, "--max-iter", 3, "--json")
+    whole = json.loads(run(capsys, *call))
+    streamed = json.loads(run(capsys, *call, "--mode", "stream", "--memory", "17MB"))
+    assert (whole["mode"], streamed["mode"]) == ("serial", "stream")
+    for name in ("n_samples", "n_features", "n_iter", "inertia", "stop"):
+        assert streamed[name] == whole[name]
 
 
 def test_without_options_a_fit_has_the_defaults_of_kmeans(capsys, monkeypatch):
@@ -259,7 +271,10 @@ def test_packages_are_imported_for_their_files_only():
         ("-k 2 --max-iter 0", "max_iter=0 must be at least 1"),
         ("-k 2 --n-init 0", "n_init=0 must be at least 1"),
         ("-k 2 --kernel fast", "kernel='fast' is not known; choose one of " + ", ".join(KERNELS)),
-        ("-k 2 --mode x", "mode='x' is not known; choose one of serial, threads, processes"),
+        (
+            "-k 2 --mode x",
+            "mode='x' is not known; choose one of serial, threads, processes, stream",
+        ),
         ("-k 2 --empty x", "empty='x' is not known; choose one of relocate, random, keep, error"),
         ("-k 2 --bogus", "unrecognized arguments: --bogus; see kmeans-lab --help"),
         ("-k 2 --clust 3", "unrecognized arguments: --clust 3; see kmeans-lab --help"),

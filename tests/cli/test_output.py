@@ -276,12 +276,12 @@ def test_force_does_without_hard_links(monkeypatch):
 def test_ctrl_c_while_writing_leaves_nothing(capsys, monkeypatch, output):
     open_file, calls = Path.open, []
 
-    def interrupted(path, *mode):
+    def interrupted(path, *mode, **options):
         if path.suffix == ".tmp":
             calls.append(path)
             if len(calls) == len(CSV if output == "r.csv" else {1}):
                 raise KeyboardInterrupt
-        return open_file(path, *mode)
+        return open_file(path, *mode, **options)
 
     monkeypatch.setattr(Path, "open", interrupted)
     assert cli.main([*CALL, output]) == 130

@@ -164,13 +164,13 @@ void divide_all(const T* X, Index n, Index d, double within, int n_threads, doub
     });
 }
 
-// The moments of the columns of X.
+// The moments of the columns of X around a pivot, (d,).
 template <typename T>
-Moments moments_of_all(const T* X, Index n, Index d, int n_threads) {
+Moments moments_of_all(const T* X, Index n, Index d, int n_threads,
+                       const std::vector<double>& pivot) {
     const Calls<T> calls = choose_calls<T>(chosen_isa(), 1, 1);
     SharedValues team(double(n) * double(d), n_threads);
     std::vector<Moments> all(team.size());
-    const std::vector<double> pivot = pivot_of(X, n, d);
     for (Moments& one : all) one.begin(pivot, calls.lanes);
     const Index rows = std::max(Index(8), Index(1 << 18) / d);  // between two checks for a signal
     Interrupt interrupt;

@@ -1,0 +1,231 @@
+"""Rows of files: .npy, raw numbers, and several files one after the other.
+
+Files are read and never mapped: a mapped file that is cut short meanwhile ends the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from kmeans_lab.io.errors import Refused, refusing_damage
+from kmeans_lab.io.paths import known_suffix, refuse_unreadable
+from kmeans_lab.rows.source import ArrayRows, RowSource
+from kmeans_lab.rows.streamed import is_narrow
+
+#: Files that are read some rows at a time.
+ROW_SUFFIXES = (".npy",)
+
+
+def open_rows(path: Path) -> RowSource:
+    """Return the rows of a file, by its suffix.
+
+    Raises
+    ------
+    Refused
+        The file is not there, cannot be read, is shorter than it says, or has another suffix.
+    """
+    refuse_unreadable(path)
+    remedy = "read it with kmeans_lab.io and give the array, or convert it"
+    known_suffix(path, ROW_SUFFIXES, remedy)
+    return NpyRows(path)
+
+
+class RawRows:
+    """Rows of a file that holds nothing but numbers, row by row.
+
+    Parameters
+    ----------
+    path : path-like
+    shape : tuple of int
+        (n_samples, n_features).
+    dtype : dtype
+    offset : int, default 0
+        Bytes before the first row.
+
+    Raises
+    ------
+    Refused
+        The file is not there, cannot be read, or is too short for its rows.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, int],
+        dtype: DTypeLike,
+        offset: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        refuse_unreadable(self.path)
+        self.name = str(path)
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._row_bytes, self._offset = shape[1] * self.dtype.itemsize, offset
+        self._state = self._found()
+        size, needed = self._state[0], offset + shape[0] * self._row_bytes
+        if size < needed:
+            raise Refused(
+                f"{path} is truncated: it has {size} bytes and its {shape[0]} rows need {needed}; "
+                "write it again"
+            )
+
+    def read(self, start: int, stop: int, /) -> NDArray[Any]:
+        """Return rows from start to before stop."""
+        rows = np.empty((stop - start, self.shape[1]), self.dtype)
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self._offset + start * self._row_bytes)
+                read = _fill(file, rows.reshape(-1).view(np.uint8).data)
+        except OSError as error:
+            why = f"{self.path} cannot be read any more ({error.strerror})"
+            raise Refused(f"{why}; check the disk and the file, and fit again") from error
+        if read < rows.nbytes:
+            raise Refused(
+                f"{self.path} was cut short while it was read: rows {start} to {stop - 1} are not "
+                "all there; write it again"
+            )
+        return rows
+
+    def check(self) -> None:
+        """Raise ``Refused`` where the file is not the one that was opened."""
+        if self._found() != self._state:
+            raise Refused(
+                f"{self.path} has changed since the fit began, and all passes must read the same "
+                "rows; fit again when nobody writes to it"
+            )
+
+    def _found(self) -> tuple[int, int]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            why = f"{self.path} is gone ({error.strerror})"
+            raise Refused(f"{why} and must stay where it is; fit again") from None
+        return found.st_size, found.st_mtime_ns
+
+
+def _fill(file: Any, view: memoryview) -> int:
+    """Read until a buffer is full or the file ends; return how many bytes there were."""
+    done = 0
+    while done < len(view):
+        more = file.readinto(view[done:])
+        if not more:
+            break
+        done += more
+    return done
+
+
+class NpyRows(RawRows):
+    """Rows of an .npy file in C order.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    Refused
+        As ``RawRows``; or it is no .npy file, is not a matrix, or lies column by column.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        refuse_unreadable(Path(path))
+        with (
+            Path(path).open("rb") as file,
+            refusing_damage(Path(path), "write it again with numpy.save"),
+        ):
+            shape, in_columns, dtype, offset = _header(file)
+        if dtype.hasobject:
+            why = "holds Python objects and must hold numbers; save array.astype(float)"
+            raise Refused(f"{path} {why}")
+        if len(shape) != 2 or 0 in shape:
+            raise Refused(
+                f"{path} holds an array of shape {shape} and must hold rows, (n_samples, "
+                "n_features), at least one of each; save such an array"
+            )
+        if in_columns and min(shape) > 1:
+            raise Refused(
+                f"{path} lies column by column and must lie row by row, to be read some rows at a "
+                "time; save numpy.ascontiguousarray(array)"
+            )
+        super().__init__(path, (shape[0], shape[1]), dtype, offset)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        found = np.lib.format.read_array_header_1_0(file)
+    else:
+        found = np.lib.format.read_array_header_2_0(file)
+    return *found, file.tell()
+
+
+class JoinedRows:
+    """The rows of several sources, one after the other.
+
+    Parameters
+    ----------
+    sources : sequence of RowSource
+        Of as many features. Their dtype is float32 where all have it, otherwise float64.
+
+    Raises
+    ------
+    ValueError
+        There are none, or they have different numbers of features.
+    """
+
+    def __init__(self, sources: Sequence[RowSource]) -> None:
+        if not sources:
+            raise ValueError("sources is empty and must have at least one source of rows; add one")
+        self._sources = list(sources)
+        self._ends = list(accumulate(source.shape[0] for source in sources))
+        widths = [source.shape[1] for source in sources]
+        for source, width in zip(sources, widths, strict=True):
+            if width != widths[0]:
+                raise ValueError(
+                    f"{_name(source)} has {width} features and {_name(sources[0])} has "
+                    f"{widths[0]}, and joined rows must have as many; leave one of them out"
+                )
+        self.shape = self._ends[-1], widths[0]
+        narrow = all(is_narrow(source.dtype) for source in sources)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
+        self.name = f"{_name(sources[0])} … {_name(sources[-1])}"
+
+    def read(self, start: int, stop: int, /) -> NDArray[Any]:
+        """Return rows from start to before stop."""
+        rows = np.empty((stop - start, self.shape[1]), self.dtype)
+        at, which = start, bisect_right(self._ends, start)
+        while at < stop:
+            before = self._ends[which - 1] if which > 0 else 0
+            end = min(stop, self._ends[which])
+            rows[at - start : end - start] = self._sources[which].read(at - before, end - before)
+            at, which = end, which + 1
+        return rows
+
+    def check(self) -> None:
+        """Raise ``Refused`` where a file is not the one that was opened."""
+        for source in self._sources:
+            if hasattr(source, "check"):
+                source.check()
+
+
+def _name(source: RowSource) -> str:
+    return str(getattr(source, "name", type(source).__name__))
+
+
+def mapped_rows(array: np.memmap[Any, Any]) -> RowSource:
+    """Return the rows of a mapped file, which is read where that can be done."""
+    mapped = getattr(array, "_mmap", None)
+    if array.filename is None or mapped is None or array.ndim != 2 or not array.flags.c_contiguous:
+        return ArrayRows(array)
+    begin = np.frombuffer(mapped, np.uint8).ctypes.data
+    before = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    shape = array.shape[0], array.shape[1]
+    return RawRows(array.filename, shape, array.dtype, before + array.ctypes.data - begin)

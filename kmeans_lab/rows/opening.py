@@ -1,0 +1,88 @@
+"""What is taken for rows that are not an array, and whether a fit reads them at once."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kmeans_lab.rows.source import ArrayRows, RowSource
+
+
+def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSource | None, int]:
+    """Return rows in memory; or their source, where they are read block by block, and its budget.
+
+    Rows of a source that fit into the budget are read at once. Where they do not and no mode was
+    asked for, a warning says what becomes of them.
+    """
+    source = as_source(data)
+    if source is None and mode != "stream":
+        if memory is not None:
+            raise ValueError(
+                f"memory={memory!r} is for rows that are not an array, and X is in memory already; "
+                "leave it out, or use mode='stream'"
+            )
+        return data, None, 0
+    from kmeans_lab.rows.memory import budget
+    from kmeans_lab.rows.streamed import fits
+
+    room = budget(memory)
+    if source is None:
+        array = np.asarray(data)
+        if array.ndim != 2 or array.dtype.kind not in "fiub":
+            raise TypeError(
+                f"X of type {type(data).__name__} cannot be read block by block, as mode='stream' "
+                "does; give a path, an array, or an object with shape, dtype and read(start, stop)"
+            )
+        return data, ArrayRows(array), room
+    shape = tuple(source.shape)
+    if len(shape) != 2 or mode not in (None, "stream"):
+        return source.read(0, shape[0]), None, 0
+    if fits(shape, source.dtype, room):
+        return source.read(0, shape[0]), None, 0
+    if mode is None:
+        warnings.warn(
+            f"the {shape[0]:,} rows of {getattr(source, 'name', 'X')} do not fit into "
+            f"{room / 1e6:,.0f} MB and are read in each pass; say mode='stream', or give more "
+            "memory=",
+            UserWarning,
+            stacklevel=4,  # the caller of kmeans
+        )
+    return data, source, room
+
+
+def as_source(data: Any) -> RowSource | None:
+    """Return rows that are not an array as a source; None for whatever else there is.
+
+    A path, as a string or an ``os.PathLike``, names a file; a list of paths, files one after the
+    other; an object with ``shape``, ``dtype`` and ``read`` is a source itself.
+
+    Raises
+    ------
+    ValueError
+        The file is not there, cannot be read, or is not what its suffix says.
+    """
+    paths = isinstance(data, str | os.PathLike)
+    if paths or _are_paths(data) or isinstance(data, np.memmap):
+        from kmeans_lab.rows import files
+
+        if paths:
+            return files.open_rows(Path(data))
+        if isinstance(data, np.memmap):
+            return files.mapped_rows(data)
+        return files.JoinedRows([files.open_rows(Path(it)) for it in data])
+    if callable(getattr(data, "read", None)) and hasattr(data, "shape") and hasattr(data, "dtype"):
+        return data  # type: ignore[no-any-return]
+    return None
+
+
+def _are_paths(data: Any) -> bool:
+    return (
+        isinstance(data, Sequence)
+        and len(data) > 0
+        and all(isinstance(it, str | os.PathLike) for it in data)
+    )

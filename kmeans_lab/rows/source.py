@@ -1,0 +1,74 @@
+"""The protocol of rows that are not an array, and two plain kinds of such rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows that are read some at a time: of a file, of several, of a function.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_samples, n_features).
+    dtype : dtype
+        Of what ``read`` returns: float32 is kept, all other numbers become float64.
+
+    A source may have two methods more. ``check()`` is called before a fit and after each pass over
+    the rows, and raises where they are no longer what they were. ``name`` is what messages call it.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_samples, n_features)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+
+    def read(self, start: int, stop: int, /) -> Any:
+        """Return rows from start to before stop: an array that nobody else writes to.
+
+        It is called from one thread at a time, which need not be the one that began the fit.
+        """
+
+
+class CalledRows:
+    """Rows that a function returns.
+
+    Parameters
+    ----------
+    read : callable
+        Called as ``read(start, stop)``; returns an array (stop − start, n_features), the same each
+        time.
+    shape : tuple of int
+        (n_samples, n_features).
+    dtype : dtype, default float64
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], Any],
+        shape: tuple[int, int],
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.read, self.shape, self.dtype = read, shape, np.dtype(dtype)
+        self.name = getattr(read, "__name__", type(read).__name__)
+
+
+class ArrayRows:
+    """Rows of an array, or of whatever is sliced like one: an array of zarr, a dataset of HDF5."""
+
+    def __init__(self, array: Any, name: str = "X") -> None:
+        self._array, self.name = array, name
+        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+
+    def read(self, start: int, stop: int, /) -> NDArray[Any]:
+        """Return rows from start to before stop."""
+        return np.asarray(self._array[start:stop])
