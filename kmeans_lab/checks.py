@@ -8,8 +8,9 @@ from __future__ import annotations  # NumPy imports numpy.random when it is aske
 
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from math import isfinite, isnan
 from numbers import Real
 from reprlib import repr as short
@@ -23,6 +24,7 @@ from kmeans_lab.io.frames import column_name
 from kmeans_lab.io.values import EXACT, place, rounded, strangers
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
+from kmeans_lab.numerics.block_sums import adds_blocks
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
 from kmeans_lab.numerics.moments import Moments, moments_of, moments_of_blocks
 from kmeans_lab.rows.streamed import Block, StreamedRows, in_budget, is_narrow
@@ -186,7 +188,17 @@ def streamed_samples(
     rows = in_budget(
         StreamedRows(source, dtype, metric == "cosine", kernel=kernel, n_threads=n_threads), memory
     )
-    moments = moments_of_blocks((block.rows for block in rows.blocks()), kernel, n_threads)
+    adding, least = adds_blocks(), np.full(rows.shape[1], np.inf)
+
+    def looked_at() -> Iterator[Array]:
+        for block in rows.blocks():
+            if adding is not None:
+                np.minimum(least, adding.least(block.rows, n_threads), out=least)
+            yield block.rows
+
+    moments = moments_of_blocks(looked_at(), kernel, n_threads)
+    if adding is not None:
+        rows = replace(rows, least=least)
     largest = moments.largest()
     if isnan(largest):
         largest = max(_largest_of_block(block) for block in rows.blocks())

@@ -173,6 +173,52 @@ class MeasuresRows(Protocol):
         """
 
 
+class SumsOfBlocks(Protocol):
+    """Exact sums and counts of rows that come in blocks, over and over."""
+
+    def move(self, X: Any, middle: Any, weights: Any, before: Labels, after: Labels, /) -> int:
+        """Move rows of X − middle whose labels differ from sum to sum; return how many do.
+
+        Labels are −1 before a row has been to any cluster.
+        """
+
+    def read(self, sums: Sums, counts: Any, /) -> None:
+        """Overwrite sums, each rounded once, and counts or, with weights, masses."""
+
+
+@runtime_checkable
+class AddsBlocks(Protocol):
+    """What is added up of rows that are read block by block: "blocks" in ``KernelSpec.provides``.
+
+    Sums are those that the tuned kernels find in memory, whatever the blocks are.
+    """
+
+    def sums_of_blocks(
+        self,
+        wide: bool,
+        most: Any,
+        least: Any,
+        n_samples: int,
+        n_clusters: int,
+        weighted: bool,
+        n_threads: int,
+        /,
+    ) -> SumsOfBlocks:
+        """Return empty sums of rows of float64, where ``wide``, or float32.
+
+        No magnitude of a column lies above ``most``, and none, zeros aside, below ``least``; with
+        weights, those of their products, and of the weights as the last column.
+        """
+
+    def least(self, X: Any, n_threads: int, /) -> NDArray[np.float64]:
+        """Return the smallest magnitude of each column, zeros aside; infinity if there is none."""
+
+    def inertia_parts(
+        self, X: Any, centers: Any, labels: Labels, middle: Any, weights: Any, n_threads: int, /
+    ) -> NDArray[np.float64]:
+        """Return numbers whose exact sum is what ``TellsInertia.inertia`` rounds."""
+
+
 @runtime_checkable
 class MeetsBatches(Protocol):
     """Sparse rows that are seen once: ``"batches"`` in ``KernelSpec.provides``.

@@ -8,6 +8,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -23,6 +24,7 @@
 #include "common/numbers.h"
 #include "common/types.h"
 #include "simd/engines/choice.h"
+#include "simd/once/bind_blocks.h"
 #include "simd/once/calls.h"
 #include "simd/rows.h"
 
@@ -91,9 +93,9 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
 }
 
 template <typename T>
-static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
-                      const Middle<T>& middle, const Weights& weights,
-                      const py::object& n_threads) {
+static lab::ExactSum summed_inertia(const Array<T>& X, const Array<T>& centers,
+                                    const Array<std::int32_t>& labels, const Middle<T>& middle,
+                                    const Weights& weights, const py::object& n_threads) {
     require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
                 X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
             "inertia needs X (n, d), centers (k, d) and labels (n,)");
@@ -106,6 +108,22 @@ static double inertia(const Array<T>& X, const Array<T>& centers, const Array<st
     lab::Unlocked unlocked;
     lab::require_clusters(of.labels, n, k, lab::kRowsOfCenters);
     return lab::inertia_of_all(of, n, wanted);
+}
+
+template <typename T>
+static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
+                      const Middle<T>& middle, const Weights& weights,
+                      const py::object& n_threads) {
+    return summed_inertia(X, centers, labels, middle, weights, n_threads).value();
+}
+
+template <typename T>
+static py::array_t<double> inertia_parts(const Array<T>& X, const Array<T>& centers,
+                                         const Array<std::int32_t>& labels, const Middle<T>& middle,
+                                         const Weights& weights, const py::object& n_threads) {
+    auto sum = summed_inertia(X, centers, labels, middle, weights, n_threads);
+    const std::vector<double> parts = sum.parts();
+    return py::array_t<double>(py::ssize_t(parts.size()), parts.data());
 }
 
 // The arguments of a call that looks at X once.
@@ -217,6 +235,20 @@ static py::array_t<double> moments(const Array<T>& X, const py::object& n_thread
 }
 
 template <typename T>
+static py::array_t<double> least(const Array<T>& X, const py::object& n_threads) {
+    require(X.ndim() == 2 && X.shape(1) > 0, "least needs X (n, d), with at least one feature");
+    const T* begin = X.data();
+    const Index n = X.shape(0), d = X.shape(1);
+    const int wanted = threads(n_threads);
+    py::array_t<double> out(d);
+    double* to = out.mutable_data();
+    lab::Unlocked unlocked;
+    const std::vector<double> found = lab::least_of_all(begin, n, d, wanted);
+    std::copy(found.begin(), found.end(), to);
+    return out;
+}
+
+template <typename T>
 static py::array_t<Index> greedy(const Array<T>& X, Index first, const Array<double>& draws,
                                  const py::object& n_threads, const Middle<T>& middle) {
     require(draws.ndim() == 2, "greedy needs draws (rounds, candidates)");
@@ -322,6 +354,12 @@ static void bind(py::module_& module) {
                "Return of each column a pivot amid its values or as given, the least and the "
                "largest value, and "
                "the sums of all differences from the pivot and of their squares: shape (5, d).");
+    module.def("least", &least<T>, py::arg("X").noconvert(), py::arg("n_threads"),
+               "Return the smallest magnitude of each column, zeros aside.");
+    module.def("inertia_parts", &inertia_parts<T>, py::arg("X").noconvert(),
+               py::arg("centers").noconvert(), py::arg("labels").noconvert(),
+               py::arg("middle").noconvert(), py::arg("weights").noconvert(), py::arg("n_threads"),
+               "Return numbers whose exact sum is the inertia of these rows.");
     module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
                py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
                py::arg("weights").noconvert() = py::none(), py::arg("n_threads") = 1,
@@ -362,6 +400,7 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
     py::module_::import("kmeans_lab.crews.helpers");
     py::register_local_exception_translator(lab::translate<kOutOfMemory>);
     bind_prepared(module);
+    lab::bind_blocks(module, threads);
     bind<double>(module);
     bind<float>(module);
     module.def(

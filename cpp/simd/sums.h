@@ -156,6 +156,17 @@ public:
         return round_limbs(limbs, 1, kBins, kBits, kSmallest);
     }
 
+    // Numbers whose exact sum this is: those of several sums can be added up together.
+    std::vector<double> parts() {
+        carry();
+        std::vector<double> found;
+        for (int b = 0; b < kBins; ++b) {
+            if (bins_[b] != 0) found.push_back(std::ldexp(double(bins_[b]), kSmallest + b * kBits));
+        }
+        if (beyond_ != 0) found.assign(1, beyond_);
+        return found;
+    }
+
     static constexpr Index kTogether = 1024;
 
 private:

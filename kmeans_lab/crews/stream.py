@@ -1,8 +1,8 @@
 """Mode "stream": rows are read a block at a time, pass by pass; what is kept grows with neither.
 
 Sums do not depend on blocks. Those of the tuned kernels and of weighted rows are exact, and rows
-move from sum to sum (``MovingSums``); those of the textbook kernels are added up chunk by chunk, as
-in memory, and a block ends where a chunk or a piece of one does.
+move from sum to sum (``numerics.block_sums``); those of the textbook kernels are added up chunk by
+chunk, as in memory, and a block ends where a chunk or a piece of one does.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kmeans_lab.crews.base import Crew, Pass
 from kmeans_lab.crews.chunks import rows_of_a_piece
 from kmeans_lab.crews.partial import Partials
-from kmeans_lab.kernel import Array, Labels, read_only
-from kmeans_lab.numerics.exact_sums import MovingSums
+from kmeans_lab.kernel import Array, Labels, SumsOfBlocks, read_only
+from kmeans_lab.numerics.block_sums import adds_blocks, inertia_of_blocks, start_sums
 from kmeans_lab.rows.streamed import Block, StreamedRows
 from kmeans_lab.weights import Weighting
 
@@ -35,10 +34,12 @@ class StreamCrew(Crew):
         self.labels = job.rows.scratch.array(len(job.rows), np.int32, "labels of all rows")
         self.partials = Partials.empty(len(self.bounds), job.n_clusters, job.rows.shape[1])
         self._rescored = 0
-        self._moving: _Moving | None = None
-        if job.spec.threading == "own" or job.spec.whole or job.weighting is not None:
-            assert job.largest is not None
-            self._moving = _Moving(job.rows, job.n_clusters, self.weights, job.largest)
+        self._exact = job.spec.threading == "own" or job.spec.whole or job.weighting is not None
+        self._moving: SumsOfBlocks | None = None
+        self._adding = adds_blocks()
+        #: Blocks whose middle kernels subtract themselves, and what they subtract.
+        self._plain = self.rows.as_they_are()
+        self._middle = self.rows.middle
         self._look = getattr(job.kernel, "label_rows", None)
         self._prepare = getattr(job.kernel, "prepare", None)
 
@@ -53,14 +54,14 @@ class StreamCrew(Crew):
 
     def assign_update(self, centers: Array) -> Pass:
         """Assign each row to its nearest center, and add it to that cluster's sum and count."""
-        if self._moving is not None:
-            return self._by_moves(self._moving, centers)
+        if self._exact:
+            return self._by_moves(centers)
         self.partials.clear()
         changed, before = 0, None
         kernel, partials = self.job.kernel, self.partials
         partials.inertia.fill(0)
         partials.seconds.fill(0)
-        for c, piece in self._pieces():
+        for c, piece in self._pieces(self.rows):
             labels = self.labels[piece.part]
             if self._asked:
                 before = labels.copy()
@@ -75,28 +76,45 @@ class StreamCrew(Crew):
         inertia, assign, update = self._added_up()
         return Pass(inertia, changed if self._asked else -1, assign, update)
 
-    def _by_moves(self, moving: "_Moving", centers: Array) -> Pass:
+    def _by_moves(self, centers: Array) -> Pass:
+        """Move rows whose labels change between exact sums."""
+        moving, self._moving = self._moving, None  # until the pass has come to its end
+        if moving is None or self.labels[0] < 0:
+            self.labels.fill(-1)
+            moving = self._start_sums()
         changed, assign, update = 0, 0.0, 0.0
-        moving.follow(self.labels)
+        weights = self.weights
         for block in self._blocks():
             labels = self.labels[block.part]
             before = labels.copy()
             start = perf_counter()
             self._label(block, centers, labels)
             middle = perf_counter()
-            changed += moving.move(block, before, labels)
-            self.rows.scratch.let_go()
+            heavy = None if weights is None else weights[block.part]
+            changed += moving.move(block.rows, self._middle, heavy, before, labels)
             assign, update = assign + middle - start, update + perf_counter() - middle
+            self.rows.scratch.let_go()
+        self._moving = moving
         moving.read(self.sums, self.counts)
         inertia = self.inertia(centers, self.labels) if self.job.weighs_inertia else nan
         return Pass(inertia, changed if self._asked else -1, assign, update)
 
+    def _start_sums(self) -> SumsOfBlocks:
+        rows, largest = self.rows, self.job.largest
+        assert largest is not None
+        shape = len(rows), self.job.n_clusters
+        return start_sums(
+            *(largest, rows.least, rows.middle, rows.dtype, shape),
+            *(self.weights, self.kernel_threads),
+        )
+
     def _label(self, block: Block, centers: Array, labels: Labels) -> None:
-        """Overwrite the labels of a block."""
-        rows = read_only(block.rows)
+        """Overwrite the labels of a block, whose middle has not been subtracted."""
         if self._look is not None:
-            self._rescored += self._look(rows, centers, labels, self.kernel_threads)
+            more = self.kernel_threads, self._middle
+            self._rescored += self._look(read_only(block.rows), centers, labels, *more)
             return
+        rows = block.rows if self._middle is None else block.rows - self._middle
         chunk = self._prepared_rows(rows)
         try:
             self.job.kernel.assign(chunk, centers, labels)
@@ -105,25 +123,38 @@ class StreamCrew(Crew):
             if hasattr(chunk, "close"):
                 chunk.close()
 
+    def inertia(self, centers: Array, labels: Labels) -> float:
+        """Sum the squared distances to the chosen centers, exactly, and round the sum once."""
+        if self._adding is None:
+            return super().inertia(centers, labels)
+        parts = []
+        for block in self._plain.blocks():
+            weights = None if self.weights is None else self.weights[block.part]
+            of = read_only(block.rows), read_only(centers), labels[block.part]
+            more = self._middle, weights, self.kernel_threads
+            parts.append(self._adding.inertia_parts(*of, *more))
+            self.rows.scratch.let_go()
+        return inertia_of_blocks(parts)
+
     def _prepared_rows(self, rows: Array) -> Any:
         if self._prepare is None:
             return read_only(rows)
         return self._prepare(read_only(rows), self.job.n_clusters, self.kernel_threads)
 
     def _blocks(self) -> Iterator[Block]:
-        spec = self.job.spec
-        if spec.threading == "own" or spec.whole:
-            return self.rows.blocks()
-        return (piece for _, piece in self._pieces())
+        """Yield blocks whose middle has not been subtracted."""
+        if self.job.spec.threading == "own" or self.job.spec.whole:
+            return self._plain.blocks()
+        return (piece for _, piece in self._pieces(self._plain))
 
-    def _pieces(self) -> Iterator[tuple[int, Block]]:
+    def _pieces(self, of: StreamedRows) -> Iterator[tuple[int, Block]]:
         """Yield the pieces that chunks have in memory, and the number of their chunk."""
         whole = self._prepare is not None
         for c, (first, last) in enumerate(self.bounds):
             step = last - first
             if not whole:
                 step = min(step, rows_of_a_piece(self.rows, self.job.n_clusters))
-            for piece in self.rows.blocks(step, bounds=(first, last)):
+            for piece in of.blocks(step, (first, last)):
                 yield c, piece
 
     def rescored(self) -> int:
@@ -132,59 +163,3 @@ class StreamCrew(Crew):
 
     def close(self, *, kill: bool = False) -> None:
         """Nothing is open between two passes."""
-
-
-class _Moving:
-    """Exact sums and counts of rows that come in blocks.
-
-    With weights, products w·x, each rounded once, are added up, and a column of weights.
-    """
-
-    def __init__(
-        self,
-        rows: StreamedRows,
-        n_clusters: int,
-        weights: NDArray[np.float64] | None,
-        largest: NDArray[np.float64],
-    ) -> None:
-        self._n_samples, self._n_clusters, self._weights = len(rows), n_clusters, weights
-        self._most = largest if weights is None else np.append(largest, 1.0)
-        self._begin()
-
-    def _begin(self) -> None:
-        self._sums = MovingSums(self._most, self._n_samples, self._n_clusters)
-        self._counts = np.zeros(self._n_clusters, np.int64)
-        self._whole = True
-
-    def follow(self, labels: Labels) -> None:
-        """Begin anew where no row has a label, or the last pass was not ended."""
-        if labels[0] < 0 or not self._whole:
-            labels.fill(-1)
-            self._begin()
-        self._whole = False
-
-    def move(self, block: Block, before: Labels, labels: Labels) -> int:
-        """Move rows whose label has changed; return how many there are."""
-        changed = np.flatnonzero(before != labels)
-        if len(changed) == 0:
-            return 0
-        after = labels[changed].astype(np.intp)
-        left = before[changed].astype(np.intp) if before[0] >= 0 else None
-        rows = block.rows[changed].astype(np.float64)
-        columns = list(np.ascontiguousarray(rows.T))
-        if self._weights is not None:
-            weights = self._weights[block.part][changed]
-            columns = [column * weights for column in columns]
-            columns.append(weights.copy())
-        self._sums.move(columns, left, after)
-        self._counts += np.bincount(after, minlength=self._n_clusters)
-        if left is not None:
-            self._counts -= np.bincount(left, minlength=self._n_clusters)
-        return len(changed)
-
-    def read(self, sums: NDArray[np.float64], counts: NDArray[Any]) -> None:
-        """Overwrite sums (n_clusters, n_features) and counts, or masses, each rounded once."""
-        self._whole = True
-        found = self._sums.sums()
-        sums[:] = found[: sums.shape[1]].T
-        counts[:] = self._counts if self._weights is None else found[-1]

@@ -59,6 +59,9 @@ class StreamedRows:
         How many bytes of blocks may stay.
     scratch : Scratch
         Where arrays with a value for each row are made.
+    least : ndarray of shape (n_features,), float64, optional
+        The smallest magnitude of each column, zeros aside, before the middle is subtracted; where a
+        kernel has found it.
     """
 
     source: RowSource
@@ -71,6 +74,7 @@ class StreamedRows:
     kept: dict[int, Array] = field(default_factory=dict)
     keep: int = 0
     scratch: Scratch = field(default_factory=lambda: Scratch(1 << 62))
+    least: NDArray[np.float64] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -23,6 +23,35 @@ class PreparedRows:
     def sums(self, out: Sums, before: bool = False) -> None: ...
     def greedy(self, X: Rows, first: int, draws: NDArray[np.float64]) -> NDArray[np.int64]: ...
 
+class SumsOfBlocks:
+    def move(
+        self,
+        X: Rows,
+        middle: Rows | None,
+        weights: NDArray[np.float64] | None,
+        before: Labels,
+        after: Labels,
+    ) -> int: ...
+    def read(self, sums: Sums, counts: Counts | NDArray[np.float64]) -> None: ...
+
+def sums_of_blocks(
+    wide: bool,
+    most: NDArray[np.float64],
+    least: NDArray[np.float64],
+    n_samples: int,
+    n_clusters: int,
+    weighted: bool,
+    n_threads: int,
+) -> SumsOfBlocks: ...
+def least(X: Rows, n_threads: int) -> NDArray[np.float64]: ...
+def inertia_parts(
+    X: Rows,
+    centers: Rows,
+    labels: Labels,
+    middle: Rows | None,
+    weights: NDArray[np.float64] | None,
+    n_threads: int,
+) -> NDArray[np.float64]: ...
 def isa() -> str: ...
 def prepare(
     X: Rows,

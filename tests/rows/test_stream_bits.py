@@ -113,3 +113,25 @@ def test_history_and_callback(files):
         assert one.inertia == pytest.approx(other.inertia, rel=1e-12)
     for one, other in zip(seen[:3], seen[3:], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("way", ["greedy", "weighted"])
+def test_numpy_adds_blocks_up_where_no_kernel_does(files, way, monkeypatch):
+    rows, path = files["float32"]
+    for place in ("kmeans_lab.checks", "kmeans_lab.crews.stream", "kmeans_lab.numerics.block_sums"):
+        monkeypatch.setattr(f"{place}.adds_blocks", lambda: None)
+    settings = {"kernel": "cython-tiled", "random_state": 3, "max_iter": 6} | WAYS[way]
+    found = kmeans(path, K, mode="stream", memory=LEAST, **settings)
+    same(found, kmeans(rows, K, **settings))
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-30, 1e100])
+def test_sums_of_values_of_any_magnitude(scale):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200_000, 10)) * scale * 2.0 ** rng.integers(-40, 1, (200_000, 10))
+    source = CalledRows(lambda start, stop: rows[start:stop], rows.shape)
+    settings = {"random_state": 3, "max_iter": 4, "init": "first"}
+    if scale == 1e-160:  # refused in a Euclidean fit
+        settings["metric"] = "cosine"
+    found = kmeans(source, K, mode="stream", memory=LEAST, **settings)
+    same(found, kmeans(rows, K, **settings))

@@ -19,6 +19,9 @@ struct RowRoutines {
     void (*measure)(const RowWork<T>& work, const Part& part, Measured& to);
     // Add all rows to sums, by these labels.
     void (*add_rows)(const RowWork<T>& work, Partial& sums, const std::int32_t* labels);
+    // Move rows from `first` to before `last` between sums; return how many had another label.
+    Index (*move)(const RowWork<T>& work, Index first, Index last, const std::int32_t* before,
+                  const std::int32_t* after, Partial& sums);
     // Assign the rows of a part whose distances to their two nearest centers may have changed
     // order.
     void (*hamerly)(RowWork<T>& work, HamerlyState<T>& state, Part& part, Partial& sums);

@@ -75,6 +75,7 @@ RowRoutines<T> make_row_routines() {
     return {range_rows<T>,
             measure_rows<T>,
             add_given<T>,
+            move_given<T>,
             assign_failing<T, vectors, panel>,
             shade_rows<T>,
             copy_short<T>,

@@ -165,6 +165,21 @@ LAB_INLINE void settle_row(RowWork<T>& work, Part& part, Index row, std::int32_t
     moves.add(row, before, label);
 }
 
+// Take rows of a part to other clusters; return how many move.
+template <typename T>
+Index move_given(const RowWork<T>& work, Index first, Index last, const std::int32_t* before,
+                 const std::int32_t* after, Partial& sums) {
+    RowMoves<T> moves(work, sums);
+    Index moved = 0;
+    for (Index row = first; row < last; ++row) {
+        if (before[row] == after[row]) continue;
+        moves.add(row, before[row], after[row]);
+        ++moved;
+    }
+    moves.flush();
+    return moved;
+}
+
 template <typename T>
 void add_given(const RowWork<T>& work, Partial& sums, const std::int32_t* labels) {
     RowMoves<T> moves(work, sums);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -188,9 +189,34 @@ Moments moments_of_all(const T* X, Index n, Index d, int n_threads,
     return std::move(all[0]);
 }
 
+// The smallest magnitude of each column, but for zeros; infinity where there is no other value.
+template <typename T>
+std::vector<double> least_of_all(const T* X, Index n, Index d, int n_threads) {
+    constexpr T none = std::numeric_limits<T>::infinity();
+    SharedValues team(double(n) * double(d), n_threads);
+    std::vector<std::vector<T>> all(team.size(), std::vector<T>(std::size_t(d), none));
+    Interrupt interrupt;
+    interrupt.begin(1 << 18);
+    team.run(interrupt, [&](int share, std::size_t thread) {
+        const Index first = n * share / team.kShares, last = n * (share + 1) / team.kShares;
+        T* least = all[thread].data();
+        for (const T *x = X + first * d, *end = X + last * d; x < end; x += d) {
+            for (Index f = 0; f < d; ++f) {
+                const T size = x[f] < 0 ? -x[f] : x[f], counted = size > 0 ? size : none;
+                least[f] = counted < least[f] ? counted : least[f];
+            }
+        }
+    });
+    std::vector<double> found(std::size_t(d), std::numeric_limits<double>::infinity());
+    for (const auto& one : all) {
+        for (Index f = 0; f < d; ++f) found[f] = std::min(found[f], double(one[f]));
+    }
+    return found;
+}
+
 // The inertia of labels that have been checked.
 template <typename T>
-double inertia_of_all(const LabelledRows<T>& of, Index n, int n_threads) {
+ExactSum inertia_of_all(const LabelledRows<T>& of, Index n, int n_threads) {
     const Calls<T> calls = choose_calls<T>(chosen_isa(), of.d, 1);
     SharedValues team(double(n) * double(of.d), n_threads);
     std::vector<ExactSum> all(team.size());
@@ -204,7 +230,7 @@ double inertia_of_all(const LabelledRows<T>& of, Index n, int n_threads) {
         }
     });
     for (std::size_t t = 1; t < all.size(); ++t) all[0].add(all[t]);
-    return all[0].value();
+    return all[0];
 }
 
 // The largest magnitude of n values; not a number where one is not finite.
