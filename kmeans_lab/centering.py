@@ -140,13 +140,13 @@ def _exact_sums(
 def _estimates(found: Moments, n_samples: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Return means and variances, and how far exact sums may be from them.
 
-    n additions are off by no more than n/2 units of rounding of the sum of what is added. A column
-    of equal values is what exact sums say: they are rounded once.
+    n additions in a row are off by no more than n/2 units of rounding of the sum of what is added.
+    A column of equal values is what exact sums say: they are rounded once.
     """
     to_pivot, square = found.sums / n_samples, found.squares / n_samples
     mean = found.pivot + to_pivot
     variance = square - to_pivot * to_pivot
-    unit = (n_samples + 8) * np.finfo(np.float64).eps
+    unit = (found.additions + 8) * np.finfo(np.float64).eps
     off = unit * (np.sqrt(square) + np.abs(found.pivot) + np.abs(mean))
     spread = 2 * unit * square + off * off + _VANISHED
     same = found.low == found.high

@@ -16,6 +16,9 @@ from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import Floats
 
 _ROW_VALUES = 1024  # values laid side by side in one long row
+#: Values of X from which on it is measured block by block: of 10⁷ additions in a row, every tenth
+#: total would have to be added up again exactly, which takes 50 times as long.
+_BLOCK_VALUES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +32,10 @@ class Moments:
     low, high : ndarray
         The least and the largest value.
     sums, squares : ndarray
-        Of all differences from the pivot, and of their squares, as float64 happens to add them up:
-        off by no more than n_samples roundings. A value that is not finite leaves a square that is
-        not.
+        Of all differences from the pivot, and of their squares, as float64 happens to add them up.
+        A value that is not finite leaves a square that is not.
+    additions : int
+        That follow one another: a sum is off by no more than so many roundings.
     """
 
     pivot: Floats
@@ -39,6 +43,7 @@ class Moments:
     high: Floats
     sums: Floats
     squares: Floats
+    additions: int
 
     def largest(self) -> float:
         """Return the largest magnitude; NaN where a value is not finite."""
@@ -49,39 +54,56 @@ class Moments:
 
 def moments_of(X: Array, kernel: MeasuresRows | None = None, n_threads: int = 1) -> Moments:
     """Return the moments of the columns of X: C-contiguous, float32 or float64, not empty."""
-    return _in_numpy(X) if kernel is None else Moments(*kernel.moments(X, n_threads))
+    if X.size > _BLOCK_VALUES:
+        parts = row_blocks(len(X), X.shape[1], _BLOCK_VALUES)
+        return moments_of_blocks((X[part] for part in parts), kernel, n_threads)
+    return _measured(X, kernel, n_threads)
 
 
 def moments_of_blocks(
     blocks: Iterable[Array], kernel: MeasuresRows | None = None, n_threads: int = 1
 ) -> Moments:
-    """Return the moments of rows that come in blocks, of which there is at least one."""
-    measure = _in_numpy if kernel is None else lambda *of: Moments(*kernel.moments(*of))
+    """Return the moments of rows that come in blocks, of which there is at least one.
+
+    Sums of blocks are added up, so that few additions follow one another.
+    """
     found: Moments | None = None
     for block in blocks:
         if found is None:  # around the means of the first block, all of them
-            found = measure(block, n_threads, _column_sums(block) / len(block))
+            with np.errstate(all="ignore"):  # values may be not finite, or too large
+                pivot = _column_sums(block) / len(block)
+            found = _measured(block, kernel, n_threads, pivot)
             continue
-        new = measure(block, n_threads, found.pivot)
+        new = _measured(block, kernel, n_threads, found.pivot)
         found = Moments(
             found.pivot,
             np.minimum(found.low, new.low),
             np.maximum(found.high, new.high),
             found.sums + new.sums,
             found.squares + new.squares,
+            max(found.additions, new.additions) + 1,
         )
     assert found is not None
     return found
 
 
+def _measured(
+    X: Array, kernel: MeasuresRows | None, n_threads: int, pivot: Floats | None = None
+) -> Moments:
+    if kernel is None:
+        return _in_numpy(X, pivot)
+    pivot, low, high, sums, squares = kernel.moments(X, n_threads, pivot)
+    return Moments(pivot, low, high, sums, squares, len(X))
+
+
 @np.errstate(all="ignore")  # values may be not finite, or too large
-def _in_numpy(X: Array, n_threads: int = 1, pivot: Floats | None = None) -> Moments:
+def _in_numpy(X: Array, pivot: Floats | None = None) -> Moments:
     """Return moments around a pivot: by default the means, whose differences vanish together."""
     mean = _column_sums(X) / len(X) if pivot is None else pivot
     squares = _column_sums(X, mean)
     low, high = (_reduced(end, X).astype(np.float64) for end in (np.minimum, np.maximum))
     sums = np.zeros(len(mean)) if pivot is None else _column_sums(X) - len(X) * pivot
-    return Moments(mean, low, high, sums, squares)
+    return Moments(mean, low, high, sums, squares, len(X))
 
 
 def _reduced(end: np.ufunc, X: Array) -> Array:
