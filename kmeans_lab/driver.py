@@ -25,6 +25,7 @@ from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
 from kmeans_lab.registry import SPARSE, load_for, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
+from kmeans_lab.rows.labels import put_labels, refuse_labels_out
 from kmeans_lab.rows.opening import rows_or_source
 from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.seeding import INITS, InitFunction, greedy
@@ -74,6 +75,7 @@ def kmeans(
     callback: Callback | None = None,
     history: bool = False,
     memory: int | str | None = None,
+    labels_out: Any = None,
 ) -> KMeansResult:
     """Cluster the rows of X around n_clusters means with Lloyd's algorithm.
 
@@ -97,7 +99,7 @@ def kmeans(
         may have any length but zero, and means are scaled to length 1, and inertia is Σ (1 − cos).
         ``tol`` refers to the variance of the scaled rows, and ``init`` functions are given them;
         the centers that these return, or an array, are scaled as well.
-    init : {"k-means++", "d2", "random", "random-partition", "first"}, array or callable
+    init : {"k-means++", "k-means||", "d2", "random", "random-partition", "first"}, array, callable
         Starting centers: a way of drawing them (see ``kmeans_lab.seeding``), an array of shape
         (n_clusters, n_features), or a function ``(X, n_clusters, rng) -> array``.
     n_init : int, default 1
@@ -130,6 +132,8 @@ def kmeans(
     memory : int or str, optional
         How many bytes rows of files and other sources may take, "512MB" for instance; default half
         of what is free. Where they take more, they are read in each pass.
+    labels_out : path-like or ndarray of shape (n_samples,), int32, optional
+        Where labels are written as well: an .npy file, or an array, which may be mapped.
 
     Returns
     -------
@@ -181,6 +185,7 @@ def kmeans(
                 source, spec.dtypes, measuring, n_threads, metric, room
             )
     n_clusters = checks.clusters(n_clusters, len(X))
+    refuse_labels_out(labels_out, len(X))
     n_init = checks.integer("n_init", n_init, 1)
     draws = checks.drawing(random_state)
     weights = checks.weights(sample_weight, X)
@@ -213,6 +218,7 @@ def kmeans(
         watch.lap("prepare")
         best = _repeat(n_init, start, crew, plan, draws, watch)
         rescored = crew.rescored()
+    put_labels(best.labels, labels_out)
     watch.lap("finish")
     return KMeansResult(
         centers=best.centers,

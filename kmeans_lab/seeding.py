@@ -1,4 +1,4 @@
-"""Initial centers: five named methods, an array, or a function.
+"""Initial centers: six named methods, an array, or a function.
 
 Every kernel of a comparison is handed the same array, so nothing here depends on a kernel.
 """
@@ -17,6 +17,7 @@ from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
+from kmeans_lab.numerics.oversampling import oversample
 from kmeans_lab.registry import PROVIDERS, load_kernel
 from kmeans_lab.rows.seeding_stream import StreamedSeeding
 from kmeans_lab.rows.streamed import StreamedRows
@@ -213,6 +214,21 @@ def greedy(
     return X[provider.greedy(given, first, draws, 1, middle)]
 
 
+def parallel(X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weights = None) -> Array:
+    """k-means‖: rows drawn in five passes, some 2k in each, of which k-means++ chooses k.
+
+    Bahmani et al., "Scalable k-means++", VLDB 2012. Where rows are read block by block, k-means++
+    needs a pass for each cluster.
+    """
+    numbers, mass = oversample(X, n_clusters, rng, weights, distances_to_rows)
+    if len(numbers) <= n_clusters:  # few rows differ: others, whichever, are as good
+        others = np.setdiff1d(np.arange(min(len(X), 4 * n_clusters)), numbers)
+        return np.asarray(X[np.concatenate([numbers, others])[:n_clusters]])
+    points = X[numbers]
+    first, draws = greedy_draws(len(points), n_clusters, rng, mass)
+    return np.asarray(points[greedy_rows(points, first, draws, mass)])
+
+
 def greedy_draws(
     n_samples: int, n_clusters: int, rng: np.random.Generator, weights: Weights = None
 ) -> tuple[int, NDArray[np.float64]]:
@@ -267,6 +283,7 @@ def _heavy(distances: NDArray[np.float64], weights: Weights) -> NDArray[np.float
 #: Each is called as (X, n_clusters, rng), with weights=… where rows are weighted.
 INITS: dict[str, Callable[..., Any]] = {
     "k-means++": greedy,
+    "k-means||": parallel,
     "d2": d2,
     "random": random_rows,
     "random-partition": random_partition,

@@ -63,6 +63,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
         add(flag, dest=name, metavar="N", type=int, help=text + default)
     help_of_memory = "bytes for the rows of an .npy file, like 512MB: more are read in each pass"
     add("--memory", metavar="SIZE", help=f"{help_of_memory} (default: half of what is free)")
+    text = "an .npy file to write labels to, however many there are"
+    add("--labels-output", dest="labels_out", metavar="PATH", type=Path, help=text)
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")

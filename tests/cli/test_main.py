@@ -125,6 +125,7 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
         "callback": None,  # stderr is not a terminal
         "history": False,
         "memory": None,
+        "labels_out": None,
     }
 
 
@@ -133,10 +134,13 @@ def test_a_file_is_read_block_by_block(capsys, tmp_path, monkeypatch):
     np.save("X.npy", np.random.default_rng(0).normal(size=(300_000, 8)))
     call = ("fit", "X.npy", "-k", 3, "--seed", 1, "--max-iter", 3, "--json")
     whole = json.loads(run(capsys, *call))
-    streamed = json.loads(run(capsys, *call, "--mode", "stream", "--memory", "17MB"))
+    options = ("--mode", "stream", "--memory", "17MB", "--labels-output", "labels.npy")
+    streamed = json.loads(run(capsys, *call, *options))
     assert (whole["mode"], streamed["mode"]) == ("serial", "stream")
     for name in ("n_samples", "n_features", "n_iter", "inertia", "stop"):
         assert streamed[name] == whole[name]
+    expected = kmeans(np.load("X.npy"), 3, random_state=1, max_iter=3).labels
+    np.testing.assert_array_equal(np.load("labels.npy"), expected)
 
 
 def test_without_options_a_fit_has_the_defaults_of_kmeans(capsys, monkeypatch):

@@ -152,7 +152,12 @@ BAD_OPTIONS = [
     ({"init": no_numbers}, TypeError, "init(X, n_clusters, rng) has dtype <U1", "numeric"),
     ({"init": returns_nan}, ValueError, "init(X, n_clusters, rng)[0, 0] is nan", "finite"),
     # choices
-    ({"init": "kmeans++"}, ValueError, "init='kmeans++' is not known", "one of k-means++, d2"),
+    (
+        {"init": "kmeans++"},
+        ValueError,
+        "init='kmeans++' is not known",
+        "one of k-means++, k-means||",
+    ),
     ({"mode": "gpu"}, ValueError, "mode='gpu' is not known", "one of serial, threads, processes"),
     ({"empty": "drop"}, ValueError, "empty='drop' is not known", "relocate, random, keep, error"),
     ({"stop": "soon"}, ValueError, "stop='soon' is not known", "one of shift, shift-norm"),
@@ -223,7 +228,7 @@ def largest_value_taken(rows):
     return float(re.search(r"values up to (\S+):", str(caught.value))[1])
 
 
-@pytest.mark.parametrize("init", ["k-means++", "d2", "random", "random-partition"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "d2", "random", "random-partition"])
 def test_the_largest_values_that_are_taken_give_finite_results(dtype, init):
     rows = cloud(1, 400, 2, dtype)
     rows /= np.abs(rows).max()

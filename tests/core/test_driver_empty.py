@@ -109,7 +109,7 @@ def test_the_same_with_rows_whose_means_round(policy, rule, values):
 
 
 @pytest.mark.parametrize("policy", LASTING)
-@pytest.mark.parametrize("init", ["k-means++", "d2", "random", "random-partition"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "d2", "random", "random-partition"])
 def test_more_clusters_than_distinct_rows_from_every_start(kernel_name, dtype, policy, init):
     X = duplicates(dtype)
     options = {"tol": 0.0, "empty": policy, "max_iter": 60, "random_state": 3}

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from kmeans_lab import kmeans, load_kernel
-from kmeans_lab.seeding import INITS, greedy_rows, squared_distances
+from kmeans_lab import kmeans, load_kernel, seeding
+from kmeans_lab.numerics.oversampling import oversample
+from kmeans_lab.seeding import INITS, distances_to_rows, greedy_rows, squared_distances
 from tests.support.helpers import cloud, some_rows, whole_numbers
 
 X = cloud(seed=1, n_samples=200, n_features=3)
-ROW_INITS = ["k-means++", "d2", "random", "first"]
+ROW_INITS = ["k-means++", "k-means||", "d2", "random", "first"]
 
 
 def draw(init, rows=X, n_clusters=6, seed=0):
@@ -26,7 +27,7 @@ def chi_square_is_plausible(observed, expected):
 
 
 def test_the_named_starts_are_the_documented_ones():
-    assert list(INITS) == ["k-means++", "d2", "random", "random-partition", "first"]
+    assert list(INITS) == ["k-means++", "k-means||", "d2", "random", "random-partition", "first"]
 
 
 @pytest.mark.parametrize("init", INITS)
@@ -291,3 +292,46 @@ def test_a_generator_moves_on_between_fits():
     rng = np.random.default_rng(0)
     one, two = (kmeans(X, 6, kernel="numpy", random_state=rng, max_iter=1) for _ in range(2))
     assert not np.array_equal(one.centers, two.centers)
+
+
+def test_k_means_parallel_reaches_every_group():
+    rng = np.random.default_rng(0)
+    middles = rng.normal(size=(40, 3)) * 100
+    rows = middles[np.arange(8000) % 40] + rng.normal(size=(8000, 3))
+    for seed in range(5):
+        centers = draw("k-means||", rows, 40, seed=seed)
+        nearest = np.linalg.norm(centers[:, None] - middles, axis=2).argmin(axis=1)
+        assert len(set(nearest.tolist())) >= 39
+        assert {tuple(center) for center in centers} <= {tuple(row) for row in rows}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_k_means_parallel_draws_the_same_rows_without_a_kernel(monkeypatch, weighted):
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(3000, 4)).astype("f4")
+    weights = rng.integers(0, 3, 3000).astype(float) if weighted else None
+    found = seeding.parallel(rows, 12, np.random.default_rng(3), weights)
+    monkeypatch.setattr("kmeans_lab.numerics.oversampling.first_ready", lambda names: None)
+    again = seeding.parallel(rows, 12, np.random.default_rng(3), weights)
+    np.testing.assert_array_equal(found, again)
+    if weights is not None:
+        chosen = (rows[:, None] == found).all(axis=2).any(axis=1)
+        assert (weights[chosen] > 0).all()
+
+
+def test_k_means_parallel_counts_what_is_nearest_to_each_row_drawn():
+    rows = np.random.default_rng(2).normal(size=(2000, 3))
+    numbers, mass = oversample(rows, 5, np.random.default_rng(0), None, distances_to_rows)
+    assert len(set(numbers.tolist())) == len(numbers)
+    distances = np.linalg.norm(rows[:, None] - rows[numbers], axis=2)
+    expected = np.bincount(distances.argmin(axis=1), minlength=len(numbers))
+    np.testing.assert_array_equal(mass, expected)
+    assert 5 < len(numbers) < 200
+
+
+@pytest.mark.parametrize("k", [1, 3, 4])
+def test_k_means_parallel_of_few_different_rows(k):
+    rows = np.repeat([[0.0], [1.0], [5.0]], 10, axis=0)
+    centers = draw("k-means||", rows, k)
+    assert centers.shape == (k, 1)
+    assert len(np.unique(centers)) == min(k, 3)

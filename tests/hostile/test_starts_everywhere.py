@@ -208,7 +208,7 @@ def test_presets_start_where_they_always_did(preset):
     assert rows == ROWS[preset]
 
 
-@pytest.mark.parametrize("init", ["random", "d2", "k-means++", "random-partition"])
+@pytest.mark.parametrize("init", ["random", "d2", "k-means++", "k-means||", "random-partition"])
 def test_weights_of_all_sizes_still_give_a_start(init):
     X = np.random.default_rng(0).normal(size=(12, 2))
     weights = 10.0 ** -np.arange(0.0, 300, 25)

@@ -37,6 +37,7 @@ WAYS = {
     "repeated": {"init": "random-partition", "n_init": 2},
     "first": {"init": "first", "stop": "labels"},
     "plain k-means++": {"init": "d2"},
+    "k-means||": {"init": "k-means||"},
     "a function": {"init": lambda X, k, rng: X[rng.choice(len(X), k)]},
 }
 

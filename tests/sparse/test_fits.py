@@ -75,7 +75,9 @@ def test_neither_mode_nor_threads_change_a_bit(kernel, mode):
     assert_same_fit(one, several)
 
 
-@pytest.mark.parametrize("init", ["k-means++", "d2", "random", "random-partition", "first"])
+@pytest.mark.parametrize(
+    "init", ["k-means++", "k-means||", "d2", "random", "random-partition", "first"]
+)
 def test_starts_are_those_of_the_dense_rows(init):
     found = kmeans(X, K, init=init, random_state=7, kernel="cpp")
     dense = kmeans(X.toarray(), K, init=init, random_state=7, kernel="cpp")
