@@ -19,11 +19,13 @@ from kmeans_lab.formatting import make_table
 from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows, refuse_unreadable
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_result, result_files
+from kmeans_lab.io.paths import either
 from kmeans_lab.io.streams import seen_by_a_person
 from kmeans_lab.metric import METRICS
 from kmeans_lab.registry import KERNELS, SPARSE, find_spec
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.rows.memory import budget
+from kmeans_lab.rows.opening import ROW_SUFFIXES
 from kmeans_lab.seeding import INITS
 from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.stopping import STOP_RULES
@@ -61,7 +63,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (flag, text) in _NUMBERS.items():
         default = "" if _DEFAULTS[name] is None else f" (default {_DEFAULTS[name]})"
         add(flag, dest=name, metavar="N", type=int, help=text + default)
-    help_of_memory = "bytes for the rows of an .npy file, like 512MB: more are read in each pass"
+    help_of_memory = "bytes for the rows of a file, like 512MB: more are read in each pass"
     add("--memory", metavar="SIZE", help=f"{help_of_memory} (default: half of what is free)")
     text = "an .npy file to write labels to, however many there are"
     add("--labels-output", dest="labels_out", metavar="PATH", type=Path, help=text)
@@ -105,14 +107,17 @@ def fit(arguments: argparse.Namespace) -> None:
 def _rows(arguments: argparse.Namespace) -> Any:
     """Return the rows of a file; its path where they may be read block by block."""
     path: Path = arguments.data
+    suffix = path.suffix.lower()
     streams = arguments.memory is not None or arguments.mode == "stream"
+    if path.is_dir() or (suffix in ROW_SUFFIXES and (streams or suffix not in DATA_SUFFIXES)):
+        return path
     refuse_unreadable(path)
-    if path.suffix.lower() == ".npy" and (streams or path.stat().st_size > budget(None)):
+    if suffix == ".npy" and path.stat().st_size > budget(None):
         return path
     if streams:
         raise Refused(
-            f"--memory and --mode stream are for .npy files, which can be read block by block, and "
-            f"{path} is none; leave them out, or convert it"
+            f"--memory and --mode stream are for files that are read block by block, "
+            f"{either(ROW_SUFFIXES)}, and {path} is none; leave them out, or convert it"
         )
     return read_rows(path, **file_options(arguments))
 

@@ -38,8 +38,8 @@ def read_arrow(path: Path, wanted: Sequence[str], unwanted: Sequence[str]) -> ND
         table = read(path, wanted, unwanted)
         table.validate(full=True)  # offsets that lead elsewhere would be followed
     try:
-        if table.num_columns == 1 and _holds_lists(table.schema.field(0).type, pyarrow.types):
-            return checks.samples(_from_lists(table), _FLOATS)
+        if table.num_columns == 1 and holds_lists(table.schema.field(0).type, pyarrow.types):
+            return checks.samples(from_lists(table), _FLOATS)
         return checks.samples(table, _FLOATS)
     except (TypeError, ValueError, NotImplementedError) as error:
         remedy = "; --drop-columns leaves columns out" if isinstance(error, TypeError) else ""
@@ -75,12 +75,13 @@ def _read_ipc(path: Path, wanted: Sequence[str], unwanted: Sequence[str]) -> Any
         return table.select([fields.index(f) for f in chosen])
 
 
-def _holds_lists(kind: Any, types: Any) -> bool:
+def holds_lists(kind: Any, types: Any) -> bool:
+    """Return whether a type of Arrow is that of lists of numbers."""
     lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     return bool(lists and (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)))
 
 
-def _from_lists(table: Any) -> NDArray[Any]:
+def from_lists(table: Any) -> NDArray[Any]:
     """Return a column of lists of the same length as a matrix."""
     name, column = repr(table.schema.field(0).name), table.column(0)
     absent = np.asarray(column.is_null(), dtype=bool)

@@ -17,26 +17,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kmeans_lab.io.errors import Refused, refusing_damage
-from kmeans_lab.io.paths import known_suffix, refuse_unreadable
+from kmeans_lab.io.paths import refuse_unreadable
 from kmeans_lab.rows.source import ArrayRows, RowSource
+from kmeans_lab.rows.state import FileState
 from kmeans_lab.rows.streamed import is_narrow
-
-#: Files that are read some rows at a time.
-ROW_SUFFIXES = (".npy",)
-
-
-def open_rows(path: Path) -> RowSource:
-    """Return the rows of a file, by its suffix.
-
-    Raises
-    ------
-    Refused
-        The file is not there, cannot be read, is shorter than it says, or has another suffix.
-    """
-    refuse_unreadable(path)
-    remedy = "read it with kmeans_lab.io and give the array, or convert it"
-    known_suffix(path, ROW_SUFFIXES, remedy)
-    return NpyRows(path)
 
 
 class RawRows:
@@ -64,13 +48,12 @@ class RawRows:
         dtype: DTypeLike,
         offset: int = 0,
     ) -> None:
-        self.path = Path(path)
-        refuse_unreadable(self.path)
-        self.name = str(path)
+        self.path, self.name = Path(path), str(path)
+        self._state = FileState(self.path)
         self.shape, self.dtype = shape, np.dtype(dtype)
+        self._stored = self.dtype
         self._row_bytes, self._offset = shape[1] * self.dtype.itemsize, offset
-        self._state = self._found()
-        size, needed = self._state[0], offset + shape[0] * self._row_bytes
+        size, needed = self._state.size, offset + shape[0] * self._row_bytes
         if size < needed:
             raise Refused(
                 f"{path} is truncated: it has {size} bytes and its {shape[0]} rows need {needed}; "
@@ -79,7 +62,7 @@ class RawRows:
 
     def read(self, start: int, stop: int, /) -> NDArray[Any]:
         """Return rows from start to before stop."""
-        rows = np.empty((stop - start, self.shape[1]), self.dtype)
+        rows = np.empty((stop - start, self.shape[1]), self._stored)
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(self._offset + start * self._row_bytes)
@@ -96,19 +79,7 @@ class RawRows:
 
     def check(self) -> None:
         """Raise ``Refused`` where the file is not the one that was opened."""
-        if self._found() != self._state:
-            raise Refused(
-                f"{self.path} has changed since the fit began, and all passes must read the same "
-                "rows; fit again when nobody writes to it"
-            )
-
-    def _found(self) -> tuple[int, int]:
-        try:
-            found = self.path.stat()
-        except OSError as error:
-            why = f"{self.path} is gone ({error.strerror})"
-            raise Refused(f"{why} and must stay where it is; fit again") from None
-        return found.st_size, found.st_mtime_ns
+        self._state.check()
 
 
 def _fill(file: Any, view: memoryview) -> int:

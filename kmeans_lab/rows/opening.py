@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kmeans_lab.io.errors import Refused
+from kmeans_lab.io.paths import known_suffix, refuse_unreadable
 from kmeans_lab.rows.source import ArrayRows, RowSource
+
+#: Files that are read some rows at a time.
+ROW_SUFFIXES = (".npy", ".parquet", ".safetensors", ".h5", ".hdf5", ".zarr")
 
 
 def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSource | None, int]:
@@ -19,7 +23,8 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
     Rows of a source that fit into the budget are read at once. Where they do not and no mode was
     asked for, a warning says what becomes of them.
     """
-    source = as_source(data)
+    mapped = isinstance(data, np.memmap) and mode != "stream" and memory is None
+    source = None if mapped else as_source(data)  # the system reads what is mapped, where it can
     if source is None and mode != "stream":
         if memory is not None:
             raise ValueError(
@@ -71,10 +76,10 @@ def as_source(data: Any) -> RowSource | None:
         from kmeans_lab.rows import files
 
         if paths:
-            return files.open_rows(Path(data))
+            return open_rows(Path(data))
         if isinstance(data, np.memmap):
             return files.mapped_rows(data)
-        return files.JoinedRows([files.open_rows(Path(it)) for it in data])
+        return files.JoinedRows([open_rows(Path(it)) for it in data])
     if callable(getattr(data, "read", None)) and hasattr(data, "shape") and hasattr(data, "dtype"):
         return data  # type: ignore[no-any-return]
     return None
@@ -82,7 +87,46 @@ def as_source(data: Any) -> RowSource | None:
 
 def _are_paths(data: Any) -> bool:
     return (
-        isinstance(data, Sequence)
+        isinstance(data, list | tuple)
         and len(data) > 0
         and all(isinstance(it, str | os.PathLike) for it in data)
     )
+
+
+def open_rows(path: Path) -> RowSource:
+    """Return the rows of a file, by its suffix.
+
+    Raises
+    ------
+    Refused
+        The file is not there, cannot be read, is shorter than it says, or has another suffix.
+    """
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        return _rows_of_a_folder(path)
+    if not path.is_dir():
+        refuse_unreadable(path)
+    remedy = "read it with kmeans_lab.io and give the array, or convert it"
+    suffix = known_suffix(path, ROW_SUFFIXES, remedy)
+    if suffix == ".parquet":
+        from kmeans_lab.rows.tables import ParquetRows
+
+        return ParquetRows(path)
+    if suffix == ".npy":
+        from kmeans_lab.rows.files import NpyRows
+
+        return NpyRows(path)
+    from kmeans_lab.rows import containers
+
+    if suffix == ".safetensors":
+        return containers.SafetensorsRows(path)
+    return containers.ZarrRows(path) if suffix == ".zarr" else containers.Hdf5Rows(path)
+
+
+def _rows_of_a_folder(folder: Path) -> RowSource:
+    """Return the rows of the Parquet files of a folder, in the order of their names."""
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise Refused(f"{folder} is a folder without .parquet files; name a file, or such a folder")
+    from kmeans_lab.rows.files import JoinedRows
+
+    return JoinedRows([open_rows(path) for path in files])

@@ -11,7 +11,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.rows import ArrayRows, CalledRows, JoinedRows, NpyRows, RawRows, RowSource
 from kmeans_lab.rows.memory import LEAST, Scratch, budget, free_bytes
-from kmeans_lab.rows.opening import as_source
+from kmeans_lab.rows.opening import as_source, rows_or_source
 from kmeans_lab.rows.streamed import StreamedRows
 
 ROWS = np.random.default_rng(0).normal(size=(200_000, 12))
@@ -61,6 +61,13 @@ def test_what_fits_is_read_at_once():
     assert threads.mode == "threads"
 
 
+def test_a_mapped_file_is_used_as_it_is_unless_a_stream_is_asked_for():
+    mapped = np.load(saved("rows.npy"), mmap_mode="r")
+    assert rows_or_source(mapped, None, None)[0] is mapped
+    assert rows_or_source(mapped, "threads", None)[0] is mapped
+    assert isinstance(rows_or_source(mapped, "stream", LEAST)[1], RawRows)
+
+
 def test_what_does_not_fit_is_streamed_and_says_so():
     with pytest.warns(UserWarning, match=r"^the 200,000 rows of rows\.npy do not fit into 17 MB"):
         found = kmeans(saved("rows.npy"), 4, max_iter=2, random_state=0, memory="17MB")
@@ -97,7 +104,7 @@ def text():
 
 REFUSED = {
     "absent": (lambda: "absent.npy", r"there is no file absent\.npy; check the path"),
-    "a folder": (lambda: Path.cwd(), r"is a folder and must be a file"),
+    "a folder": (lambda: Path.cwd(), r"is a folder without \.parquet files"),
     "another suffix": (lambda: text() and Path(text()).rename("x.dat"), r"has the suffix '\.dat'"),
     "no array": (text, r"text\.npy is truncated or damaged .*write it again with numpy\.save"),
     "truncated": (
