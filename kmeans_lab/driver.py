@@ -8,7 +8,7 @@ Information Theory 28, 1982.
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -20,6 +20,7 @@ from kmeans_lab.crews.base import Crew, Job, Pass
 from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES
+from kmeans_lab.io.checkpoints import Checkpoints, Keep, Progress, in_words, rule_in_words
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
@@ -76,6 +77,7 @@ def kmeans(
     history: bool = False,
     memory: int | str | None = None,
     labels_out: Any = None,
+    resume: Any = None,
 ) -> KMeansResult:
     """Cluster the rows of X around n_clusters means with Lloyd's algorithm.
 
@@ -134,6 +136,9 @@ def kmeans(
         of what is free. Where they take more, they are read in each pass.
     labels_out : path-like or ndarray of shape (n_samples,), int32, optional
         Where labels are written as well: an .npy file, or an array, which may be mapped.
+    resume : path-like, optional
+        A file for the progress of a long fit, replaced after passes and removed at the end. Where
+        it is there already, the fit that wrote it, which was ended, goes on to the same bits.
 
     Returns
     -------
@@ -208,6 +213,16 @@ def kmeans(
         metric=metric,
         measuring=measuring,
     )
+    keeping = None
+    if resume is not None:
+        identity = {
+            **{"n_samples": len(X), "n_features": X.shape[1], "n_clusters": n_clusters},
+            **{"dtype": X.dtype.name, "kernel": name, "metric": metric, "n_init": n_init},
+            **{"stop": rule_in_words(plan.rule), "empty": plan.empty, "history": plan.history},
+            **{"init": in_words(init), "sample_weight": in_words(weights)},
+            "rows": f"variance {variance!r}, ends {in_words(X[[0, len(X) - 1]])}",
+        }
+        keeping = Checkpoints(resume, identity)
     counts_changes = plan.rule.needs_changed or plan.watched
     job = Job(
         *(module, name, spec, rows, n_clusters, n_threads, weighting),
@@ -216,9 +231,11 @@ def kmeans(
     where = "serial" if mode == "stream" and source is None else mode
     with start_crew(where, job) as crew:
         watch.lap("prepare")
-        best = _repeat(n_init, start, crew, plan, draws, watch)
+        best = _repeat(n_init, start, crew, plan, draws, watch, keeping)
         rescored = crew.rescored()
     put_labels(best.labels, labels_out)
+    if keeping is not None:
+        keeping.remove()
     watch.lap("finish")
     return KMeansResult(
         centers=best.centers,
@@ -265,7 +282,7 @@ class Run:
     """The outcome of one repetition."""
 
     centers: Array
-    labels: NDArray[np.int32]
+    labels: Any  # (n_samples,) int32; None while they have to be found again
     inertia: float  # in the crew's units: what overflows could not be compared
     n_iter: int
     converged: bool
@@ -280,24 +297,38 @@ def _repeat(
     plan: _Plan,
     draws: checks.Draws,
     watch: Stopwatch,
+    keeping: Checkpoints | None,
 ) -> Run:
     """Run the loop from n_init starts; return the run with the lowest inertia."""
     best: Run | None = None
+    going_on = None if keeping is None else keeping.found
+    if going_on is not None:
+        draws().bit_generator.state = going_on.generator
+        if going_on.best is not None:
+            seen = [Iteration(*it) for it in going_on.best["history"]]
+            best = Run(**going_on.best | {"labels": None, "history": seen})
     # Not isinstance, which takes 25 µs for a Protocol.
     follows = hasattr(plan.rule, "begin") and hasattr(plan.rule, "end")
     follower = cast(FollowsRepetitions, plan.rule) if follows else None
     for left in reversed(range(n_init)):
+        if going_on is not None and n_init - 1 - left < going_on.repetition:
+            continue
         if follower is not None:
             follower.begin()
-        centers = start(draws, crew)
+        centers = start(draws, crew) if going_on is None else going_on.old
         crew.refuse_elsewhere()
         watch.lap("init")
-        run = _lloyd(crew, centers, plan, draws, watch, last=left == 0)
+        keep = None if keeping is None else Keep(keeping, n_init - 1 - left, best, draws)
+        run = _lloyd(crew, centers, plan, draws, watch, keep, going_on, last=left == 0)
+        going_on = None
         if best is None or run.inertia < best.inertia:
             best = run
         if follower is not None and follower.end(run):
             break
     assert best is not None  # n_init ≥ 1
+    if best.labels is None:  # of a repetition before the fit went on
+        crew.assign(read_only(best.centers - plan.middle))
+        best = replace(best, labels=crew.labels_to_keep(last=True))
     return best
 
 
@@ -307,6 +338,8 @@ def _lloyd(
     plan: _Plan,
     draws: checks.Draws,
     watch: Stopwatch,
+    keep: Keep | None = None,
+    going_on: Progress | None = None,
     *,
     last: bool,
 ) -> Run:
@@ -317,11 +350,17 @@ def _lloyd(
     means = MeansOfClusters(crew, plan.empty, plan.middle, draws, directions)
     watched = plan.watched
     looked_at = directions is not None or watched or getattr(plan.rule, "needs_centers", True)
-    made = Arrays if looked_at or crew.keeper is None else Kept
-    centers = made(crew, start, means, plan.variance)
+    made = Arrays if looked_at or keep is not None or crew.keeper is None else Kept
+    centers: Any = made(crew, start, means, plan.variance)
     crew.labels.fill(-1)
     seen: list[Iteration] = []
-    for n_iter in range(1, plan.max_iter + 1):
+    n_iter = done = 0
+    fired = called_off = False
+    if going_on is not None:
+        n_iter = done = going_on.n_iter
+        seen += [Iteration(*it) for it in going_on.history]
+        centers.go_on(going_on.new)
+    for n_iter in range(done + 1, plan.max_iter + 1):
         found = centers.assign()  # labels, sums and counts: one pass over the rows
         watch.lap_step(found.assign, found.update)
         step = centers.update(found.changed)
@@ -331,6 +370,9 @@ def _lloyd(
         watch.lap("update")
         if fired or called_off:
             break
+        if keep is not None:
+            old, new = centers.both()
+            keep(n_iter, old, new, seen)
     stop = plan.rule.name if fired else "callback" if called_off else "max-iter"
     newest = centers.finish()  # so that labels match the centers that are returned
     labels = crew.labels_to_keep(last=last)

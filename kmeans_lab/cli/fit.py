@@ -67,6 +67,8 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--memory", metavar="SIZE", help=f"{help_of_memory} (default: half of what is free)")
     text = "an .npy file to write labels to, however many there are"
     add("--labels-output", dest="labels_out", metavar="PATH", type=Path, help=text)
+    text = "a file for the progress of a long fit; where it is there, the fit goes on from it"
+    add("--resume", metavar="PATH", type=Path, help=text)
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")

@@ -103,6 +103,16 @@ class Arrays:
         self._means(self.old, self._new)  # empty clusters are handled here and nowhere else
         return Step(self._shown_old, self._shown, self._variance, changed, self._n_samples)
 
+    def go_on(self, new: Array) -> None:
+        """Go on after the step from the centers so far, which rows are assigned to again."""
+        self.assign()
+        self.old, self._new = self._new, new
+        self._shown_old, self._shown = read_only(self.old), read_only(new)
+
+    def both(self) -> tuple[Array, Array]:
+        """Return the centers of the last step, and those that follow."""
+        return self.old, self._new
+
     def finish(self) -> Array:
         """Return the newest centers, after labels match them."""
         if not (self.old == self._new).all():

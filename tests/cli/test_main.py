@@ -126,6 +126,7 @@ def test_every_option_reaches_kmeans(capsys, monkeypatch):
         "history": False,
         "memory": None,
         "labels_out": None,
+        "resume": None,
     }
 
 

@@ -35,7 +35,6 @@ ORDER = (
 REPEATED = {
     ("kmeans_lab/_numba_kernel.py", "kmeans_lab/_py_kernel.py"): "the same loops, to be compared",
     ("kmeans_lab/_numba_kernel.py", "kmeans_lab/sparse/_numba_kernel.py"): "the same loops",
-    ("kmeans_lab/driver.py", "kmeans_lab/result.py"): "the fields of a result",
     ("kmeans_lab/isolation/messages.py", "kmeans_lab/result.py"): "the same fields, to be sent",
     ("kmeans_lab/measure/scaling.py", "kmeans_lab/measure/schema.py"): "the same fields, as JSON",
     ("kmeans_lab/sparse/_numba_kernel.py", "kmeans_lab/sparse/_py_kernel.py"): "the same loops",
