@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from kmeans_lab.centering import Samples
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
-from kmeans_lab.numerics.exact_sums import column_sums, row_squares
+from kmeans_lab.numerics.exact_sums import ExactTotal, column_sums, row_squares
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.numerics import cluster_sum, own_squares, squared_lengths
 from kmeans_lab.sparse.rows import SparseRows
 
@@ -88,6 +89,9 @@ def _add_up_again(
 ) -> None:
     """Sum again the clusters that gave rows away: small rows lost digits beside a large one."""
     donors = np.unique(labels[moved])
+    if isinstance(rows, StreamedRows):
+        _add_up_blocks(donors, moved, sums, counts, rows, labels, weights)
+        return
     kept = np.isin(labels, donors)
     kept[moved] = False
     theirs = np.flatnonzero(kept)
@@ -103,6 +107,37 @@ def _add_up_again(
         shares = weights[mine, None]
         counts[j] = column_sums(shares).item()
         sums[j] = column_sums(points * shares)
+
+
+def _add_up_blocks(
+    donors: NDArray[np.int32],
+    moved: list[int],
+    sums: NDArray[np.float64],
+    counts: NDArray[Any],
+    rows: StreamedRows,
+    labels: NDArray[np.int32],
+    weights: NDArray[np.float64] | None,
+) -> None:
+    """Do the same in one pass over rows that are read block by block."""
+    columns = rows.shape[1] + (weights is not None)
+    totals = [[ExactTotal() for _ in range(columns)] for _ in donors]
+    gone = np.sort(moved)
+    for block in rows.blocks():
+        mine = labels[block.part].copy()
+        mine[gone[slice(*np.searchsorted(gone, (block.first, block.last)))] - block.first] = -1
+        for j, total in zip(donors, totals, strict=True):
+            some = np.flatnonzero(mine == j)
+            points = block.rows[some].astype(np.float64)
+            if weights is not None:
+                shares = weights[block.part][some, None]
+                points = np.hstack([points * shares, shares])
+            for one, column in zip(total, points.T, strict=True):
+                one.add(np.array(column))
+    for j, total in zip(donors, totals, strict=True):
+        found = [one.value() for one in total]
+        sums[j] = found[: rows.shape[1]]
+        if weights is not None:
+            counts[j] = found[-1]
 
 
 def _off_center(

@@ -78,10 +78,12 @@ def test_a_budget_changes_no_bit(files, memory):
 
 @pytest.mark.parametrize("name", ["cpp-simd", "cpp"])
 @pytest.mark.parametrize("empty", ["relocate", "random", "keep"])
-def test_clusters_that_become_empty(files, name, empty):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_clusters_that_become_empty(files, name, empty, weighted):
     rows, path = files["float64"]
     start = np.vstack([rows[:4], np.full((2, D), 1e4), np.full((1, D), -1e4)])
     settings = {"init": start, "empty": empty, "kernel": name, "max_iter": 3, "random_state": 0}
+    settings["sample_weight"] = weights() if weighted else None
     same(kmeans(path, 7, mode="stream", memory=LEAST, **settings), kmeans(rows, 7, **settings))
 
 
