@@ -176,6 +176,7 @@ def streamed_samples(
     n_threads: int,
     metric: str = "euclidean",
     memory: int = 1 << 62,
+    name: str = "",
 ) -> tuple[StreamedRows, Moments]:
     """Do the same for rows that are not an array, which are read once for it."""
     shape = tuple(source.shape)
@@ -196,7 +197,10 @@ def streamed_samples(
                 np.minimum(least, adding.least(block.rows, n_threads), out=least)
             yield block.rows
 
-    moments = moments_of_blocks(looked_at(), kernel, n_threads)
+    if hasattr(source, "measured"):  # where its rows are
+        moments, least[:] = source.measured(name)
+    else:
+        moments = moments_of_blocks(looked_at(), kernel, n_threads)
     if adding is not None:
         rows = replace(rows, least=least)
     largest = moments.largest()

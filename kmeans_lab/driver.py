@@ -186,9 +186,8 @@ def kmeans(
         if source is None:
             X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
         else:
-            X, moments = checks.streamed_samples(
-                source, spec.dtypes, measuring, n_threads, metric, room
-            )
+            of = source, spec.dtypes, measuring, n_threads, metric, room, name
+            X, moments = checks.streamed_samples(*of)
     n_clusters = checks.clusters(n_clusters, len(X))
     refuse_labels_out(labels_out, len(X))
     n_init = checks.integer("n_init", n_init, 1)

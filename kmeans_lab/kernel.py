@@ -185,6 +185,9 @@ class SumsOfBlocks(Protocol):
     def read(self, sums: Sums, counts: Any, /) -> None:
         """Overwrite sums, each rounded once, and counts or, with weights, masses."""
 
+    # Of compiled ones also: ``parts()``, whole numbers (int64) that add up with those of other
+    # blocks, in other processes and on other machines, and ``add(parts)``.
+
 
 @runtime_checkable
 class AddsBlocks(Protocol):

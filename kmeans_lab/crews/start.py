@@ -1,5 +1,7 @@
 """Choose the mode and the number of workers of a fit, and start its crew."""
 
+from typing import cast
+
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.cores import available_cores, refuse_too_many
 from kmeans_lab.crews.serial import SerialCrew
@@ -57,5 +59,6 @@ def start_crew(mode: str, job: Job) -> Crew:
     if mode == "stream":
         from kmeans_lab.crews.stream import StreamCrew
 
-        return StreamCrew(job)
+        own = getattr(getattr(job.rows, "source", None), "start_crew", StreamCrew)
+        return cast(Crew, own(job))
     return SerialCrew(job)

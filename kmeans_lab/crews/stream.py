@@ -16,7 +16,12 @@ from kmeans_lab.crews.base import Crew, Pass
 from kmeans_lab.crews.chunks import rows_of_a_piece
 from kmeans_lab.crews.partial import Partials
 from kmeans_lab.kernel import Array, Labels, SumsOfBlocks, read_only
-from kmeans_lab.numerics.block_sums import adds_blocks, inertia_of_blocks, start_sums
+from kmeans_lab.numerics.block_sums import (
+    adds_blocks,
+    inertia_of_blocks,
+    lightest_of,
+    start_sums,
+)
 from kmeans_lab.rows.streamed import Block, StreamedRows
 from kmeans_lab.weights import Weighting
 
@@ -105,7 +110,7 @@ class StreamCrew(Crew):
         shape = len(rows), self.job.n_clusters
         return start_sums(
             *(largest, rows.least, rows.middle, rows.dtype, shape),
-            *(self.weights, self.kernel_threads),
+            *(lightest_of(self.weights), self.kernel_threads),
         )
 
     def _label(self, block: Block, centers: Array, labels: Labels) -> None:

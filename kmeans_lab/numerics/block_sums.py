@@ -70,7 +70,7 @@ def start_sums(
     middle: Array | None,
     dtype: np.dtype[Any],
     shape: tuple[int, int],
-    weights: Floats | None,
+    lightest: float | None,
     n_threads: int,
 ) -> SumsOfBlocks:
     """Return empty sums of rows less a middle.
@@ -86,12 +86,13 @@ def start_sums(
         Of the rows.
     shape : tuple of int
         (n_samples, n_clusters).
-    weights : ndarray of shape (n_samples,), float64, optional
+    lightest : float, optional
+        The smallest weight above 0 of any row, where rows have weights.
     n_threads : int
     """
     adding = None if least is None else adds_blocks()
-    tops = most if weights is None else np.append(most, 1.0)
-    if adding is None or least is None or not _ordinary(most, least, weights):
+    tops = most if lightest is None else np.append(most, 1.0)
+    if adding is None or least is None or not _ordinary(most, least, lightest):
         return MovingRows(tops, *shape)
     # A value, less its middle and rounded, is a multiple of the last place of either.
     exponents = np.frexp(np.where(np.isfinite(least), least, np.maximum(most, 1e-300)))[1]
@@ -99,19 +100,23 @@ def start_sums(
         own = np.frexp(np.abs(middle).astype(np.float64))[1]
         exponents = np.where(middle != 0, np.minimum(exponents, own), exponents)
     ends = np.ldexp(0.5, exponents)
-    if weights is not None:
-        lightest = float(weights[weights > 0].min())
+    if lightest is not None:
         digits = np.finfo(dtype).nmant + 1
         ends = np.append(np.ldexp(ends, -digits) * lightest, lightest)
     wide = dtype == np.float64
-    return adding.sums_of_blocks(wide, tops, ends, *shape, weights is not None, n_threads)
+    return adding.sums_of_blocks(wide, tops, ends, *shape, lightest is not None, n_threads)
 
 
-def _ordinary(most: Floats, least: Floats, weights: Floats | None) -> bool:
+def lightest_of(weights: Floats | None) -> float | None:
+    """Return the smallest weight above 0; None where rows have none."""
+    return None if weights is None else float(weights[weights > 0].min())
+
+
+def _ordinary(most: Floats, least: Floats, lightest: float | None) -> bool:
     """Return whether magnitudes are so far from the ends of float64 that no product leaves it."""
     least = least[np.isfinite(least)]
-    lightest = 1.0 if weights is None else float(weights[weights > 0].min())
-    return bool((most < 1e250).all() and (least > 1e-150).all() and lightest > 1e-100)
+    light = 1.0 if lightest is None else lightest
+    return bool((most < 1e250).all() and (least > 1e-150).all() and light > 1e-100)
 
 
 def inertia_of_blocks(parts: list[Floats]) -> float:

@@ -61,30 +61,35 @@ def moments_of(X: Array, kernel: MeasuresRows | None = None, n_threads: int = 1)
 
 
 def moments_of_blocks(
-    blocks: Iterable[Array], kernel: MeasuresRows | None = None, n_threads: int = 1
+    blocks: Iterable[Array],
+    kernel: MeasuresRows | None = None,
+    n_threads: int = 1,
+    pivot: Floats | None = None,
 ) -> Moments:
     """Return the moments of rows that come in blocks, of which there is at least one.
 
-    Sums of blocks are added up, so that few additions follow one another.
+    Around a pivot, by default the means of the first block. Sums of blocks are added up, so that
+    few additions follow one another.
     """
-    found: Moments | None = None
+    found = []
     for block in blocks:
-        if found is None:  # around the means of the first block, all of them
+        if pivot is None:
             with np.errstate(all="ignore"):  # values may be not finite, or too large
                 pivot = _column_sums(block) / len(block)
-            found = _measured(block, kernel, n_threads, pivot)
-            continue
-        new = _measured(block, kernel, n_threads, found.pivot)
-        found = Moments(
-            found.pivot,
-            np.minimum(found.low, new.low),
-            np.maximum(found.high, new.high),
-            found.sums + new.sums,
-            found.squares + new.squares,
-            max(found.additions, new.additions) + 1,
-        )
-    assert found is not None
-    return found
+        found.append(_measured(block, kernel, n_threads, pivot))
+    return joined(found)
+
+
+def joined(moments: list[Moments]) -> Moments:
+    """Return the moments of all rows from those of blocks, around the same pivot."""
+    return Moments(
+        moments[0].pivot,
+        np.minimum.reduce([it.low for it in moments]),
+        np.maximum.reduce([it.high for it in moments]),
+        np.add.reduce([it.sums for it in moments]),
+        np.add.reduce([it.squares for it in moments]),
+        max(it.additions for it in moments) + len(moments) - 1,
+    )
 
 
 def _measured(

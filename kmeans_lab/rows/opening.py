@@ -45,6 +45,8 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
             )
         return data, ArrayRows(array), room
     shape = tuple(source.shape)
+    if hasattr(source, "start_crew"):  # passes run where its rows are
+        return data, source, room
     if len(shape) != 2 or mode not in (None, "stream"):
         return source.read(0, shape[0]), None, 0
     if fits(shape, source.dtype, room):

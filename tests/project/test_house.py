@@ -19,7 +19,7 @@ SOURCES = {".py", ".pyx", ".pxi", ".cpp", ".h", ".js", ".css", ".html"}
 #: counts. ``docs/architecture.md`` draws it.
 ORDER = (
     ("__main__", "cli", "web"),
-    ("pages", "measure", "studies", "estimators", "isolation"),
+    ("pages", "measure", "studies", "estimators", "isolation", "dask"),
     ("compress", "dbscan", "silhouette", "soft", "presets", "io.datafiles", "io.outputs"),
     ("driver",),
     ("crews", "tuned", "_numba_kernel", "sparse._numba_kernel"),

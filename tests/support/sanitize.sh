@@ -47,7 +47,7 @@ kernels="tests/kernels/test_contract.py tests/kernels/test_contract_refusals.py 
     tests/hostile/test_labels.py tests/hostile/test_starts_everywhere.py tests/hostile/test_small_values.py
     tests/tuned/test_cells.py tests/tuned/test_simd_rows.py tests/tuned/test_simd_carried.py
     tests/tuned/test_simd_passes.py tests/tuned/test_simd_calls.py tests/tuned/test_tiled_bounds.py
-    tests/sparse/test_sparse_simd.py tests/sparse/test_fits.py tests/sparse/test_damaged.py"
+    tests/sparse_rows/test_sparse_simd.py tests/sparse_rows/test_fits.py tests/sparse_rows/test_damaged.py"
 # shellcheck disable=SC2086  # $kernels is a list of files, one word each
 case $tool in
 address) env LD_PRELOAD="$preload" "$python" -m pytest -q $kernels -k "$native" "$@" ;;

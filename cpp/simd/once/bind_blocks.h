@@ -24,6 +24,7 @@ inline constexpr char kBlocksAre[] = "a block must be a C-contiguous array (n, d
 inline constexpr char kBlockSumsAre[] = "sums must be a C-contiguous float64 array (k, d)";
 inline constexpr char kBlockCountsAre[] =
     "counts must be a C-contiguous array (k,), int64 or, with weights, float64";
+inline constexpr char kPartsAre[] = "parts must be what parts() of sums of the same rows returns";
 inline constexpr char kMovesAre[] = "before and after must be C-contiguous int32 arrays (n,)";
 
 // Sums of either dtype.
@@ -34,6 +35,8 @@ public:
                        const std::optional<pybind11::array>& weights, const pybind11::array& before,
                        const pybind11::array& after) = 0;
     virtual void read(pybind11::array& sums, pybind11::array& counts) = 0;
+    virtual pybind11::array_t<std::int64_t> parts() = 0;
+    virtual void add(const pybind11::array& parts) = 0;
 };
 
 template <typename T>
@@ -85,6 +88,24 @@ public:
         sums_.read(to);
     }
 
+    // Sums as whole numbers, and counts behind them.
+    pybind11::array_t<std::int64_t> parts() override {
+        std::lock_guard<std::mutex> lock(mutex_);
+        const Index k = of_.n_clusters, size = k * sums_.size();
+        pybind11::array_t<std::int64_t> found(size + k);
+        std::int64_t* to = found.mutable_data();
+        sums_.copy(to, to + size);
+        return found;
+    }
+
+    void add(const pybind11::array& parts) override {
+        const Index k = of_.n_clusters, size = k * sums_.size();
+        require(parts.ndim() == 1 && parts.shape(0) == size + k, kPartsAre);
+        const auto* from = lab::read<std::int64_t>(parts, kPartsAre);
+        std::lock_guard<std::mutex> lock(mutex_);
+        sums_.add(from, from + size);
+    }
+
 private:
     const ColumnsOfBlocks of_;
     BlockSums<T> sums_;
@@ -113,7 +134,10 @@ inline void bind_blocks(pybind11::module_& module, int (*threads)(const pybind11
              "Move the rows of X − middle whose labels differ between the sums of their clusters, "
              "−1 for none; return how many there are.")
         .def("read", &SumsOfBlocks::read, py::arg("sums"), py::arg("counts"),
-             "Overwrite sums and counts, or masses, with those of all rows, each rounded once.");
+             "Overwrite sums and counts, or masses, with those of all rows, each rounded once.")
+        .def("parts", &SumsOfBlocks::parts,
+             "Return whole numbers that add up with those of other blocks of the same rows.")
+        .def("add", &SumsOfBlocks::add, py::arg("parts"), "Add what parts() of others returned.");
     module.def(
         "sums_of_blocks",
         [threads](bool wide, const py::array_t<double>& most, const py::array_t<double>& least,

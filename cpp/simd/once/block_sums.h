@@ -81,6 +81,24 @@ public:
         sums_.add_to(to);
     }
 
+    // The sums as whole numbers, (n_clusters, size), and counts: they add up with those of other
+    // rows, of which the same is known.
+    Index size() const { return split_.size(); }
+    void copy(std::int64_t* limbs, std::int64_t* counts) const {
+        std::fill_n(limbs, of_.n_clusters * size(), std::int64_t(0));
+        std::fill_n(counts, of_.n_clusters, std::int64_t(0));
+        for (const Partial& slot : slots_) {
+            for (std::size_t i = 0; i < slot.limbs.size(); ++i) limbs[i] += slot.limbs[i];
+            for (std::size_t j = 0; j < slot.counts.size(); ++j) counts[j] += slot.counts[j];
+        }
+    }
+    void add(const std::int64_t* limbs, const std::int64_t* counts) {
+        Partial& slot = slots_[0];
+        for (std::size_t i = 0; i < slot.limbs.size(); ++i) slot.limbs[i] += limbs[i];
+        for (std::size_t j = 0; j < slot.counts.size(); ++j) slot.counts[j] += counts[j];
+        std::fill(slot.touched.begin(), slot.touched.end(), std::uint8_t(1));
+    }
+
 private:
     static constexpr Index kRows = 4096;  // that a thread takes at a time
 

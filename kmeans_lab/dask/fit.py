@@ -1,0 +1,90 @@
+"""``kmeans_lab.dask.kmeans``: the driver's loop, with passes that run on a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import kmeans_lab
+from kmeans_lab import driver
+from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.registry import find_spec
+from kmeans_lab.result import KMeansResult
+
+
+def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> KMeansResult:
+    """Cluster rows that lie on a cluster; the same bits as ``kmeans_lab.kmeans`` in memory.
+
+    Parameters
+    ----------
+    X : dask array, dask frame, list of delayed blocks or ``kmeans_lab.rows.RowSource``
+        (n_samples, n_features), in blocks of rows of any size, empty ones and unknown sizes
+        included. Each block is loaded once and stays on its worker; one that is lost is loaded
+        again.
+    n_clusters : int
+    client : distributed.Client, optional
+        By default the current one.
+    **settings
+        Those of ``kmeans_lab.kmeans``, without ``mode`` and ``memory``. The kernel must be one of
+        those whose sums are exact: "cpp-simd", "cython-tiled" or "numba-tiled". ``n_threads`` is
+        that of each task.
+
+    Returns
+    -------
+    KMeansResult
+        Its labels come to the client.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``kmeans_lab.kmeans``; or there is no client, or it has no workers, or these have another
+        version of kmeans_lab.
+    """
+    for name in ("mode", "memory"):
+        if settings.get(name) is not None:
+            raise ValueError(f"{name}={settings[name]!r} has no meaning on a cluster; leave it out")
+    kernel = settings.get("kernel", "auto")
+    name = choose_kernel(sparse=False) if kernel == "auto" else kernel
+    if not isinstance(name, str) or find_spec(name).threading != "own":
+        raise ValueError(
+            f"kernel={kernel!r} adds rows up in the order in which they come, which is any on a "
+            "cluster; use 'cpp-simd', 'cython-tiled' or 'numba-tiled'"
+        )
+    from kmeans_lab.dask.source import ClusterRows
+
+    where = _client(client)
+    weights = settings.get("sample_weight")
+    if hasattr(weights, "compute"):
+        settings["sample_weight"] = np.asarray(where.compute(weights).result())
+    directions = settings.get("metric") == "cosine"
+    rows = ClusterRows(where, X, directions=directions)
+    found = driver.kmeans(rows, n_clusters, **settings | {"kernel": name})
+    return replace(found, mode="dask")
+
+
+def _client(client: Any) -> Any:
+    if client is None:
+        from distributed import get_client
+
+        try:
+            client = get_client()
+        except ValueError:
+            raise ValueError(
+                "there is no client of a cluster; give client=distributed.Client(…)"
+            ) from None
+    if not client.scheduler_info()["workers"]:
+        raise ValueError(f"{client} has no workers; start some, or wait for them")
+    versions = client.run(_version)
+    if strange := {at: it for at, it in versions.items() if it != kmeans_lab.__version__}:
+        at, version = next(iter(strange.items()))
+        raise ValueError(
+            f"worker {at} has kmeans_lab {version} and the client {kmeans_lab.__version__}, whose "
+            "bits may differ; install the same version everywhere"
+        )
+    return client
+
+
+def _version() -> str:
+    return str(kmeans_lab.__version__)

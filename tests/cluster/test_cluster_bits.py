@@ -1,0 +1,164 @@
+"""A fit on a cluster has the bits of one in memory: whatever the blocks, workers and losses."""
+
+import os
+import signal
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+from kmeans_lab import kmeans
+from kmeans_lab.dask import kmeans as on_cluster
+from kmeans_lab.rows import NpyRows
+from tests.support.clusters import started
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(30_000, 5)) * rng.uniform(0.2, 2, 5) + 3 * rng.integers(0, 3, (30_000, 5))
+X[:, 1] += 500
+K = 8
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="session")
+def client():
+    with started(2) as found:
+        yield found
+
+
+def same(one, other):
+    assert one.centers.tobytes() == other.centers.tobytes()
+    assert one.labels.tobytes() == other.labels.tobytes()
+    assert one.inertia == other.inertia
+    assert (one.n_iter, one.stop, one.converged) == (other.n_iter, other.stop, other.converged)
+
+
+WAYS = {
+    "greedy": {},
+    "labels": {"stop": "labels", "tol": 5},
+    "weights": {"sample_weight": rng.integers(0, 3, 30_000).astype(float)},
+    "angles": {"metric": "cosine"},
+    "repeated": {"init": "random", "n_init": 2},
+    "k-means||": {"init": "k-means||"},
+    "empty": {"init": np.vstack([X[:6], np.full((2, 5), 1e4)])},
+    "cython": {"kernel": "cython-tiled"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ["f8", "f4"])
+def test_a_dask_array_has_the_bits_of_memory(client, way, kind):
+    rows = X.astype(kind)
+    settings = {"random_state": 4, "max_iter": 8} | WAYS[way]
+    found = on_cluster(da.from_array(rows, chunks=(7000, 2)), K, client=client, **settings)
+    assert found.mode == "dask"
+    same(found, kmeans(rows, K, **settings))
+
+
+def frame():
+    import dask.dataframe as dd
+    import pandas as pd
+
+    return dd.from_pandas(pd.DataFrame(X), npartitions=5)
+
+
+def delayed(*blocks):
+    return [dask.delayed(np.asarray)(block) for block in blocks]
+
+
+def of_unknown_sizes():
+    return da.from_array(X, chunks=(8000, 5))[da.from_array(np.ones(30_000, bool), chunks=8000)]
+
+
+FORMS = {
+    "frame": frame,
+    "delayed blocks": lambda: delayed(*(X[i : i + 9000] for i in range(0, 30_000, 9000))),
+    "empty blocks": lambda: delayed(X[:0], X[:5], X[5:5], X[5:]),
+    "unknown sizes": of_unknown_sizes,
+    "one block": lambda: da.from_array(X, chunks=-1),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_blocks_of_any_form(client, form):
+    settings = {"random_state": 1, "max_iter": 4, "init": "random"}
+    same(on_cluster(FORMS[form](), K, client=client, **settings), kmeans(X, K, **settings))
+
+
+def test_rows_of_a_file(client, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    settings = {"random_state": 1, "max_iter": 4, "init": "random"}
+    found = on_cluster(NpyRows(tmp_path / "X.npy"), K, **settings)  # the current client
+    same(found, kmeans(X, K, **settings))
+
+
+def test_history_and_callback(client):
+    settings = {"random_state": 2, "max_iter": 5, "history": True}
+    seen = []
+    rows = da.from_array(X, chunks=(9000, 5))
+    found = on_cluster(
+        rows, K, client=client, callback=lambda it: seen.append(it.labels), **settings
+    )
+    expected = kmeans(X, K, **settings)
+    same(found, expected)
+    assert [it.changed for it in found.history] == [it.changed for it in expected.history]
+    assert len(seen) == found.n_iter
+
+
+@pytest.mark.parametrize("killed_in", [2, 4])
+def test_a_worker_that_is_killed_changes_no_bit(killed_in):
+    settings = {"random_state": 4, "max_iter": 6, "tol": 0}
+    expected = kmeans(X, K, **settings)
+    with started(2) as client:
+
+        def kill(iteration):
+            if iteration.n_iter == killed_in:
+                pid = next(iter(client.run(os.getpid).values()))
+                os.kill(pid, signal.SIGKILL)
+
+        rows = da.from_array(X, chunks=(4000, 5))
+        same(on_cluster(rows, K, client=client, callback=kill, **settings), expected)
+
+
+def test_workers_forget(client):
+    from kmeans_lab.dask import tasks
+
+    on_cluster(da.from_array(X, chunks=(9000, 5)), K, client=client, max_iter=2)
+    assert set(client.run(lambda: len(tasks._blocks)).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"mode": "threads"}, "mode='threads' has no meaning on a cluster"),
+        ({"memory": "1GB"}, "memory='1GB' has no meaning on a cluster"),
+        ({"kernel": "cpp"}, "kernel='cpp' adds rows up in the order in which they come"),
+        ({"n_clusters": 10**6}, "n_clusters=1000000 must be at most n_samples=30000"),
+    ],
+)
+def test_what_has_no_meaning_on_a_cluster(client, settings, sentence):
+    arguments = {"n_clusters": K, "client": client} | settings
+    with pytest.raises(ValueError, match=sentence):
+        on_cluster(da.from_array(X, chunks=(9000, 5)), **arguments)
+
+
+def test_rows_that_are_not_finite_or_fit(client):
+    bad = X.copy()
+    bad[20_000, 3] = np.nan
+    with pytest.raises(ValueError, match=r"^X\[20000, 3\] is nan"):
+        on_cluster(da.from_array(bad, chunks=(9000, 5)), K, client=client)
+    blocks = delayed(X[:10], X[:10, :2])
+    with pytest.raises(ValueError, match="X has blocks of 2, 5 columns and all must have"):
+        on_cluster(blocks, K, client=client)
+    with pytest.raises(TypeError, match="X of type ndarray must be a dask array or frame"):
+        on_cluster(X, K, client=client)
+
+
+def test_no_workers():
+    with started(1) as client:
+        client.cluster.scale(0)
+        while client.scheduler_info()["workers"]:
+            pass
+        with pytest.raises(ValueError, match="has no workers; start some"):
+            on_cluster(da.from_array(X, chunks=(9000, 5)), K, client=client)
