@@ -52,6 +52,7 @@ def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> K
             f"kernel={kernel!r} adds rows up in the order in which they come, which is any on a "
             "cluster; use 'cpp-simd', 'cython-tiled' or 'numba-tiled'"
         )
+    from kmeans_lab.dask.crew import ClusterCrew
     from kmeans_lab.dask.source import ClusterRows
 
     where = _client(client)
@@ -59,7 +60,7 @@ def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> K
     if hasattr(weights, "compute"):
         settings["sample_weight"] = np.asarray(where.compute(weights).result())
     directions = settings.get("metric") == "cosine"
-    rows = ClusterRows(where, X, directions=directions)
+    rows = ClusterRows(where, X, ClusterCrew, directions=directions)
     found = driver.kmeans(rows, n_clusters, **settings | {"kernel": name})
     return replace(found, mode="dask")
 

@@ -16,7 +16,7 @@ from kmeans_lab.rows.source import RowSource
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from kmeans_lab.crews.base import Crew, Job
+    from kmeans_lab.crews.base import Crew
 
 _FIRST = 1000  # rows whose means are the pivot of all moments
 _ROWS = 1 << 20  # of a source that is read, in a block
@@ -29,6 +29,8 @@ class ClusterRows:
     ----------
     client : Client
     X : dask array, dask frame, list of delayed blocks, or RowSource
+    crew : type
+        The crew whose passes run where the blocks are.
     directions : bool
         Whether rows are scaled to length 1.
 
@@ -42,8 +44,8 @@ class ClusterRows:
 
     name = "X"
 
-    def __init__(self, client: Client, X: Any, *, directions: bool) -> None:
-        self.client, self._directions = client, directions
+    def __init__(self, client: Client, X: Any, crew: type[Crew], *, directions: bool) -> None:
+        self.client, self.start_crew = client, crew
         loaded = [client.submit(tasks.load, block, pure=False) for block in _futures(client, X)]
         found = client.gather([client.submit(tasks.shape_of, block) for block in loaded])
         widths = sorted({width for n, width, _ in found if n > 0})
@@ -84,12 +86,6 @@ class ClusterRows:
         )
         least = np.minimum.reduce([least for _, least in found])
         return joined([moments for moments, _ in found]), least
-
-    def start_crew(self, job: Job) -> Crew:
-        """Return a crew whose passes run where the blocks are."""
-        from kmeans_lab.dask.crew import ClusterCrew
-
-        return ClusterCrew(job)
 
     def __len__(self) -> int:
         return int(self.shape[0])

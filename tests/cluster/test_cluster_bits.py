@@ -11,7 +11,6 @@ import pytest
 from kmeans_lab import kmeans
 from kmeans_lab.dask import kmeans as on_cluster
 from kmeans_lab.rows import NpyRows
-from tests.support.clusters import started
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(30_000, 5)) * rng.uniform(0.2, 2, 5) + 3 * rng.integers(0, 3, (30_000, 5))
@@ -19,12 +18,6 @@ X[:, 1] += 500
 K = 8
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-
-
-@pytest.fixture(scope="session")
-def client():
-    with started(2) as found:
-        yield found
 
 
 def same(one, other):
@@ -107,7 +100,7 @@ def test_history_and_callback(client):
 
 
 @pytest.mark.parametrize("killed_in", [2, 4])
-def test_a_worker_that_is_killed_changes_no_bit(killed_in):
+def test_a_worker_that_is_killed_changes_no_bit(started, killed_in):
     settings = {"random_state": 4, "max_iter": 6, "tol": 0}
     expected = kmeans(X, K, **settings)
     with started(2) as client:
@@ -155,7 +148,7 @@ def test_rows_that_are_not_finite_or_fit(client):
         on_cluster(X, K, client=client)
 
 
-def test_no_workers():
+def test_no_workers(started):
     with started(1) as client:
         client.cluster.scale(0)
         while client.scheduler_info()["workers"]:

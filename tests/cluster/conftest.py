@@ -1,10 +1,11 @@
-"""Clusters on this machine, with time limits of their own."""
+"""Clusters on this machine, with time limits of their own; one is started for all tests."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import dask
+import pytest
 from distributed import Client, LocalCluster
 
 LIMITS = {
@@ -16,7 +17,7 @@ LIMITS = {
 
 
 @contextmanager
-def started(n_workers: int, **options: Any) -> Iterator[Client]:
+def cluster_of(n_workers: int, **options: Any) -> Iterator[Client]:
     """Start workers of one thread each, on loopback and without a dashboard."""
     with (
         dask.config.set(LIMITS),
@@ -32,3 +33,15 @@ def started(n_workers: int, **options: Any) -> Iterator[Client]:
     ):
         client.wait_for_workers(n_workers, timeout=60)
         yield client
+
+
+@pytest.fixture(scope="session")
+def started() -> Callable[[int], AbstractContextManager[Client]]:
+    """Return what starts a cluster of so many workers, as a context manager."""
+    return cluster_of
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    with cluster_of(2) as found:
+        yield found
