@@ -21,6 +21,7 @@ from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.io.checkpoints import Checkpoints, Keep, Progress, in_words, rule_in_words
+from kmeans_lab.io.errors import Refused
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
@@ -167,6 +168,7 @@ def kmeans(
     watch = Stopwatch()
     if mode is not None:
         mode = checks.choice("mode", mode, MODES)
+    given = X
     X, source, room = rows_or_source(X, mode, memory)
     if source is not None:
         mode = "stream"
@@ -189,7 +191,7 @@ def kmeans(
             of = source, spec.dtypes, measuring, n_threads, metric, room, name
             X, moments = checks.streamed_samples(*of)
     n_clusters = checks.clusters(n_clusters, len(X))
-    refuse_labels_out(labels_out, len(X))
+    refuse_labels_out(labels_out, len(X), given)
     n_init = checks.integer("n_init", n_init, 1)
     draws = checks.drawing(random_state)
     weights = checks.weights(sample_weight, X)
@@ -232,11 +234,8 @@ def kmeans(
         watch.lap("prepare")
         best = _repeat(n_init, start, crew, plan, draws, watch, keeping)
         rescored = crew.rescored()
-    put_labels(best.labels, labels_out)
-    if keeping is not None:
-        keeping.remove()
     watch.lap("finish")
-    return KMeansResult(
+    result = KMeansResult(
         centers=best.centers,
         labels=best.labels,
         inertia=warn_of_overflow(plan.told(best.inertia, crew)),
@@ -250,6 +249,14 @@ def kmeans(
         rescored=rescored,
         history=tuple(best.history),
     )
+    try:
+        put_labels(best.labels, labels_out)
+    except Refused as error:
+        error.result = result  # type: ignore[attr-defined]  # hours of work
+        raise
+    if keeping is not None:
+        keeping.remove()
+    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -126,8 +126,8 @@ def random_partition(
         for j in range(n_clusters):
             centers[j] = centers[j] / mass[j] if mass[j] > 0 else X[rng.integers(len(X))]
         return centers
-    if isinstance(X, StreamedRows) and weights is None:
-        return _means_of(X, labels, n_clusters, rng)
+    if isinstance(X, StreamedRows):
+        return _means_of(X, labels, n_clusters, rng, weights)
     for j in range(n_clusters):
         mine = labels == j
         if weights is not None and weights[mine].any():
@@ -140,20 +140,31 @@ def random_partition(
 
 
 def _means_of(
-    X: StreamedRows, labels: NDArray[np.int64], n_clusters: int, rng: np.random.Generator
+    X: StreamedRows,
+    labels: NDArray[np.int64],
+    n_clusters: int,
+    rng: np.random.Generator,
+    weights: Weights,
 ) -> Array:
     """Return the means of labels from one pass, added up row by row as NumPy does in memory."""
     sums = np.zeros((n_clusters, X.shape[1]))
-    counts = np.bincount(labels, minlength=n_clusters)
     for block in X.blocks():
         mine = labels[block.part]
         order = np.argsort(mine, kind="stable")
         ends = np.cumsum(np.bincount(mine, minlength=n_clusters))
-        for j, rows in enumerate(np.split(block.rows[order], ends[:-1])):
-            sums[j] = np.add.reduce(np.concatenate([sums[j : j + 1], rows]), axis=0)
-    sums /= np.maximum(counts, 1)[:, None]
-    for empty in np.flatnonzero(counts == 0):
-        sums[empty] = X[rng.integers(len(X))]
+        rows = block.rows[order]
+        if weights is not None:
+            rows = np.multiply(rows, weights[block.part][order, None])
+        for j, some in enumerate(np.split(rows, ends[:-1])):
+            sums[j] = np.add.reduce(np.concatenate([sums[j : j + 1], some]), axis=0)
+    for j in range(n_clusters):
+        mass: Any = np.count_nonzero(labels == j)
+        if weights is not None:
+            mass = weights[labels == j][:, None].sum(axis=0)  # as numpy.average does
+        if np.any(mass):
+            sums[j] /= mass
+        else:
+            sums[j] = X[rng.integers(len(X))]
     return sums
 
 
@@ -222,7 +233,9 @@ def parallel(X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weight
     """
     numbers, mass = oversample(X, n_clusters, rng, weights, distances_to_rows)
     if len(numbers) <= n_clusters:  # few rows differ: others, whichever, are as good
-        others = np.setdiff1d(np.arange(min(len(X), 4 * n_clusters)), numbers)
+        others = np.setdiff1d(np.arange(len(X)), numbers)
+        if weights is not None:  # those that count come first
+            others = others[np.argsort(weights[others] == 0, kind="stable")]
         return np.asarray(X[np.concatenate([numbers, others])[:n_clusters]])
     points = X[numbers]
     first, draws = greedy_draws(len(points), n_clusters, rng, mass)

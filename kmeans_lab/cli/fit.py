@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from kmeans_lab.cli.inputs import add_file_arguments, answerable, file_options, refuse_unless_ready
+from kmeans_lab.cli.inputs import (
+    add_file_arguments,
+    answerable,
+    file_options,
+    refuse_unless_ready,
+    usual_file_options,
+)
 from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
@@ -18,7 +24,7 @@ from kmeans_lab.empty import POLICIES
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.datafiles import DATA_SUFFIXES, read_rows, refuse_unreadable
 from kmeans_lab.io.errors import Refused
-from kmeans_lab.io.outputs import plan_result, result_files
+from kmeans_lab.io.outputs import plan_output, plan_result, result_files
 from kmeans_lab.io.paths import either
 from kmeans_lab.io.streams import seen_by_a_person
 from kmeans_lab.metric import METRICS
@@ -80,6 +86,8 @@ def fit(arguments: argparse.Namespace) -> None:
     if not (arguments.json or arguments.quiet):
         make_table()  # a missing extra is better reported before the fit
     output = arguments.output and plan_result(arguments.output, arguments.data, arguments.force)
+    if arguments.labels_out is not None:
+        plan_output([arguments.labels_out], [arguments.data], arguments.force)
     X = _rows(arguments)
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
@@ -99,6 +107,7 @@ def fit(arguments: argparse.Namespace) -> None:
     if output is not None:
         output.write(result_files(arguments.output, result))
     written = [str(path) for path in output.paths] if output else []
+    written += [str(arguments.labels_out)] if arguments.labels_out else []
     report = _report(result, settings["metric"], written)
     if arguments.json:
         emit(json.dumps(report, indent=2) + "\n")
@@ -112,6 +121,7 @@ def _rows(arguments: argparse.Namespace) -> Any:
     suffix = path.suffix.lower()
     streams = arguments.memory is not None or arguments.mode == "stream"
     if path.is_dir() or (suffix in ROW_SUFFIXES and (streams or suffix not in DATA_SUFFIXES)):
+        _refuse_file_options(arguments)
         return path
     refuse_unreadable(path)
     if suffix == ".npy" and path.stat().st_size > budget(None):
@@ -122,6 +132,17 @@ def _rows(arguments: argparse.Namespace) -> Any:
             f"{either(ROW_SUFFIXES)}, and {path} is none; leave them out, or convert it"
         )
     return read_rows(path, **file_options(arguments))
+
+
+def _refuse_file_options(arguments: argparse.Namespace) -> None:
+    """Refuse options of text files and tables, which rows that are read block by block have not."""
+    given, usual = file_options(arguments), usual_file_options()
+    for name, value in given.items():
+        if value != usual[name]:
+            raise Refused(
+                f"--{name.replace('_', '-')} has no meaning for {arguments.data}, which is read "
+                "block by block; leave it out, or leave --memory and --mode stream out"
+            )
 
 
 def _report(result: KMeansResult, metric: str, output: list[str]) -> dict[str, Any]:

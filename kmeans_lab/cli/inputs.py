@@ -220,3 +220,10 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
 def file_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return these options by name."""
     return {name: getattr(arguments, name) for name in _OPTIONS}
+
+
+def usual_file_options() -> dict[str, Any]:
+    """Return what these options are where none is given."""
+    parser = argparse.ArgumentParser()
+    add_file_arguments(parser)
+    return file_options(parser.parse_args([]))

@@ -6,7 +6,7 @@ chunk, as in memory, and a block ends where a chunk or a piece of one does.
 """
 
 from collections.abc import Iterator
-from math import nan
+from math import isfinite, nan
 from time import perf_counter
 from typing import Any
 
@@ -139,7 +139,16 @@ class StreamCrew(Crew):
             more = self._middle, weights, self.kernel_threads
             parts.append(self._adding.inertia_parts(*of, *more))
             self.rows.scratch.let_go()
-        return inertia_of_blocks(parts)
+        return self.finite(inertia_of_blocks(parts))
+
+    def finite(self, inertia: float) -> float:
+        """Return an inertia; ``ValueError`` where rows are no longer what they were at first."""
+        if not isfinite(inertia):
+            raise ValueError(
+                f"{self.rows.name} has returned values that are not finite, or too large, which "
+                "were not there at first; it must return the same rows in each pass"
+            )
+        return inertia
 
     def _prepared_rows(self, rows: Array) -> Any:
         if self._prepare is None:

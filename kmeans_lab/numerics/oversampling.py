@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from kmeans_lab.isolation.availability import first_ready
 from kmeans_lab.kernel import Array
@@ -26,6 +26,8 @@ from kmeans_lab.sparse.rows import SparseRows
 Floats = NDArray[np.float64]
 
 ROUNDS = 5
+#: Where a few rows are much farther than all others, these alone are drawn at first.
+_MOST_ROUNDS = 40
 #: Rows drawn in a round, times the number of clusters.
 _EACH = 2
 _BLOCK_VALUES = 1 << 20
@@ -53,24 +55,32 @@ def oversample(
     n_samples = len(X)
     first = rng.integers(n_samples) if weights is None else _by_weight(weights, rng)
     drawn = [np.array([first], dtype=np.intp)]
-    nearest, owners = np.full(n_samples, np.inf), np.zeros(n_samples, np.int32)
+    nearest, owners = _for_each_row(X, np.float64), _for_each_row(X, np.int32)
+    nearest.fill(np.inf)
+    owners.fill(0)
     found, grid = 0, Grid()
-    for _ in range(ROUNDS):
+    for again in range(_MOST_ROUNDS):
+        if again >= ROUNDS and sum(map(len, drawn)) > n_clusters:
+            break
         _come_nearer(X, drawn[-1], found, nearest, owners, measure)
-        found += len(drawn[-1])
+        found = sum(map(len, drawn))
         heavy = nearest if weights is None else nearest * weights
         steps, total, grid = in_steps(heavy, grid)
         if total == 0:  # every row has been drawn, or one like it
             break
         chances = rng.random(n_samples)
         chances *= total
-        new = np.flatnonzero(chances < _EACH * n_clusters * steps.astype(np.float64))
-        if len(new):
-            drawn.append(new)
+        drawn.append(np.flatnonzero(chances < _EACH * n_clusters * steps.astype(np.float64)))
     if found < sum(map(len, drawn)):
         _come_nearer(X, drawn[-1], found, nearest, owners, measure)
     numbers = np.concatenate(drawn)
     return numbers, np.bincount(owners, weights, len(numbers)).astype(np.float64)
+
+
+def _for_each_row(X: Any, dtype: DTypeLike) -> NDArray[Any]:
+    if isinstance(X, StreamedRows):
+        return X.scratch.array(len(X), dtype, "distances of all rows")
+    return np.empty(len(X), dtype)
 
 
 def _by_weight(weights: Floats, rng: np.random.Generator) -> int:
@@ -92,6 +102,8 @@ def _come_nearer(
             squares = measure(X, numbers[some], np.empty((len(numbers[some]), len(X))))
             best = squares.argmin(axis=0)
             _keep(slice(None), squares.min(axis=0), best + some.start + found, nearest, owners)
+        return
+    if len(numbers) == 0:
         return
     points = np.ascontiguousarray(X[numbers])
     wide = points.astype(np.float64)

@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from kmeans_lab.arrays import whole
 from kmeans_lab.io.errors import Refused, refusing_damage
 from kmeans_lab.io.paths import refuse_unreadable
 from kmeans_lab.rows.source import ArrayRows, RowSource
@@ -51,6 +52,12 @@ class RawRows:
         self.path, self.name = Path(path), str(path)
         self._state = FileState(self.path)
         self.shape, self.dtype = shape, np.dtype(dtype)
+        if self.dtype.hasobject or len(shape) != 2 or min(shape) < 1 or offset < 0:
+            raise ValueError(
+                f"{path} cannot have shape={shape}, dtype={self.dtype} and offset={offset}: rows "
+                "need (n_samples, n_features), at least one of each, real numbers, and an offset "
+                "of at least 0; correct them"
+            )
         self._stored = self.dtype
         self._row_bytes, self._offset = shape[1] * self.dtype.itemsize, offset
         size, needed = self._state.size, offset + shape[0] * self._row_bytes
@@ -159,6 +166,10 @@ class JoinedRows:
         self._ends = list(accumulate(source.shape[0] for source in sources))
         widths = [source.shape[1] for source in sources]
         for source, width in zip(sources, widths, strict=True):
+            if source.dtype.kind not in "fiub":
+                raise TypeError(
+                    f"{_name(source)} holds {source.dtype} and must hold real numbers; convert it"
+                )
             if width != widths[0]:
                 raise ValueError(
                     f"{_name(source)} has {width} features and {_name(sources[0])} has "
@@ -192,11 +203,26 @@ def _name(source: RowSource) -> str:
 
 
 def mapped_rows(array: np.memmap[Any, Any]) -> RowSource:
-    """Return the rows of a mapped file, which is read where that can be done."""
-    mapped = getattr(array, "_mmap", None)
-    if array.filename is None or mapped is None or array.ndim != 2 or not array.flags.c_contiguous:
+    """Return the rows of a mapped file, which is read where it holds what the array does.
+
+    It does not where the array is a private copy of it, or another file has its name by now.
+    """
+    mapped: Any = getattr(array, "_mmap", None)
+    name: Any = array.filename
+    private = name is None or array.mode == "c" or mapped is None
+    if private or array.ndim != 2 or array.size == 0 or not array.flags.c_contiguous:
         return ArrayRows(array)
     begin = np.frombuffer(mapped, np.uint8).ctypes.data
     before = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
-    shape = array.shape[0], array.shape[1]
-    return RawRows(array.filename, shape, array.dtype, before + array.ctypes.data - begin)
+    n, d = array.shape
+    try:
+        found = RawRows(name, (n, d), array.dtype, before + array.ctypes.data - begin)
+        ends = [(0, min(n, _FEW)), (max(0, n - _FEW), n)]
+        alike = all(found.read(*end).tobytes() == array[slice(*end)].tobytes() for end in ends)
+    except Refused:
+        whole("X", array)  # which says why, where it was cut short
+        return ArrayRows(array)
+    return found if alike else ArrayRows(array)
+
+
+_FEW = 64  # rows at either end, by which a file is known

@@ -15,8 +15,11 @@ from kmeans_lab.kernel import Labels
 _AT_ONCE = 1 << 22  # labels that are written in one call
 
 
-def refuse_labels_out(where: Any, n_samples: int) -> None:
-    """Raise ``ValueError`` or ``TypeError`` where labels cannot go, before a fit begins."""
+def refuse_labels_out(where: Any, n_samples: int, rows: Any) -> None:
+    """Raise ``ValueError`` or ``TypeError`` where labels cannot go, before a fit begins.
+
+    ``rows`` are what the fit was given.
+    """
     if where is None:
         return
     if isinstance(where, np.ndarray):
@@ -27,6 +30,10 @@ def refuse_labels_out(where: Any, n_samples: int) -> None:
                 f"({n_samples},) of int32 that can be written to; make one with "
                 f"numpy.empty({n_samples}, numpy.int32)"
             )
+        if isinstance(rows, np.ndarray) and np.may_share_memory(where, rows):
+            raise ValueError(
+                "labels_out and X share memory, and X is never modified; give an array of its own"
+            )
         return
     if not isinstance(where, str | os.PathLike):
         raise TypeError(
@@ -35,15 +42,23 @@ def refuse_labels_out(where: Any, n_samples: int) -> None:
         )
     path = Path(where)
     if path.suffix.lower() != ".npy":
-        raise ValueError(
-            f"labels_out={str(path)!r} must end with .npy, which it becomes; name it so"
-        )
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"labels_out={str(path)!r} must end with .npy; name it so")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"labels_out={str(path)!r} is there and is no file; choose another name")
+    folder = path.resolve().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(
             f"labels_out={str(path)!r} cannot be written: {folder} must be a folder that can be "
             "written to; make it, or choose another"
         )
+    for given in rows if isinstance(rows, list | tuple) else [rows]:
+        file: Any = getattr(given, "path", getattr(given, "filename", given))
+        known = isinstance(file, str | os.PathLike) and path.exists() and os.path.exists(file)
+        if known and path.samefile(file):
+            raise ValueError(
+                f"labels_out={str(path)!r} is the file that the rows are in, which is never "
+                "modified; choose another"
+            )
 
 
 def put_labels(labels: Labels, where: Any) -> None:
@@ -59,8 +74,8 @@ def put_labels(labels: Labels, where: Any) -> None:
     if isinstance(where, np.ndarray):
         where[:] = labels
         return
-    path = Path(where)
-    temporary = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
+    path = Path(where).resolve()  # behind a link
+    temporary = path.with_name(f".kmeans-lab-{token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             np.lib.format.write_array_header_1_0(
@@ -73,8 +88,8 @@ def put_labels(labels: Labels, where: Any) -> None:
         temporary.replace(path)
     except OSError as error:
         raise Refused(
-            f"the labels cannot be written to {path} ({error.strerror}); make room or choose "
-            "another labels_out, and fit again from result.centers"
+            f"the labels cannot be written to {where} ({error.strerror}); make room or choose "
+            "another file: the fit is done, and its result is this exception's attribute result"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

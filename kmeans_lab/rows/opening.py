@@ -11,6 +11,7 @@ import numpy as np
 
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.paths import known_suffix, refuse_unreadable
+from kmeans_lab.io.values import refuse_masked
 from kmeans_lab.rows.source import ArrayRows, RowSource
 
 #: Files that are read some rows at a time.
@@ -37,6 +38,8 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
 
     room = budget(memory)
     if source is None:
+        if isinstance(data, np.ndarray):
+            refuse_masked("X", data)
         array = np.asarray(data)
         if array.ndim != 2 or array.dtype.kind not in "fiub":
             raise TypeError(
@@ -44,13 +47,18 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
                 "does; give a path, an array, or an object with shape, dtype and read(start, stop)"
             )
         return data, ArrayRows(array), room
-    shape = tuple(source.shape)
+    shape = _shape_of(source)
     if hasattr(source, "start_crew"):  # passes run where its rows are
         return data, source, room
-    if len(shape) != 2 or mode not in (None, "stream"):
-        return source.read(0, shape[0]), None, 0
+    if mode not in (None, "stream"):
+        if memory is not None:
+            raise ValueError(
+                f"memory={memory!r} has no meaning beside mode={mode!r}, which reads all rows at "
+                "once; leave one of them out"
+            )
+        return _at_once(source), None, 0
     if fits(shape, source.dtype, room):
-        return source.read(0, shape[0]), None, 0
+        return _at_once(source), None, 0
     if mode is None:
         warnings.warn(
             f"the {shape[0]:,} rows of {getattr(source, 'name', 'X')} do not fit into "
@@ -60,6 +68,33 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
             stacklevel=4,  # the caller of kmeans
         )
     return data, source, room
+
+
+def _shape_of(source: RowSource) -> tuple[int, int]:
+    """Return the shape of a source, of which shape and dtype are checked."""
+    name, shape = getattr(source, "name", type(source).__name__), source.shape
+    sizes = isinstance(shape, tuple) and len(shape) == 2
+    if not (sizes and all(isinstance(it, int | np.integer) and it > 0 for it in shape)):
+        raise ValueError(
+            f"{name}.shape is {shape!r} and must be (n_samples, n_features), at least one of each; "
+            "check the source"
+        )
+    if not isinstance(source.dtype, np.dtype):
+        raise TypeError(
+            f"{name}.dtype is {source.dtype!r} and must be a dtype of NumPy; use numpy.dtype(…)"
+        )
+    return int(shape[0]), int(shape[1])
+
+
+def _at_once(source: RowSource) -> Any:
+    """Return all rows, with the checks and of the dtype that they would have block by block."""
+    from kmeans_lab.rows.streamed import StreamedRows, is_narrow
+
+    dtype = np.dtype(np.float32 if is_narrow(source.dtype) else np.float64)
+    rows = StreamedRows(source, dtype)
+    found = rows.uncentered(0, len(rows))
+    rows.check()
+    return found
 
 
 def as_source(data: Any) -> RowSource | None:

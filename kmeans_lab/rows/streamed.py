@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.io.values import refuse_masked
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.blocks import row_blocks
@@ -35,6 +37,22 @@ class Block(NamedTuple):
     def part(self) -> slice:
         """Where they are among all rows."""
         return slice(self.first, self.last)
+
+
+def _ahead(read: Callable[[int, int], Array], first: int, last: int) -> Future[Array]:
+    """Begin to read rows, in a thread that nobody waits for who no longer wants them."""
+    from concurrent.futures import Future  # 6 ms, for streams alone
+
+    found: Future[Array] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(read(first, last))
+        except BaseException as error:  # whatever a source raises is raised where rows are used
+            found.set_exception(error)
+
+    Thread(target=run, name="kmeans_lab-read", daemon=True).start()
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +157,10 @@ class StreamedRows:
 
     def uncentered(self, first: int, last: int) -> Array:
         """Return the same without subtracting the middle."""
-        given = np.asarray(self.source.read(first, last))
+        read = self.source.read(first, last)
+        if isinstance(read, np.ndarray):
+            refuse_masked(f"{self.name}.read({first}, {last})", read)
+        given = np.asarray(read)
         expected = (last - first, self.shape[1])
         if given.shape != expected:
             raise ValueError(
@@ -197,21 +218,15 @@ class StreamedRows:
         bounds : tuple of int, optional
             The first row, and the one after the last.
         """
-        from concurrent.futures import ThreadPoolExecutor  # 6 ms, for streams alone
-
         read = self._kept_or_read if step is None else self.read
         parts = self.parts(step, bounds)
-        with ThreadPoolExecutor(1, "kmeans_lab-read") as reader:
-            following: Future[Array] | None = None
-            try:
-                for i, (first, last) in enumerate(parts):
-                    rows = read(first, last) if following is None else following.result()
-                    following = None
-                    if i + 1 < len(parts):
-                        following = reader.submit(read, *parts[i + 1])
-                    yield Block(first, last, rows)
-            finally:
-                reader.shutdown(cancel_futures=True)
+        following: Future[Array] | None = None
+        for i, (first, last) in enumerate(parts):
+            rows = read(first, last) if following is None else following.result()
+            following = None
+            if i + 1 < len(parts):
+                following = _ahead(read, *parts[i + 1])
+            yield Block(first, last, rows)
         self.check()
 
 

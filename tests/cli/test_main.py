@@ -140,6 +140,12 @@ def test_a_file_is_read_block_by_block(capsys, tmp_path, monkeypatch):
     assert (whole["mode"], streamed["mode"]) == ("serial", "stream")
     for name in ("n_samples", "n_features", "n_iter", "inertia", "stop"):
         assert streamed[name] == whole[name]
+    assert streamed["output"] == ["labels.npy"]
+    for option in ("--columns 1", "--skip-rows 2", "--array X"):
+        assert cli.main([*map(str, call), "--mode", "stream", *option.split()]) == 2
+        assert f"{option.split()[0]} has no meaning for X.npy" in capsys.readouterr().err
+    assert cli.main([*map(str, call), "--labels-output", "labels.npy"]) == 2
+    assert "--force" in capsys.readouterr().err
     expected = kmeans(np.load("X.npy"), 3, random_state=1, max_iter=3).labels
     np.testing.assert_array_equal(np.load("labels.npy"), expected)
 

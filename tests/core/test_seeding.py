@@ -335,3 +335,15 @@ def test_k_means_parallel_of_few_different_rows(k):
     centers = draw("k-means||", rows, k)
     assert centers.shape == (k, 1)
     assert len(np.unique(centers)) == min(k, 3)
+
+
+def test_k_means_parallel_draws_until_there_are_enough():
+    rows = np.random.default_rng(0).normal(size=(2000, 2))
+    rows[40:46] = 10.0 ** (3 * np.arange(1, 7))[:, None]  # which are drawn first, and alone
+    weights = np.ones(2000)
+    weights[:32] = 0
+    for seed in range(5):
+        found = seeding.parallel(rows, 8, np.random.default_rng(seed), weights)
+        chosen = np.flatnonzero((rows[:, None] == found).all(axis=2).any(axis=1))
+        assert (weights[chosen] > 0).all()
+        assert set(range(40, 46)) <= set(chosen.tolist())

@@ -75,3 +75,37 @@ def test_a_full_disk_keeps_what_was_there(monkeypatch):
         kmeans(X, 3, random_state=1, labels_out="labels.npy")
     assert Path("labels.npy").read_bytes() == before
     assert os.listdir() == ["labels.npy"]
+
+
+def test_rows_are_never_overwritten():
+    np.save("X.npy", X)
+    Path("link.npy").symlink_to("X.npy")
+    before = Path("X.npy").read_bytes()
+    for rows in ("X.npy", ["X.npy"], np.load("X.npy", mmap_mode="r")):
+        for where in ("X.npy", "./X.npy", "link.npy"):
+            with pytest.raises(ValueError, match="is the file that the rows are in"):
+                kmeans(rows, 3, labels_out=where)
+    assert Path("X.npy").read_bytes() == before
+    with pytest.raises(ValueError, match="labels_out and X share memory"):
+        kmeans(X, 3, labels_out=X.reshape(-1)[:500].view(np.int64))
+
+
+def test_a_link_is_followed_and_what_is_no_file_is_kept():
+    np.save("old.npy", X)
+    Path("link.npy").symlink_to("old.npy")
+    found = fit("link.npy")
+    np.testing.assert_array_equal(np.load("old.npy"), found.labels)
+    assert Path("link.npy").is_symlink()
+    os.mkfifo("pipe.npy")
+    with pytest.raises(ValueError, match=r"'pipe\.npy' is there and is no file"):
+        fit("pipe.npy")
+
+
+def test_labels_that_cannot_be_written_lose_no_result(monkeypatch):
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Refused) as caught:
+        fit("labels.npy")
+    assert caught.value.result.labels.tobytes() == kmeans(X, 4, random_state=0).labels.tobytes()

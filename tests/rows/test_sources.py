@@ -271,3 +271,73 @@ def test_rows_are_sliced_like_an_array():
         slice(9, 9),
     ):
         np.testing.assert_array_equal(rows[which], expected[which])
+
+
+def test_a_private_or_replaced_map_is_used_as_it_is():
+    private = np.load(saved("rows.npy"), mmap_mode="c")
+    private[:] = ROWS[::-1]
+    replaced = np.load(saved("other.npy"), mmap_mode="r")
+    os.replace(saved("new.npy", ROWS + 1), "other.npy")
+    unlinked = np.load(saved("gone.npy"), mmap_mode="r")
+    os.unlink("gone.npy")
+    for given, rows in ((private, ROWS[::-1]), (replaced, ROWS), (unlinked, ROWS)):
+        expected = kmeans(np.array(rows), 3, max_iter=2, random_state=0)
+        assert kmeans(given, 3, **STREAM).centers.tobytes() == expected.centers.tobytes()
+
+
+def test_masked_rows_are_refused_in_a_stream():
+    masked = np.ma.masked_array(ROWS, ROWS > 3)
+    with pytest.raises(ValueError, match=r"^X\[\d+, \d+\] is masked"):
+        kmeans(masked, 2, **STREAM)
+    source = CalledRows(lambda start, stop: masked[start:stop], ROWS.shape)
+    with pytest.raises(ValueError, match=r"read\(\d+, \d+\)\[\d+, \d+\] is masked"):
+        kmeans(source, 2, **STREAM)
+
+
+def test_paths_in_a_list_are_checked_like_one():
+    saved("c.npy", ROWS[:50] + 1j)
+    with pytest.raises(TypeError, match=r"c\.npy holds complex128 and must hold real numbers"):
+        kmeans(["c.npy"], 1, memory="1GB")
+
+
+@pytest.mark.parametrize("memory", ["1GB", LEAST])
+def test_a_source_is_checked_whether_it_fits_or_not(memory):
+    few = CalledRows(lambda start, stop: ROWS[start : stop - 1], ROWS.shape)
+    with pytest.raises(ValueError, match=r"returned shape \(\d+, 12\) and must return"):
+        kmeans(few, 2, mode="stream", memory=memory)
+    wide = CalledRows(lambda start, stop: ROWS[start:stop], ROWS.shape, "f4")
+    assert kmeans(wide, 2, mode="stream", memory=memory, max_iter=1).centers.dtype == np.float32
+    for shape in ((-1, 3), (5,), (5.0, 2), None):
+        with pytest.raises(ValueError, match=r"shape is .* and must be \(n_samples, n_features\)"):
+            kmeans(CalledRows(min, shape), 2, mode="stream", memory=memory)
+    odd = CalledRows(min, (5, 2))
+    odd.dtype = "float64"
+    with pytest.raises(TypeError, match=r"dtype is 'float64' and must be a dtype of NumPy"):
+        kmeans(odd, 2, mode="stream", memory=memory)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_values_that_come_later_are_an_error(value):
+    rows, passes = ROWS.copy(), []
+
+    def read(start, stop):
+        passes.append(start)
+        if passes.count(0) > 2:
+            rows[5, 5] = value
+        return rows[start:stop]
+
+    with pytest.raises(ValueError, match="has returned values that are not finite, or too large"):
+        kmeans(CalledRows(read, ROWS.shape), 2, init="first", **STREAM)
+
+
+def test_raw_rows_that_cannot_be():
+    ROWS.tofile("rows.raw")
+    wrong = [((5,), "f8", 0), ((5, -1), "f8", 0), ((5, 2), "f8", -8), ((5, 2), "O", 0)]
+    for shape, kind, offset in wrong:
+        with pytest.raises(ValueError, match=r"rows\.raw cannot have shape=.*; correct them"):
+            RawRows("rows.raw", shape, kind, offset)
+
+
+def test_a_budget_beside_a_mode_that_reads_all():
+    with pytest.raises(ValueError, match="memory='20MB' has no meaning beside mode='serial'"):
+        kmeans(saved("rows.npy"), 2, mode="serial", memory="20MB")

@@ -38,6 +38,7 @@ WAYS = {
     "first": {"init": "first", "stop": "labels"},
     "plain k-means++": {"init": "d2"},
     "k-means||": {"init": "k-means||"},
+    "a weighted partition": {"init": "random-partition", "sample_weight": weights()},
     "a function": {"init": lambda X, k, rng: X[rng.choice(len(X), k)]},
 }
 
