@@ -1,12 +1,12 @@
 // The engine for few features by itself, with the audit of its bounds: what
 // tests/tuned/test_cells_audit.py compiles and calls through ctypes.
 
+#include "simd/engines/cells.h"
+
 #include <Python.h>
 
 #include <cstdint>
 #include <memory>
-
-#include "simd/engines/cells.h"
 
 // Fit from these centers for so many passes; returns 0, or 1 where the audit finds a fault.
 template <typename T>
