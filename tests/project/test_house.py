@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import subprocess
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -134,6 +135,12 @@ def test_imports_in_functions_count_and_those_of_type_checkers_do_not(tmp_path: 
         "from kmeans_lab.cli import bench\n"
     )
     assert imported(planted) == {"driver", "cli.bench"}
+
+
+def test_every_room_is_installed() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
+    assert {".".join(room.parts) for room in rooms} == set(named)
 
 
 def test_no_room_is_crowded() -> None:
