@@ -26,7 +26,7 @@ from kmeans_lab.rows.streamed import StreamedRows
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """What all steps of a fit have in common."""
 
@@ -53,7 +53,7 @@ def _aligned(array: Any) -> Any:
     return None if array is None else np.require(array, requirements=["C", "A"])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Block:
     labels: Labels
     sums: Any

@@ -28,7 +28,7 @@ _FORMAT = "kmeans_lab progress 1"
 _EVERY = 1.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Progress:
     """The state of a fit between two iterations.
 

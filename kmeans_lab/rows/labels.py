@@ -51,8 +51,8 @@ def refuse_labels_out(where: Any, n_samples: int, rows: Any) -> None:
             f"labels_out={str(path)!r} cannot be written: {folder} must be a folder that can be "
             "written to; make it, or choose another"
         )
-    for given in rows if isinstance(rows, list | tuple) else [rows]:
-        file: Any = getattr(given, "path", getattr(given, "filename", given))
+    for source in rows if isinstance(rows, list | tuple) else [rows]:
+        file: Any = getattr(source, "path", getattr(source, "filename", source))
         known = isinstance(file, str | os.PathLike) and path.exists() and os.path.exists(file)
         if known and path.samefile(file):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Clusters on this machine, with time limits of their own; one is started for all tests."""
+"""Clusters on this machine, with time limits of their own; one is started for a module."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -41,7 +41,7 @@ def started() -> Callable[[int], AbstractContextManager[Client]]:
     return cluster_of
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other tests count the processes of theirs
 def client() -> Iterator[Client]:
     with cluster_of(2) as found:
         yield found

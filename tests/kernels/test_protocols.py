@@ -22,6 +22,7 @@ PARTS = {
     "seeding": contract.Seeds,
     "limits": contract.MeasuresLimits,
     "measuring": contract.MeasuresRows,
+    "blocks": contract.AddsBlocks,
     "batches": contract.MeetsBatches,
 }
 OF_SPARSE_ROWS = "batches"  # a part of the module for these

@@ -22,6 +22,8 @@ COMPILED = sorted(
 ADDED = r"""
 kmeans_lab\.tuned\.simd\.PreparedRows
 kmeans_lab\.tuned\.simd\.PreparedRows\.__init__
+kmeans_lab\.tuned\.simd\.SumsOfBlocks
+kmeans_lab\.tuned\.simd\.SumsOfBlocks\.__init__
 kmeans_lab\.sparse\.simd\.PreparedRows
 kmeans_lab\.sparse\.simd\.PreparedRows\.__init__
 kmeans_lab\._cpp_dbscan\.Index
