@@ -115,6 +115,9 @@ class NpyRows(RawRows):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         refuse_unreadable(Path(path))
+        with Path(path).open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise Refused(f"{path} is not an .npy file; write it with numpy.save")
         with (
             Path(path).open("rb") as file,
             refusing_damage(Path(path), "write it again with numpy.save"),

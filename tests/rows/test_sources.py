@@ -106,7 +106,7 @@ REFUSED = {
     "absent": (lambda: "absent.npy", r"there is no file absent\.npy; check the path"),
     "a folder": (lambda: Path.cwd(), r"is a folder without \.parquet files"),
     "another suffix": (lambda: text() and Path(text()).rename("x.dat"), r"has the suffix '\.dat'"),
-    "no array": (text, r"text\.npy is truncated or damaged .*write it again with numpy\.save"),
+    "no array": (text, r"text\.npy is not an \.npy file; write it with numpy\.save"),
     "truncated": (
         truncated,
         r"^short\.npy is truncated: it has \d+ bytes and its 200000",
