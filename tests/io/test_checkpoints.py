@@ -15,6 +15,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.io import checkpoints
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.rows.memory import LEAST
+from tests.support.helpers import assert_same_fit
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(4000, 3)) + rng.integers(0, 3, (4000, 1)) * 2.0
@@ -47,13 +48,6 @@ def ended_after(saved, monkeypatch, *arguments, **settings):
     assert os.listdir() == ["state.json"]
 
 
-def same(one, other):
-    assert one.centers.tobytes() == other.centers.tobytes()
-    assert one.labels.tobytes() == other.labels.tobytes()
-    assert one.inertia == other.inertia
-    assert (one.n_iter, one.stop, one.converged) == (other.n_iter, other.stop, other.converged)
-
-
 WAYS = {
     "shift": {},
     "labels": {"stop": "labels", "tol": 3},
@@ -79,7 +73,7 @@ def test_a_fit_goes_on_to_the_same_bits(way, saved, monkeypatch):
     assert os.listdir() == []
     if way == "another generator":
         settings["random_state"] = np.random.Generator(np.random.MT19937(3))
-    same(found, kmeans(X, 12, **settings))
+    assert_same_fit(found, kmeans(X, 12, **settings))
 
 
 @pytest.mark.parametrize("saved", [1, 12, 25, 40])
@@ -88,7 +82,7 @@ def test_repetitions_go_on_and_the_best_is_kept(saved, monkeypatch):
     expected = kmeans(X, 12, history=True, **settings)
     ended_after(saved, monkeypatch, X, 12, history=True, **settings)
     found = kmeans(X, 12, history=True, resume="state.json", **settings)
-    same(found, expected)
+    assert_same_fit(found, expected)
     for one, other in zip(found.history, expected.history, strict=True):
         assert one.centers.tobytes() == other.centers.tobytes()
         assert (one.n_iter, one.changed, one.inertia) == (
@@ -102,11 +96,13 @@ def test_a_stream_goes_on(monkeypatch):
     rows = np.tile(X, (100, 1))
     settings = {"random_state": 2, "mode": "stream", "memory": LEAST}
     ended_after(3, monkeypatch, rows, 5, **settings)
-    same(kmeans(rows, 5, resume="state.json", **settings), kmeans(rows, 5, random_state=2))
+    assert_same_fit(
+        kmeans(rows, 5, resume="state.json", **settings), kmeans(rows, 5, random_state=2)
+    )
 
 
 def test_a_fit_that_ends_leaves_nothing():
-    same(kmeans(X, 3, random_state=0, resume="state.json"), kmeans(X, 3, random_state=0))
+    assert_same_fit(kmeans(X, 3, random_state=0, resume="state.json"), kmeans(X, 3, random_state=0))
     assert os.listdir() == []
 
 

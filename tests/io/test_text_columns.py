@@ -2,12 +2,7 @@
 
 import pytest
 
-from tests.support.text_tables import read, refusal
-
-RULE = "and every value must be a number"
-FINITE = "and every value must be a finite number"
-OUT = "drop the line, or leave the column out with --drop-columns"
-POINTS = "is not a row of numbers with decimal points"
+from tests.support.text_tables import OUT, RULE, read, refusal
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,7 @@ import pytest
 from kmeans_lab.cli import main as cli
 from kmeans_lab.io.datafiles import read_rows
 from kmeans_lab.io.errors import Refused
-from tests.support.text_tables import read, refusal, write
-
-RULE = "and every value must be a number"
-FINITE = "and every value must be a finite number"
-OUT = "drop the line, or leave the column out with --drop-columns"
-POINTS = "is not a row of numbers with decimal points"
+from tests.support.text_tables import FINITE, OUT, RULE, read, refusal, write
 
 
 @pytest.fixture(autouse=True)

@@ -109,6 +109,7 @@ def assert_same_fit(result: KMeansResult, expected: KMeansResult) -> None:
     assert result.centers.tobytes() == expected.centers.tobytes()
     assert result.inertia == expected.inertia
     assert (result.n_iter, result.stop) == (expected.n_iter, expected.stop)
+    assert result.converged == expected.converged
     assert trace(result) == trace(expected)
 
 

@@ -9,6 +9,12 @@ import pytest
 from kmeans_lab.io.datafiles import read_rows
 from kmeans_lab.io.errors import Refused
 
+#: What sentences about a value have in common.
+RULE = "and every value must be a number"
+FINITE = "and every value must be a finite number"
+OUT = "drop the line, or leave the column out with --drop-columns"
+POINTS = "is not a row of numbers with decimal points"
+
 
 def write(content: str | bytes, name: str = "a.csv") -> Path:
     """Write a file in the working folder; return its path."""
