@@ -8,13 +8,12 @@ from __future__ import annotations  # NumPy imports numpy.random when it is aske
 
 import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from math import isfinite, isnan
 from numbers import Real
 from reprlib import repr as short
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +23,10 @@ from kmeans_lab.io.frames import column_name
 from kmeans_lab.io.values import EXACT, place, rounded, strangers
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
-from kmeans_lab.numerics.block_sums import adds_blocks
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
-from kmeans_lab.numerics.moments import Moments, moments_of, moments_of_blocks
-from kmeans_lab.rows.streamed import Block, StreamedRows, in_budget, is_narrow
-from kmeans_lab.sparse.numerics import largest as sparse_largest
-from kmeans_lab.sparse.reading import read_sparse
+from kmeans_lab.numerics.moments import Moments, moments_of
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.rows import SparseRows
-
-if TYPE_CHECKING:
-    from kmeans_lab.rows.source import RowSource
 
 #: What arrays of floats hold, by the names of their dtypes.
 _FLOAT_TYPES = {"float32": np.float32, "float64": np.float64}
@@ -169,88 +162,6 @@ def measured_samples(
     return rows, moments
 
 
-def streamed_samples(
-    source: RowSource,
-    dtypes: tuple[str, ...],
-    kernel: MeasuresRows | None,
-    n_threads: int,
-    metric: str = "euclidean",
-    memory: int = 1 << 62,
-    name: str = "",
-) -> tuple[StreamedRows, Moments]:
-    """Do the same for rows that are not an array, which are read once for it."""
-    shape = tuple(source.shape)
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(
-            f"X has shape {shape} and must have at least one row and one column; check the file"
-        )
-    narrow = is_narrow(source.dtype) and "float32" in dtypes
-    dtype = np.dtype(np.float32 if narrow else np.float64)
-    rows = in_budget(
-        StreamedRows(source, dtype, metric == "cosine", kernel=kernel, n_threads=n_threads), memory
-    )
-    adding, least = adds_blocks(), np.full(rows.shape[1], np.inf)
-
-    def looked_at() -> Iterator[Array]:
-        for block in rows.blocks():
-            if adding is not None:
-                np.minimum(least, adding.least(block.rows, n_threads), out=least)
-            yield block.rows
-
-    if hasattr(source, "measured"):  # where its rows are
-        moments, least[:] = source.measured(name)
-    else:
-        moments = moments_of_blocks(looked_at(), kernel, n_threads)
-    if adding is not None:
-        rows = replace(rows, least=least)
-    largest = moments.largest()
-    if isnan(largest):
-        largest = max(_largest_of_block(block) for block in rows.blocks())
-    if metric == "euclidean":
-        refuse_magnitudes(largest, rows)
-    return rows, moments
-
-
-def _largest_of_block(block: Block) -> float:
-    low, high = float(block.rows.min()), float(block.rows.max())
-    if isfinite(low) and isfinite(high):
-        return max(-low, high)
-    row, column = np.argwhere(~np.isfinite(block.rows))[0].tolist()
-    raise ValueError(
-        f"{place('X', (block.first + row, column))} is {block.rows[row, column]} and every value "
-        "must be finite; drop or fill such rows first"
-    )
-
-
-def sparse_samples(data: Any, dtypes: tuple[str, ...], metric: str = "euclidean") -> SparseRows:
-    """Return sparse X as rows whose arrays are checked and whose values are finite.
-
-    With metric="cosine" they have length 1: X may hold values of any magnitude.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As ``kmeans_lab.sparse.reading.read_sparse``, and as ``samples`` for the values.
-    """
-    rows = read_sparse("X", data, dtypes)
-    if isinstance(given := getattr(data, "data", None), np.ndarray) and given.dtype != object:
-        _warn_of_rounding("X.data", given, given)
-    values = rows.stored()[0]
-    if np.isnan(largest := sparse_largest(rows)):
-        where = int(np.argmax(~np.isfinite(values)))
-        index = int(rows.owners()[where]), int(rows.stored()[1][where])
-        others = np.count_nonzero(~np.isfinite(values))
-        more = f" ({others} are not)" if others > 1 else ""
-        raise ValueError(
-            f"{place('X', index)} is {values[where]} and every value must be finite{more}; drop or "
-            "fill such rows first"
-        )
-    if metric == "cosine":
-        return unit_rows(rows)
-    refuse_magnitudes(largest, rows)
-    return rows
-
-
 def refuse_magnitudes(largest: float, rows: Array | SparseRows | StreamedRows) -> None:
     """Refuse rows whose squared distances would overflow to infinity, or all vanish."""
     refuse_overflow(largest, rows)
@@ -276,7 +187,7 @@ def numbers(
             + _to_numbers(name, data, array.dtype)
         )
     if exact:
-        _warn_of_rounding(name, data, array)
+        warn_of_rounding(name, data, array)
     return _from_objects(name, data, array) if array.dtype == object else array
 
 
@@ -324,7 +235,8 @@ def _column(data: Any, index: Any) -> str:
     return column_name(data, index[1]) if len(index) == 2 else ""
 
 
-def _warn_of_rounding(name: str, data: Any, array: NDArray[Any]) -> None:
+def warn_of_rounding(name: str, data: Any, array: NDArray[Any]) -> None:
+    """Warn of integers that float64 does not hold; ``array`` is what was read from ``data``."""
     if not _may_round(array) or not (inexact := rounded(array)).any():
         return
     index = np.argwhere(inexact)[0]

@@ -11,36 +11,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kmeans_lab import checks
 from kmeans_lab.centering import largest_of, middle_and_variance, relative_to
 from kmeans_lab.crews.base import Crew, Job, Pass
 from kmeans_lab.crews.means import Arrays, Kept, MeansOfClusters
 from kmeans_lab.crews.start import MODES, choose_workers, start_crew
+from kmeans_lab.crews.starting import Start, make_start
 from kmeans_lab.empty import POLICIES
-from kmeans_lab.io.checkpoints import Checkpoints, Keep, Progress, in_words, rule_in_words
+from kmeans_lab.io.checkpoints import Checkpoints, Keep, Progress, identity_of
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
-from kmeans_lab.metric import METRICS, Directions, directed, exponent_of
+from kmeans_lab.metric import METRICS, Directions, exponent_of
 from kmeans_lab.registry import SPARSE, load_for, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
+from kmeans_lab.rows.checked import streamed_samples
 from kmeans_lab.rows.labels import put_labels, refuse_labels_out
 from kmeans_lab.rows.opening import rows_or_source
-from kmeans_lab.rows.streamed import StreamedRows
-from kmeans_lab.seeding import INITS, InitFunction, greedy
+from kmeans_lab.seeding import InitFunction
+from kmeans_lab.sparse.checked import sparse_samples
 from kmeans_lab.sparse.numerics import mean_square
-from kmeans_lab.sparse.reading import as_scipy, is_sparse
-from kmeans_lab.sparse.rows import SparseRows
+from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.spec import KernelSpec
 from kmeans_lab.stopping import StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 
 Callback = Callable[[Iteration], Any]
-
-Start = Callable[[checks.Draws, Crew], Array]
 
 #: Below this share of the rows' own spread, an inertia that a kernel computes by expanding ‖x − c‖²
 #: has lost too many digits: where clusters are that tight, it is computed from differences.
@@ -180,7 +176,7 @@ def kmeans(
     metric = checks.choice("metric", metric, METRICS)
     measuring = None
     if sparse:
-        X, moments = checks.sparse_samples(X, spec.dtypes, metric), None
+        X, moments = sparse_samples(X, spec.dtypes, metric), None
         if metric == "cosine" and "measuring" in spec.provides:  # of centers, which are arrays
             measuring = cast(MeasuresRows, load_kernel(name))
     else:
@@ -189,7 +185,7 @@ def kmeans(
             X, moments = checks.measured_samples(X, spec.dtypes, measuring, n_threads, metric)
         else:
             of = source, spec.dtypes, measuring, n_threads, metric, room, name
-            X, moments = checks.streamed_samples(*of)
+            X, moments = streamed_samples(*of)
     n_clusters = checks.clusters(n_clusters, len(X))
     refuse_labels_out(labels_out, len(X), given)
     n_init = checks.integer("n_init", n_init, 1)
@@ -200,7 +196,7 @@ def kmeans(
     weighting = None if weights is None else Weighting(weights)
     alike = weights is None or bool((weights == weights[0]).all())  # the start needs no weights
     drawn_by = None if weighting is None or alike else weighting.values
-    start = _make_start(init, n_clusters, X, middle, n_init, drawn_by, metric)
+    start = make_start(init, n_clusters, X, middle, n_init, drawn_by, metric)
     plan = _Plan(
         max_iter=checks.integer("max_iter", max_iter, 1),
         rule=make_rule(stop, tol),
@@ -216,14 +212,15 @@ def kmeans(
     )
     keeping = None
     if resume is not None:
-        identity = {
-            **{"n_samples": len(X), "n_features": X.shape[1], "n_clusters": n_clusters},
-            **{"dtype": X.dtype.name, "kernel": name, "metric": metric, "n_init": n_init},
-            **{"stop": rule_in_words(plan.rule), "empty": plan.empty, "history": plan.history},
-            **{"init": in_words(init), "sample_weight": in_words(weights)},
-            "rows": f"variance {variance!r}, ends {in_words(X[[0, len(X) - 1]])}",
+        same: dict[str, Any] = {
+            "n_clusters": n_clusters,
+            "kernel": name,
+            "metric": metric,
+            "n_init": n_init,
         }
-        keeping = Checkpoints(resume, identity)
+        same |= {"empty": plan.empty, "history": plan.history}
+        same |= identity_of(X, variance, plan.rule, init=init, sample_weight=weights)
+        keeping = Checkpoints(resume, same)
     counts_changes = plan.rule.needs_changed or plan.watched
     job = Job(
         *(module, name, spec, rows, n_clusters, n_threads, weighting),
@@ -424,49 +421,3 @@ def _resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str,
             )
     name = getattr(kernel, "__name__", type(kernel).__name__)
     return kernel, name, KernelSpec(module=str(name), summary="", remedy="")
-
-
-def _make_start(
-    init: Any,
-    n_clusters: int,
-    X: Array | SparseRows | StreamedRows,
-    middle: Array,
-    n_init: int,
-    weights: NDArray[np.float64] | None,
-    metric: str,
-) -> Start:
-    """Return a function that draws starting centers, relative to the middle of X."""
-    named = isinstance(init, str)
-    fixed = init == "first" if named else not callable(init)
-    if fixed and n_init > 1:
-        raise ValueError(f"n_init={n_init} would repeat one fixed start; use n_init=1")
-    if fixed and not named:
-        centers = checks.initial_centers(init, n_clusters, X, "init", metric)
-        centers -= middle
-        return lambda draws, crew: centers
-    draw = INITS[checks.choice("init", init, tuple(INITS))] if named else init
-    if draw is greedy:
-        return lambda draws, crew: greedy(crew.rows, n_clusters, draws(), crew.prepared, weights)
-    source = "init" if named else "init(X, n_clusters, rng)"
-    view = _shown(X, named=named)
-
-    weighted = {"weights": weights} if named and weights is not None else {}
-
-    def start(draws: checks.Draws, crew: Crew) -> Array:
-        centers = draw(view, n_clusters, draws(), **weighted)
-        if named and metric == "cosine":
-            centers = directed(centers, X)  # of a random partition, whose rows may cancel
-        own = checks.initial_centers(centers, n_clusters, X, source, metric)
-        own -= middle
-        return own
-
-    return start
-
-
-def _shown(X: Array | SparseRows | StreamedRows, *, named: bool) -> Any:
-    """Return X as a function that draws starting centers sees it: one of the caller's, SciPy's."""
-    if isinstance(X, StreamedRows):
-        return X
-    if isinstance(X, SparseRows):
-        return X if named else as_scipy(X)
-    return read_only(X)

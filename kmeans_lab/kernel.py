@@ -185,8 +185,15 @@ class SumsOfBlocks(Protocol):
     def read(self, sums: Sums, counts: Any, /) -> None:
         """Overwrite sums, each rounded once, and counts or, with weights, masses."""
 
-    # Of compiled ones also: ``parts()``, whole numbers (int64) that add up with those of other
-    # blocks, in other processes and on other machines, and ``add(parts)``.
+
+class SumsThatJoin(SumsOfBlocks, Protocol):
+    """Sums that add up with those of other blocks, in other processes and on other machines."""
+
+    def parts(self) -> NDArray[np.int64]:
+        """Return sums and counts as whole numbers: added, those of all blocks are all rows'."""
+
+    def add(self, parts: NDArray[np.int64], /) -> None:
+        """Add the parts of other blocks, of which the same most, least and n_samples are known."""
 
 
 @runtime_checkable
@@ -206,7 +213,7 @@ class AddsBlocks(Protocol):
         weighted: bool,
         n_threads: int,
         /,
-    ) -> SumsOfBlocks:
+    ) -> SumsThatJoin:
         """Return empty sums of rows of float64, where ``wide``, or float32.
 
         No magnitude of a column lies above ``most``, and none, zeros aside, below ``least``; with

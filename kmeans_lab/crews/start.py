@@ -5,6 +5,7 @@ from typing import cast
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.cores import available_cores, refuse_too_many
 from kmeans_lab.crews.serial import SerialCrew
+from kmeans_lab.rows.source import HoldsBlocks
 from kmeans_lab.spec import KernelSpec
 
 MODES = ("serial", "threads", "processes", "stream")
@@ -59,6 +60,8 @@ def start_crew(mode: str, job: Job) -> Crew:
     if mode == "stream":
         from kmeans_lab.crews.stream import StreamCrew
 
-        own = getattr(getattr(job.rows, "source", None), "start_crew", StreamCrew)
-        return cast(Crew, own(job))
+        source = getattr(job.rows, "source", None)
+        if isinstance(source, HoldsBlocks):
+            return cast(Crew, source.start_crew(job))
+        return StreamCrew(job)
     return SerialCrew(job)

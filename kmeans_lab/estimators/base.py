@@ -36,6 +36,7 @@ from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
 from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
+from kmeans_lab.sparse.checked import sparse_samples
 from kmeans_lab.sparse.numerics import largest as sparse_largest
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
@@ -200,7 +201,7 @@ class BaseKMeans(
 
     def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:
         names = tuple(np.dtype(kind).name for kind in dtypes)
-        rows = checks.sparse_samples(X, names, self.metric)
+        rows = sparse_samples(X, names, self.metric)
         if rows.dtype not in dtypes:  # of a later batch: what was found is narrower
             largest = sparse_largest(rows)
             with np.errstate(over="ignore"):  # which is refused

@@ -172,27 +172,42 @@ def _in_line(it: Iteration) -> tuple[Any, ...]:
     return it.n_iter, it.centers, None, it.inertia, it.changed
 
 
-def in_words(value: Any) -> str:
-    """Return what tells an argument from others: a name, or a digest of the values of an array."""
-    if value is None or isinstance(value, str) or callable(value):
-        return "a function" if callable(value) else str(value)
-    return f"array {sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]}"
+def identity_of(
+    X: Any, variance: float, rule: Any, *, init: Any, sample_weight: Any
+) -> dict[str, Any]:
+    """Return what a fit must have in common with the one whose progress it goes on from.
 
-
-def rule_in_words(rule: Any) -> str:
-    """Return a stop rule of the package with its tolerance.
+    Of the rows: their shape, dtype, variance, and the first and the last. Of arrays and functions:
+    a digest of their values, and that they are functions.
 
     Raises
     ------
     Refused
-        It is another, whose state nobody can save.
+        The stop rule is none of the package's: nobody can save its state.
     """
     if type(rule).__module__ != "kmeans_lab.stopping":
         raise Refused(
             f"resume saves no state of a stop rule like {type(rule).__name__}; use one of "
             "kmeans_lab.stopping, or leave resume out"
         )
-    return repr(rule)
+    ends = _in_words(X[[0, len(X) - 1]])
+    return {
+        "n_samples": len(X),
+        "n_features": X.shape[1],
+        "dtype": X.dtype.name,
+        "rows": f"variance {variance!r}, ends {ends}",
+        "stop": repr(rule),
+        "init": _in_words(init),
+        "sample_weight": _in_words(sample_weight),
+    }
+
+
+def _in_words(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return str(value)
+    if callable(value):
+        return "a function"
+    return f"array {sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]}"
 
 
 def _encoded(value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.paths import known_suffix, refuse_unreadable
 from kmeans_lab.io.values import refuse_masked
-from kmeans_lab.rows.source import ArrayRows, RowSource
+from kmeans_lab.rows.source import ArrayRows, HoldsBlocks, RowSource
 
 #: Files that are read some rows at a time.
 ROW_SUFFIXES = (".npy", ".parquet", ".safetensors", ".h5", ".hdf5", ".zarr")
@@ -48,7 +48,7 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
             )
         return data, ArrayRows(array), room
     shape = _shape_of(source)
-    if hasattr(source, "start_crew"):  # passes run where its rows are
+    if isinstance(source, HoldsBlocks):
         return data, source, room
     if mode not in (None, "stream"):
         if memory is not None:

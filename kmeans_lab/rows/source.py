@@ -1,4 +1,4 @@
-"""The protocol of rows that are not an array, and two plain kinds of such rows."""
+"""The protocols of rows that are not an array, and two plain kinds of such rows."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ class RowSource(Protocol):
 
         It is called from one thread at a time, which need not be the one that began the fit.
         """
+
+
+@runtime_checkable
+class HoldsBlocks(Protocol):
+    """A source whose rows stay where they are: it measures them, and brings a crew of its own."""
+
+    def measured(self, kernel: str, /) -> tuple[Any, NDArray[np.float64]]:
+        """Return the moments of all rows, and the smallest magnitude of each column, zeros aside.
+
+        ``kernel`` names the one of the fit.
+        """
+
+    def start_crew(self, job: Any, /) -> Any:
+        """Return the crew that computes where the rows are, a ``kmeans_lab.crews.base.Crew``."""
 
 
 class CalledRows:

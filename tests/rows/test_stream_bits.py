@@ -119,8 +119,8 @@ def test_history_and_callback(files):
 @pytest.mark.parametrize("way", ["greedy", "weighted"])
 def test_numpy_adds_blocks_up_where_no_kernel_does(files, way, monkeypatch):
     rows, path = files["float32"]
-    for place in ("kmeans_lab.checks", "kmeans_lab.crews.stream", "kmeans_lab.numerics.block_sums"):
-        monkeypatch.setattr(f"{place}.adds_blocks", lambda: None)
+    for place in ("rows.checked", "crews.stream", "numerics.block_sums"):
+        monkeypatch.setattr(f"kmeans_lab.{place}.adds_blocks", lambda: None)
     settings = {"kernel": "cython-tiled", "random_state": 3, "max_iter": 6} | WAYS[way]
     found = kmeans(path, K, mode="stream", memory=LEAST, **settings)
     assert_same_fit(found, kmeans(rows, K, **settings))
