@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab import KMeansResult, kmeans
 from kmeans_lab.kernel import Array
-from kmeans_lab.presets import quick_blobs
+from kmeans_lab.numerics.blobs import quick_blobs
 from kmeans_lab.silhouette import silhouette_samples, silhouette_score
 from kmeans_lab.studies.notebook import INK, PALETTE, Notebook, cluster_colors, draw_clusters
 from kmeans_lab.studies.sources import TUTORIAL, tutorial_blobs, tutorial_start

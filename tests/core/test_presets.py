@@ -10,7 +10,8 @@ from scipy.sparse import csr_array, save_npz
 
 from kmeans_lab import kmeans
 from kmeans_lab.measure.certify import fingerprint
-from kmeans_lab.presets import PRESETS, embeddings, find_preset, grid_blobs, grid_start, quick_blobs
+from kmeans_lab.numerics.blobs import grid_blobs, grid_start, quick_blobs
+from kmeans_lab.presets import PRESETS, embeddings, find_preset
 
 SLOW = ("grid-1000000", "wide-64", "wide-128")
 QUICK = [name for name in PRESETS if not name.startswith(SLOW)]

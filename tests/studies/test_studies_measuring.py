@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from kmeans_lab import KERNELS, kmeans
-from kmeans_lab.presets import PRESETS, grid_blobs
+from kmeans_lab.numerics.blobs import grid_blobs
+from kmeans_lab.presets import PRESETS
 from kmeans_lab.seeding import d2
 from kmeans_lab.studies import hybrid, ladder, pools, regimes, run_study, speedup
 from kmeans_lab.studies.notebook import Notebook
