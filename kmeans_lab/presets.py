@@ -53,6 +53,9 @@ class FitSettings(TypedDict, total=False):
     random_state: Any
     sample_weight: Any
     history: bool
+    memory: int | str | None
+    labels_out: Any
+    resume: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@
 #include "common/numbers.h"
 #include "common/types.h"
 #include "simd/engines/choice.h"
+#include "simd/once/arguments.h"
 #include "simd/once/bind_blocks.h"
+#include "simd/once/bind_calls.h"
 #include "simd/once/calls.h"
 #include "simd/rows.h"
 
@@ -32,45 +34,18 @@ namespace py = pybind11;
 using lab::Array;
 using lab::Index;
 using lab::kAssigns;
+using lab::kOneFeature;
+using lab::Middle;
 using lab::require;
 using lab::Rows;
-
-static constexpr char kOneFeature[] = "X must have at least one feature";
-template <typename T>
-static constexpr const char* kOut = sizeof(T) == 8 ? "out must be a C-contiguous float64 array"
-                                                   : "out must be a C-contiguous float32 array";
-
-// A weight for each row, or nothing.
-using Weights = std::optional<Array<double>>;
-
-static const double* values_of(const Weights& weights, Index n) {
-    if (!weights) return nullptr;
-    require(weights->ndim() == 1 && weights->shape(0) == n, "weights must have shape (n,)");
-    return weights->data();
-}
-
-// A row of X that all others are taken relative to, or nothing.
-template <typename T>
-using Middle = std::optional<Array<T>>;
-
-template <typename T>
-static const T* values_of(const Middle<T>& middle, const Array<T>& X) {
-    if (!middle) return nullptr;
-    require(middle->ndim() == 1 && middle->shape(0) == X.shape(1), "middle must have shape (d,)");
-    return middle->data();
-}
-
-static void warn_of_fewer(int started, int wanted) {
-    if (started == wanted) return;
-    py::module_::import("kmeans_lab.crews.helpers").attr("warn_of_fewer")(started - 1, wanted - 1);
-}
+using lab::threads;
+using lab::values_of;
+using lab::warn_of_fewer;
+using lab::Weights;
 
 static Index clusters(const py::object& given) {
     return lab::count("n_clusters", given, std::numeric_limits<std::int32_t>::max());  // labels are
 }
-
-// More threads than any processor has would only exhaust the system.
-static int threads(const py::object& given) { return int(lab::count("n_threads", given, 4096)); }
 
 template <typename T>
 static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int n_threads,
@@ -90,162 +65,6 @@ static std::unique_ptr<Rows> make_rows(const Array<T>& X, Index n_clusters, int 
     std::vector<py::object> kept{X};
     if (weights) kept.push_back(*weights);
     return std::make_unique<lab::RowsOf<T>>(std::move(engine), rows.middle, std::move(kept));
-}
-
-template <typename T>
-static lab::ExactSum summed_inertia(const Array<T>& X, const Array<T>& centers,
-                                    const Array<std::int32_t>& labels, const Middle<T>& middle,
-                                    const Weights& weights, const py::object& n_threads) {
-    require(X.ndim() == 2 && centers.ndim() == 2 && labels.ndim() == 1 &&
-                X.shape(1) == centers.shape(1) && X.shape(0) == labels.shape(0),
-            "inertia needs X (n, d), centers (k, d) and labels (n,)");
-    const T* origin = values_of(middle, X);
-    const lab::LabelledRows<T> of{X.data(),      centers.data(),
-                                  labels.data(), {origin, origin != nullptr},
-                                  X.shape(1),    values_of(weights, X.shape(0))};
-    const Index n = X.shape(0), k = centers.shape(0);
-    const int wanted = threads(n_threads);
-    lab::Unlocked unlocked;
-    lab::require_clusters(of.labels, n, k, lab::kRowsOfCenters);
-    return lab::inertia_of_all(of, n, wanted);
-}
-
-template <typename T>
-static double inertia(const Array<T>& X, const Array<T>& centers, const Array<std::int32_t>& labels,
-                      const Middle<T>& middle, const Weights& weights,
-                      const py::object& n_threads) {
-    return summed_inertia(X, centers, labels, middle, weights, n_threads).value();
-}
-
-template <typename T>
-static py::array_t<double> inertia_parts(const Array<T>& X, const Array<T>& centers,
-                                         const Array<std::int32_t>& labels, const Middle<T>& middle,
-                                         const Weights& weights, const py::object& n_threads) {
-    auto sum = summed_inertia(X, centers, labels, middle, weights, n_threads);
-    const std::vector<double> parts = sum.parts();
-    return py::array_t<double>(py::ssize_t(parts.size()), parts.data());
-}
-
-// The arguments of a call that looks at X once.
-template <typename T>
-static lab::OnRows<T> on_rows(const Array<T>& X, const py::array& centers,
-                              const py::object& n_threads, const T* middle = nullptr) {
-    require(X.ndim() == 2 && centers.ndim() == 2 && X.shape(1) == centers.shape(1),
-            "X (n, d) and centers (k, d) must have as many columns");
-    require(X.shape(1) > 0, kOneFeature);
-    require(centers.shape(0) > 0, lab::kOneCenter);
-    return {X.data(),
-            lab::read<T>(centers, lab::kCenters<T>),
-            middle,
-            X.shape(0),
-            X.shape(1),
-            centers.shape(0),
-            threads(n_threads)};
-}
-
-template <typename T>
-static lab::Labelled label(const lab::OnRows<T>& given, py::array& labels, bool with_inertia) {
-    require(labels.ndim() == 1 && labels.shape(0) == given.n, kAssigns);
-    std::int32_t* labels_out = lab::write<std::int32_t>(labels, lab::kLabels);
-    lab::Labelled found;
-    {
-        lab::Unlocked unlocked;
-        found = lab::label_all(given, labels_out, with_inertia);
-    }
-    warn_of_fewer(given.n_threads - found.missing, given.n_threads);
-    return found;
-}
-
-template <typename T>
-static double assign(const Array<T>& X, const py::array& centers, py::array& labels,
-                     const py::object& n_threads, const Middle<T>& middle) {
-    require(X.ndim() == 2 && centers.ndim() == 2 && X.shape(1) == centers.shape(1), kAssigns);
-    return label(on_rows(X, centers, n_threads, values_of(middle, X)), labels, true).inertia;
-}
-
-template <typename T>
-static Index label_rows(const Array<T>& X, const py::array& centers, py::array& labels,
-                        const py::object& n_threads, const Middle<T>& middle) {
-    return label(on_rows(X, centers, n_threads, values_of(middle, X)), labels, false).rescored;
-}
-
-template <typename T>
-static void distances(const Array<T>& X, const py::array& centers, py::array& out,
-                      const py::object& n_threads) {
-    const auto given = on_rows(X, centers, n_threads);
-    require(out.ndim() == 2 && out.shape(0) == given.n && out.shape(1) == given.n_clusters,
-            "distances needs out (n, k)");
-    T* to = lab::write<T>(out, kOut<T>);
-    int missing;
-    {
-        lab::Unlocked unlocked;
-        missing = lab::measure_all(given, to);
-    }
-    warn_of_fewer(given.n_threads - missing, given.n_threads);
-}
-
-template <typename T>
-static void divide_by_lengths(const Array<T>& X, double within, py::array& lengths,
-                              std::optional<py::array>& out, const py::object& n_threads) {
-    require(
-        X.ndim() == 2 && X.shape(1) > 0 && lengths.ndim() == 1 && lengths.shape(0) == X.shape(0),
-        "divide_by_lengths needs X (n, d) and lengths (n,)");
-    require(
-        !out || (out->ndim() == 2 && out->shape(0) == X.shape(0) && out->shape(1) == X.shape(1)),
-        "out must have the shape of X");
-    double* lengths_out =
-        lab::write<double>(lengths, "lengths must be a C-contiguous float64 array");
-    T* to = out ? lab::write<T>(*out, kOut<T>) : nullptr;
-    const T* begin = X.data();
-    const Index n = X.shape(0), d = X.shape(1);
-    const int wanted = threads(n_threads);
-    lab::Unlocked unlocked;
-    lab::divide_all(begin, n, d, within, wanted, lengths_out, to);
-}
-
-template <typename T>
-static double largest(const Array<T>& values, const py::object& n_threads) {
-    const T* begin = values.data();
-    const Index n = values.size();
-    const int wanted = threads(n_threads);
-    lab::Unlocked unlocked;
-    return double(lab::largest_of_all(begin, n, wanted));
-}
-
-template <typename T>
-static py::array_t<double> moments(const Array<T>& X, const py::object& n_threads,
-                                   const std::optional<Array<double>>& pivot) {
-    require(X.ndim() == 2 && X.shape(0) > 0 && X.shape(1) > 0,
-            "moments needs X (n, d), with at least one row and one feature");
-    const T* begin = X.data();
-    const Index n = X.shape(0), d = X.shape(1);
-    require(!pivot || (pivot->ndim() == 1 && pivot->shape(0) == d), "pivot must have shape (d,)");
-    std::vector<double> from;
-    if (pivot) from.assign(pivot->data(), pivot->data() + d);
-    const int wanted = threads(n_threads);
-    py::array_t<double> out({Index(5), d});
-    double* to = out.mutable_data();
-    lab::Unlocked unlocked;
-    if (from.empty()) from = lab::pivot_of(begin, n, d);
-    const lab::Moments found = lab::moments_of_all(begin, n, d, wanted, from);
-    for (const auto* row : {&found.pivot, &found.low, &found.high, &found.sum, &found.square}) {
-        to = std::copy_n(row->data(), d, to);
-    }
-    return out;
-}
-
-template <typename T>
-static py::array_t<double> least(const Array<T>& X, const py::object& n_threads) {
-    require(X.ndim() == 2 && X.shape(1) > 0, "least needs X (n, d), with at least one feature");
-    const T* begin = X.data();
-    const Index n = X.shape(0), d = X.shape(1);
-    const int wanted = threads(n_threads);
-    py::array_t<double> out(d);
-    double* to = out.mutable_data();
-    lab::Unlocked unlocked;
-    const std::vector<double> found = lab::least_of_all(begin, n, d, wanted);
-    std::copy(found.begin(), found.end(), to);
-    return out;
 }
 
 template <typename T>
@@ -329,42 +148,7 @@ static void bind(py::module_& module) {
         "Make X − middle ready for a fit, each row counting by its weight; start a team of "
         "threads. Without balls, for rows that are seen once: every row meets every center. An "
         "engine that is named takes the place of the one that should be fastest.");
-    module.def("assign", &assign<T>, py::arg("rows").noconvert(), py::arg("centers"),
-               py::arg("labels"), py::arg("n_threads") = 1,
-               py::arg("middle").noconvert() = py::none(),
-               "The same for an array, which is not copied.");
-    module.def("label_rows", &label_rows<T>, py::arg("X").noconvert(), py::arg("centers"),
-               py::arg("labels"), py::arg("n_threads"), py::arg("middle").noconvert() = py::none(),
-               "Overwrite labels with the nearest center of each row of X − middle; return how "
-               "many near-ties direct "
-               "differences have decided.");
-    module.def("distances", &distances<T>, py::arg("X").noconvert(), py::arg("centers"),
-               py::arg("out"), py::arg("n_threads"),
-               "Overwrite out with the distance of each row to each center.");
-    module.def(
-        "divide_by_lengths", &divide_by_lengths<T>, py::arg("X").noconvert(), py::arg("within"),
-        py::arg("lengths"), py::arg("out"), py::arg("n_threads"),
-        "Overwrite lengths with that of each row, or a power of two within this share of it, "
-        "and out with the rows divided by them, unless it is None. A length is 0 where "
-        "squares leave the range of float64.");
-    module.def("largest", &largest<T>, py::arg("values").noconvert(), py::arg("n_threads"),
-               "Return the largest magnitude; NaN where a value is not finite.");
-    module.def("moments", &moments<T>, py::arg("X").noconvert(), py::arg("n_threads"),
-               py::arg("pivot") = py::none(),
-               "Return of each column a pivot amid its values or as given, the least and the "
-               "largest value, and "
-               "the sums of all differences from the pivot and of their squares: shape (5, d).");
-    module.def("least", &least<T>, py::arg("X").noconvert(), py::arg("n_threads"),
-               "Return the smallest magnitude of each column, zeros aside.");
-    module.def("inertia_parts", &inertia_parts<T>, py::arg("X").noconvert(),
-               py::arg("centers").noconvert(), py::arg("labels").noconvert(),
-               py::arg("middle").noconvert(), py::arg("weights").noconvert(), py::arg("n_threads"),
-               "Return numbers whose exact sum is the inertia of these rows.");
-    module.def("inertia", &inertia<T>, py::arg("X").noconvert(), py::arg("centers").noconvert(),
-               py::arg("labels").noconvert(), py::arg("middle").noconvert() = py::none(),
-               py::arg("weights").noconvert() = py::none(), py::arg("n_threads") = 1,
-               "Return the sum of squared distances of X − middle to the chosen centers, by "
-               "differences, each row counting by its weight.");
+    lab::bind_calls<T>(module);
     module.def("greedy", &greedy<T>, py::arg("X").noconvert(), py::arg("first"),
                py::arg("draws").noconvert(), py::arg("n_threads"),
                py::arg("middle").noconvert() = py::none(),
@@ -400,7 +184,7 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
     py::module_::import("kmeans_lab.crews.helpers");
     py::register_local_exception_translator(lab::translate<kOutOfMemory>);
     bind_prepared(module);
-    lab::bind_blocks(module, threads);
+    lab::bind_blocks(module);
     bind<double>(module);
     bind<float>(module);
     module.def(

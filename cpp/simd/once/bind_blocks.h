@@ -16,14 +16,13 @@
 #include "common/gil.h"
 #include "common/labels.h"
 #include "common/types.h"
+#include "simd/once/arguments.h"
 #include "simd/once/block_sums.h"
+#include "simd/rows.h"  // the sentences of arguments
 
 namespace lab {
 
 inline constexpr char kBlocksAre[] = "a block must be a C-contiguous array (n, d) of one dtype";
-inline constexpr char kBlockSumsAre[] = "sums must be a C-contiguous float64 array (k, d)";
-inline constexpr char kBlockCountsAre[] =
-    "counts must be a C-contiguous array (k,), int64 or, with weights, float64";
 inline constexpr char kPartsAre[] = "parts must be what parts() of sums of the same rows returns";
 inline constexpr char kMovesAre[] = "before and after must be C-contiguous int32 arrays (n,)";
 
@@ -78,9 +77,9 @@ public:
                     counts.ndim() == 1 && counts.shape(0) == k,
                 "read needs sums (k, d) and counts (k,)");
         PassArrays<T> to{nullptr, k, nullptr};
-        to.sums = write<double>(sums, kBlockSumsAre);
-        to.masses = of_.weighted ? write<double>(counts, kBlockCountsAre) : nullptr;
-        to.counts = of_.weighted ? nullptr : write<std::int64_t>(counts, kBlockCountsAre);
+        to.sums = write<double>(sums, kSums);
+        to.masses = of_.weighted ? write<double>(counts, kMasses) : nullptr;
+        to.counts = of_.weighted ? nullptr : write<std::int64_t>(counts, kCounts);
         std::fill_n(to.sums, k * of_.d, 0.0);
         if (to.masses) std::fill_n(to.masses, k, 0.0);
         if (to.counts) std::fill_n(to.counts, k, std::int64_t(0));
@@ -126,7 +125,7 @@ inline std::unique_ptr<SumsOfBlocks> make_sums_of_blocks(bool wide,
     return std::make_unique<SumsOfBlocksOf<float>>(of, n_threads);
 }
 
-inline void bind_blocks(pybind11::module_& module, int (*threads)(const pybind11::object&)) {
+inline void bind_blocks(pybind11::module_& module) {
     namespace py = pybind11;
     py::class_<SumsOfBlocks>(module, "SumsOfBlocks", "Exact sums of rows that come in blocks.")
         .def("move", &SumsOfBlocks::move, py::arg("X"), py::arg("middle").none(true),
@@ -140,8 +139,8 @@ inline void bind_blocks(pybind11::module_& module, int (*threads)(const pybind11
         .def("add", &SumsOfBlocks::add, py::arg("parts"), "Add what parts() of others returned.");
     module.def(
         "sums_of_blocks",
-        [threads](bool wide, const py::array_t<double>& most, const py::array_t<double>& least,
-                  Index n_samples, Index n_clusters, bool weighted, const py::object& n_threads) {
+        [](bool wide, const py::array_t<double>& most, const py::array_t<double>& least,
+           Index n_samples, Index n_clusters, bool weighted, const py::object& n_threads) {
             return make_sums_of_blocks(wide, most, least, n_samples, n_clusters, weighted,
                                        threads(n_threads));
         },

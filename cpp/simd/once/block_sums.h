@@ -41,6 +41,7 @@ public:
         // Split looks at magnitudes as they are: of the least, so many digits may follow.
         split_.choose(range, digits, of.n, columns, true);
         slots_ = begin_slots(of.n_clusters, split_, n_threads);
+        of_.most = of_.least = nullptr;  // the caller's
     }
 
     // Move the rows of a block, (n, d), from the clusters where they were, −1 for none, to others;
@@ -103,7 +104,7 @@ private:
     static constexpr Index kRows = 4096;  // that a thread takes at a time
 
     const Isa isa_;
-    const ColumnsOfBlocks of_;
+    ColumnsOfBlocks of_;
     const int n_threads_;
     Split split_;
     std::vector<Partial> slots_;
