@@ -6,6 +6,7 @@ Every kernel of a comparison is handed the same array, so nothing here depends o
 from __future__ import annotations  # NumPy imports numpy.random when it is asked for
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,7 +20,8 @@ from kmeans_lab.numerics.blocks import row_blocks, rows_of_a_block
 from kmeans_lab.numerics.grids import Grid, in_steps, shares
 from kmeans_lab.numerics.oversampling import oversample
 from kmeans_lab.registry import PROVIDERS, load_kernel
-from kmeans_lab.rows.seeding_stream import StreamedSeeding
+from kmeans_lab.rows.distances import start_distances
+from kmeans_lab.rows.seeding_stream import choose_rows
 from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.numerics import add_weighed
 from kmeans_lab.sparse.numerics import distances_to_rows as sparse_distances
@@ -211,7 +213,8 @@ def greedy(
     """
     first, draws = greedy_draws(len(X), n_clusters, rng, weights)
     if isinstance(X, StreamedRows):
-        return X[StreamedSeeding(X, weights, squared_distances).choose(first, draws)]
+        with closing(start_distances(X, weights, squared_distances)) as near:
+            return X[choose_rows(X, near, first, draws)]
     if weights is not None:
         return X[greedy_rows(X, first, draws, weights)]
     if isinstance(X, SparseRows) and not hasattr(prepared, "greedy"):
@@ -231,7 +234,7 @@ def parallel(X: Rows, n_clusters: int, rng: np.random.Generator, weights: Weight
     Bahmani et al., "Scalable k-means++", VLDB 2012. Where rows are read block by block, k-means++
     needs a pass for each cluster.
     """
-    numbers, mass = oversample(X, n_clusters, rng, weights, distances_to_rows)
+    numbers, mass = oversample(X, n_clusters, rng, weights, squared_distances)
     if len(numbers) <= n_clusters:  # few rows differ: others, whichever, are as good
         others = np.setdiff1d(np.arange(len(X)), numbers)
         if weights is not None:  # those that count come first

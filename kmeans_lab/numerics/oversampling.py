@@ -8,33 +8,34 @@ weighed by how many rows are nearest to them, and k of them are chosen by k-mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from kmeans_lab.isolation.availability import first_ready
-from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.blocks import row_blocks
-from kmeans_lab.numerics.exact_sums import row_squares
 from kmeans_lab.numerics.grids import Grid, in_steps
-from kmeans_lab.registry import PROVIDERS, load_kernel
+from kmeans_lab.rows.distances import (
+    Draws,
+    Floats,
+    Measure,
+    Steps,
+    fine_enough,
+    masses_of,
+    start_distances,
+)
+from kmeans_lab.rows.source import ArrayRows
 from kmeans_lab.rows.streamed import StreamedRows
+from kmeans_lab.sparse.numerics import distances_to_rows
 from kmeans_lab.sparse.rows import SparseRows
-
-Floats = NDArray[np.float64]
 
 ROUNDS = 5
 #: Where a few rows are much farther than all others, these alone are drawn at first.
 _MOST_ROUNDS = 40
 #: Rows drawn in a round, times the number of clusters.
 _EACH = 2
-_BLOCK_VALUES = 1 << 20
 _POINTS = 8  # that sparse rows are measured to at a time
-
-#: Writes squared distances of all rows to rows of some numbers, (n_numbers, n_samples).
-Measure = Callable[[Any, NDArray[np.intp], Floats], Floats]
 
 
 def oversample(
@@ -50,37 +51,37 @@ def oversample(
         Draws a number for each row in each round.
     weights : ndarray of shape (n_samples,), float64, optional
     measure : callable
-        ``kmeans_lab.seeding.distances_to_rows``.
+        ``kmeans_lab.seeding.squared_distances``.
     """
     n_samples = len(X)
     first = rng.integers(n_samples) if weights is None else _by_weight(weights, rng)
     drawn = [np.array([first], dtype=np.intp)]
-    nearest, owners = _for_each_row(X, np.float64), _for_each_row(X, np.int32)
-    nearest.fill(np.inf)
-    owners.fill(0)
-    found, grid = 0, Grid()
-    for again in range(_MOST_ROUNDS):
-        if again >= ROUNDS and sum(map(len, drawn)) > n_clusters:
-            break
-        _come_nearer(X, drawn[-1], found, nearest, owners, measure)
-        found = sum(map(len, drawn))
-        heavy = nearest if weights is None else nearest * weights
-        steps, total, grid = in_steps(heavy, grid)
-        if total == 0:  # every row has been drawn, or one like it
-            break
-        chances = rng.random(n_samples)
-        chances *= total
-        drawn.append(np.flatnonzero(chances < _EACH * n_clusters * steps.astype(np.float64)))
-    if found < sum(map(len, drawn)):
-        _come_nearer(X, drawn[-1], found, nearest, owners, measure)
-    numbers = np.concatenate(drawn)
-    return numbers, np.bincount(owners, weights, len(numbers)).astype(np.float64)
+    near: Draws
+    if isinstance(X, SparseRows):
+        near = _SparseDistances(X, weights)
+    else:
+        rows = X if isinstance(X, StreamedRows) else StreamedRows(ArrayRows(X), X.dtype)
+        near = start_distances(rows, weights, measure, owners=True)
+    with closing(near):
+        grid, added = Grid(), 0
+        for again in range(_MOST_ROUNDS):
+            if again >= ROUNDS and sum(map(len, drawn)) > n_clusters:
+                break
+            near.add(_points(X, drawn[-1]))
+            added += 1
+            _, total, grid = fine_enough(near, n_samples, near.steps(grid), grid)
+            if total == 0:  # every row has been drawn, or one like it
+                break
+            drawn.append(near.drawn(rng, total, _EACH * n_clusters, grid))
+        if added < len(drawn):
+            near.add(_points(X, drawn[-1]))
+        numbers = np.concatenate(drawn)
+        return numbers, near.masses(len(numbers))
 
 
-def _for_each_row(X: Any, dtype: DTypeLike) -> NDArray[Any]:
-    if isinstance(X, StreamedRows):
-        return X.scratch.array(len(X), dtype, "distances of all rows")
-    return np.empty(len(X), dtype)
+def _points(X: Any, numbers: NDArray[np.intp]) -> Any:
+    """Return rows as distances take them: of sparse rows, their numbers."""
+    return numbers if isinstance(X, SparseRows) else X[numbers]
 
 
 def _by_weight(weights: Floats, rng: np.random.Generator) -> int:
@@ -88,62 +89,47 @@ def _by_weight(weights: Floats, rng: np.random.Generator) -> int:
     return int(np.searchsorted(np.cumsum(steps), rng.random() * total, side="right"))
 
 
-def _come_nearer(
-    X: Any,
-    numbers: NDArray[np.intp],
-    found: int,
-    nearest: Floats,
-    owners: NDArray[np.int32],
-    measure: Measure,
-) -> None:
-    """Lower distances, and say whose they are, where a new row is nearer than all before it."""
-    if isinstance(X, SparseRows):
-        for some in row_blocks(len(numbers), 1, _POINTS):
-            squares = measure(X, numbers[some], np.empty((len(numbers[some]), len(X))))
-            best = squares.argmin(axis=0)
-            _keep(slice(None), squares.min(axis=0), best + some.start + found, nearest, owners)
-        return
-    if len(numbers) == 0:
-        return
-    points = np.ascontiguousarray(X[numbers])
-    wide = points.astype(np.float64)
-    for part, rows in _blocks(X):
-        labels = _nearest_of(rows, points, measure)
-        squares = row_squares(rows - wide[labels])
-        _keep(part, squares, labels + found, nearest, owners)
+class _SparseDistances:
+    """Distances of sparse rows to some of them, which are in memory as one block."""
 
+    def __init__(self, X: SparseRows, weights: Floats | None) -> None:
+        self._rows, self._weights, self._found = X, weights, 0
+        self._nearest: Floats = np.full(len(X), np.inf)
+        self._owners = np.zeros(len(X), np.int32)
 
-def _keep(
-    part: slice,
-    squares: Floats,
-    whose: NDArray[Any],
-    nearest: Floats,
-    owners: NDArray[np.int32],
-) -> None:
-    nearer = squares < nearest[part]
-    nearest[part][nearer] = squares[nearer]
-    owners[part][nearer] = whose[nearer]
+    def add(self, points: Any) -> None:
+        """Lower distances where one of these rows, given by their numbers, is nearer."""
+        nearest, owners = self._nearest, self._owners
+        for some in row_blocks(len(points), 1, _POINTS):
+            numbers = points[some]
+            squares = distances_to_rows(self._rows, numbers, np.empty((len(numbers), len(nearest))))
+            best, whose = squares.min(axis=0), squares.argmin(axis=0)
+            nearer = best < nearest
+            nearest[nearer] = best[nearer]
+            owners[nearer] = whose[nearer] + some.start + self._found
+        self._found += len(points)
 
+    def steps(self, grid: Grid) -> Steps:
+        """Return the steps of all rows, which are one block."""
+        return np.array([grid.steps(self._heavy()).sum()], np.int64)
 
-def _blocks(X: Array | StreamedRows) -> Iterator[tuple[slice, Array]]:
-    if isinstance(X, StreamedRows):
-        for block in X.blocks():
-            yield block.part, block.rows
-        return
-    for part in row_blocks(len(X), X.shape[1], _BLOCK_VALUES):
-        yield part, X[part]
+    def most(self) -> float:
+        """Return the largest distance, times its weight."""
+        return float(self._heavy().max())
 
+    def drawn(
+        self, rng: np.random.Generator, total: int, times: int, grid: Grid
+    ) -> NDArray[np.intp]:
+        """Return rows drawn in proportion to their distances times weights."""
+        chances = rng.random(len(self._nearest)) * total
+        return np.flatnonzero(chances < times * grid.steps(self._heavy()).astype(np.float64))
 
-def _nearest_of(rows: Array, points: Array, measure: Measure) -> NDArray[np.int32]:
-    """Return the nearest of some points of each row, the first of equals."""
-    labels = np.empty(len(rows), np.int32)
-    if name := first_ready((PROVIDERS["blocks"],)):
-        provider: Any = load_kernel(name)
-        provider.label_rows(np.ascontiguousarray(rows), points, labels, 1)
-        return labels
-    k = len(points)
-    for part in row_blocks(len(rows), k, _BLOCK_VALUES):
-        both = np.concatenate([points, rows[part]])
-        squares = measure(both, np.arange(k), np.empty((k, len(both))))
-        labels[part] = squares[:, k:].argmin(axis=0)
-    return labels
+    def masses(self, n_points: int) -> Floats:
+        """Return how many rows, or which weight, is nearest to each."""
+        return masses_of(self._owners, self._weights, n_points)
+
+    def close(self) -> None:
+        """Do nothing: the arrays go with this object."""
+
+    def _heavy(self) -> Floats:
+        return self._nearest if self._weights is None else self._nearest * self._weights

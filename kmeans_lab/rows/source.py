@@ -52,6 +52,13 @@ class HoldsBlocks(Protocol):
     def start_crew(self, job: Any, /) -> Any:
         """Return the crew that computes where the rows are, a ``kmeans_lab.crews.base.Crew``."""
 
+    def start_distances(self, rows: Any, weights: Any, owners: bool, /) -> Any:
+        """Return distances to no point yet, a ``kmeans_lab.rows.distances.Distances``.
+
+        ``rows`` are the ``StreamedRows`` of this source, ``owners`` is whether it is of interest
+        which point is the nearest one.
+        """
+
 
 class CalledRows:
     """Rows that a function returns.

@@ -5,7 +5,7 @@ import pytest
 
 from kmeans_lab import kmeans, load_kernel, seeding
 from kmeans_lab.numerics.oversampling import oversample
-from kmeans_lab.seeding import INITS, distances_to_rows, greedy_rows, squared_distances
+from kmeans_lab.seeding import INITS, greedy_rows, squared_distances
 from tests.support.helpers import cloud, some_rows, whole_numbers
 
 X = cloud(seed=1, n_samples=200, n_features=3)
@@ -311,7 +311,7 @@ def test_k_means_parallel_draws_the_same_rows_without_a_kernel(monkeypatch, weig
     rows = rng.normal(size=(3000, 4)).astype("f4")
     weights = rng.integers(0, 3, 3000).astype(float) if weighted else None
     found = seeding.parallel(rows, 12, np.random.default_rng(3), weights)
-    monkeypatch.setattr("kmeans_lab.numerics.oversampling.first_ready", lambda names: None)
+    monkeypatch.setattr("kmeans_lab.rows.distances.first_ready", lambda names: None)
     again = seeding.parallel(rows, 12, np.random.default_rng(3), weights)
     np.testing.assert_array_equal(found, again)
     if weights is not None:
@@ -321,7 +321,7 @@ def test_k_means_parallel_draws_the_same_rows_without_a_kernel(monkeypatch, weig
 
 def test_k_means_parallel_counts_what_is_nearest_to_each_row_drawn():
     rows = np.random.default_rng(2).normal(size=(2000, 3))
-    numbers, mass = oversample(rows, 5, np.random.default_rng(0), None, distances_to_rows)
+    numbers, mass = oversample(rows, 5, np.random.default_rng(0), None, squared_distances)
     assert len(set(numbers.tolist())) == len(numbers)
     distances = np.linalg.norm(rows[:, None] - rows[numbers], axis=2)
     expected = np.bincount(distances.argmin(axis=1), minlength=len(numbers))
