@@ -1,8 +1,7 @@
-"""A crew whose passes run on a cluster: centers go out, whole numbers come back through a tree."""
+"""A crew whose passes run on a cluster: centers go out, whole numbers come back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import nan
 from secrets import token_hex
 from time import perf_counter
@@ -27,7 +26,7 @@ class ClusterCrew(StreamCrew):
     def _start(self) -> None:
         self._assigned: Array | None = None  # the centers that labels belong to
         self._fetched = True
-        self._centers: Array | None = None
+        self._sent: Any = None  # the centers of the last step, as tasks are given them
         self._step = 0
         super()._start()
         job, rows = self.job, self.rows
@@ -49,9 +48,9 @@ class ClusterCrew(StreamCrew):
         if not self._fetched:
             self._fetched = True
             assert self._assigned is not None
-            self._labels[:] = np.concatenate(
-                self._everywhere(lambda b, block: (tasks.label, block, self._plan, self._assigned))
-            )
+            sent = self._source.shared(self._assigned)
+            found = self._source.everywhere(tasks.label, lambda b: (), self._plan, sent)
+            np.concatenate(found, out=self._labels)
         return self._labels
 
     @labels.setter
@@ -65,40 +64,42 @@ class ClusterCrew(StreamCrew):
     def _by_moves(self, centers: Array) -> Pass:
         start = perf_counter()
         begun = self._fetched and self._labels[0] < 0
-        before = None if begun else self._centers
+        before = None if begun else self._sent
         self._step += 1
-        source, sent = self._source, centers.copy()
+        source, sent = self._source, self._source.shared(centers.copy())
+        client = source.client
         answers: list[Any] = [
-            source.client.submit(
-                *(tasks.step, block, self._heavy[b], self._plan, b, self._step, sent, before),
+            client.submit(
+                *(tasks.step, [source.blocks[b] for b in group]),
+                *([(b, self._heavy[b]) for b in group], self._plan, self._step, sent, before),
                 pure=False,
             )
-            for b, block in enumerate(source.blocks)
+            for group in source.groups
         ]
-        while len(answers) > 1:
+        while len(answers) > _TOGETHER:
             answers = [
-                source.client.submit(tasks.join, *answers[i : i + _TOGETHER], pure=False)
+                client.submit(tasks.join, *answers[i : i + _TOGETHER], pure=False)
                 for i in range(0, len(answers), _TOGETHER)
             ]
-        parts, changed, near = answers[0].result()
-        self._rescored += near
-        self._centers = self._assigned = sent
+        found = tasks.join(*client.gather(answers))
+        self._rescored += found.rescored
+        self._assigned, self._sent = centers.copy(), sent
         self._fetched = False
         total: Any = self._start_sums()
-        total.add(np.require(parts, requirements=["C", "A"]))
+        total.add(np.require(found.parts, requirements=["C", "A"]))
         total.read(self.sums, self.counts)
         inertia = self.inertia(centers, None) if self.job.weighs_inertia else nan
-        return Pass(inertia, changed if self._asked else -1, perf_counter() - start, 0.0)
+        changed = found.changed if self._asked else -1
+        return Pass(inertia, changed, perf_counter() - start, 0.0)
 
     def inertia(self, centers: Array, labels: Labels | None) -> float:
         """Sum the squared distances to the chosen centers; labels None: to the nearest ones."""
-        sent, ends = centers.copy(), self._source.ends
+        source = self._source
         mine = None if self._belong(labels, centers) else labels
-        parts: list[NDArray[np.float64]] = self._everywhere(
-            lambda b, block: (
-                *(tasks.inertia_parts, block, self._heavy[b], self._plan, sent),
-                block_of(mine, ends, b),
-            )
+        parts: list[NDArray[np.float64]] = source.everywhere(
+            tasks.inertia_parts,
+            lambda b: (self._heavy[b], block_of(mine, source.ends, b)),
+            *(self._plan, source.shared(centers.copy())),
         )
         return inertia_of_blocks(parts)
 
@@ -107,12 +108,6 @@ class ClusterCrew(StreamCrew):
         if labels is None:
             return True
         return self._assigned is not None and np.array_equal(self._assigned, centers)
-
-    def _everywhere(self, task: Callable[[int, Any], tuple[Any, ...]]) -> list[Any]:
-        """Run a task on each block; return the answers, in the order of the blocks."""
-        client = self._source.client
-        sent = [client.submit(*task(b, block)) for b, block in enumerate(self._source.blocks)]
-        return list(client.gather(sent))
 
     def close(self, *, kill: bool = False) -> None:
         """Let the workers forget what they know of this fit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.dask import tasks
+from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.moments import Moments, joined
 from kmeans_lab.rows.source import RowSource
 
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from kmeans_lab.crews.base import Crew
+    from kmeans_lab.rows.distances import Distances
+    from kmeans_lab.rows.streamed import StreamedRows
 
 _FIRST = 1000  # rows whose means are the pivot of all moments
-_ROWS = 1 << 20  # of a source that is read, in a block
+#: Bytes of a block that is read from a source, and of all blocks of a task.
+_BLOCK, _GROUP = 1 << 26, 1 << 28
+#: An array of more bytes is sent to each worker once, beside the tasks that use it.
+_LARGE = 1 << 16
 
 
 class ClusterRows:
@@ -40,13 +47,21 @@ class ClusterRows:
         Arrays, as kernels take them, of one row or more.
     ends : list of int
         The number of rows up to the end of each block.
+    sizes : list of int
+        The number of rows of each block that X has, empty ones included.
+    groups : list of list of int
+        The numbers of the blocks that a task computes: those of a thread of a worker.
     """
 
     name = "X"
 
     def __init__(self, client: Client, X: Any, crew: type[Crew], *, directions: bool) -> None:
         self.client, self.start_crew = client, crew
-        loaded = [client.submit(tasks.load, block, pure=False) for block in _futures(client, X)]
+        limits = _limits(client)
+        loaded = [
+            client.submit(tasks.load, block, pure=False)
+            for block in _futures(client, X, min(limits.values(), default=0))
+        ]
         found = client.gather([client.submit(tasks.shape_of, block) for block in loaded])
         widths = sorted({width for n, width, _ in found if n > 0})
         if len(widths) != 1:
@@ -56,21 +71,100 @@ class ClusterRows:
             )
         narrow = all(np.dtype(kind).type in (np.float16, np.float32) for n, _, kind in found if n)
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
-        raw = [block for block, (n, *_) in zip(loaded, found, strict=True) if n > 0]
-        self.ends = list(accumulate(n for n, *_ in found if n > 0))
+        self.sizes = [n for n, *_ in found]
+        self.ends = list(accumulate(n for n in self.sizes if n > 0))
         self.shape = self.ends[-1], widths[0]
+        self._refuse_too_many(limits)
         self.blocks: list[Future[Any]] = [
-            client.submit(tasks.convert, block, self.dtype.name, directions) for block in raw
+            client.submit(tasks.convert, block, self.dtype.name, directions)
+            for block, n in zip(loaded, self.sizes, strict=True)
+            if n > 0
         ]
+        del loaded  # or workers would keep what the blocks were converted from
+        self.groups = self._grouped()
+
+    def _refuse_too_many(self, limits: dict[str, int]) -> None:
+        size = self.shape[0] * self.shape[1] * self.dtype.itemsize
+        room = sum(limits.values())
+        if limits and size > room:
+            raise ValueError(
+                f"X takes {size:,} bytes as {self.dtype} and the {len(limits)} workers have "
+                f"{room:,} together; add workers, or use kmeans_lab.kmeans with mode='stream'"
+            )
+
+    def _grouped(self) -> list[list[int]]:
+        """Return the blocks of each thread of each worker, and of no more bytes than a task may."""
+        from distributed import wait
+
+        wait(self.blocks)
+        threads = self.client.nthreads()
+        held: dict[str, list[int]] = {}
+        homes = self.client.who_has(self.blocks)
+        for b, block in enumerate(self.blocks):
+            home = next(iter(homes.get(block.key) or threads))
+            held.setdefault(home, []).append(b)
+        groups = []
+        for home, mine in held.items():
+            sizes = [self._bytes(b) for b in mine]
+            most = min(_GROUP, -(-sum(sizes) // threads.get(home, 1)))
+            group: list[int] = []
+            room = most
+            for b, size in zip(mine, sizes, strict=True):
+                if group and size > 2 * room:  # less than half of it would be within
+                    groups.append(group)
+                    group, room = [], most
+                group.append(b)
+                room -= size
+            groups.append(group)
+        return sorted(groups)
+
+    def _bytes(self, b: int) -> int:
+        rows = self.ends[b] - (self.ends[b - 1] if b > 0 else 0)
+        return int(rows * self.shape[1] * self.dtype.itemsize)
+
+    def shared(self, array: Array) -> Any:
+        """Return an array as tasks are given it: as it is or, if it is large, sent once."""
+        if array.nbytes <= _LARGE:
+            return array
+        return self.client.submit(tasks.same, array, pure=False)
+
+    def everywhere(
+        self, function: Callable[..., Any], own: Callable[[int], tuple[Any, ...]], *common: Any
+    ) -> list[Any]:
+        """Call a function of each block on the workers; return the answers in order.
+
+        ``own`` returns the arguments of a block that come first; ``common`` are those of all.
+        """
+        sent = [
+            self.client.submit(
+                *(tasks.each, function, [self.blocks[b] for b in group]),
+                *([own(b) for b in group], *common),
+                pure=False,
+            )
+            for group in self.groups
+        ]
+        answers: list[Any] = [None] * len(self.blocks)
+        for group, found in zip(self.groups, self.client.gather(sent), strict=True):
+            for b, answer in zip(group, found, strict=True):
+                answers[b] = answer
+        return answers
 
     def read(self, start: int, stop: int, /) -> NDArray[Any]:
         """Return rows from start to before stop, which come from the workers."""
-        parts, at, which = [], start, bisect_right(self.ends, start)
-        while at < stop:
+        return self.take(np.arange(start, stop))
+
+    def take(self, numbers: NDArray[np.intp], /) -> NDArray[Any]:
+        """Return rows of ascending numbers, which come from the workers that hold them."""
+        first = int(numbers[0]) if len(numbers) > 0 else 0
+        parts, which, at = [], bisect_right(self.ends, first), 0
+        while at < len(numbers):
             before = self.ends[which - 1] if which > 0 else 0
-            end = min(stop, self.ends[which])
-            block = self.blocks[which]
-            parts.append(self.client.submit(tasks.cut, block, at - before, end - before))
+            end = at + int(np.searchsorted(numbers[at:], self.ends[which]))
+            if end > at:
+                inside: Any = numbers[at:end] - before
+                if inside[-1] - inside[0] == len(inside) - 1:
+                    inside = slice(int(inside[0]), int(inside[-1]) + 1)
+                parts.append(self.client.submit(tasks.cut, self.blocks[which], inside, pure=False))
             at, which = end, which + 1
         if not parts:
             return np.empty((0, self.shape[1]), self.dtype)
@@ -81,18 +175,35 @@ class ClusterRows:
         some = self.read(0, min(len(self), _FIRST)).astype(np.float64)
         with np.errstate(all="ignore"):  # what is not finite is found by who looks at the moments
             pivot = np.add.reduce(some, axis=0) / len(some)
-        found = self.client.gather(
-            [self.client.submit(tasks.measure, block, kernel, pivot) for block in self.blocks]
-        )
+        found = self.everywhere(tasks.measure, lambda b: (), kernel, pivot)
         least = np.minimum.reduce([least for _, least in found])
         return joined([moments for moments, _ in found]), least
+
+    def start_distances(
+        self, rows: StreamedRows, weights: NDArray[np.float64] | None, owners: bool
+    ) -> Distances:
+        """Return distances that are kept where the blocks are."""
+        from kmeans_lab.dask.distances import ClusterDistances
+
+        return ClusterDistances(self, rows.middle, weights, owners=owners)
 
     def __len__(self) -> int:
         return int(self.shape[0])
 
 
-def _futures(client: Client, X: Any) -> list[Any]:
-    """Return the blocks of rows as futures of whatever holds them."""
+def _limits(client: Client) -> dict[str, int]:
+    """Return the memory of each worker, where it has a limit."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    limits = {at: int(it.get("memory_limit") or 0) for at, it in workers.items()}
+    return limits if all(limits.values()) else {}
+
+
+def _futures(client: Client, X: Any, least: int) -> list[Any]:
+    """Return the blocks of rows as futures of whatever holds them.
+
+    ``least`` is the memory of the smallest worker, 0 where it has no limit. Blocks of more than an
+    eighth of it are split, where X says how large they are.
+    """
     if isinstance(X, list | tuple):
         return list(client.compute(list(X)))
     if hasattr(X, "to_delayed"):
@@ -101,16 +212,29 @@ def _futures(client: Client, X: Any) -> list[Any]:
                 f"X has {X.ndim} dimensions and must have 2, (n_samples, n_features); use "
                 "X.reshape(-1, X.shape[-1])"
             )
-        whole = X.rechunk({1: -1}) if hasattr(X, "rechunk") else X
+        whole = _split(X.rechunk({1: -1}), least // 8) if hasattr(X, "rechunk") else X
         return list(client.compute(np.asarray(whole.to_delayed(), dtype=object).ravel().tolist()))
     if isinstance(X, RowSource):
-        n = X.shape[0]
-        ends = [*range(0, n, _ROWS), n]
+        n, width = X.shape
+        rows = max(1, _BLOCK // (width * X.dtype.itemsize))
+        ends = [*range(0, n, rows), n]
         return [client.submit(X.read, first, last, pure=False) for first, last in pairwise(ends)]
     raise TypeError(
         f"X of type {type(X).__name__} must be a dask array or frame, a list of delayed blocks, or "
         "rows with shape, dtype and read(start, stop); use kmeans_lab.kmeans for what is in memory"
     )
+
+
+def _split(X: Any, most: int) -> Any:
+    """Return a dask array whose blocks of rows have no more bytes, where their sizes are known."""
+    heights = X.chunks[0]
+    if most == 0 or np.isnan(heights).any():
+        return X
+    rows = max(1, most // (X.shape[1] * X.dtype.itemsize))
+    if max(heights) <= rows:
+        return X
+    cut = [[rows] * (n // rows) + [n % rows] * (n % rows > 0) for n in heights]
+    return X.rechunk({0: tuple(n for each in cut for n in each)})
 
 
 def block_of(values: NDArray[Any] | None, ends: list[int], b: int) -> Any:

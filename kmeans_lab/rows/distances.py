@@ -132,7 +132,7 @@ class StreamedDistances:
 
     def most(self) -> float:
         """Return the largest distance, times its weight."""
-        self._settle()
+        self.settle()
         return max(float(self._heavy(part).max()) for part in self._parts())
 
     def rows_at(self, places: Floats, steps: Steps, grid: Grid) -> NDArray[np.intp]:
@@ -154,7 +154,7 @@ class StreamedDistances:
         self, rng: np.random.Generator, total: int, times: int, grid: Grid
     ) -> NDArray[np.intp]:
         """Return rows drawn in proportion to their distances times weights."""
-        self._settle()
+        self.settle()
         found = []
         for part in self._parts():
             steps = grid.steps(self._heavy(part))
@@ -164,7 +164,7 @@ class StreamedDistances:
 
     def masses(self, n_points: int) -> Floats:
         """Return how many rows, or which weight, is nearest to each point."""
-        self._settle()
+        self.settle()
         assert self.owners is not None
         return masses_of(self.owners, self._weights, n_points)
 
@@ -182,7 +182,8 @@ class StreamedDistances:
         self._pending = []
         return np.array(found, dtype=np.int64)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Take points into account that have been added since rows were read."""
         if self._pending:
             self._each(lambda block: 0)
 

@@ -52,6 +52,9 @@ class HoldsBlocks(Protocol):
     def start_crew(self, job: Any, /) -> Any:
         """Return the crew that computes where the rows are, a ``kmeans_lab.crews.base.Crew``."""
 
+    def take(self, numbers: NDArray[np.intp], /) -> NDArray[Any]:
+        """Return rows of ascending numbers."""
+
     def start_distances(self, rows: Any, weights: Any, owners: bool, /) -> Any:
         """Return distances to no point yet, a ``kmeans_lab.rows.distances.Distances``.
 

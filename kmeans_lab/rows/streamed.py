@@ -141,6 +141,10 @@ class StreamedRows:
         rows = np.empty((len(numbers), self.shape[1]), self.dtype)
         order = np.argsort(numbers, kind="stable")
         ascending = numbers[order]
+        if (take := getattr(self.source, "take", None)) is not None:
+            found = self._converted(take(ascending), len(ascending), 0)
+            rows[order] = found if self.middle is None else found - self.middle
+            return rows
         ends = np.flatnonzero(np.diff(ascending, append=len(self) + 1) > 1) + 1
         begin = 0
         for end in ends.tolist():
@@ -157,15 +161,19 @@ class StreamedRows:
 
     def uncentered(self, first: int, last: int) -> Array:
         """Return the same without subtracting the middle."""
-        read = self.source.read(first, last)
+        return self._converted(self.source.read(first, last), last - first, first)
+
+    def _converted(self, read: Any, n: int, first: int) -> Array:
+        """Return n rows, of which the first has this number, as kernels take them."""
+        called = f"{self.name}.read({first}, {first + n})"
         if isinstance(read, np.ndarray):
-            refuse_masked(f"{self.name}.read({first}, {last})", read)
+            refuse_masked(called, read)
         given = np.asarray(read)
-        expected = (last - first, self.shape[1])
+        expected = (n, self.shape[1])
         if given.shape != expected:
             raise ValueError(
-                f"{self.name}.read({first}, {last}) returned shape {given.shape} and must return "
-                f"{expected}; check shape and read"
+                f"{called} returned shape {given.shape} and must return {expected}; check shape "
+                "and read"
             )
         if given.dtype.kind not in "fiub":
             raise TypeError(

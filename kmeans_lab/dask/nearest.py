@@ -1,0 +1,113 @@
+"""What workers remember of the distances that starts ask for; see ``kmeans_lab.rows.distances``.
+
+Each question says which points there are so far, so that a worker that knows nothing of a block,
+or is asked twice, answers alike.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from kmeans_lab.dask.tasks import Floats, aligned
+from kmeans_lab.kernel import Array
+from kmeans_lab.rows.distances import Labels, StreamedDistances
+from kmeans_lab.rows.source import ArrayRows
+from kmeans_lab.rows.streamed import StreamedRows
+from kmeans_lab.seeding import squared_distances
+
+_known: dict[tuple[str, int], tuple[int, StreamedDistances]] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """What all questions of a start have in common."""
+
+    name: str
+    middle: Array | None
+    owners: bool
+
+
+class Chances:
+    """Numbers that were drawn elsewhere, in the place of a generator."""
+
+    def __init__(self, chances: Floats) -> None:
+        self._left = chances
+
+    def random(self, n: int) -> Floats:
+        """Return the next n of them."""
+        found, self._left = self._left[:n], self._left[n:]
+        return found
+
+
+def ask(
+    rows: Array,
+    number: int,
+    weights: Floats | None,
+    more: tuple[Any, ...],
+    start: Start,
+    points: Array,
+    ends: list[int],
+    question: str,
+    *arguments: Any,
+) -> Any:
+    """Answer a question about the distances of a block.
+
+    Parameters
+    ----------
+    number : int
+        Of the block.
+    more : tuple
+        Arguments of this block alone, which come first.
+    points : ndarray of shape (n_points, n_features)
+        All that have been added, and ``ends``, how many there were after each time.
+    question : str
+        A method of ``StreamedDistances``, or "owners".
+    """
+    key = start.name, number
+    with _lock:
+        asked, near = _known.pop(key, (0, None))
+    if near is None:
+        own = StreamedRows(ArrayRows(aligned(rows)), rows.dtype, middle=aligned(start.middle))
+        near = StreamedDistances(own, aligned(weights), squared_distances, owners=start.owners)
+    for i in range(asked, len(ends)):
+        near.add(aligned(points[(ends[i - 1] if i > 0 else 0) : ends[i]]))
+    answer = _ANSWERS[question](near, *more, *arguments)
+    with _lock:
+        _known[key] = len(ends), near
+    return answer
+
+
+def _rows_at(near: StreamedDistances, places: Floats, grid: Any) -> Any:
+    return near.rows_at(places, near.steps(grid), grid)
+
+
+def _owners(near: StreamedDistances) -> Labels:
+    near.settle()
+    assert near.owners is not None
+    return near.owners
+
+
+_ANSWERS: dict[str, Any] = {
+    "steps": lambda near, grid: near.steps(grid).sum(),
+    "tried": lambda near, points, grid: near.tried(aligned(points), grid).sum(axis=0),
+    "most": StreamedDistances.most,
+    "rows_at": _rows_at,
+    "drawn": StreamedDistances.drawn,
+    "masses": StreamedDistances.masses,
+    "owners": _owners,
+}
+
+
+def forget(start: str) -> None:
+    """Forget the blocks of a start."""
+    with _lock:
+        for key in [key for key in _known if key[0] == start]:
+            del _known[key]
+
+
+def remembered() -> int:
+    """Return how many blocks of starts this worker remembers."""
+    return len(_known)
