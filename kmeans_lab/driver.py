@@ -355,7 +355,7 @@ def _lloyd(
     looked_at = directions is not None or watched or getattr(plan.rule, "needs_centers", True)
     made = Arrays if looked_at or keep is not None or crew.keeper is None else Kept
     centers: Any = made(crew, start, means, plan.variance)
-    crew.labels.fill(-1)
+    crew.forget_labels()
     seen: list[Iteration] = []
     n_iter = done = 0
     fired = called_off = False

@@ -243,6 +243,10 @@ class Crew(ABC):
             return inertia
         return self.inertia(centers, self.labels) if self.job.weighs_inertia else nan
 
+    def forget_labels(self) -> None:
+        """Let no row belong to a cluster."""
+        self.labels.fill(-1)
+
     def labels_to_keep(self, *, last: bool) -> Labels:
         """Return labels that outlive the crew; after the last repetition they need no copy."""
         return self.labels if last else self.labels.copy()

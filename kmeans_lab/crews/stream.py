@@ -36,7 +36,7 @@ class StreamCrew(Crew):
         job = self.job
         assert isinstance(job.rows, StreamedRows)
         self.rows = job.rows
-        self.labels = job.rows.scratch.array(len(job.rows), np.int32, "labels of all rows")
+        self._make_room_for_labels()
         self.partials = Partials.empty(len(self.bounds), job.n_clusters, job.rows.shape[1])
         self._rescored = 0
         self._exact = job.spec.threading == "own" or job.spec.whole or job.weighting is not None
@@ -47,6 +47,10 @@ class StreamCrew(Crew):
         self._middle = self.rows.middle
         self._look = getattr(job.kernel, "label_rows", None)
         self._prepare = getattr(job.kernel, "prepare", None)
+
+    def _make_room_for_labels(self) -> None:
+        scratch = self.rows.scratch
+        self.labels = scratch.array(len(self.rows), np.int32, "labels of all rows")
 
     def _start_weighted_sums(self, weighting: Weighting) -> None:
         """Do nothing: those of ``_moving`` are weighted."""

@@ -4,13 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kmeans_lab.dask.estimator import KMeans
     from kmeans_lab.dask.fit import kmeans
 
-__all__ = ["kmeans"]
+__all__ = ["KMeans", "kmeans"]
+
+_PLACES = {"KMeans": "estimator", "kmeans": "fit"}
 
 
 def __getattr__(name: str) -> Any:
     """Import Dask when it is asked for."""
-    if name not in __all__:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.fit"), name)
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -24,17 +24,17 @@ class ClusterCrew(StreamCrew):
     """Blocks stay where they are, and so do labels, until somebody looks at them."""
 
     def _start(self) -> None:
-        self._assigned: Array | None = None  # the centers that labels belong to
-        self._fetched = True
-        self._sent: Any = None  # the centers of the last step, as tasks are given them
+        source = self.job.rows.source  # type: ignore[union-attr]  # StreamedRows
+        assert isinstance(source, ClusterRows)
+        self._source = source
+        self._found: Labels | None = None  # labels of all rows, where they are here
+        self._assigned: Array | None = None  # the centers that labels belong to; None: to none
+        self._sent: Any = None  # the same, as tasks are given them
         self._step = 0
         super()._start()
         job, rows = self.job, self.rows
-        source = rows.source
-        assert isinstance(source, ClusterRows)
         assert job.largest is not None
         assert rows.least is not None
-        self._source = source
         self._plan = tasks.Plan(
             *(token_hex(8), job.name, rows.middle, job.largest, rows.least),
             *(len(rows), job.n_clusters, lightest_of(self.weights), self.kernel_threads),
@@ -42,31 +42,46 @@ class ClusterCrew(StreamCrew):
         blocks = range(len(source.blocks))
         self._heavy = [block_of(self.weights, source.ends, b) for b in blocks]
 
-    @property
-    def labels(self) -> Labels:
-        """The labels of all rows, which come from the workers when they are asked for."""
-        if not self._fetched:
-            self._fetched = True
-            assert self._assigned is not None
-            sent = self._source.shared(self._assigned)
-            found = self._source.everywhere(tasks.label, lambda b: (), self._plan, sent)
-            np.concatenate(found, out=self._labels)
-        return self._labels
+    def _make_room_for_labels(self) -> None:
+        """Do nothing: labels are where the rows are."""
 
-    @labels.setter
-    def labels(self, labels: Labels) -> None:
-        self._labels = labels
+    def forget_labels(self) -> None:
+        """Let no row belong to a cluster."""
+        self._assigned = self._found = None
+
+    @property
+    def labels(self) -> Labels:  # type: ignore[override]  # read alone
+        """The labels of all rows, which come from the workers when they are asked for."""
+        if self._found is None:
+            if self._assigned is None:
+                return np.full(len(self.rows), -1, np.int32)
+            of = self._plan, self._sent
+            self._found = np.concatenate(self._source.everywhere(tasks.label, lambda b: (), *of))
+        return self._found
+
+    def labels_to_keep(self, *, last: bool) -> Labels:
+        """Return labels that outlive the crew: the futures of blocks, if these are asked for."""
+        source = self._source
+        if not source.keeps_labels:
+            return self.labels
+        of = self._plan, self._sent
+        kept: Any = [source.client.submit(tasks.label, it, *of, pure=False) for it in source.blocks]
+        return kept  # type: ignore[no-any-return]
 
     def _run(self, order: str, centers: Array) -> None:
         assert order == "assign"
-        self._assigned, self._fetched = centers.copy(), False
+        self._assign(centers)
+
+    def _assign(self, centers: Array) -> None:
+        self._assigned, self._found = centers.copy(), None
+        self._sent = self._source.shared(self._assigned)
 
     def _by_moves(self, centers: Array) -> Pass:
         start = perf_counter()
-        begun = self._fetched and self._labels[0] < 0
-        before = None if begun else self._sent
+        before = None if self._assigned is None else self._sent
+        self._assign(centers)
         self._step += 1
-        source, sent = self._source, self._source.shared(centers.copy())
+        source, sent = self._source, self._sent
         client = source.client
         answers: list[Any] = [
             client.submit(
@@ -83,8 +98,6 @@ class ClusterCrew(StreamCrew):
             ]
         found = tasks.join(*client.gather(answers))
         self._rescored += found.rescored
-        self._assigned, self._sent = centers.copy(), sent
-        self._fetched = False
         total: Any = self._start_sums()
         total.add(np.require(found.parts, requirements=["C", "A"]))
         total.read(self.sums, self.counts)
@@ -95,7 +108,7 @@ class ClusterCrew(StreamCrew):
     def inertia(self, centers: Array, labels: Labels | None) -> float:
         """Sum the squared distances to the chosen centers; labels None: to the nearest ones."""
         source = self._source
-        mine = None if self._belong(labels, centers) else labels
+        mine = None if labels is None or self._belong(centers) else labels
         parts: list[NDArray[np.float64]] = source.everywhere(
             tasks.inertia_parts,
             lambda b: (self._heavy[b], block_of(mine, source.ends, b)),
@@ -103,10 +116,8 @@ class ClusterCrew(StreamCrew):
         )
         return inertia_of_blocks(parts)
 
-    def _belong(self, labels: Labels | None, centers: Array) -> bool:
+    def _belong(self, centers: Array) -> bool:
         """Return whether labels are those of the nearest centers, so that none need go out."""
-        if labels is None:
-            return True
         return self._assigned is not None and np.array_equal(self._assigned, centers)
 
     def close(self, *, kill: bool = False) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 import kmeans_lab
 from kmeans_lab import driver
+from kmeans_lab.dask.crew import ClusterCrew
+from kmeans_lab.dask.source import ClusterRows
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
@@ -42,6 +44,16 @@ def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> K
         As ``kmeans_lab.kmeans``; or there is no client, or it has no workers, or these have another
         version of kmeans_lab.
     """
+    return fit(X, n_clusters, client, settings)[0]
+
+
+def fit(
+    X: Any, n_clusters: int, client: Any, settings: dict[str, Any], *, keeps_labels: bool = False
+) -> tuple[KMeansResult, ClusterRows]:
+    """Do what ``kmeans`` does; return the rows, too.
+
+    With ``keeps_labels``, the labels of the result are the futures of those of each block.
+    """
     for name in ("mode", "memory"):
         if settings.get(name) is not None:
             raise ValueError(f"{name}={settings[name]!r} has no meaning on a cluster; leave it out")
@@ -52,20 +64,19 @@ def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> K
             f"kernel={kernel!r} adds rows up in the order in which they come, which is any on a "
             "cluster; use 'cpp-simd', 'cython-tiled' or 'numba-tiled'"
         )
-    from kmeans_lab.dask.crew import ClusterCrew
-    from kmeans_lab.dask.source import ClusterRows
-
-    where = _client(client)
+    where = client_of(client)
     weights = settings.get("sample_weight")
     if hasattr(weights, "compute"):
         settings["sample_weight"] = np.asarray(where.compute(weights).result())
     directions = settings.get("metric") == "cosine"
     rows = ClusterRows(where, X, ClusterCrew, directions=directions)
+    rows.keeps_labels = keeps_labels
     found = driver.kmeans(rows, n_clusters, **settings | {"kernel": name})
-    return replace(found, mode="dask")
+    return replace(found, mode="dask"), rows
 
 
-def _client(client: Any) -> Any:
+def client_of(client: Any) -> Any:
+    """Return a client that has workers, of this version: this one, or the current one."""
     if client is None:
         from distributed import get_client
 

@@ -47,13 +47,14 @@ class ClusterRows:
         Arrays, as kernels take them, of one row or more.
     ends : list of int
         The number of rows up to the end of each block.
-    sizes : list of int
-        The number of rows of each block that X has, empty ones included.
     groups : list of list of int
         The numbers of the blocks that a task computes: those of a thread of a worker.
+    keeps_labels : bool
+        Whether labels stay on the workers at the end of a fit: a future for each block.
     """
 
     name = "X"
+    keeps_labels = False
 
     def __init__(self, client: Client, X: Any, crew: type[Crew], *, directions: bool) -> None:
         self.client, self.start_crew = client, crew
@@ -71,13 +72,13 @@ class ClusterRows:
             )
         narrow = all(np.dtype(kind).type in (np.float16, np.float32) for n, _, kind in found if n)
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
-        self.sizes = [n for n, *_ in found]
-        self.ends = list(accumulate(n for n in self.sizes if n > 0))
+        sizes = [n for n, *_ in found]
+        self.ends = list(accumulate(n for n in sizes if n > 0))
         self.shape = self.ends[-1], widths[0]
         self._refuse_too_many(limits)
         self.blocks: list[Future[Any]] = [
             client.submit(tasks.convert, block, self.dtype.name, directions)
-            for block, n in zip(loaded, self.sizes, strict=True)
+            for block, n in zip(loaded, sizes, strict=True)
             if n > 0
         ]
         del loaded  # or workers would keep what the blocks were converted from

@@ -188,8 +188,8 @@ def _step(
         return known.answer
     rescored = 0
     if known is None or known.step != step - 1 or before is None:
-        labels = np.full(len(rows), -1, np.int32)
-        known = _Block(_prepared(rows, plan), labels, _start(rows, plan))
+        prepared = _prepared(rows, plan) if known is None else known.prepared
+        known = _Block(prepared, np.full(len(rows), -1, np.int32), _start(rows, plan))
         if before is not None:
             rescored = _move(known, rows, weights, plan, before)[1]
     changed, near = _move(known, rows, weights, plan, centers)

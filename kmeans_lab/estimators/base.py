@@ -181,7 +181,10 @@ class BaseKMeans(
         return len(self.cluster_centers_)
 
     def _centers(self, X: Rows) -> Array:
-        """Return ``cluster_centers_`` as float32 or float64: they may have been set by hand."""
+        """Return ``cluster_centers_`` as float32 or float64: they may have been set by hand.
+
+        Those of an estimator that came over a network may lie at any address.
+        """
         given = checks.numbers("cluster_centers_", self.cluster_centers_)
         wanted = len(given) if given.ndim else 0, X.shape[1]
         if given.shape != wanted or len(given) == 0:
@@ -195,8 +198,8 @@ class BaseKMeans(
             checks.finite(centers, "cluster_centers_")  # says where
         if self.metric == "euclidean":
             refuse_overflow(largest, centers)
-            return np.ascontiguousarray(centers)
-        wide = np.ascontiguousarray(centers, dtype=np.result_type(centers, X))
+            return np.require(centers, requirements=["C", "A"])
+        wide = np.require(centers, np.result_type(centers, X), ["C", "A"])
         return np.asarray(self._compared(wide, "cluster_centers_"))
 
     def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:

@@ -1,16 +1,18 @@
 """A fit on a cluster has the bits of one in memory: whatever the blocks, workers and losses."""
 
-import os
-import signal
+from copy import deepcopy
 from dataclasses import replace
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+from scipy import sparse
 
 from kmeans_lab import kmeans
 from kmeans_lab.dask import kmeans as on_cluster
+from kmeans_lab.dask.distances import chances_of
+from kmeans_lab.dask.source import _split
 from kmeans_lab.rows import NpyRows
 from tests.support.helpers import assert_same_fit
 
@@ -29,6 +31,13 @@ WAYS = {
     "angles": {"metric": "cosine"},
     "repeated": {"init": "random", "n_init": 2},
     "k-means||": {"init": "k-means||"},
+    "k-means||, weights": {
+        "init": "k-means||",
+        "sample_weight": rng.uniform(0, 2, 30_000),
+        "random_state": np.random.default_rng(9),
+    },
+    "greedy, weights": {"sample_weight": rng.uniform(0, 2, 30_000)},
+    "chances": {"init": "k-means||", "random_state": np.random.Generator(np.random.MT19937(2))},
     "empty": {"init": np.vstack([X[:6], np.full((2, 5), 1e4)])},
     "cython": {"kernel": "cython-tiled"},
 }
@@ -38,9 +47,10 @@ WAYS = {
 @pytest.mark.parametrize("kind", ["f8", "f4"])
 def test_a_dask_array_has_the_bits_of_memory(client, way, kind):
     rows = X.astype(kind)
-    settings = {"random_state": 4, "max_iter": 8} | WAYS[way]
+    settings = {"random_state": 4, "max_iter": 8} | deepcopy(WAYS[way])  # generators draw on
     found = on_cluster(da.from_array(rows, chunks=(7000, 2)), K, client=client, **settings)
     assert found.mode == "dask"
+    settings = {"random_state": 4, "max_iter": 8} | deepcopy(WAYS[way])
     assert_same_fit(found, kmeans(rows, K, **settings))
 
 
@@ -96,26 +106,14 @@ def test_history_and_callback(client):
     assert len(seen) == found.n_iter
 
 
-@pytest.mark.parametrize("killed_in", [2, 4])
-def test_a_worker_that_is_killed_changes_no_bit(started, killed_in):
-    settings = {"random_state": 4, "max_iter": 6, "tol": 0}
-    expected = kmeans(X, K, **settings)
-    with started(2) as client:
-
-        def kill(iteration):
-            if iteration.n_iter == killed_in:
-                pid = next(iter(client.run(os.getpid).values()))
-                os.kill(pid, signal.SIGKILL)
-
-        rows = da.from_array(X, chunks=(4000, 5))
-        assert_same_fit(on_cluster(rows, K, client=client, callback=kill, **settings), expected)
-
-
 def test_workers_forget(client):
-    from kmeans_lab.dask import tasks
+    from kmeans_lab.dask import nearest, tasks
 
-    on_cluster(da.from_array(X, chunks=(9000, 5)), K, client=client, max_iter=2)
+    for init in ("k-means++", "k-means||"):
+        rows = da.from_array(X, chunks=(9000, 5))
+        on_cluster(rows, K, client=client, max_iter=2, init=init)
     assert set(client.run(lambda: len(tasks._blocks)).values()) == {0}
+    assert set(client.run(nearest.remembered).values()) == {0}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +141,39 @@ def test_rows_that_are_not_finite_or_fit(client):
         on_cluster(blocks, K, client=client)
     with pytest.raises(TypeError, match="X of type ndarray must be a dask array or frame"):
         on_cluster(X, K, client=client)
+
+
+def test_sparse_blocks(client):
+    blocks = [dask.delayed(sparse.csr_array)(X[:9000]), dask.delayed(sparse.csr_array)(X[9000:])]
+    with pytest.raises(TypeError, match="sparse"):
+        on_cluster(blocks, K, client=client)
+
+
+def test_more_bytes_than_the_workers_have(started):
+    with started(1, memory_limit="200MB") as client:
+        rows = da.zeros((10**6, 50), chunks=(10**5, 50))
+        with pytest.raises(ValueError, match="X takes 400,000,000 bytes as float64 and the 1 work"):
+            on_cluster(rows, K, client=client)
+
+
+def test_blocks_that_are_too_large_for_a_worker_are_split():
+    whole = da.zeros((1000, 4), chunks=(700, 4))
+    assert _split(whole, 4 * 8 * 300).chunks[0] == (300, 300, 100, 300)
+    assert _split(whole, 0) is whole
+    assert _split(whole, 4 * 8 * 700) is whole
+
+
+@pytest.mark.parametrize("kind", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_numbers_are_those_of_a_generator_that_draws_for_all_rows(kind):
+    bits = getattr(np.random, kind)
+    rng, other = (np.random.Generator(bits(7)) for _ in range(2))
+    for each in (rng, other):
+        each.integers(10, dtype=np.uint32)  # half of a number is left
+    found = chances_of(rng, [100, 150, 400])
+    drawn = np.concatenate([it.random(n) for it, n in zip(found, (100, 50, 250), strict=True)])
+    np.testing.assert_array_equal(drawn, other.random(400))
+    assert rng.integers(1 << 30, dtype=np.uint32) == other.integers(1 << 30, dtype=np.uint32)
+    assert rng.random() == other.random()
 
 
 def test_no_workers(started):

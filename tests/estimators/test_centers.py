@@ -113,6 +113,18 @@ def test_an_estimator_that_was_given_its_centers_need_not_be_fitted(kind):
         np.testing.assert_allclose(found.cluster_centers_, means)
 
 
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_centers_may_lie_at_any_address(kind):
+    found = fitted(kind)
+    expected = found.predict(X)
+    moved = np.frombuffer(
+        b"." + found.cluster_centers_.tobytes(), found.cluster_centers_.dtype, offset=1
+    )
+    found.cluster_centers_ = moved.reshape(found.cluster_centers_.shape)
+    assert not found.cluster_centers_.flags.aligned
+    np.testing.assert_array_equal(found.predict(X), expected)
+
+
 def test_batches_of_any_dtype_become_that_of_the_first():
     for first, then in (("f4", "f8"), ("f8", "f4"), ("i8", "f4"), ("f4", "i8")):
         found = MiniBatchKMeans(3, random_state=0).partial_fit((8 * X).astype(first))
