@@ -10,6 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from kmeans_lab.cli.cluster import (
+    add_cluster_arguments,
+    fit_there,
+    on_cluster,
+    rows_for_workers,
+)
 from kmeans_lab.cli.inputs import (
     add_file_arguments,
     answerable,
@@ -75,6 +81,7 @@ def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels-output", dest="labels_out", metavar="PATH", type=Path, help=text)
     text = "a file for the progress of a long fit; where it is there, the fit goes on from it"
     add("--resume", metavar="PATH", type=Path, help=text)
+    add_cluster_arguments(parser)
     add("-o", "--output", metavar="PATH", type=Path, help="file to write: .npz, or .csv for two")
     add("--force", action="store_true", help="replace an output that exists")
     add("-q", "--quiet", action="store_true", help="no table and no progress bar")
@@ -92,7 +99,8 @@ def fit(arguments: argparse.Namespace) -> None:
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]
-    with answerable(name), _progress(settings["max_iter"], arguments.quiet) as callback:
+    watched = _progress(settings["max_iter"], arguments.quiet)
+    with answerable(name), fit_there(arguments) as elsewhere, watched as callback:
         try:
             refuse_unless_ready(name)
             if is_sparse(X) and name != "auto" and not find_spec(name).sparse:
@@ -100,7 +108,9 @@ def fit(arguments: argparse.Namespace) -> None:
                     f"--kernel {name} takes no sparse rows, and {arguments.data} has them; choose "
                     f"one of {', '.join(SPARSE)}"
                 )
-            result = kmeans(X, arguments.clusters, **settings | {"callback": callback})
+            result = (elsewhere or kmeans)(
+                X, arguments.clusters, **settings | {"callback": callback}
+            )
         except (ValueError, TypeError) as error:
             said = str(error).replace("metric='euclidean'", "--metric euclidean")
             raise Refused(said) from error
@@ -118,6 +128,9 @@ def fit(arguments: argparse.Namespace) -> None:
 def _rows(arguments: argparse.Namespace) -> Any:
     """Return the rows of a file; its path where they may be read block by block."""
     path: Path = arguments.data
+    if on_cluster(arguments):
+        _refuse_file_options(arguments)
+        return rows_for_workers(path)
     suffix = path.suffix.lower()
     streams = arguments.memory is not None or arguments.mode == "stream"
     if path.is_dir() or (suffix in ROW_SUFFIXES and (streams or suffix not in DATA_SUFFIXES)):

@@ -11,6 +11,7 @@ import kmeans_lab
 from kmeans_lab import driver
 from kmeans_lab.dask.crew import ClusterCrew
 from kmeans_lab.dask.source import ClusterRows
+from kmeans_lab.io.errors import MissingExtra
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
@@ -78,8 +79,11 @@ def fit(
 def client_of(client: Any) -> Any:
     """Return a client that has workers, of this version: this one, or the current one."""
     if client is None:
-        from distributed import get_client
-
+        try:
+            from distributed import get_client
+        except ModuleNotFoundError as error:
+            missing = error.name or "distributed"
+            raise MissingExtra("a cluster needs", missing, extra="dask") from None
         try:
             client = get_client()
         except ValueError:
