@@ -1,5 +1,6 @@
 """A fit that was ended goes on from the file that kept its progress, to the same bits."""
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from kmeans_lab import kmeans
 from kmeans_lab.io import checkpoints
 from kmeans_lab.io.errors import Refused
+from kmeans_lab.rows import CalledRows
 from kmeans_lab.rows.memory import LEAST
 from tests.support.helpers import assert_same_fit
 
@@ -176,3 +178,49 @@ def test_a_killed_process_goes_on(tmp_path):
         np.testing.assert_array_equal(found["centers"], expected.centers)
         np.testing.assert_array_equal(found["labels"], expected.labels)
     assert sorted(os.listdir()) == ["X.npy", "found.npz"]
+
+
+def test_a_block_that_cannot_be_read_costs_one_pass():
+    rows = np.tile(X, (400, 1))  # more than are kept
+    settings = {"random_state": 2, "mode": "stream", "memory": LEAST, "init": "random"}
+    passes, broken = [], [True]
+
+    def read(first, last):
+        passes.append(first <= 1_500_000 < last)  # in a block that is read in each pass
+        if broken[0] and sum(passes) == 5:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rows[first:last]
+
+    source = CalledRows(read, rows.shape)
+    with pytest.raises(OSError, match="Input/output error"):
+        kmeans(source, 5, resume="state.json", **settings)
+    assert json.loads(Path("state.json").read_text())["n_iter"] >= 2
+    broken[0] = False
+    found = kmeans(source, 5, resume="state.json", **settings)
+    assert_same_fit(found, kmeans(rows, 5, random_state=2, init="random"))
+    assert os.listdir() == []
+
+
+def test_labels_that_find_no_room_leave_the_progress(monkeypatch):
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings = {"random_state": 2, "resume": "state.json", "labels_out": "labels.npy"}
+    save = checkpoints.Checkpoints.save
+    with monkeypatch.context() as patched:
+
+        def saved(self, make):  # by the checkpoint, which has room, before the disk is full
+            with monkeypatch.context() as empty:
+                empty.setattr(os, "fsync", lambda number: None)
+                save(self, make)
+
+        patched.setattr(checkpoints.Checkpoints, "save", saved)
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(Refused, match=r"labels\.npy \(No space left on device\)"):
+            kmeans(X, 5, **settings)
+    assert os.listdir() == ["state.json"]
+    found = kmeans(X, 5, **settings)
+    assert os.listdir() == ["labels.npy"]
+    expected = kmeans(X, 5, random_state=2)
+    assert_same_fit(found, expected)
+    np.testing.assert_array_equal(np.load("labels.npy"), expected.labels)
