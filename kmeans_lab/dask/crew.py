@@ -39,8 +39,7 @@ class ClusterCrew(StreamCrew):
             *(token_hex(8), job.name, rows.middle, job.largest, rows.least),
             *(len(rows), job.n_clusters, lightest_of(self.weights), self.kernel_threads),
         )
-        blocks = range(len(source.blocks))
-        self._heavy = [block_of(self.weights, source.ends, b) for b in blocks]
+        self._heavy = source.in_blocks(self.weights)
 
     def _make_room_for_labels(self) -> None:
         """Do nothing: labels are where the rows are."""

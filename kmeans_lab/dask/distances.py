@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.dask import nearest
-from kmeans_lab.dask.source import block_of
 from kmeans_lab.dask.tasks import Floats
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.grids import Grid
@@ -40,7 +39,7 @@ class ClusterDistances:
         self._source, self._weights = source, weights
         self._start = nearest.Start(token_hex(8), middle, owners)
         self._points: list[Array] = []
-        self._heavy = [block_of(weights, source.ends, b) for b in range(len(source.blocks))]
+        self._heavy = source.in_blocks(weights)
 
     def add(self, points: Array) -> None:
         """Take points into account from now on."""

@@ -129,6 +129,13 @@ class ClusterRows:
             return array
         return self.client.submit(tasks.same, array, pure=False)
 
+    def in_blocks(self, values: NDArray[Any] | None) -> list[Any]:
+        """Return the parts of an array that belong to blocks, as tasks are given them."""
+        blocks = range(len(self.blocks))
+        if values is None:
+            return [None for b in blocks]
+        return [self.shared(block_of(values, self.ends, b)) for b in blocks]
+
     def everywhere(
         self, function: Callable[..., Any], own: Callable[[int], tuple[Any, ...]], *common: Any
     ) -> list[Any]:

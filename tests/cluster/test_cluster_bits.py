@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 from kmeans_lab import kmeans
+from kmeans_lab.dask import crew, source
 from kmeans_lab.dask import kmeans as on_cluster
 from kmeans_lab.dask.distances import chances_of
 from kmeans_lab.dask.source import _split
@@ -20,6 +21,7 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(30_000, 5)) * rng.uniform(0.2, 2, 5) + 3 * rng.integers(0, 3, (30_000, 5))
 X[:, 1] += 500
 K = 8
+WEIGHTS = rng.integers(0, 3, 30_000).astype(float)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 WAYS = {
     "greedy": {},
     "labels": {"stop": "labels", "tol": 5},
-    "weights": {"sample_weight": rng.integers(0, 3, 30_000).astype(float)},
+    "weights": {"sample_weight": WEIGHTS},
     "angles": {"metric": "cosine"},
     "repeated": {"init": "random", "n_init": 2},
     "k-means||": {"init": "k-means||"},
@@ -104,6 +106,16 @@ def test_history_and_callback(client):
     assert_same_fit(replace(found, history=()), replace(expected, history=()))
     assert [it.changed for it in found.history] == [it.changed for it in expected.history]
     assert len(seen) == found.n_iter
+
+
+@pytest.mark.parametrize("init", ["k-means++", "k-means||"])
+def test_arrays_that_are_sent_once(client, init, monkeypatch):
+    monkeypatch.setattr(source, "_LARGE", 100)  # bytes: centers, points and weights are larger
+    monkeypatch.setattr(source, "_GROUP", 100_000)  # and a task has few blocks
+    monkeypatch.setattr(crew, "_TOGETHER", 2)
+    settings = {"random_state": 4, "max_iter": 5, "init": init, "sample_weight": WEIGHTS}
+    found = on_cluster(da.from_array(X, chunks=(2000, 5)), K, client=client, **settings)
+    assert_same_fit(found, kmeans(X, K, **settings))
 
 
 def test_workers_forget(client):
