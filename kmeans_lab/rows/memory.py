@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,20 @@ def _available(meminfo: Path) -> int:
     except OSError:
         return _USUAL
     return int(found[1]) << 10 if found else _USUAL
+
+
+def refuse_without_room(n_samples: int, memory: int) -> None:
+    """Raise ``MemoryError`` where labels fit neither into the budget nor on the disk.
+
+    That is found when labels are needed, too: after rows have been read once.
+    """
+    size, folder = 4 * n_samples, tempfile.gettempdir()
+    if size > memory and size > (free := shutil.disk_usage(folder).free):
+        raise MemoryError(
+            f"labels of {n_samples:,} rows take {size:,} bytes, for which neither memory={memory:,} "
+            f"nor {folder} with {free:,} bytes has room; set TMPDIR to a folder on a larger disk, "
+            "or check the shape of X"
+        )
 
 
 class Scratch:

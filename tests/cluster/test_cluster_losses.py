@@ -47,7 +47,7 @@ def kill(client, n):
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("n_workers", "lost"), [(2, 1), (3, 2), (2, 2)])
+@pytest.mark.parametrize(("n_workers", "lost"), [(2, 1), (4, 2), (2, 2)])
 def test_workers_that_are_killed(started, expected, n_workers, lost):
     with started(n_workers) as client:
 

@@ -341,3 +341,9 @@ def test_raw_rows_that_cannot_be():
 def test_a_budget_beside_a_mode_that_reads_all():
     with pytest.raises(ValueError, match="memory='20MB' has no meaning beside mode='serial'"):
         kmeans(saved("rows.npy"), 2, mode="serial", memory="20MB")
+
+
+def test_more_rows_than_any_disk_has_room_for_are_refused_at_once():
+    source = CalledRows(lambda first, last: pytest.fail("it has been read"), (10**15, 3))
+    with pytest.raises(MemoryError, match=r"labels of 1,000,000,000,000,000 rows take 4,000,000,"):
+        kmeans(source, 3, mode="stream", memory="64MB")
