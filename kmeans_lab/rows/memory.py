@@ -90,8 +90,8 @@ def refuse_without_room(n_samples: int, memory: int) -> None:
     if size > memory and size > (free := shutil.disk_usage(folder).free):
         raise MemoryError(
             f"labels of {n_samples:,} rows take {size:,} bytes, for which neither "
-            f"memory={memory:,} nor {folder} with {free:,} bytes has room; set TMPDIR to a folder on "
-            "a larger disk, or check the shape of X"
+            f"memory={memory:,} nor {folder} with {free:,} bytes has room; set TMPDIR to a folder "
+            "on a larger disk, or check the shape of X"
         )
 
 
