@@ -229,6 +229,45 @@ class AddsBlocks(Protocol):
         """Return numbers whose exact sum is what ``TellsInertia.inertia`` rounds."""
 
 
+class SparseSumsThatJoin(Protocol):
+    """``SumsThatJoin`` of sparse rows, which have neither a middle nor weights."""
+
+    def move(self, rows: Any, before: Labels, after: Labels, /) -> int:
+        """Move rows whose labels differ from sum to sum; return how many do."""
+
+    def read(self, sums: Sums, counts: Counts, /) -> None:
+        """Overwrite sums, each rounded once, and counts."""
+
+    def parts(self) -> NDArray[np.int64]:
+        """Return sums and counts as whole numbers: added, those of all blocks are all rows'."""
+
+    def add(self, parts: NDArray[np.int64], /) -> None:
+        """Add the parts of other blocks."""
+
+
+@runtime_checkable
+class AddsSparseBlocks(Protocol):
+    """``AddsBlocks`` of a module for sparse rows: "sparse-blocks" in ``KernelSpec.provides``."""
+
+    def sums_of_blocks(
+        self,
+        wide: bool,
+        most: float,
+        least: float,
+        n_samples: int,
+        n_features: int,
+        n_clusters: int,
+        /,
+    ) -> SparseSumsThatJoin:
+        """Return empty sums of rows of float64, where ``wide``, or float32.
+
+        No magnitude lies above ``most``, and none, zeros aside, below ``least``.
+        """
+
+    def inertia_parts(self, X: Any, centers: Any, labels: Labels, /) -> NDArray[np.float64]:
+        """Return numbers whose exact sum is what ``TellsInertia.inertia`` rounds."""
+
+
 @runtime_checkable
 class MeetsBatches(Protocol):
     """Sparse rows that are seen once: ``"batches"`` in ``KernelSpec.provides``.

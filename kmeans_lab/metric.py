@@ -92,7 +92,7 @@ def unit_rows(
         A row holds only zeros.
     """
     if isinstance(rows, SparseRows):
-        return _sparse_units(rows, name)
+        return _sparse_units(rows, name, first)
     n_samples, n_features = rows.shape
     divide = _divide_by_lengths if kernel is None else kernel.divide_by_lengths
     within, lengths = rounding(n_features, dtype or rows.dtype), np.empty(n_samples)
@@ -113,12 +113,12 @@ def unit_rows(
     return units
 
 
-def _sparse_units(rows: SparseRows, name: str) -> SparseRows:
+def _sparse_units(rows: SparseRows, name: str, first: int) -> SparseRows:
     within = rounding(rows.n_features, rows.dtype)
     units, zeros = scaled_to_one(rows, lambda squares: _snapped(np.sqrt(squares), within))
     if len(zeros):
         raise ValueError(
-            _no_direction(name, zeros, f"keep {name}[{name}.count_nonzero(axis=1) > 0]")
+            _no_direction(name, zeros + first, f"keep {name}[{name}.count_nonzero(axis=1) > 0]")
         )
     return units
 

@@ -128,7 +128,7 @@ KERNELS: dict[str, KernelSpec] = {
         centers=True,
         weights=True,
         balls=True,
-        provides=("seeding", "limits", "measuring", "blocks", "batches"),
+        provides=("seeding", "limits", "measuring", "blocks", "batches", "sparse-blocks"),
         auto=1,
     ),
 }

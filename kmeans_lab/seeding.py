@@ -212,7 +212,7 @@ def greedy(
     does not support, NumPy is used.
     """
     first, draws = greedy_draws(len(X), n_clusters, rng, weights)
-    if isinstance(X, StreamedRows):
+    if isinstance(X, StreamedRows) or hasattr(X, "start_distances"):
         with closing(start_distances(X, weights, squared_distances)) as near:
             return X[choose_rows(X, near, first, draws)]
     if weights is not None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 Threading = Literal["gil", "nogil", "own"]
 Arithmetic = Literal["direct", "expanded"]
-Part = Literal["seeding", "limits", "measuring", "blocks", "batches"]
+Part = Literal["seeding", "limits", "measuring", "blocks", "batches", "sparse-blocks"]
 
 #: The dtypes of rows that kernels may take.
 FLOATS = ("float32", "float64")
@@ -61,10 +61,11 @@ class KernelSpec:
         Its ``prepare`` takes ``balls=False``, for rows that are seen once.
     broadcasts : bool
         It holds n_samples · n_clusters · n_features values at once.
-    provides : tuple of {"seeding", "limits", "measuring", "blocks", "batches"}
+    provides : tuple of {"seeding", "limits", "measuring", "blocks", "batches", "sparse-blocks"}
         Services of its module to all kernels: ``kernel.Seeds``, ``kernel.MeasuresLimits``,
         ``kernel.MeasuresRows``, ``kernel.AddsBlocks``; of its module for sparse rows:
-        ``kernel.MeetsBatches``. The first kernel of the table that provides one is used.
+        ``kernel.MeetsBatches``, ``kernel.AddsSparseBlocks``. The first kernel of the table that
+        provides one is used.
     sparse : str
         The module of the same two functions for sparse rows, ``kmeans_lab.sparse.rows.SparseRows``;
         empty where there is none. It is given neither a middle nor weights.

@@ -20,6 +20,7 @@
 #include "simd/sparse/engine.h"
 #include "simd/sparse/inertia.h"
 #include "sparse/bind_batches.h"
+#include "sparse/bind_blocks.h"
 #include "sparse/rows.h"
 #include "sparse/rules.h"
 
@@ -174,7 +175,8 @@ std::unique_ptr<Prepared> prepare(const py::object& rows, const py::object& n_cl
 }
 
 template <typename T>
-double inertia(const py::object& rows, const py::array& centers, const py::array& labels) {
+lab::ExactSum inertia_of(const py::object& rows, const py::array& centers,
+                         const py::array& labels) {
     const lab::SparseRows<T> given = lab::view<T>(rows, kRowsAre);
     require(centers.ndim() == 2 && labels.ndim() == 1 && centers.shape(1) == given.n_features &&
                 labels.shape(0) == given.n_samples,
@@ -185,6 +187,11 @@ double inertia(const py::object& rows, const py::array& centers, const py::array
     lab::Unlocked unlocked;
     lab::require_clusters(labels_in, given.n_samples, k, lab::kRowsOfCenters);
     return lab::sparse_inertia(given, centers_in, labels_in, k);
+}
+
+lab::ExactSum inertia(const py::object& rows, const py::array& centers, const py::array& labels) {
+    return lab::wide(rows) ? inertia_of<double>(rows, centers, labels)
+                           : inertia_of<float>(rows, centers, labels);
 }
 
 constexpr char kOutOfMemory[] =
@@ -253,11 +260,19 @@ PYBIND11_MODULE(simd, module, py::mod_gil_not_used()) {
     module.def(
         "inertia",
         [](const py::object& rows, const py::array& centers, const py::array& labels) {
-            return lab::wide(rows) ? inertia<double>(rows, centers, labels)
-                                   : inertia<float>(rows, centers, labels);
+            return inertia(rows, centers, labels).value();
         },
         py::arg("rows"), py::arg("centers"), py::arg("labels"),
         "Return the sum of squared distances to the chosen centers, by differences.");
+    module.def(
+        "inertia_parts",
+        [](const py::object& rows, const py::array& centers, const py::array& labels) {
+            const std::vector<double> parts = inertia(rows, centers, labels).parts();
+            return py::array_t<double>(py::ssize_t(parts.size()), parts.data());
+        },
+        py::arg("rows"), py::arg("centers"), py::arg("labels"),
+        "Return numbers whose exact sum is the inertia.");
+    lab::bind_blocks(module);
     lab::bind_batches(module);
     module.def(
         "isa", [] { return lab::kIsaNames[int(lab::chosen_isa())]; },

@@ -5,7 +5,6 @@ from typing import cast
 from kmeans_lab.crews.base import Crew, Job
 from kmeans_lab.crews.cores import available_cores, refuse_too_many
 from kmeans_lab.crews.serial import SerialCrew
-from kmeans_lab.rows.source import HoldsBlocks
 from kmeans_lab.spec import KernelSpec
 
 MODES = ("serial", "threads", "processes", "stream")
@@ -49,6 +48,9 @@ def choose_workers(
 
 def start_crew(mode: str, job: Job) -> Crew:
     """Start the workers of a fit; a context manager that ends them."""
+    held = getattr(job.rows, "source", job.rows)
+    if (start := getattr(held, "start_crew", None)) is not None:
+        return cast(Crew, start(job))
     if mode == "processes":
         from kmeans_lab.crews.processes import start_process_crew
 
@@ -60,8 +62,5 @@ def start_crew(mode: str, job: Job) -> Crew:
     if mode == "stream":
         from kmeans_lab.crews.stream import StreamCrew
 
-        source = getattr(job.rows, "source", None)
-        if isinstance(source, HoldsBlocks):
-            return cast(Crew, source.start_crew(job))
         return StreamCrew(job)
     return SerialCrew(job)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kmeans_lab.crews.base import Pass
 from kmeans_lab.crews.stream import StreamCrew
 from kmeans_lab.dask import tasks
+from kmeans_lab.dask.plan import Plan
 from kmeans_lab.dask.source import ClusterRows, block_of
 from kmeans_lab.kernel import Array, Labels
 from kmeans_lab.numerics.block_sums import inertia_of_blocks, lightest_of
@@ -26,19 +27,22 @@ class ClusterCrew(StreamCrew):
     def _start(self) -> None:
         source = self.job.rows.source  # type: ignore[union-attr]  # StreamedRows
         assert isinstance(source, ClusterRows)
-        self._source = source
-        self._found: Labels | None = None  # labels of all rows, where they are here
-        self._assigned: Array | None = None  # the centers that labels belong to; None: to none
-        self._sent: Any = None  # the same, as tasks are given them
-        self._step = 0
+        self._begin(source)
         super()._start()
         job, rows = self.job, self.rows
         assert job.largest is not None
         assert rows.least is not None
-        self._plan = tasks.Plan(
+        self._plan: Plan = Plan(
             *(token_hex(8), job.name, rows.middle, job.largest, rows.least),
-            *(len(rows), job.n_clusters, lightest_of(self.weights), self.kernel_threads),
+            *(*rows.shape, job.n_clusters, lightest_of(self.weights), self.kernel_threads),
         )
+
+    def _begin(self, source: ClusterRows) -> None:
+        self._source = source
+        self._found: Labels | None = None  # labels of all rows, where they are here
+        self._assigned: Array | None = None  # the centers that labels belong to; None: to none
+        self._sent: Any = None  # the same, as tasks are given them
+        self._step = self._rescored = 0
         self._heavy = source.in_blocks(self.weights)
 
     def _make_room_for_labels(self) -> None:
@@ -75,7 +79,8 @@ class ClusterCrew(StreamCrew):
         self._assigned, self._found = centers.copy(), None
         self._sent = self._source.shared(self._assigned)
 
-    def _by_moves(self, centers: Array) -> Pass:
+    def assign_update(self, centers: Array) -> Pass:
+        """Assign each row to its nearest center; return what all blocks found together."""
         start = perf_counter()
         before = None if self._assigned is None else self._sent
         self._assign(centers)
@@ -97,7 +102,7 @@ class ClusterCrew(StreamCrew):
             ]
         found = tasks.join(*client.gather(answers))
         self._rescored += found.rescored
-        total: Any = self._start_sums()
+        total = self._plan.start_sums(self.rows.dtype)
         total.add(np.require(found.parts, requirements=["C", "A"]))
         total.read(self.sums, self.counts)
         inertia = self.inertia(centers, None) if self.job.weighs_inertia else nan

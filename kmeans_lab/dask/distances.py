@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.dask import nearest
-from kmeans_lab.dask.tasks import Floats
+from kmeans_lab.dask.plan import Floats
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.grids import Grid
 from kmeans_lab.rows.distances import Steps, masses_of

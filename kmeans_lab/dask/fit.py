@@ -58,13 +58,6 @@ def fit(
     for name in ("mode", "memory"):
         if settings.get(name) is not None:
             raise ValueError(f"{name}={settings[name]!r} has no meaning on a cluster; leave it out")
-    kernel = settings.get("kernel", "auto")
-    name = choose_kernel(sparse=False) if kernel == "auto" else kernel
-    if not isinstance(name, str) or find_spec(name).threading != "own":
-        raise ValueError(
-            f"kernel={kernel!r} adds rows up in the order in which they come, which is any on a "
-            "cluster; use 'cpp-simd', 'cython-tiled' or 'numba-tiled'"
-        )
     where = client_of(client)
     weights = settings.get("sample_weight")
     if hasattr(weights, "compute"):
@@ -72,8 +65,31 @@ def fit(
     directions = settings.get("metric") == "cosine"
     rows = ClusterRows(where, X, ClusterCrew, directions=directions)
     rows.keeps_labels = keeps_labels
-    found = driver.kmeans(rows, n_clusters, **settings | {"kernel": name})
+    name = _kernel_name(settings.get("kernel", "auto"), sparse=rows.sparse)
+    given: Any = rows
+    if rows.sparse:
+        if weights is not None:
+            raise ValueError(
+                "sample_weight is given and X has sparse blocks, whose weighted sums depend on the "
+                "order of the rows; leave weights out, or use kmeans_lab.kmeans"
+            )
+        from kmeans_lab.dask.sparse import SparseClusterRows
+
+        given = SparseClusterRows(rows, directions=directions)
+    found = driver.kmeans(given, n_clusters, **settings | {"kernel": name})
     return replace(found, mode="dask"), rows
+
+
+def _kernel_name(kernel: Any, *, sparse: bool) -> str:
+    name = choose_kernel(sparse=sparse) if kernel == "auto" else kernel
+    exact = isinstance(name, str) and find_spec(name).threading == "own"
+    if exact and (not sparse or "sparse-blocks" in find_spec(name).provides):
+        return str(name)
+    able = "'cpp-simd'" if sparse else "'cpp-simd', 'cython-tiled' or 'numba-tiled'"
+    raise ValueError(
+        f"kernel={kernel!r} adds rows up in the order in which they come, which is any on a "
+        f"cluster; use {able}"
+    )
 
 
 def client_of(client: Any) -> Any:

@@ -10,12 +10,13 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from kmeans_lab.dask.tasks import Floats, aligned
+from kmeans_lab.dask.plan import Floats, aligned
 from kmeans_lab.kernel import Array
 from kmeans_lab.rows.distances import Labels, StreamedDistances
 from kmeans_lab.rows.source import ArrayRows
 from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.seeding import squared_distances
+from kmeans_lab.sparse.rows import SparseRows
 
 _known: dict[tuple[str, int], tuple[int, StreamedDistances]] = {}
 _lock = threading.Lock()
@@ -43,7 +44,7 @@ class Chances:
 
 
 def ask(
-    rows: Array,
+    rows: Any,
     number: int,
     weights: Floats | None,
     more: tuple[Any, ...],
@@ -70,14 +71,22 @@ def ask(
     with _lock:
         asked, near = _known.pop(key, (0, None))
     if near is None:
-        own = StreamedRows(ArrayRows(aligned(rows)), rows.dtype, middle=aligned(start.middle))
-        near = StreamedDistances(own, aligned(weights), squared_distances, owners=start.owners)
+        near = _distances(aligned(rows), aligned(weights), start)
     for i in range(asked, len(ends)):
         near.add(aligned(points[(ends[i - 1] if i > 0 else 0) : ends[i]]))
     answer = _ANSWERS[question](near, *more, *arguments)
     with _lock:
         _known[key] = len(ends), near
     return answer
+
+
+def _distances(rows: Any, weights: Floats | None, start: Start) -> StreamedDistances:
+    if isinstance(rows, SparseRows):
+        from kmeans_lab.dask.sparse import SparseDistances
+
+        return SparseDistances(rows, weights, owners=start.owners)
+    own = StreamedRows(ArrayRows(rows), rows.dtype, middle=aligned(start.middle))
+    return StreamedDistances(own, weights, squared_distances, owners=start.owners)
 
 
 def _rows_at(near: StreamedDistances, places: Floats, grid: Any) -> Any:

@@ -14,6 +14,7 @@ from kmeans_lab.dask import tasks
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.moments import Moments, joined
 from kmeans_lab.rows.source import RowSource
+from kmeans_lab.rows.streamed import is_narrow
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -49,6 +50,8 @@ class ClusterRows:
         The number of rows up to the end of each block.
     groups : list of list of int
         The numbers of the blocks that a task computes: those of a thread of a worker.
+    sparse : bool
+        Whether blocks are ``SparseRows``.
     keeps_labels : bool
         Whether labels stay on the workers at the end of a fit: a future for each block.
     """
@@ -64,21 +67,29 @@ class ClusterRows:
             for block in _futures(client, X, min(limits.values(), default=0))
         ]
         found = client.gather([client.submit(tasks.shape_of, block) for block in loaded])
-        widths = sorted({width for n, width, _ in found if n > 0})
+        widths = sorted({width for n, width, *_ in found if n > 0})
         if len(widths) != 1:
             raise ValueError(
                 f"X has blocks of {', '.join(map(str, widths)) or 'no'} columns and all must have "
                 "as many; check what makes them"
             )
-        narrow = all(np.dtype(kind).type in (np.float16, np.float32) for n, _, kind in found if n)
+        kinds = {sparse for n, *_, sparse in found if n > 0}
+        if len(kinds) > 1:
+            raise TypeError(
+                "X has sparse blocks and others, and all must be of one kind; convert those that "
+                "are fewer"
+            )
+        self.sparse = kinds == {True}
+        narrow = all(is_narrow(np.dtype(kind)) for n, _, kind, _ in found if n)
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
         sizes = [n for n, *_ in found]
         self.ends = list(accumulate(n for n in sizes if n > 0))
         self.shape = self.ends[-1], widths[0]
         self._refuse_too_many(limits)
+        begins = accumulate(sizes, initial=0)
         self.blocks: list[Future[Any]] = [
-            client.submit(tasks.convert, block, self.dtype.name, directions)
-            for block, n in zip(loaded, sizes, strict=True)
+            client.submit(tasks.convert, block, first, self.dtype.name, directions)
+            for block, n, first in zip(loaded, sizes, begins, strict=False)
             if n > 0
         ]
         del loaded  # or workers would keep what the blocks were converted from
@@ -86,6 +97,8 @@ class ClusterRows:
 
     def _refuse_too_many(self, limits: dict[str, int]) -> None:
         size = self.shape[0] * self.shape[1] * self.dtype.itemsize
+        if self.sparse:
+            return  # what they take is known to their workers
         room = sum(limits.values())
         if limits and size > room:
             raise ValueError(
@@ -163,8 +176,12 @@ class ClusterRows:
 
     def take(self, numbers: NDArray[np.intp], /) -> NDArray[Any]:
         """Return rows of ascending numbers, which come from the workers that hold them."""
+        return np.concatenate([np.empty((0, self.shape[1]), self.dtype), *self.parts(numbers)])
+
+    def parts(self, numbers: NDArray[np.intp]) -> list[Any]:
+        """Return rows of ascending numbers as each block has them."""
         first = int(numbers[0]) if len(numbers) > 0 else 0
-        parts, which, at = [], bisect_right(self.ends, first), 0
+        sent, which, at = [], bisect_right(self.ends, first), 0
         while at < len(numbers):
             before = self.ends[which - 1] if which > 0 else 0
             end = at + int(np.searchsorted(numbers[at:], self.ends[which]))
@@ -172,11 +189,9 @@ class ClusterRows:
                 inside: Any = numbers[at:end] - before
                 if inside[-1] - inside[0] == len(inside) - 1:
                     inside = slice(int(inside[0]), int(inside[-1]) + 1)
-                parts.append(self.client.submit(tasks.cut, self.blocks[which], inside, pure=False))
+                sent.append(self.client.submit(tasks.cut, self.blocks[which], inside, pure=False))
             at, which = end, which + 1
-        if not parts:
-            return np.empty((0, self.shape[1]), self.dtype)
-        return np.concatenate(self.client.gather(parts))
+        return list(self.client.gather(sent))
 
     def measured(self, kernel: str) -> tuple[Moments, NDArray[np.float64]]:
         """Return the moments of all rows, and the smallest magnitudes, zeros aside."""
@@ -188,12 +203,13 @@ class ClusterRows:
         return joined([moments for moments, _ in found]), least
 
     def start_distances(
-        self, rows: StreamedRows, weights: NDArray[np.float64] | None, owners: bool
+        self, rows: StreamedRows | None, weights: NDArray[np.float64] | None, owners: bool
     ) -> Distances:
         """Return distances that are kept where the blocks are."""
         from kmeans_lab.dask.distances import ClusterDistances
 
-        return ClusterDistances(self, rows.middle, weights, owners=owners)
+        middle = None if rows is None else rows.middle
+        return ClusterDistances(self, middle, weights, owners=owners)
 
     def __len__(self) -> int:
         return int(self.shape[0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -20,41 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.arrays import read
+from kmeans_lab.dask.plan import Floats, Plan, aligned
 from kmeans_lab.kernel import Array, Labels, read_only
-from kmeans_lab.numerics.block_sums import adds_blocks, start_sums
+from kmeans_lab.metric import unit_rows
+from kmeans_lab.numerics.block_sums import adds_blocks
 from kmeans_lab.numerics.moments import moments_of_blocks
 from kmeans_lab.registry import KernelUnavailable, find_spec, load_kernel
 from kmeans_lab.rows.source import ArrayRows
 from kmeans_lab.rows.streamed import StreamedRows
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What all steps of a fit have in common."""
-
-    fit: str
-    kernel: str
-    middle: Array | None
-    largest: Floats
-    least: Floats
-    n_samples: int
-    n_clusters: int
-    lightest: float | None
-    n_threads: int
-
-    def aligned(self) -> Plan:
-        """Return the same with arrays that compiled code takes."""
-        return replace(self, middle=aligned(self.middle))
-
-
-def aligned(array: Any) -> Any:
-    """Return an array whose values lie where compiled code may read them.
-
-    Those that came over the network may lie at any address.
-    """
-    return None if array is None else np.require(array, requirements=["C", "A"])
+from kmeans_lab.sparse.numerics import largest as sparse_largest
+from kmeans_lab.sparse.reading import is_sparse, read_sparse
+from kmeans_lab.sparse.rows import SparseRows
 
 
 class Answer(NamedTuple):
@@ -92,25 +68,62 @@ def same(value: Any) -> Any:
     return value
 
 
-def load(block: Any) -> NDArray[Any]:
-    """Return a block as an array: of an array, a frame, or what a delayed function returned."""
+def load(block: Any) -> Any:
+    """Return a block as an array: of an array, a frame, or what a delayed function returned.
+
+    Sparse matrices stay what they are.
+    """
+    if is_sparse(block):
+        return block
     rows = np.asarray(read("X", block))
     return rows.reshape(1, -1) if rows.ndim == 1 else rows
 
 
-def convert(rows: NDArray[Any], dtype: str, directions: bool) -> Array:
-    """Return rows as kernels take them; see ``StreamedRows``."""
-    source = StreamedRows(ArrayRows(rows), np.dtype(dtype), directions)
-    return source.uncentered(0, len(rows))
+def convert(rows: Any, first: int, dtype: str, directions: bool) -> Any:
+    """Return rows as kernels take them: checked, of a dtype, and of length 1 for angles.
+
+    ``first`` is the number of the first one.
+    """
+    found: Any
+    if is_sparse(rows):
+        found = read_sparse("X", rows, (dtype,))
+    else:
+        found = StreamedRows(ArrayRows(rows), np.dtype(dtype)).uncentered(0, len(rows))
+    return unit_rows(found, first=first) if directions else found
 
 
-def shape_of(rows: NDArray[Any]) -> tuple[int, int, str]:
-    """Return the shape of a block, and its dtype."""
-    return rows.shape[0], rows.shape[1], rows.dtype.str
+def shape_of(rows: Any) -> tuple[int, int, str, bool]:
+    """Return the shape of a block, its dtype, and whether it is sparse."""
+    return rows.shape[0], rows.shape[1], rows.dtype.str, is_sparse(rows)
 
 
-def cut(rows: Array, which: slice | NDArray[np.intp]) -> Array:
-    """Return some rows of a block."""
+class SparseMeasures(NamedTuple):
+    """What one look at a block of sparse rows tells: of its columns, rows and magnitudes."""
+
+    sums: Floats
+    squares: Floats
+    sizes: NDArray[np.int64]
+    most: float
+    least: float
+
+
+def measure_sparse(rows: SparseRows) -> SparseMeasures:
+    """Return the sums of columns and their squares, how many values rows store, and magnitudes.
+
+    The smallest magnitude leaves zeros aside, and is infinite where there is none.
+    """
+    rows = aligned(rows)
+    sizes = np.abs(rows.stored()[0][rows.stored()[0] != 0])
+    with np.errstate(all="ignore"):  # of values that are not finite
+        sums, squares = rows.column_sums()
+    least = float(sizes.min(initial=np.inf))
+    return SparseMeasures(sums, squares, np.diff(rows.indptr), sparse_largest(rows), least)
+
+
+def cut(rows: Any, which: slice | NDArray[np.intp]) -> Any:
+    """Return some rows of a block; of sparse ones, sparse ones."""
+    if isinstance(rows, SparseRows):
+        return rows[which] if isinstance(which, slice) else rows.take(which)
     return rows[which]
 
 
@@ -128,25 +141,22 @@ def measure(rows: Array, kernel: str, pivot: Floats) -> tuple[Any, Floats]:
     return moments_of_blocks([rows], measuring, 1, aligned(pivot)), adding.least(rows, 1)
 
 
-def label(rows: Array, plan: Plan, centers: Array) -> Labels:
+def label(rows: Any, plan: Plan, centers: Array) -> Labels:
     """Return each row's nearest center."""
-    return _label(aligned(rows), plan.aligned(), centers)
+    return plan.aligned().label(aligned(rows), read_only(aligned(centers)))
 
 
 def inertia_parts(
-    rows: Array, weights: Floats | None, labels: Labels | None, plan: Plan, centers: Array
+    rows: Any, weights: Floats | None, labels: Labels | None, plan: Plan, centers: Array
 ) -> Floats:
     """Return numbers whose exact sum is the inertia of a block; labels None: nearest centers."""
-    adding = adds_blocks()
-    assert adding is not None  # or measure would have failed
-    rows, weights, plan = aligned(rows), aligned(weights), plan.aligned()
-    mine = label(rows, plan, centers) if labels is None else aligned(labels)
-    of = read_only(rows), read_only(aligned(centers)), mine, plan.middle, weights, plan.n_threads
-    return adding.inertia_parts(*of)
+    rows, plan, centers = aligned(rows), plan.aligned(), read_only(aligned(centers))
+    mine = plan.label(rows, centers) if labels is None else aligned(labels)
+    return plan.inertia_parts(rows, centers, mine, aligned(weights))
 
 
 def step(
-    blocks: list[Array],
+    blocks: list[Any],
     own: list[tuple[int, Floats | None]],
     plan: Plan,
     step: int,
@@ -170,7 +180,7 @@ def step(
 
 
 def _step(
-    rows: Array,
+    rows: Any,
     number: int,
     weights: Floats | None,
     plan: Plan,
@@ -188,8 +198,9 @@ def _step(
         return known.answer
     rescored = 0
     if known is None or known.step != step - 1 or before is None:
-        prepared = _prepared(rows, plan) if known is None else known.prepared
-        known = _Block(prepared, np.full(len(rows), -1, np.int32), _start(rows, plan))
+        prepared = plan.prepared(rows) if known is None else known.prepared
+        labels = np.full(len(rows), -1, np.int32)
+        known = _Block(prepared, labels, plan.start_sums(rows.dtype))
         if before is not None:
             rescored = _move(known, rows, weights, plan, before)[1]
     changed, near = _move(known, rows, weights, plan, centers)
@@ -201,15 +212,14 @@ def _step(
 
 
 def _move(
-    known: _Block, rows: Array, weights: Floats | None, plan: Plan, centers: Array
+    known: _Block, rows: Any, weights: Floats | None, plan: Plan, centers: Array
 ) -> tuple[int, int]:
     """Assign rows, and move those whose labels change; return how many, and near-ties."""
-    kernel: Any = load_kernel(plan.kernel)
     labels = known.labels.copy()
     seen = getattr(known.prepared, "rescored", 0)
-    kernel.assign(known.prepared, read_only(centers), labels)
+    plan.module().assign(known.prepared, read_only(centers), labels)
     near = getattr(known.prepared, "rescored", 0) - seen
-    changed = known.sums.move(rows, plan.middle, weights, known.labels, labels)
+    changed = plan.move(known.sums, rows, weights, known.labels, labels)
     known.labels = labels
     return changed, near
 
@@ -227,35 +237,3 @@ def forget(fit: str) -> None:
     for block in forgotten:
         if hasattr(block.prepared, "close"):
             block.prepared.close()
-
-
-def _start(rows: Array, plan: Plan) -> Any:
-    shape = plan.n_samples, plan.n_clusters
-    known = plan.largest, plan.least, plan.middle, rows.dtype, shape
-    return start_sums(*known, plan.lightest, plan.n_threads)
-
-
-def _prepared(rows: Array, plan: Plan) -> Any:
-    """Return rows as the kernel prepares them."""
-    kernel: Any = load_kernel(plan.kernel)
-    of = plan.n_clusters, plan.n_threads
-    if plan.middle is None:
-        return kernel.prepare(read_only(rows), *of)
-    if find_spec(plan.kernel).centers:
-        return kernel.prepare(read_only(rows), *of, plan.middle)
-    return kernel.prepare(read_only(rows - plan.middle), *of)
-
-
-def _label(rows: Array, plan: Plan, centers: Array) -> Labels:
-    kernel: Any = load_kernel(plan.kernel)
-    labels, centers = np.empty(len(rows), np.int32), read_only(aligned(centers))
-    if hasattr(kernel, "label_rows"):
-        kernel.label_rows(read_only(rows), centers, labels, plan.n_threads, plan.middle)
-        return labels
-    prepared = _prepared(rows, plan)
-    try:
-        kernel.assign(prepared, centers, labels)
-        return labels
-    finally:
-        if hasattr(prepared, "close"):
-            prepared.close()

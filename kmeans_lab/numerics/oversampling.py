@@ -57,31 +57,27 @@ def oversample(
     first = rng.integers(n_samples) if weights is None else _by_weight(weights, rng)
     drawn = [np.array([first], dtype=np.intp)]
     near: Draws
-    if isinstance(X, SparseRows):
+    here = isinstance(X, SparseRows) and not hasattr(X, "start_distances")
+    if here:
         near = _SparseDistances(X, weights)
     else:
-        rows = X if isinstance(X, StreamedRows) else StreamedRows(ArrayRows(X), X.dtype)
+        rows = StreamedRows(ArrayRows(X), X.dtype) if isinstance(X, np.ndarray) else X
         near = start_distances(rows, weights, measure, owners=True)
     with closing(near):
         grid, added = Grid(), 0
         for again in range(_MOST_ROUNDS):
             if again >= ROUNDS and sum(map(len, drawn)) > n_clusters:
                 break
-            near.add(_points(X, drawn[-1]))
+            near.add(drawn[-1] if here else X[drawn[-1]])
             added += 1
             _, total, grid = fine_enough(near, n_samples, near.steps(grid), grid)
             if total == 0:  # every row has been drawn, or one like it
                 break
             drawn.append(near.drawn(rng, total, _EACH * n_clusters, grid))
         if added < len(drawn):
-            near.add(_points(X, drawn[-1]))
+            near.add(drawn[-1] if here else X[drawn[-1]])
         numbers = np.concatenate(drawn)
         return numbers, near.masses(len(numbers))
-
-
-def _points(X: Any, numbers: NDArray[np.intp]) -> Any:
-    """Return rows as distances take them: of sparse rows, their numbers."""
-    return numbers if isinstance(X, SparseRows) else X[numbers]
 
 
 def _by_weight(weights: Floats, rng: np.random.Generator) -> int:

@@ -18,7 +18,6 @@ from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.numerics.exact_sums import row_squares
 from kmeans_lab.numerics.grids import LEAST_STEPS, Grid
 from kmeans_lab.registry import PROVIDERS, load_kernel
-from kmeans_lab.rows.source import HoldsBlocks
 from kmeans_lab.rows.streamed import Block, StreamedRows
 
 Floats = NDArray[np.float64]
@@ -71,11 +70,14 @@ class Distances(Draws, Protocol):
 
 
 def start_distances(
-    X: StreamedRows, weights: Floats | None, measure: Measure, *, owners: bool = False
+    X: Any, weights: Floats | None, measure: Measure, *, owners: bool = False
 ) -> Distances:
-    """Return distances to no point yet, which are kept where the rows are."""
-    if isinstance(X.source, HoldsBlocks):
-        held: Distances = X.source.start_distances(X, weights, owners)
+    """Return distances to no point yet, which are kept where the rows are.
+
+    X are ``StreamedRows``, or sparse rows that lie elsewhere.
+    """
+    if (start := getattr(getattr(X, "source", X), "start_distances", None)) is not None:
+        held: Distances = start(X, weights, owners)
         return held
     return StreamedDistances(X, weights, measure, owners=owners)
 

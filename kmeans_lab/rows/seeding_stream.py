@@ -6,20 +6,19 @@ everything that is added up are whole numbers of steps.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.numerics.grids import Grid
 from kmeans_lab.rows.distances import Distances, Steps, fine_enough
-from kmeans_lab.rows.streamed import StreamedRows
 
 
-def choose_rows(
-    X: StreamedRows, near: Distances, first: int, draws: NDArray[np.float64]
-) -> list[int]:
+def choose_rows(X: Any, near: Distances, first: int, draws: NDArray[np.float64]) -> list[int]:
     """Return the rows that become centers; ``first`` and ``draws`` are as for ``greedy_rows``.
 
-    ``near`` knows of no point yet.
+    X are ``StreamedRows``, or sparse rows that lie elsewhere; ``near`` knows of no point yet.
     """
     n_samples, chosen, grid = len(X), [first], Grid()
     near.add(X[[first]])

@@ -125,9 +125,26 @@ def distances_to_rows(rows: SparseRows, numbers: NDArray[np.intp], out: Floats) 
 
     By the kernel that meets batches for all others, where it can run: the same bits.
     """
-    if (compiled := batches()) is None:
+    if (compiled := batches()) is None or hasattr(rows, "start_crew"):  # rows that lie elsewhere
         return squared_distances(rows, rows[numbers], out)
     compiled.measure_batch(rows, np.asarray(numbers, dtype=np.int64), out)
+    return out
+
+
+def distances_to_points(rows: SparseRows, points: Array, out: Floats) -> Floats:
+    """Write what ``squared_distances`` does, by the kernel that meets batches where it can run."""
+    if batches() is None:
+        return squared_distances(rows, points, out)
+    (values, columns), (owners, others) = rows.stored(), np.nonzero(points)
+    sizes = np.concatenate([np.diff(rows.indptr), np.bincount(owners, minlength=len(points))])
+    both = SparseRows(
+        np.concatenate([values, points[owners, others].astype(rows.dtype)]),
+        np.concatenate([columns, others.astype(np.int32)]),
+        np.concatenate([[0], np.cumsum(sizes)]),
+        rows.n_features,
+    )
+    n, squares = len(rows), np.empty((len(points), len(both)))
+    out[:] = distances_to_rows(both, np.arange(n, len(both)), squares)[:, :n]
     return out
 
 
@@ -149,6 +166,8 @@ def _added(owners: NDArray[np.intp], values: Floats, n_owners: int) -> Floats:
 
 def largest(rows: SparseRows) -> float:
     """Return the largest magnitude; NaN where a value is not finite."""
+    if (most := getattr(rows, "most", None)) is not None:  # of rows that lie elsewhere
+        return float(most)
     values = rows.stored()[0]
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     return max(-low, high) if np.isfinite(low) and np.isfinite(high) else np.nan
@@ -168,12 +187,7 @@ def mean_variance(rows: SparseRows) -> float:
     sparse rows are not moved to it.
     """
     n_samples = len(rows)
-    sums, squares = np.zeros((2, rows.n_features))
-    for _, block in rows.blocks():
-        values, columns = block.stored()
-        wide = values.astype(np.float64)
-        sums += np.bincount(columns, wide, rows.n_features)
-        squares += np.bincount(columns, wide * wide, rows.n_features)
+    sums, squares = rows.column_sums()
     means = sums / n_samples
     variances = np.maximum(squares / n_samples - means**2, 0)
     total, away = float(variances.sum()), float((means**2).sum())
@@ -191,8 +205,8 @@ def mean_variance(rows: SparseRows) -> float:
 
 
 def _varies(rows: SparseRows, column: int) -> bool:
-    values, columns = rows.stored()
-    mine = values[columns == column]
+    found = [block.stored() for _, block in rows.blocks()]
+    mine = np.concatenate([values[columns == column] for values, columns in found])
     return len(mine) < len(rows) or bool(mine.min() < mine.max())
 
 

@@ -128,5 +128,15 @@ class SparseRows:
             yield some, self[some]
             first = last
 
+    def column_sums(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sum of each column and of its squares, (n_features,), in float64."""
+        sums, squares = np.zeros((2, self.n_features))
+        for _, block in self.blocks():
+            values, columns = block.stored()
+            wide = values.astype(np.float64)
+            sums += np.bincount(columns, wide, self.n_features)
+            squares += np.bincount(columns, wide * wide, self.n_features)
+        return sums, squares
+
     def _with(self, indptr: NDArray[np.int64]) -> SparseRows:
         return SparseRows(self.data, self.indices, indptr, self.n_features)

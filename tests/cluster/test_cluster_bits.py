@@ -7,7 +7,6 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from scipy import sparse
 
 from kmeans_lab import kmeans
 from kmeans_lab.dask import crew, source
@@ -155,12 +154,6 @@ def test_rows_that_are_not_finite_or_fit(client):
         on_cluster(X, K, client=client)
 
 
-def test_sparse_blocks(client):
-    blocks = [dask.delayed(sparse.csr_array)(X[:9000]), dask.delayed(sparse.csr_array)(X[9000:])]
-    with pytest.raises(TypeError, match="sparse"):
-        on_cluster(blocks, K, client=client)
-
-
 def test_more_bytes_than_the_workers_have(started):
     with started(1, memory_limit="200MB") as client:
         rows = da.zeros((10**6, 50), chunks=(10**5, 50))
@@ -186,6 +179,13 @@ def test_numbers_are_those_of_a_generator_that_draws_for_all_rows(kind):
     np.testing.assert_array_equal(drawn, other.random(400))
     assert rng.integers(1 << 30, dtype=np.uint32) == other.integers(1 << 30, dtype=np.uint32)
     assert rng.random() == other.random()
+
+
+def test_a_row_of_zeros_is_named_where_angles_are_asked_for(client):
+    zeros = X.copy()
+    zeros[20_000] = 0
+    with pytest.raises(ValueError, match=r"^X\[20000\] holds only zeros and metric='cosine'"):
+        on_cluster(da.from_array(zeros, chunks=(9000, 5)), K, client=client, metric="cosine")
 
 
 def test_no_workers(started):

@@ -24,14 +24,15 @@ PARTS = {
     "measuring": contract.MeasuresRows,
     "blocks": contract.AddsBlocks,
     "batches": contract.MeetsBatches,
+    "sparse-blocks": contract.AddsSparseBlocks,
 }
-OF_SPARSE_ROWS = "batches"  # a part of the module for these
+OF_SPARSE_ROWS = ("batches", "sparse-blocks")  # parts of the module for these
 
 
 def module_of(name, part):
     """Return the module of a kernel that would have a part, or None."""
     spec = KERNELS[name]
-    module = spec.sparse if part == OF_SPARSE_ROWS else spec.module
+    module = spec.sparse if part in OF_SPARSE_ROWS else spec.module
     return import_module(module) if module else None
 
 

@@ -26,6 +26,8 @@ kmeans_lab\.tuned\.simd\.SumsOfBlocks
 kmeans_lab\.tuned\.simd\.SumsOfBlocks\.__init__
 kmeans_lab\.sparse\.simd\.PreparedRows
 kmeans_lab\.sparse\.simd\.PreparedRows\.__init__
+kmeans_lab\.sparse\.simd\.SumsOfBlocks
+kmeans_lab\.sparse\.simd\.SumsOfBlocks\.__init__
 kmeans_lab\._cpp_dbscan\.Index
 kmeans_lab\._cpp_dbscan\.Index\.__init__
 kmeans_lab\..*cy.*\.__test__

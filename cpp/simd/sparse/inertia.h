@@ -34,8 +34,8 @@ struct SquareSum {
 };
 
 template <typename T>
-double sparse_inertia(const SparseRows<T>& rows, const T* centers, const std::int32_t* labels,
-                      Index k) {
+ExactSum sparse_inertia(const SparseRows<T>& rows, const T* centers, const std::int32_t* labels,
+                        Index k) {
     Interrupt interrupt;
     interrupt.begin(double(rows.n_features));
     std::vector<SquareSum> norms(k);
@@ -62,7 +62,7 @@ double sparse_inertia(const SparseRows<T>& rows, const T* centers, const std::in
         const double elsewhere = (norm.high - stored.high) + (norm.low - stored.low);
         total.add(apart + std::max(elsewhere, 0.0));
     }
-    return total.value();
+    return total;
 }
 
 }  // namespace lab
