@@ -2,10 +2,11 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import cache
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +17,32 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_array
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
-    _check_sample_weight,
-    check_is_fitted,
-)
+from sklearn.utils.metadata_routing import UNUSED
 
 from kmeans_lab import checks
-from kmeans_lab.arrays import read
-from kmeans_lab.crews.cores import available_cores
-from kmeans_lab.io.frames import repeated_column
-from kmeans_lab.isolation.availability import choose_kernel, first_ready
+from kmeans_lab.estimators.streamed import (
+    InertiaOfBlocks,
+    checked_blocks,
+    parts_of,
+    put_parts,
+    refuse_too_large,
+)
+from kmeans_lab.estimators.taking import Rows, TakesRows
+from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.kernel import Array
-from kmeans_lab.metric import METRICS, exponent_of, to_cosine, unit_rows
+from kmeans_lab.metric import METRICS, exponent_of, to_cosine
 from kmeans_lab.numerics.distances import distances, nearest
 from kmeans_lab.numerics.inertia import direct_inertia
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
-from kmeans_lab.registry import PROVIDERS, find_spec, load_kernel
-from kmeans_lab.sparse.checked import sparse_samples
-from kmeans_lab.sparse.numerics import largest as sparse_largest
-from kmeans_lab.sparse.reading import as_scipy, is_sparse
+from kmeans_lab.registry import find_spec, load_kernel
+from kmeans_lab.rows.streamed import Block, StreamedRows
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
-Rows: TypeAlias = Array | SparseRows
-
-_FLOATS = (np.float64, np.float32)
-_SMALL_CALL = 1 << 20  # multiply-adds: with fewer, starting a thread takes longer than it helps
-
 
 class BaseKMeans(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator, ABC
+    TakesRows, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator, ABC
 ):
     """A clusterer with centers; a subclass says how they are found."""
 
@@ -69,6 +62,10 @@ class BaseKMeans(
         "kernel": [str],
         "metric": [StrOptions(set(METRICS))],
     }
+
+    # No metadata, which a pipeline would route.
+    __metadata_request__predict: ClassVar[dict[str, Any]] = {"out": UNUSED}
+    __metadata_request__transform: ClassVar[dict[str, Any]] = {"out": UNUSED}
 
     n_clusters: int
     init: Any
@@ -93,26 +90,79 @@ class BaseKMeans(
         return np.asarray(self.fit(X, sample_weight=sample_weight).transform(X))
 
     @checks.numpys_own_errors
-    def predict(self, X: Any) -> NDArray[np.int32]:
-        """Return the closest cluster of each row of X: shape (n_samples,), int32."""
-        X = self._checked(X)
-        return self._assigned(X, self._centers(X))
+    def predict(self, X: Any, *, out: Any = None) -> NDArray[np.int32]:
+        """Return the closest cluster of each row of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or rows that are not an array (``kmeans_lab.rows``), which are read once, block by
+            block: a path, a list of paths, or an object with ``shape``, ``dtype`` and
+            ``read(start, stop)``.
+        out : path-like or ndarray of shape (n_samples,), int32, optional
+            Where labels are written block by block: an .npy file, which is whole or not there, or
+            an array, which may be mapped.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int32
+            The array ``out``; of a file, its values, mapped.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X or ``out`` is not as it must be, or the file cannot be written; the sentence says why.
+        """
+        given, X = X, self._checked(X)
+        centers = self._centers(X)
+        if out is None:
+            return self._assigned(X, centers)
+        found = (self._assigned(part, centers) for part in self._parts(X, 1))
+        return put_parts(out, (len(X),), np.dtype(np.int32), given, found)
 
     @checks.numpys_own_errors
-    def transform(self, X: Any) -> Array:
-        """Return the distance of each row to each center: shape (n_samples, n_clusters).
+    def transform(self, X: Any, *, out: Any = None) -> Array:
+        """Return the distance of each row to each center.
 
         With metric="cosine", 1 − cos, between 0 and 2. The smallest one of a row is that to the
         cluster that ``predict`` gives it.
+
+        Parameters
+        ----------
+        X
+            As for ``predict``.
+        out : path-like or ndarray of shape (n_samples, n_clusters), optional
+            Where distances are written block by block, as for ``predict``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters)
+            float32 where X and the centers are, else float64; as for ``predict``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for ``predict``.
+        MemoryError
+            Distances of rows that are not an array do not fit into half of the free memory.
         """
-        X = self._checked(X)
+        given, X = X, self._checked(X)
         centers = self._centers(X)
-        found = distances(X, centers, self._threads(X.size * len(centers)))
-        return to_cosine(found) if self.metric == "cosine" else found
+        shape, dtype = (len(X), len(centers)), np.result_type(X.dtype, centers)
+        if out is not None:
+            each = (self._distances(part, centers) for part in self._parts(X, shape[1]))
+            return put_parts(out, shape, dtype, given, each)
+        if not isinstance(X, StreamedRows):
+            return self._distances(X, centers)
+        refuse_too_large(shape, dtype, X.name)
+        found = np.empty(shape, dtype)
+        for block in self._blocks(X, shape[1]):
+            found[block.part] = self._distances(block.rows, centers)
+        return found
 
     @checks.numpys_own_errors
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return minus the (weighted) inertia of X."""
+        """Return minus the (weighted) inertia of X, which may be what ``predict`` takes."""
         X = self._checked(X)
         weights, centers = self._weights(sample_weight, X), self._centers(X)
         return -warn_of_overflow(self._labels_and_inertia(X, centers, weights)[1])
@@ -154,28 +204,6 @@ class BaseKMeans(
                 )
         return np.asarray(centers)
 
-    def _checked(self, X: Any) -> Rows:
-        """Return rows to look at once; one pass over them says that none is refused."""
-        if "cluster_centers_" not in vars(self):
-            check_is_fitted(self)  # which takes 4 µs
-        if is_sparse(X):
-            return self._sparse(X, reset=False)
-        if self.kernel != "auto":
-            find_spec(self.kernel)  # which refuses what is not known, whoever computes
-        rows = self._numbers(X, reset=False)
-        rows, largest = self._matrix(rows, reset=False, n_threads=self._threads(rows.size))
-        if self.metric == "euclidean":
-            refuse_overflow(largest, rows)
-        return np.asarray(self._compared(rows))
-
-    def _compared(self, rows: Any, name: str = "X") -> Any:
-        """Return rows as the metric compares them: with cosine, of length 1."""
-        if self.metric == "euclidean" or isinstance(rows, SparseRows):  # which have it by now
-            return rows
-        provider = first_ready((PROVIDERS["measuring"],))
-        kernel: Any = None if provider is None else load_kernel(provider)
-        return unit_rows(rows, kernel, self._threads(rows.size), name=name)
-
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
@@ -202,96 +230,38 @@ class BaseKMeans(
         wide = np.require(centers, np.result_type(centers, X), ["C", "A"])
         return np.asarray(self._compared(wide, "cluster_centers_"))
 
-    def _sparse(self, X: Any, *, reset: bool, dtypes: Any = _FLOATS) -> SparseRows:
-        names = tuple(np.dtype(kind).name for kind in dtypes)
-        rows = sparse_samples(X, names, self.metric)
-        if rows.dtype not in dtypes:  # of a later batch: what was found is narrower
-            largest = sparse_largest(rows)
-            with np.errstate(over="ignore"):  # which is refused
-                rows = rows.astype(np.dtype(dtypes[0]))
-            if self.metric == "euclidean":
-                checks.refuse_magnitudes(largest, rows)
-        _check_feature_names(self, X, reset=reset)
-        _check_n_features(self, rows, reset=reset)
-        return rows
+    def _blocks(self, X: StreamedRows, width: int) -> Iterator[Block]:
+        """Yield blocks of rows that have been checked; ``width``: values that each row gives."""
+        return checked_blocks(X, self.metric, self._threads(1 << 21), width)
 
-    def _numbers(self, X: Any, *, reset: bool) -> NDArray[Any]:
-        """Return the numbers in X; ``reset``: its columns are those of the fit.
-
-        The package's own conversion comes first, for anything that holds numbers; scikit-learn then
-        sees a plain array in ``_matrix``. Called by what users call: warnings name their line.
-        """
-        rows = read("X", X)
-        if rows.dtype.kind != "c":  # which scikit-learn reports itself
-            rows = checks.numbers("X", X, rows)
-        if rows.ndim > 2:
-            checks.refuse_dimensions("X", X, rows.ndim)
-        if name := repeated_column(X):
-            raise ValueError(
-                f"X has several columns called {name} and feature names must differ; rename them"
-            )
-        if reset or type(X) is not np.ndarray or hasattr(self, "feature_names_in_"):
-            _check_feature_names(self, X, reset=reset)  # to find that there are none takes 20 µs
-        return rows
-
-    def _matrix(
-        self, rows: NDArray[Any], *, reset: bool, dtypes: Any = _FLOATS, n_threads: int = 1
-    ) -> tuple[Array, float]:
-        """Return the numbers as a matrix of one of the dtypes, and the largest magnitude.
-
-        scikit-learn reports wrong shapes, and values that are not finite unless it is configured to
-        assume that there are none.
-        """
-        if not (_is_plain(rows) and rows.dtype in dtypes):
-            rows = self._sklearns(rows, dtypes, finite=False)
-        largest = largest_of(rows, n_threads)
-        if not isfinite(largest):
-            self._sklearns(rows, dtypes, finite=True)
-        if reset or rows.shape[1] != getattr(self, "n_features_in_", None):
-            _check_n_features(self, rows, reset=reset)
-        return rows, largest
-
-    def _sklearns(self, rows: NDArray[Any], dtypes: Any, *, finite: bool) -> Array:
-        told = {"estimator": self, "input_name": "X", "ensure_all_finite": finite}
-        with np.errstate(all="ignore"):  # what is infinite, or too large for float32, is refused
-            rows = check_array(rows, dtype=list(dtypes), order="C", **told)
-        return np.require(rows, requirements=["C", "A"])
-
-    def _weights(self, sample_weight: Any, X: Rows) -> NDArray[np.float64] | None:
-        """Return the weights of rows; None where all of them are 1."""
-        if sample_weight is None:
-            return None
-        given = checks.numbers("sample_weight", sample_weight, exact=False)
-        with np.errstate(all="ignore"):  # what is infinite, or too large for float64, is refused
-            given = np.asarray(given, dtype=np.float64)
-            alike = float(given) if given.ndim == 0 else given  # its rule is for Python's numbers
-            shown = as_scipy(X) if isinstance(X, SparseRows) else X
-            given = _check_sample_weight(alike, shown, dtype=np.float64)
-        return checks.weights(given, X)
-
-    def _count(self, name: str, least: int = 1) -> int:
-        """Return a parameter as an int of Python's: a product of narrow ones would overflow."""
-        return checks.integer(name, getattr(self, name), least)
-
-    def _threads(self, size: int) -> int:
-        """Return how many threads share a call of n·k·d multiply-adds, or of as many values."""
-        if size <= _SMALL_CALL:
-            return 1
-        given = getattr(self, "n_threads", None)
-        return usual_threads() if given is None else self._count("n_threads")
+    def _parts(self, X: Rows, width: int) -> Iterator[Any]:
+        """Yield rows, some at a time."""
+        return parts_of(X, self.metric, self._threads(1 << 21), width)
 
     def _kernel_name(self, X: Rows | None = None) -> str:
         sparse = isinstance(X, SparseRows)
         return choose_kernel(sparse=sparse) if self.kernel == "auto" else self.kernel
 
     def _assigned(self, X: Rows, centers: Array) -> NDArray[np.int32]:
+        if isinstance(X, StreamedRows):
+            labels = np.empty(len(X), dtype=np.int32)
+            for block in self._blocks(X, 1):
+                labels[block.part] = self._assigned(block.rows, centers)
+            return labels
         threads = self._threads(X.size * len(centers))
         return nearest(self._kernel_name(X), X, centers, threads)
+
+    def _distances(self, X: Array | SparseRows, centers: Array) -> Array:
+        found = distances(X, centers, self._threads(X.size * len(centers)))
+        return to_cosine(found) if self.metric == "cosine" else found
 
     def _labels_and_inertia(
         self, X: Rows, centers: Array, weights: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.int32], float]:
         """Return labels and the (weighted) inertia, in one call where the kernel offers it."""
+        if isinstance(X, StreamedRows):
+            labels = np.empty(len(X), dtype=np.int32)
+            return labels, self._inertia(X, centers, labels, weights, find=True)
         if weights is None and not isinstance(X, SparseRows) and X.dtype == centers.dtype:
             kernel: Any = load_kernel(self._kernel_name())
             if hasattr(kernel, "label_rows"):
@@ -307,10 +277,23 @@ class BaseKMeans(
         centers: Array,
         labels: NDArray[np.int32],
         weights: NDArray[np.float64] | None,
+        *,
+        find: bool = False,
     ) -> float:
-        """Return the (weighted) sum of squared distances, from differences, or of 1 − cos."""
+        """Return the (weighted) sum of squared distances, from differences, or of 1 − cos.
+
+        ``find``: labels, of rows that are read, are found in the same pass.
+        """
         shares, exponent = (None, 0) if weights is None else relative(weights)
         exponent += exponent_of(self.metric)
+        if isinstance(X, StreamedRows):
+            total, threads = InertiaOfBlocks(centers, X.dtype), self._threads(1 << 21)
+            for rows, part in ((block.rows, block.part) for block in self._blocks(X, 1)):
+                if find:
+                    labels[part] = self._assigned(rows, centers)
+                heavy = None if shares is None else shares[part]
+                total.add(rows, labels[part], heavy, threads)
+            return absolute(total.value(), exponent)
         if isinstance(X, SparseRows):
             return absolute(direct_inertia(X, centers, labels, shares), exponent)
         name = self._kernel_name()
@@ -345,20 +328,6 @@ class BaseKMeans(
                 stacklevel=2,
             )
         super().__setstate__({"metric": "euclidean"} | state)  # 0.1.0 knew no other
-
-
-def _is_plain(rows: NDArray[Any]) -> bool:
-    """Whether scikit-learn would convert nothing: asking it takes 35 µs."""
-    usual = rows.flags.c_contiguous and rows.flags.aligned and rows.dtype.isnative
-    return rows.ndim == 2 and rows.size > 0 and usual and rows.dtype in _FLOATS
-
-
-def usual_threads() -> int:
-    """Return the cores that this process may use, or fewer where OpenMP is limited to fewer.
-
-    That is scikit-learn's rule: OMP_NUM_THREADS and threadpoolctl's limits count.
-    """
-    return max(1, min(int(_openmp_effective_n_threads()), available_cores()))
 
 
 @cache

@@ -19,12 +19,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from kmeans_lab import checks
 from kmeans_lab.centering import middle_and_variance
 from kmeans_lab.driver import Run, kmeans
-from kmeans_lab.estimators.base import BaseKMeans, Rows, usual_threads
+from kmeans_lab.estimators.base import BaseKMeans
 from kmeans_lab.estimators.callbacks import Callbacks, FitTasks, Fitted, fitted
+from kmeans_lab.estimators.streamed import mean_of, opened, rows_or_stream
+from kmeans_lab.estimators.taking import Rows, usual_threads
 from kmeans_lab.kernel import Array, read_only
 from kmeans_lab.metric import exponent_of
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import Iteration
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.stopping import Step
@@ -195,7 +198,9 @@ class KMeans(Callbacks, BaseKMeans):
         ----------
         X : array-like of shape (n_samples, n_features)
             float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
-            taken, and sparse matrices of SciPy: CSR as they are, other formats converted.
+            taken, and sparse matrices of SciPy: CSR as they are, other formats converted. Or rows
+            that are not an array (``kmeans_lab.rows``): they are read once, or block by block in
+            each pass where half of the free memory does not hold them, to the same bits.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -204,7 +209,13 @@ class KMeans(Callbacks, BaseKMeans):
         -------
         self
         """
-        if is_sparse(X):
+        source = opened(X)
+        more: dict[str, Any] = {}
+        if source is not None:
+            X, room = rows_or_stream(source, self.metric)
+        if isinstance(X, StreamedRows):
+            X, more = self._named(X, reset=True), {"mode": "stream", "memory": room}
+        elif is_sparse(X):
             X = self._sparse(X, reset=True)
         else:
             X, _ = self._matrix(self._numbers(X, reset=True), reset=True)
@@ -229,7 +240,7 @@ class KMeans(Callbacks, BaseKMeans):
         else:
             seed = np.zeros(1, np.uint32)  # nothing is drawn, so that the state stays as it is
         result = kmeans(
-            X,
+            source if more else X,
             n_clusters,
             init=init if isinstance(init, (str, np.ndarray)) else self._adapted(init, state),
             max_iter=self._count("max_iter"),
@@ -239,6 +250,7 @@ class KMeans(Callbacks, BaseKMeans):
             callback=None if voice is None else voice.told,
             n_init=self._n_init,
             metric=self.metric,
+            **more,
             **self._who_computes(X, n_clusters),
         )
         distinct = np.count_nonzero(np.bincount(result.labels, minlength=n_clusters))
@@ -267,8 +279,13 @@ class KMeans(Callbacks, BaseKMeans):
         def start(X: Any, n_clusters: int, rng: np.random.Generator) -> Array:
             if is_sparse(X):
                 return self._fitting(init(X, n_clusters, random_state=state), X)
-            mean = X.mean(axis=0) if centered else np.zeros(X.shape[1], X.dtype)
-            centers = init(X - mean, n_clusters, random_state=state)
+            if isinstance(X, StreamedRows):  # which the callable slices like an array
+                mean = mean_of(X) if centered else np.zeros(X.shape[1], X.dtype)
+                shown = X.relative_to(mean)
+            else:
+                mean = X.mean(axis=0) if centered else np.zeros(X.shape[1], X.dtype)
+                shown = X - mean
+            centers = init(shown, n_clusters, random_state=state)
             return np.asarray(self._fitting(centers, X) + mean)
 
         return start
@@ -286,7 +303,8 @@ class KMeans(Callbacks, BaseKMeans):
             return fitted(centers, labels, self._inertia(X, centers, labels, weights), n_iter)
 
         metadata = None if weights is None else {"sample_weight": read_only(weights)}
-        shown = as_scipy(X) if isinstance(X, SparseRows) else read_only(X)
+        shown: Any = as_scipy(X) if isinstance(X, SparseRows) else X
+        shown = read_only(X) if isinstance(X, np.ndarray) else shown
         told = {"X": shown, "y": y, "metadata": metadata}  # they see, and change nothing
         return FitTasks(
             self, self._n_init, fitted_after, exponent + exponent_of(self.metric), **told
@@ -297,5 +315,6 @@ class KMeans(Callbacks, BaseKMeans):
         name, values = self._kernel_name(X), X.n_values if isinstance(X, SparseRows) else X.size
         if self.n_threads is not None:
             return {"kernel": name, "n_threads": self._count("n_threads")}
-        helps = values * n_clusters > _SMALL and find_spec(name).threading != "gil"
+        takes = ("own",) if isinstance(X, StreamedRows) else ("own", "nogil")
+        helps = values * n_clusters > _SMALL and find_spec(name).threading in takes
         return {"kernel": name, "n_threads": usual_threads() if helps else 1}

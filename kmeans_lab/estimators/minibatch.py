@@ -21,18 +21,24 @@ from kmeans_lab.centering import columns_that_lose, middle_and_variance
 from kmeans_lab.crews.base import Crew
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
-from kmeans_lab.estimators.base import BaseKMeans, Rows
+from kmeans_lab.estimators.base import BaseKMeans
 from kmeans_lab.estimators.minibatch_batches import (
     Patience,
     batches,
     shares_of,
     some_rows,
     start_size,
+    taken,
 )
 from kmeans_lab.estimators.minibatch_columns import running_means
 from kmeans_lab.estimators.minibatch_means import ROWS_BETWEEN_LOOKS, Taken
+from kmeans_lab.estimators.streamed import measuring, opened, rows_or_stream, whole_batch
+from kmeans_lab.estimators.taking import Rows
 from kmeans_lab.kernel import Array
+from kmeans_lab.numerics.moments import Moments
 from kmeans_lab.registry import find_spec
+from kmeans_lab.rows.checked import streamed_samples
+from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.seeding import INITS
 from kmeans_lab.sparse.reading import as_scipy, is_sparse
 from kmeans_lab.sparse.rows import SparseRows
@@ -192,7 +198,9 @@ class MiniBatchKMeans(BaseKMeans):
         ----------
         X : array-like of shape (n_samples, n_features)
             float32 is kept, everything else becomes float64. Frames, Arrow tables and tensors are
-            taken, and sparse matrices of SciPy: CSR as they are, other formats converted.
+            taken, and sparse matrices of SciPy: CSR as they are, other formats converted. Or rows
+            that are not an array (``kmeans_lab.rows``): where half of the free memory does not hold
+            them, they are read once at first and once for the labels, and batches in between.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -201,14 +209,23 @@ class MiniBatchKMeans(BaseKMeans):
         -------
         self
         """
-        X, weights = self._given(X, sample_weight, reset=True)
-        self._begin(X, weights)
-        smoothed = self._descend(X, weights)
+        if (source := opened(X)) is not None:
+            X, room = rows_or_stream(source, self.metric)
+        moments = None
+        if isinstance(X, StreamedRows):
+            X, moments = self._looked_at(X, room)
+            weights = self._weights(sample_weight, X)
+        else:
+            X, weights = self._given(X, sample_weight, reset=True)
+        self._begin(X, weights, moments=moments)
+        smoothed = self._descend(X, weights, moments)
         if hasattr(self, "labels_"):  # of an earlier fit
             del self.labels_
         shares, exponent = (np.ones(len(X)), 0) if weights is None else relative(weights)
         self.inertia_ = absolute(smoothed * float(shares.sum()), exponent)
         self._finish(X, weights)
+        if isinstance(X, StreamedRows):
+            X.check()  # batches do not
         return self
 
     @_checked_at_first
@@ -219,7 +236,8 @@ class MiniBatchKMeans(BaseKMeans):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The batch. The first one has at least n_clusters rows, and its dtype is kept.
+            The batch. The first one has at least n_clusters rows, and its dtype is kept. Rows that
+            are not an array (``kmeans_lab.rows``) are read at once, if memory holds them.
         y : ignored
         sample_weight : array-like of shape (n_samples,), optional
             How much each row counts, ≥ 0.
@@ -229,6 +247,8 @@ class MiniBatchKMeans(BaseKMeans):
         self
         """
         first = not hasattr(self, "_means")
+        if (source := opened(X)) is not None:
+            X = whole_batch(source)
         X, weights = self._given(X, sample_weight, reset=first)
         given = self._given_centers(X) if hasattr(self, "cluster_centers_") else None
         if first:
@@ -250,7 +270,9 @@ class MiniBatchKMeans(BaseKMeans):
         self.fit(X, sample_weight=sample_weight)
         return np.asarray(self.labels_ if self.compute_labels else self.predict(X))
 
-    def _given(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Rows, Weights]:
+    def _given(
+        self, X: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Array | SparseRows, Weights]:
         """Return the rows and their weights, checked; no weights where all are 1."""
         kinds = [np.float64, np.float32] if reset else [self._means.dtype]
         if is_sparse(X):
@@ -266,6 +288,13 @@ class MiniBatchKMeans(BaseKMeans):
         X = self._compared(X)
         return X, self._weights(sample_weight, X)
 
+    def _looked_at(self, X: StreamedRows, room: int) -> tuple[StreamedRows, Moments]:
+        """Return rows that are read when they are taken, and their moments, from a look at all."""
+        self._named(X, reset=True)
+        able = find_spec(self._kernel_name()).dtypes
+        threads = self._threads(X.size)
+        return streamed_samples(X.source, able, measuring(), threads, self.metric, room)
+
     def _given_centers(self, X: Rows) -> Array:
         """Return the centers to go on from: they or n_clusters may have been set by hand."""
         centers, n_clusters = self._centers(X), self._count("n_clusters")
@@ -278,7 +307,13 @@ class MiniBatchKMeans(BaseKMeans):
             )
         return centers
 
-    def _begin(self, X: Rows, weights: Weights, given: Array | None = None) -> None:
+    def _begin(
+        self,
+        X: Rows,
+        weights: Weights,
+        given: Array | None = None,
+        moments: Moments | None = None,
+    ) -> None:
         """Draw starting centers, the best of n_init; or take those that are given."""
         init, self._n_init = self._start(X) if given is None else (given, 1)
         self._batch_size = min(self._count("batch_size"), len(X))
@@ -290,7 +325,7 @@ class MiniBatchKMeans(BaseKMeans):
         trial = self._some_rows(len(X), weights)
         middle, _ = middle_and_variance(taken(X, trial))
         if not isinstance(X, SparseRows):
-            middle[columns_that_lose(X, middle)] = 0
+            middle[columns_that_lose(X, middle, moments)] = 0
         shares, exponent = (None, 0) if weights is None else relative(weights[trial])
         least = np.inf
         for repetition in range(1, self._n_init + 1):
@@ -305,7 +340,9 @@ class MiniBatchKMeans(BaseKMeans):
                 print(f"Inertia for init {repetition}/{self._n_init}: {told}")
             if inertia < least:
                 least, best = inertia, centers
-        self._means = running_means(self.kernel, X, best, middle, self.metric)
+        self._means = running_means(
+            self.kernel, best, middle, self.metric, sparse=isinstance(X, SparseRows)
+        )
 
     def _some_rows(self, n_samples: int, weights: Weights) -> NDArray[np.intp]:
         return some_rows(n_samples, self._init_size, self._count("n_clusters"), self._rng, weights)
@@ -329,7 +366,7 @@ class MiniBatchKMeans(BaseKMeans):
         centers = self._fitting(init, X)
         return checks.initial_centers(centers, n_clusters, X, "init", self.metric)
 
-    def _descend(self, X: Rows, weights: Weights) -> float:
+    def _descend(self, X: Rows, weights: Weights, moments: Moments | None) -> float:
         """Take batches until a rule ends the fit; return the smoothed inertia of a row."""
         weights = shares_of(weights, slice(None))
         counting = len(X) if weights is None else np.flatnonzero(weights)
@@ -337,7 +374,7 @@ class MiniBatchKMeans(BaseKMeans):
         size = min(self._batch_size, n_samples)
         n_steps = self._count("max_iter") * n_samples // size
         newest = min(1.0, 2 * size / (n_samples + 1))
-        least = float(self.tol) * middle_and_variance(X)[1] if self.tol > 0 else 0.0
+        least = float(self.tol) * middle_and_variance(X, moments)[1] if self.tol > 0 else 0.0
         settled = ceil(ROWS_BETWEEN_LOOKS * len(self._means) / size)
         longest = None if self.max_no_improvement is None else self._count("max_no_improvement", 0)
         loud = bool(self.verbose)
@@ -356,7 +393,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_, self.n_iter_ = step, ceil(step * size / n_samples)
         return patience.smoothed
 
-    def _take(self, X: Rows, weights: Weights) -> Taken:
+    def _take(self, X: Array | SparseRows, weights: Weights) -> Taken:
         """Take one batch."""
         multiply_adds = X.size * len(self._means)
         n_threads = self._threads(multiply_adds) if multiply_adds >= _LARGE_BATCH else 1
@@ -379,8 +416,3 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _undisturbed(self) -> Any:
         return one_blas_thread() if find_spec(self._means.kernel).blas else nullcontext()
-
-
-def taken(X: Rows, rows: NDArray[np.intp]) -> Any:
-    """Return some rows of X, as a copy."""
-    return X.take(rows) if isinstance(X, SparseRows) else X.take(rows, axis=0)

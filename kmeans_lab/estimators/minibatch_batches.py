@@ -2,11 +2,16 @@
 
 import warnings
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_lab.estimators.taking import Rows
+from kmeans_lab.numerics.magnitudes import largest_of
+from kmeans_lab.rows.streamed import StreamedRows
+from kmeans_lab.sparse.rows import SparseRows
 from kmeans_lab.weights import relative
 
 
@@ -64,6 +69,19 @@ def start_size(init_size: int | None, batch_size: int, n_clusters: int, n_sample
         )
         wanted = 3 * n_clusters
     return min(int(wanted), n_samples)
+
+
+def taken(X: Rows, rows: NDArray[np.intp]) -> Any:
+    """Return some rows of X, as a copy."""
+    if isinstance(X, StreamedRows):
+        found = X[rows]
+        if not isfinite(largest_of(found)):
+            raise ValueError(
+                f"{X.name} has returned values that are not finite and were finite at first; it "
+                "must return the same rows each time"
+            )
+        return found
+    return X.take(rows) if isinstance(X, SparseRows) else X.take(rows, axis=0)
 
 
 class Patience:

@@ -99,10 +99,9 @@ class ColumnMeans(RunningMeans):
 
 
 def running_means(
-    kernel: str, X: Array | SparseRows, centers: Array, middle: Array, metric: str
+    kernel: str, centers: Array, middle: Array, metric: str, *, sparse: bool
 ) -> RunningMeans:
-    """Return the running means that take batches like X fastest; kernel: a name, or "auto"."""
-    sparse = isinstance(X, SparseRows)
+    """Return the running means that take such batches fastest; kernel: a name, or "auto"."""
     able = sparse and kernel in ("auto", PROVIDERS["batches"])
     chosen = choose_kernel(sparse=sparse, once=True) if kernel == "auto" else kernel
     if able and batches() is not None:

@@ -25,14 +25,14 @@ def direct_inertia(
     The sum over rows is exact, and so the same in whatever order they are.
     """
     total = ExactTotal()
-    for part, squares in _own_squares(rows, centers, labels):
+    for part, squares in squares_of(rows, centers, labels):
         if weights is not None:
             squares *= weights[part]
         total.add(squares)
     return total.value()
 
 
-def _own_squares(rows: Samples, centers: Array, labels: Labels) -> Iterator[tuple[slice, Floats]]:
+def squares_of(rows: Samples, centers: Array, labels: Labels) -> Iterator[tuple[slice, Floats]]:
     """Yield slices of rows and their squared distances to the chosen centers."""
     if isinstance(rows, SparseRows):
         for part, _, squares in own_squares(rows, centers, labels):

@@ -55,18 +55,25 @@ def streamed_samples(
         rows = replace(rows, least=least)
     largest = moments.largest()
     if isnan(largest):
-        largest = max(_largest_of_block(block) for block in rows.blocks())
+        largest = max(largest_of_block(block, rows) for block in rows.blocks())
     if metric == "euclidean":
         refuse_magnitudes(largest, rows)
     return rows, moments
 
 
-def _largest_of_block(block: Block) -> float:
+def largest_of_block(block: Block, of: StreamedRows) -> float:
+    """Return the largest magnitude of a block of these rows; ``ValueError`` if one is not finite.
+
+    Those of rows that are scaled are named as they were before.
+    """
     low, high = float(block.rows.min()), float(block.rows.max())
     if isfinite(low) and isfinite(high):
         return max(-low, high)
-    row, column = np.argwhere(~np.isfinite(block.rows))[0].tolist()
+    rows = block.rows
+    if of.directions:
+        rows = replace(of, directions=False).uncentered(block.first, block.last)
+    row, column = np.argwhere(~np.isfinite(rows))[0].tolist()
     raise ValueError(
-        f"{place('X', (block.first + row, column))} is {block.rows[row, column]} and every value "
+        f"{place('X', (block.first + row, column))} is {rows[row, column]} and every value "
         "must be finite; drop or fill such rows first"
     )

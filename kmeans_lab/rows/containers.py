@@ -161,5 +161,11 @@ class SafetensorsRows(RawRows):
 
     def read(self, start: int, stop: int, /) -> NDArray[Any]:
         """Return rows from start to before stop."""
-        rows = super().read(start, stop)
+        return self._widened(super().read(start, stop))
+
+    def take(self, numbers: NDArray[np.int64], /) -> NDArray[Any]:
+        """Return rows of these numbers."""
+        return self._widened(super().take(numbers))
+
+    def _widened(self, rows: NDArray[Any]) -> NDArray[Any]:
         return (rows.astype(np.uint32) << 16).view(np.float32) if self._brain else rows

@@ -8,8 +8,9 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from kmeans_lab.arrays import whole
 from kmeans_lab.io.errors import Refused, refusing_damage
 from kmeans_lab.io.paths import refuse_unreadable
-from kmeans_lab.rows.source import ArrayRows, RowSource
+from kmeans_lab.rows.source import ArrayRows, RowSource, name_of, take_rows
 from kmeans_lab.rows.state import FileState
 from kmeans_lab.rows.streamed import is_narrow
 
@@ -70,19 +71,37 @@ class RawRows:
     def read(self, start: int, stop: int, /) -> NDArray[Any]:
         """Return rows from start to before stop."""
         rows = np.empty((stop - start, self.shape[1]), self._stored)
+        with self._file() as file:
+            file.seek(self._offset + start * self._row_bytes)
+            read = _fill(file, rows.reshape(-1).view(np.uint8).data)
+        if read < rows.nbytes:
+            raise self._cut_short(start, stop - 1)
+        return rows
+
+    def take(self, numbers: NDArray[np.int64], /) -> NDArray[Any]:
+        """Return rows of these numbers: the file is opened once, and each row read."""
+        places = (self._offset + numbers * self._row_bytes).tolist()
+        with self._file() as file:
+            parts = [file.read(self._row_bytes) for place in places if file.seek(place) == place]
+        found = b"".join(parts)
+        if len(found) < len(places) * self._row_bytes:
+            raise self._cut_short(numbers[0], numbers[-1])
+        return np.frombuffer(found, self._stored).reshape(len(places), self.shape[1])
+
+    @contextmanager
+    def _file(self) -> Iterator[Any]:
         try:
             with self.path.open("rb", buffering=0) as file:
-                file.seek(self._offset + start * self._row_bytes)
-                read = _fill(file, rows.reshape(-1).view(np.uint8).data)
+                yield file
         except OSError as error:
             why = f"{self.path} cannot be read any more ({error.strerror})"
             raise Refused(f"{why}; check the disk and the file, and fit again") from error
-        if read < rows.nbytes:
-            raise Refused(
-                f"{self.path} was cut short while it was read: rows {start} to {stop - 1} are not "
-                "all there; write it again"
-            )
-        return rows
+
+    def _cut_short(self, first: int, last: int) -> Refused:
+        return Refused(
+            f"{self.path} was cut short while it was read: rows {first} to {last} are not "
+            "all there; write it again"
+        )
 
     def check(self) -> None:
         """Raise ``Refused`` where the file is not the one that was opened."""
@@ -171,17 +190,17 @@ class JoinedRows:
         for source, width in zip(sources, widths, strict=True):
             if source.dtype.kind not in "fiub":
                 raise TypeError(
-                    f"{_name(source)} holds {source.dtype} and must hold real numbers; convert it"
+                    f"{name_of(source)} holds {source.dtype} and must hold real numbers; convert it"
                 )
             if width != widths[0]:
                 raise ValueError(
-                    f"{_name(source)} has {width} features and {_name(sources[0])} has "
+                    f"{name_of(source)} has {width} features and {name_of(sources[0])} has "
                     f"{widths[0]}, and joined rows must have as many; leave one of them out"
                 )
         self.shape = self._ends[-1], widths[0]
         narrow = all(is_narrow(source.dtype) for source in sources)
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
-        self.name = f"{_name(sources[0])} … {_name(sources[-1])}"
+        self.name = f"{name_of(sources[0])} … {name_of(sources[-1])}"
 
     def read(self, start: int, stop: int, /) -> NDArray[Any]:
         """Return rows from start to before stop."""
@@ -194,15 +213,21 @@ class JoinedRows:
             at, which = end, which + 1
         return rows
 
+    def take(self, numbers: NDArray[np.int64], /) -> NDArray[Any]:
+        """Return rows of these numbers, which ascend."""
+        rows = np.empty((len(numbers), self.shape[1]), self.dtype)
+        cuts = np.searchsorted(numbers, [0, *self._ends])
+        for which, (begin, end) in enumerate(pairwise(cuts.tolist())):
+            if begin < end:
+                before = self._ends[which - 1] if which > 0 else 0
+                rows[begin:end] = take_rows(self._sources[which], numbers[begin:end] - before)
+        return rows
+
     def check(self) -> None:
         """Raise ``Refused`` where a file is not the one that was opened."""
         for source in self._sources:
             if hasattr(source, "check"):
                 source.check()
-
-
-def _name(source: RowSource) -> str:
-    return str(getattr(source, "name", type(source).__name__))
 
 
 def mapped_rows(array: np.memmap[Any, Any]) -> RowSource:

@@ -47,7 +47,7 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
                 "does; give a path, an array, or an object with shape, dtype and read(start, stop)"
             )
         return data, ArrayRows(array), room
-    shape = _shape_of(source)
+    shape = shape_of(source)
     if isinstance(source, HoldsBlocks):
         return data, source, room
     if mode not in (None, "stream"):
@@ -56,9 +56,9 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
                 f"memory={memory!r} has no meaning beside mode={mode!r}, which reads all rows at "
                 "once; leave one of them out"
             )
-        return _at_once(source), None, 0
+        return at_once(source), None, 0
     if fits(shape, source.dtype, room):
-        return _at_once(source), None, 0
+        return at_once(source), None, 0
     if mode is None:
         warnings.warn(
             f"the {shape[0]:,} rows of {getattr(source, 'name', 'X')} do not fit into "
@@ -70,7 +70,7 @@ def rows_or_source(data: Any, mode: str | None, memory: Any) -> tuple[Any, RowSo
     return data, source, room
 
 
-def _shape_of(source: RowSource) -> tuple[int, int]:
+def shape_of(source: RowSource) -> tuple[int, int]:
     """Return the shape of a source, of which shape and dtype are checked."""
     name, shape = getattr(source, "name", type(source).__name__), source.shape
     sizes = isinstance(shape, tuple) and len(shape) == 2
@@ -86,7 +86,7 @@ def _shape_of(source: RowSource) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _at_once(source: RowSource) -> Any:
+def at_once(source: RowSource) -> Any:
     """Return all rows, with the checks and of the dtype that they would have block by block."""
     from kmeans_lab.rows.streamed import StreamedRows, is_narrow
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from kmeans_lab.io.values import refuse_masked
+
 
 @runtime_checkable
 class RowSource(Protocol):
@@ -20,8 +22,10 @@ class RowSource(Protocol):
     dtype : dtype
         Of what ``read`` returns: float32 is kept, all other numbers become float64.
 
-    A source may have two methods more. ``check()`` is called before a fit and after each pass over
-    the rows, and raises where they are no longer what they were. ``name`` is what messages call it.
+    A source may have three more. ``check()`` is called before a fit and after each pass over the
+    rows, and raises where they are no longer what they were. ``take(numbers)`` returns rows whose
+    numbers, (n,) int64, ascend, where that is faster than to read one after the other. ``name`` is
+    what messages call it.
     """
 
     @property
@@ -61,6 +65,44 @@ class HoldsBlocks(Protocol):
         ``rows`` are the ``StreamedRows`` of this source, ``owners`` is whether it is of interest
         which point is the nearest one.
         """
+
+
+def take_rows(source: RowSource, numbers: NDArray[np.int64]) -> Any:
+    """Return rows whose numbers ascend, as the source takes or reads them.
+
+    Those that follow each other are read at once.
+    """
+    if (take := getattr(source, "take", None)) is not None:
+        return take(numbers)
+    ends = np.flatnonzero(np.diff(numbers, append=source.shape[0] + 1) > 1) + 1
+    parts, begin = [], 0
+    for end in ends.tolist():
+        first, last = int(numbers[begin]), int(numbers[end - 1]) + 1
+        found = read_rows(source, first, last)
+        parts.append(found if last - first == end - begin else found[numbers[begin:end] - first])
+        begin = end
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def read_rows(source: RowSource, first: int, last: int) -> NDArray[Any]:
+    """Return rows as a source reads them; ``ValueError`` where they are masked or too few."""
+    name = name_of(source)
+    read = source.read(first, last)
+    if isinstance(read, np.ndarray):
+        refuse_masked(f"{name}.read({first}, {last})", read)
+    given = np.asarray(read)
+    expected = (last - first, source.shape[1])
+    if given.shape != expected:
+        raise ValueError(
+            f"{name}.read({first}, {last}) returned shape {given.shape} and must return "
+            f"{expected}; check shape and read"
+        )
+    return given
+
+
+def name_of(source: RowSource) -> str:
+    """Return what messages call a source."""
+    return str(getattr(source, "name", type(source).__name__))
 
 
 class CalledRows:

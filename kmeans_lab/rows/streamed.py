@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_lab.io.values import refuse_masked
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.rows.memory import Scratch
+from kmeans_lab.rows.source import name_of, read_rows, take_rows
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -140,19 +140,9 @@ class StreamedRows:
         """Return rows of these numbers; those that follow each other are read at once."""
         rows = np.empty((len(numbers), self.shape[1]), self.dtype)
         order = np.argsort(numbers, kind="stable")
-        ascending = numbers[order]
-        if (take := getattr(self.source, "take", None)) is not None:
-            found = self._converted(take(ascending), len(ascending), 0)
-            rows[order] = found if self.middle is None else found - self.middle
-            return rows
-        ends = np.flatnonzero(np.diff(ascending, append=len(self) + 1) > 1) + 1
-        begin = 0
-        for end in ends.tolist():
-            first = int(ascending[begin])
-            found = self.read(first, int(ascending[end - 1]) + 1)
-            rows[order[begin:end]] = found[ascending[begin:end] - first]
-            begin = end
-        return rows
+        if len(numbers):
+            rows[order] = self._as_kernels_take(take_rows(self.source, numbers[order]), 0)
+        return rows if self.middle is None else rows - self.middle
 
     def read(self, first: int, last: int) -> Array:
         """Return rows from first to before last, as kernels take them."""
@@ -161,20 +151,9 @@ class StreamedRows:
 
     def uncentered(self, first: int, last: int) -> Array:
         """Return the same without subtracting the middle."""
-        return self._converted(self.source.read(first, last), last - first, first)
+        return self._as_kernels_take(read_rows(self.source, first, last), first)
 
-    def _converted(self, read: Any, n: int, first: int) -> Array:
-        """Return n rows, of which the first has this number, as kernels take them."""
-        called = f"{self.name}.read({first}, {first + n})"
-        if isinstance(read, np.ndarray):
-            refuse_masked(called, read)
-        given = np.asarray(read)
-        expected = (n, self.shape[1])
-        if given.shape != expected:
-            raise ValueError(
-                f"{called} returned shape {given.shape} and must return {expected}; check shape "
-                "and read"
-            )
+    def _as_kernels_take(self, given: NDArray[Any], first: int) -> Array:
         if given.dtype.kind not in "fiub":
             raise TypeError(
                 f"{self.name} holds {given.dtype} and must hold real numbers; convert it"
@@ -196,7 +175,7 @@ class StreamedRows:
     @property
     def name(self) -> str:
         """What messages call the rows."""
-        return str(getattr(self.source, "name", type(self.source).__name__))
+        return name_of(self.source)
 
     def check(self) -> None:
         """Raise what the source raises where it is no longer what it was."""
