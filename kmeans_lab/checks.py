@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kmeans_lab.arrays import read
 from kmeans_lab.io.frames import column_name
-from kmeans_lab.io.values import EXACT, place, rounded, strangers
+from kmeans_lab.io.values import may_round, place, rounded, says_rounded, strangers
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.magnitudes import refuse_overflow, refuse_underflow, refuse_vanishing
@@ -237,22 +237,14 @@ def _column(data: Any, index: Any) -> str:
 
 def warn_of_rounding(name: str, data: Any, array: NDArray[Any]) -> None:
     """Warn of integers that float64 does not hold; ``array`` is what was read from ``data``."""
-    if not _may_round(array) or not (inexact := rounded(array)).any():
+    if not may_round(array) or not (inexact := rounded(array)).any():
         return
     index = np.argwhere(inexact)[0]
     warnings.warn(
-        f"{place(name, index, _column(data, index))} is {array[tuple(index)]}, which float64 "
-        "rounds, so that different values beyond 2**53 may become equal; subtract the smallest "
-        "value of each column, as an integer, first",
+        says_rounded(name, index, array[tuple(index)], _column(data, index)),
         UserWarning,
         stacklevel=7,  # the caller of a public function
     )
-
-
-def _may_round(array: NDArray[Any]) -> bool:
-    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-        return array.size > 0 and bool(array.max() > EXACT or array.min() < -EXACT)
-    return array.dtype == object or array.dtype == np.longdouble != np.float64
 
 
 def _matrix(name: str, data: Any, dtypes: tuple[str, ...]) -> Array:

@@ -54,7 +54,7 @@ def unit_rows(
     *,
     name: str = "X",
     dtype: np.dtype[np.floating] | None = None,
-    first: int = 0,
+    first: int | None = None,
 ) -> Array: ...
 def unit_rows(
     rows: Any,
@@ -63,7 +63,7 @@ def unit_rows(
     *,
     name: str = "X",
     dtype: np.dtype[np.floating] | None = None,
-    first: int = 0,
+    first: int | None = None,
 ) -> Any:
     """Return rows scaled to length 1, the same bits on every processor.
 
@@ -78,8 +78,8 @@ def unit_rows(
         What error messages call the rows.
     dtype : dtype, optional
         That of the rows' values, where it is not that of the array.
-    first : int, default 0
-        The number of the first row, for error messages.
+    first : int, optional
+        The number of the first row, for error messages, where these are some of all rows.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def _extreme_units(rows: Array, within: float) -> Array:
     return wide
 
 
-def _refuse_zeros(rows: Array, which: NDArray[np.intp], name: str, first: int) -> None:
+def _refuse_zeros(rows: Array, which: NDArray[np.intp], name: str, first: int | None) -> None:
     zeros = [
         which[part][~rows[which[part]].any(axis=1)]
         for part in row_blocks(len(which), rows.shape[1])
@@ -187,11 +187,13 @@ def _refuse_zeros(rows: Array, which: NDArray[np.intp], name: str, first: int) -
     found = np.concatenate(zeros)
     if len(found):
         remedy = "keep X[X.any(axis=1)]" if name == "X" else "give another center"
-        raise ValueError(_no_direction(name, found + first, remedy))
+        at = 0 if first is None else first
+        among = " rows" if first is None else f" of rows {at} to {at + len(rows) - 1}"
+        raise ValueError(_no_direction(name, found + at, remedy, among))
 
 
-def _no_direction(name: str, zeros: NDArray[np.intp], remedy: str) -> str:
-    others = f" ({len(zeros)} rows do)" if len(zeros) > 1 else ""
+def _no_direction(name: str, zeros: NDArray[np.intp], remedy: str, among: str = " rows") -> str:
+    others = f" ({len(zeros)}{among} do)" if len(zeros) > 1 else ""
     return (
         f"{name}[{zeros[0]}] holds only zeros{others} and metric='cosine' needs directions, "
         f"which zeros have none of; {remedy}, or use metric='euclidean'"

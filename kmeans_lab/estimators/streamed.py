@@ -102,6 +102,7 @@ def checked_blocks(rows: StreamedRows, metric: str, n_threads: int, width: int) 
         if metric == "euclidean":
             refuse_overflow(largest, rows)
         yield block
+    rows.warn_of_rounding()
 
 
 def mean_of(rows: StreamedRows) -> Array:

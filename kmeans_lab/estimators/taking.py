@@ -1,5 +1,6 @@
 """Rows and weights as the estimators take them: converted, checked, and held to the fit."""
 
+from dataclasses import replace
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from kmeans_lab.kernel import Array
 from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.magnitudes import largest_of, refuse_overflow
 from kmeans_lab.registry import find_spec
+from kmeans_lab.rows.rounding import Rounding
 from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.checked import sparse_samples
 from kmeans_lab.sparse.numerics import largest as sparse_largest
@@ -46,7 +48,8 @@ class TakesRows:
         if "cluster_centers_" not in vars(self):
             check_is_fitted(self)  # which takes 4 µs
         if (source := opened(X)) is not None:
-            return self._named(streamed(source, self.metric, self._threads(1 << 21)), reset=False)
+            read = streamed(source, self.metric, self._threads(1 << 21))
+            return replace(self._named(read, reset=False), rounding=Rounding())
         if is_sparse(X):
             return self._sparse(X, reset=False)
         if self.kernel != "auto":

@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from kmeans_lab.arrays import whole
 from kmeans_lab.io.errors import Refused, refusing_damage
 from kmeans_lab.io.paths import refuse_unreadable
+from kmeans_lab.rows.rounding import Rounding
 from kmeans_lab.rows.source import ArrayRows, RowSource, name_of, take_rows
 from kmeans_lab.rows.state import FileState
 from kmeans_lab.rows.streamed import is_narrow
@@ -198,6 +199,7 @@ class JoinedRows:
                     f"{widths[0]}, and joined rows must have as many; leave one of them out"
                 )
         self.shape = self._ends[-1], widths[0]
+        self.rounding = Rounding()
         narrow = all(is_narrow(source.dtype) for source in sources)
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
         self.name = f"{name_of(sources[0])} … {name_of(sources[-1])}"
@@ -209,7 +211,10 @@ class JoinedRows:
         while at < stop:
             before = self._ends[which - 1] if which > 0 else 0
             end = min(stop, self._ends[which])
-            rows[at - start : end - start] = self._sources[which].read(at - before, end - before)
+            part = self._sources[which].read(at - before, end - before)
+            self.rounding.look(at, np.asarray(part))
+            self.rounding.look_into(self._sources[which], before)
+            rows[at - start : end - start] = part
             at, which = end, which + 1
         return rows
 

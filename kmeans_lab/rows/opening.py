@@ -88,12 +88,14 @@ def shape_of(source: RowSource) -> tuple[int, int]:
 
 def at_once(source: RowSource) -> Any:
     """Return all rows, with the checks and of the dtype that they would have block by block."""
+    from kmeans_lab.rows.rounding import Rounding
     from kmeans_lab.rows.streamed import StreamedRows, is_narrow
 
     dtype = np.dtype(np.float32 if is_narrow(source.dtype) else np.float64)
-    rows = StreamedRows(source, dtype)
+    rows = StreamedRows(source, dtype, rounding=Rounding())
     found = rows.uncentered(0, len(rows))
     rows.check()
+    rows.warn_of_rounding()
     return found
 
 

@@ -14,6 +14,7 @@ from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.blocks import row_blocks
 from kmeans_lab.rows.memory import Scratch
+from kmeans_lab.rows.rounding import Rounding
 from kmeans_lab.rows.source import name_of, read_rows, take_rows
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class StreamedRows:
     least : ndarray of shape (n_features,), float64, optional
         The smallest magnitude of each column, zeros aside, before the middle is subtracted; where a
         kernel has found it.
+    rounding : Rounding, optional
+        What is told of the values as they are in the source.
     """
 
     source: RowSource
@@ -93,6 +96,7 @@ class StreamedRows:
     keep: int = 0
     scratch: Scratch = field(default_factory=lambda: Scratch(1 << 62))
     least: NDArray[np.float64] | None = None
+    rounding: Rounding | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -141,7 +145,11 @@ class StreamedRows:
         rows = np.empty((len(numbers), self.shape[1]), self.dtype)
         order = np.argsort(numbers, kind="stable")
         if len(numbers):
-            rows[order] = self._as_kernels_take(take_rows(self.source, numbers[order]), 0)
+            given = take_rows(self.source, numbers[order])
+            if self.directions and not (some := given.any(axis=1)).all():  # refused, by its number
+                i = int(some.argmin())
+                self._as_kernels_take(given[i : i + 1], int(numbers[order][i]))
+            rows[order] = self._as_kernels_take(given, 0)
         return rows if self.middle is None else rows - self.middle
 
     def read(self, first: int, last: int) -> Array:
@@ -158,6 +166,8 @@ class StreamedRows:
             raise TypeError(
                 f"{self.name} holds {given.dtype} and must hold real numbers; convert it"
             )
+        if self.rounding is not None:
+            self.rounding.look(first, given)
         with np.errstate(over="ignore"):  # found when values are checked
             rows: Array = np.require(given, self.dtype, ["C", "A"])
         if self.directions:
@@ -176,6 +186,12 @@ class StreamedRows:
     def name(self) -> str:
         """What messages call the rows."""
         return name_of(self.source)
+
+    def warn_of_rounding(self) -> None:
+        """Warn once of integers that float64 rounds, if any has been read."""
+        if self.rounding is not None:
+            self.rounding.look_into(self.source, 0)
+            self.rounding.warn()
 
     def check(self) -> None:
         """Raise what the source raises where it is no longer what it was."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kmeans_lab.arrays import read
 from kmeans_lab.io.arrow_tables import from_lists, holds_lists
 from kmeans_lab.io.errors import MissingExtra, Refused, refusing_damage
+from kmeans_lab.rows.rounding import Rounding
 from kmeans_lab.rows.state import FileState
 
 
@@ -49,7 +50,7 @@ class ParquetRows:
         ):
             schema, meta = file.schema_arrow, file.metadata
             sizes = [meta.row_group(g).num_rows for g in range(meta.num_row_groups)]
-        self._ends = list(accumulate(sizes))
+        self._ends, self.rounding = list(accumulate(sizes)), Rounding()
         kinds = [field.type for field in schema]
         self._lists = len(kinds) == 1 and holds_lists(kinds[0], types)
         if self._lists:
@@ -103,5 +104,6 @@ class ParquetRows:
                 f"{self.path}, row group {g}: lists have {rows.shape[1]} values and those of the "
                 f"first group {self.shape[1]}; all must have the same length"
             )
+        self.rounding.look(self._ends[g] - len(rows), rows)
         self._last = g, np.asarray(rows, self.dtype)
         return self._last[1]
