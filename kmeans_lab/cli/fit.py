@@ -23,6 +23,7 @@ from kmeans_lab.cli.inputs import (
     refuse_unless_ready,
     usual_file_options,
 )
+from kmeans_lab.cli.passes import passes_shown
 from kmeans_lab.cli.terminal import emit, show
 from kmeans_lab.crews.start import MODES
 from kmeans_lab.driver import kmeans
@@ -37,7 +38,9 @@ from kmeans_lab.metric import METRICS
 from kmeans_lab.registry import KERNELS, SPARSE, find_spec
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.rows.memory import budget
-from kmeans_lab.rows.opening import ROW_SUFFIXES
+from kmeans_lab.rows.opening import ROW_SUFFIXES, as_source
+from kmeans_lab.rows.source import RowSource
+from kmeans_lab.rows.streamed import fits
 from kmeans_lab.seeding import INITS
 from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.stopping import STOP_RULES
@@ -99,8 +102,8 @@ def fit(arguments: argparse.Namespace) -> None:
     given = {k: v for k, v in vars(arguments).items() if k in _DEFAULTS and v is not None}
     settings = _DEFAULTS | given
     name = settings["kernel"]
-    watched = _progress(settings["max_iter"], arguments.quiet)
-    with answerable(name), fit_there(arguments) as elsewhere, watched as callback:
+    watched = _progress(X, arguments, settings)
+    with answerable(name), fit_there(arguments) as elsewhere, watched as (X, callback):
         try:
             refuse_unless_ready(name)
             if is_sparse(X) and name != "auto" and not find_spec(name).sparse:
@@ -192,11 +195,36 @@ def _show_report(report: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _progress(max_iter: int, quiet: bool) -> Iterator[Any]:
-    """Yield a callback that shows a progress bar on stderr, or None if stderr is no terminal."""
-    if quiet or not seen_by_a_person():
-        yield None
-        return
+def _progress(
+    X: Any, arguments: argparse.Namespace, settings: dict[str, Any]
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the rows, and a callback that shows a progress bar on stderr; None where it is none.
+
+    Of rows that are read block by block passes are shown: a callback would cost one in each
+    iteration, and on a cluster all labels.
+    """
+    if arguments.quiet or on_cluster(arguments) or not seen_by_a_person():
+        yield X, None
+    elif (source := _to_be_streamed(X, settings)) is not None:
+        with passes_shown(source, arguments.clusters, settings) as rows:
+            yield rows, None
+    else:
+        with _bar(settings["max_iter"]) as callback:
+            yield X, callback
+
+
+def _to_be_streamed(X: Any, settings: dict[str, Any]) -> RowSource | None:
+    """Return the rows of a path that the fit will read block by block."""
+    if not isinstance(X, Path) or settings["mode"] not in (None, "stream"):
+        return None
+    source = as_source(X)
+    room = budget(settings["memory"])
+    return None if source is None or fits(source.shape, source.dtype, room) else source
+
+
+@contextmanager
+def _bar(max_iter: int) -> Iterator[Any]:
+    """Yield a callback that shows iterations on stderr."""
     from rich import console, progress
 
     bar = progress.Progress(
