@@ -48,17 +48,22 @@ class TakesRows:
         if "cluster_centers_" not in vars(self):
             check_is_fitted(self)  # which takes 4 µs
         if (source := opened(X)) is not None:
+            self._kernel_is_known()
             read = streamed(source, self.metric, self._threads(1 << 21))
             return replace(self._named(read, reset=False), rounding=Rounding())
         if is_sparse(X):
             return self._sparse(X, reset=False)
-        if self.kernel != "auto":
-            find_spec(self.kernel)  # which refuses what is not known, whoever computes
+        self._kernel_is_known()
         rows = self._numbers(X, reset=False)
         rows, largest = self._matrix(rows, reset=False, n_threads=self._threads(rows.size))
         if self.metric == "euclidean":
             refuse_overflow(largest, rows)
         return np.asarray(self._compared(rows))
+
+    def _kernel_is_known(self) -> None:
+        """Refuse a kernel that is not known, whoever computes."""
+        if self.kernel != "auto":
+            find_spec(self.kernel)
 
     def _compared(self, rows: Any, name: str = "X") -> Any:
         """Return rows as the metric compares them: with cosine, of length 1."""

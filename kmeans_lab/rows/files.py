@@ -185,7 +185,7 @@ class JoinedRows:
     def __init__(self, sources: Sequence[RowSource]) -> None:
         if not sources:
             raise ValueError("sources is empty and must have at least one source of rows; add one")
-        self._sources = list(sources)
+        self.sources = list(sources)
         self._ends = list(accumulate(source.shape[0] for source in sources))
         widths = [source.shape[1] for source in sources]
         for source, width in zip(sources, widths, strict=True):
@@ -211,9 +211,9 @@ class JoinedRows:
         while at < stop:
             before = self._ends[which - 1] if which > 0 else 0
             end = min(stop, self._ends[which])
-            part = self._sources[which].read(at - before, end - before)
+            part = self.sources[which].read(at - before, end - before)
             self.rounding.look(at, np.asarray(part))
-            self.rounding.look_into(self._sources[which], before)
+            self.rounding.look_into(self.sources[which], before)
             rows[at - start : end - start] = part
             at, which = end, which + 1
         return rows
@@ -225,12 +225,12 @@ class JoinedRows:
         for which, (begin, end) in enumerate(pairwise(cuts.tolist())):
             if begin < end:
                 before = self._ends[which - 1] if which > 0 else 0
-                rows[begin:end] = take_rows(self._sources[which], numbers[begin:end] - before)
+                rows[begin:end] = take_rows(self.sources[which], numbers[begin:end] - before)
         return rows
 
     def check(self) -> None:
         """Raise ``Refused`` where a file is not the one that was opened."""
-        for source in self._sources:
+        for source in self.sources:
             if hasattr(source, "check"):
                 source.check()
 

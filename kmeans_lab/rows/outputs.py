@@ -54,6 +54,7 @@ def refuse_out(
             raise ValueError(
                 f"{name} and X share memory, and X is never modified; give an array of its own"
             )
+        _refuse_own_file(name, getattr(where, "filename", None), rows)  # where it is mapped
         return
     if not isinstance(where, str | os.PathLike):
         raise TypeError(
@@ -71,14 +72,23 @@ def refuse_out(
             f"{name}={str(path)!r} cannot be written: {folder} must be a folder that can be "
             "written to; make it, or choose another"
         )
+    _refuse_own_file(f"{name}={str(path)!r}", path, rows)
+
+
+def _refuse_own_file(name: str, path: Any, rows: Any) -> None:
+    """Raise ``ValueError`` where a file is one that the rows are in."""
+    if path is None or not os.path.exists(path):
+        return
+    rows = getattr(rows, "sources", rows)
     for source in rows if isinstance(rows, list | tuple) else [rows]:
         file: Any = getattr(source, "path", getattr(source, "filename", source))
-        known = isinstance(file, str | os.PathLike) and path.exists() and os.path.exists(file)
-        if known and path.samefile(file):
+        known = isinstance(file, str | os.PathLike) and os.path.exists(file)
+        if known and os.path.samefile(path, file):
             raise ValueError(
-                f"{name}={str(path)!r} is the file that the rows are in, which is never "
-                "modified; choose another"
+                f"{name} is the file that the rows are in, which is never modified; choose another"
             )
+        if hasattr(source, "sources"):
+            _refuse_own_file(name, path, source)
 
 
 @contextmanager

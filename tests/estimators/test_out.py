@@ -13,7 +13,7 @@ from scipy import sparse
 
 from kmeans_lab import KMeans, MiniBatchKMeans
 from kmeans_lab.io.errors import Refused
-from kmeans_lab.rows import CalledRows
+from kmeans_lab.rows import CalledRows, JoinedRows, NpyRows
 
 X = np.random.default_rng(0).normal(size=(300_000, 3))
 MODEL = KMeans(4, random_state=0).fit(X[:500])
@@ -96,6 +96,22 @@ def test_what_can_be_written_to():
     with pytest.raises(ValueError, match=r"^out and X share memory, and X is never modified"):
         MODEL.predict(X, out=X.reshape(-1)[:n].view(np.int64))
     assert os.listdir() == ["X.npy"]
+
+
+def test_rows_are_never_overwritten():
+    np.save("a.npy", X[:9])
+    np.save("b.npy", X[9:])
+    before = [Path(name).read_bytes() for name in ("a.npy", "b.npy")]
+    model = KMeans(3, random_state=0).fit(X[:500])
+    joined = JoinedRows([NpyRows("a.npy"), JoinedRows([NpyRows("b.npy")])])
+    told = "is the file that the rows are in, which is never modified; choose another"
+    for rows in (joined, ["a.npy", Path("b.npy")]):
+        with pytest.raises(ValueError, match=told):
+            model.predict(rows, out="b.npy")
+    for rows in ("b.npy", NpyRows("b.npy")):
+        with pytest.raises(ValueError, match=told):
+            model.transform(rows, out=np.load("b.npy", mmap_mode="r+"))
+    assert [Path(name).read_bytes() for name in ("a.npy", "b.npy")] == before
 
 
 @pytest.mark.parametrize("verb", FOUND)

@@ -187,15 +187,20 @@ def test_partial_fit_takes_a_source_as_one_batch(saved, monkeypatch):
         other.partial_fit(big)
 
 
+def verb_of(name):
+    """Return a call of a method of an estimator that was fitted to something else."""
+
+    def call(source, **more):
+        model = KMeans(3, random_state=0).fit(np.eye(6)).set_params(**more)
+        return getattr(model, name)(source)
+
+    return call
+
+
 VERBS = {
-    "KMeans.fit": lambda source: KMeans(3, random_state=0).fit(source),
-    "MiniBatchKMeans.fit": lambda source: MiniBatchKMeans(3, random_state=0).fit(source),
-    **{
-        name: lambda source, name=name: getattr(KMeans(3, random_state=0).fit(np.eye(6)), name)(
-            source
-        )
-        for name in ("predict", "transform", "score")
-    },
+    "KMeans.fit": lambda source, **more: KMeans(3, random_state=0, **more).fit(source),
+    "MiniBatchKMeans.fit": lambda source, **more: MiniBatchKMeans(3, **more).fit(source),
+    **{name: verb_of(name) for name in ("predict", "transform", "score")},
 }
 
 
@@ -297,6 +302,9 @@ def test_rows_are_held_to_the_fit(saved):
     for estimator in (KMeans, MiniBatchKMeans):
         with pytest.raises(ValueError, match=r"^n_samples=2 should be >= n_clusters=3\.$"):
             estimator(3).fit("few.npy")
+    for verb in VERBS.values():
+        with pytest.raises(ValueError, match="kernel='gpu' is not known"):
+            verb(path, kernel="gpu")
     with pytest.raises(ValueError, match="takes all rows at once"):
         KMeans(3, kernel="numpy-broadcast").fit(path)
 
