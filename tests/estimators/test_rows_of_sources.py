@@ -172,6 +172,40 @@ def test_a_callable_start_slices_rows_like_an_array(saved, way, kind):
     assert_same(*pair(MiniBatchKMeans, way, *saved[kind], init=init, n_init=1))
 
 
+class Scores:
+    """Keeps what a fit that had ended with each iteration would have found."""
+
+    def __init__(self):
+        self.seen = []
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+        if context.task_name == "iteration":
+            labels, rows = fitted_estimator.labels_, X[[3, 1]]
+            self.seen.append((fitted_estimator.inertia_, labels.tobytes(), rows.tobytes()))
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("way", ["plain", "weighted"])
+def test_callbacks_see_what_they_see_in_memory(saved, way):
+    seen = []
+    for X in saved["float32"]:
+        told = Scores()
+        model = KMeans(K, random_state=3, max_iter=3).set_callbacks(told)
+        model.fit(X, **WAYS[way])
+        seen.append(told.seen)
+    assert len(seen[0]) == 3
+    assert seen[0] == seen[1]
+
+
 def test_partial_fit_takes_a_source_as_one_batch(saved, monkeypatch):
     rows, path = saved["float32"]
     one, other = (MiniBatchKMeans(K, random_state=0).partial_fit(it) for it in (rows, path))
