@@ -83,7 +83,8 @@ class RawRows:
         """Return rows of these numbers: the file is opened once, and each row read."""
         places = (self._offset + numbers * self._row_bytes).tolist()
         with self._file() as file:
-            parts = [file.read(self._row_bytes) for place in places if file.seek(place) == place]
+            number, size = file.fileno(), self._row_bytes
+            parts = [os.pread(number, size, place) for place in places]
         found = b"".join(parts)
         if len(found) < len(places) * self._row_bytes:
             raise self._cut_short(numbers[0], numbers[-1])
