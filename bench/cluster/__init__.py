@@ -1,0 +1,1 @@
+"""What a pass over a cluster costs beside its arithmetic: ``python -m bench.cluster``."""
