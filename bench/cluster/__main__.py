@@ -17,7 +17,7 @@ from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 from bench.cluster.model import Costs, Job, bytes_sent, bytes_through_scheduler, fit
-from kmeans_lab.formatting import digits, milliseconds, plural
+from kmeans_lab.formatting import digits, milliseconds
 from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure import machine
 
@@ -48,31 +48,35 @@ def job_of(n_workers: int, tasks: int, size: tuple[int, int], scattered: bool) -
     return Job(0, n_features, n_clusters, n_workers, tasks, tasks, scattered)
 
 
-def measure(client: Any, job: Job, way: Any, n_passes: int) -> Spent:
-    """Measure passes on a cluster that runs, after one that is not counted."""
+def measured(client: Any, jobs: Sequence[tuple[Any, Job]], n_passes: int) -> dict[Any, list[Spent]]:
+    """Measure jobs in turns, a pass of each at a time, after a pass that is not counted."""
     from bench.cluster.passes import Passes
 
-    run = Passes(client, job, way)
-    run()
-    wall, own = [], []
-    for _ in range(n_passes):
-        start, before = perf_counter(), process_time()
-        run()
-        wall.append(perf_counter() - start)
-        own.append(process_time() - before)
-    return Spent(job, min(wall), median(own))
+    runs = [(way, job, Passes(client, job, way)) for way, job in jobs]
+    spent: list[list[tuple[float, float]]] = [[] for _ in runs]
+    for _ in range(n_passes + 1):
+        for (_, _, run), times in zip(runs, spent, strict=True):
+            start, before = perf_counter(), process_time()
+            run()
+            times.append((perf_counter() - start, process_time() - before))
+    found: dict[Any, list[Spent]] = {}
+    for (way, job, _), times in zip(runs, spent, strict=True):
+        wall, own = zip(*times[1:], strict=True)
+        found.setdefault(way, []).append(Spent(job, min(wall), median(own)))
+    return found
 
 
-def measured(
+def small(
     cluster: Any, workers: Sequence[int], ways: Sequence[Any], n_passes: int
 ) -> dict[Any, list[Spent]]:
     """Measure every number of tasks and size of centers on clusters of so many workers."""
     found: dict[Any, list[Spent]] = {way: [] for way in ways}
     for n_workers in workers:
+        kinds = product(ways, TASKS, SIZES)
+        jobs = [(way, job_of(n_workers, n, size, way.scattered)) for way, n, size in kinds]
         with cluster(n_workers) as running:
-            for way, tasks, size in product(ways, TASKS, SIZES):
-                job = job_of(n_workers, tasks, size, way.scattered)
-                found[way].append(measure(running.client, job, way, n_passes))
+            for way, spent in measured(running.client, jobs, n_passes).items():
+                found[way] += spent
     return found
 
 
@@ -138,14 +142,15 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=counts, default="2,4,8", help="real ones, to check")
     parser.add_argument("--simulate", type=counts, default="", help="workers in few processes")
-    parser.add_argument("--passes", type=int, default=9, help="of each kind (default: 9)")
+    parser.add_argument("--passes", type=int, default=15, help="of each kind (default: 15)")
+    parser.add_argument("--scatter", action="store_true", help="simulate scattered centers, too")
     parser.add_argument("--processes", type=int, default=1, help="of simulated workers")
     return parser.parse_args(argv)
 
 
 def check(models: dict[Any, Model], workers: Sequence[int], n_passes: int, cluster: Any) -> None:
     """Measure real workers beside what was predicted for them."""
-    found = measured(cluster, workers, list(models), n_passes)
+    found = small(cluster, workers, list(models), n_passes)
     for way, spent in found.items():
         print(f"\n{way}; real workers\n{HEADER}")
         off = [report(it, models[way]) for it in spent]
@@ -167,7 +172,8 @@ def simulate(models: dict[Any, Model], n_workers: int, n_passes: int, cluster: A
         for way, model in models.items():
             job = job_of(n_workers, 1, SIZES[0], way.scattered)
             print(way)
-            report(measure(running.client, job, way, n_passes), model)
+            (spent,) = measured(running.client, [(way, job)], n_passes)[way]
+            report(spent, model)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -182,17 +188,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     def together(n_workers: int) -> Any:
         return simulated(n_workers, min(n_workers, arguments.processes))
 
-    found = measured(together, FITTED, WAYS, arguments.passes)
+    found = small(together, FITTED, WAYS, arguments.passes)
     models = {way: fitted(spent) for way, spent in found.items()}
-    print(
-        f"Fitted to {plural(len(found[WAYS[0]]), 'kind')} of passes of {FITTED} simulated workers"
-    )
+    print(f"Fitted to {len(found[WAYS[0]])} kinds of passes of {FITTED} simulated workers")
     for way, model in models.items():
         print(f"{way}: {costs(model)}", flush=True)
     if arguments.workers:
         check(models, arguments.workers, arguments.passes, real)
+    # A thousand workers that fetch centers from one are a million open files of few processes.
+    many = {way: it for way, it in models.items() if arguments.scatter or not way.scattered}
     for n_workers in arguments.simulate:
-        simulate(models, n_workers, min(3, arguments.passes), together)
+        simulate(many, n_workers, min(3, arguments.passes), together)
     print(*machine.lines(), sep="\n")
 
 

@@ -1,5 +1,7 @@
 """``python -m bench.cluster``: passes that compute nothing, on two workers of one process."""
 
+from itertools import product
+
 import pytest
 
 pytest.importorskip("distributed", reason="pip install 'kmeans-lab[dask]'")
@@ -32,13 +34,10 @@ def test_a_pass_adds_up_an_answer_of_each_step(together, way):
 
 
 def test_what_is_measured_is_fitted_and_printed(together, capsys):
-    spent = [
-        command.measure(
-            together.client, command.job_of(2, tasks, size, scattered=False), WAYS[0], 2
-        )
-        for tasks in (1, 3)
-        for size in ((3, 2), (50, 40))
-    ]
+    kinds = product((1, 3), ((3, 2), (50, 40)))
+    jobs = [(WAYS[0], command.job_of(2, tasks, size, scattered=False)) for tasks, size in kinds]
+    spent = command.measured(together.client, jobs, 2)[WAYS[0]]
+    assert [it.job for it in spent] == [job for _, job in jobs]
     assert all(it.wall > 0 and it.own > 0 for it in spent)
     model = command.fitted(spent)
     assert "ms · tasks" in command.costs(model)
@@ -50,7 +49,7 @@ def test_what_is_measured_is_fitted_and_printed(together, capsys):
 
 def test_arguments():
     found = command.arguments_of(["--workers", "2,4", "--simulate", ""])
-    assert (found.workers, found.simulate, found.passes) == ([2, 4], [], 9)
+    assert (found.workers, found.simulate, found.passes) == ([2, 4], [], 15)
     assert command.arguments_of([]).workers == [2, 4, 8]
 
 
