@@ -14,7 +14,6 @@ from math import ceil
 import numpy as np
 
 FAN_IN = 8  # answers that one task adds up: _TOGETHER in kmeans_lab/dask/crew.py
-BOUND = 4  # bytes that a kernel keeps of each row beside its label
 WORD = 8  # bytes of a whole number in an answer
 VECTOR = 8  # sums are stored for a multiple of so many features
 LABEL = 4  # bytes of a label
@@ -37,6 +36,8 @@ class Job:
         not, they are part of each step.
     itemsize : int
         Bytes of a value of the rows and of the centers.
+    kept : int
+        Bytes that the kernel keeps of each row from pass to pass, beside the row and its label.
     limbs : int
         Whole numbers that make up one sum: 2 for float32, 3 for float64, as a rule.
     """
@@ -49,6 +50,7 @@ class Job:
     blocks_per_worker: int = 1
     scattered: bool = False
     itemsize: int = 4
+    kept: int = 0
     limbs: int = 2
 
     @property
@@ -183,12 +185,12 @@ def bytes_sent(job: Job) -> int:
 def memory_per_worker(job: Job) -> int:
     """Return the bytes that the busiest worker holds during a pass.
 
-    Its rows; their labels before and after, and the bound that the kernel keeps for each; for each
+    Its rows; their labels before and after, and what the kernel keeps of each; for each
     block the sums and the answer made from them; both sets of centers, once or in each step; and a
     join: what it adds up, its result, and a copy that adding makes.
     """
     share = ceil(job.n_samples / job.n_workers)
-    rows = share * (job.n_features * job.itemsize + 2 * LABEL + BOUND)
+    rows = share * (job.n_features * job.itemsize + 2 * LABEL + job.kept)
     centers = 2 * job.centers * (1 if job.scattered else job.tasks_per_worker)
     joining = job.answer * (FAN_IN + 2 if joins(job.steps) else 0)
     return rows + 2 * job.answer * job.blocks_per_worker + centers + joining

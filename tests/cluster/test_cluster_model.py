@@ -69,7 +69,7 @@ def test_scattered_centers_are_sent_to_each_worker_once():
 def test_memory_of_a_worker():
     rows = 100 * (4 * 4 + 12)
     held = rows + 3 * 2 * ANSWER + 10 * ANSWER
-    job = replace(SMALL, blocks_per_worker=3)
+    job = replace(SMALL, blocks_per_worker=3, kept=4)
     assert memory_per_worker(job) == held + 2 * 2 * 80
     assert memory_per_worker(replace(job, scattered=True)) == held + 2 * 80
     few = replace(job, n_workers=1)  # no joins
