@@ -107,3 +107,16 @@ def test_no_cost_is_below_0():
     assert found.fixed == 0
     assert found.per_byte == 0
     assert 0.01 < found.per_task < 0.02
+
+
+def test_the_plan_in_the_documentation():
+    costs = Costs(5e-3, 1.6e-3, 1.3e-9)
+    machine = Machine(rows_per_second=42_000, threads=16, memory_rate=50e9, network_rate=1.25e9)
+    plan = Job(10**9, 128, 10**4, 100, 1, 10, scattered=True, kept=900)
+    spent = seconds(plan, costs, machine)
+    assert plan.tasks == 116
+    assert memory_per_worker(plan) == pytest.approx(14.8e9, rel=0.01)
+    assert bytes_sent(plan) == pytest.approx(2.6e9, rel=0.01)
+    assert bytes_through_scheduler(plan) == pytest.approx(46e6, rel=0.01)
+    parts = spent.rows, spent.centers, spent.joins, spent.coordination
+    assert parts == pytest.approx((14.8, 0.4, 0.3, 0.24), rel=0.05)
