@@ -92,7 +92,7 @@ def unit_rows(
         A row holds only zeros.
     """
     if isinstance(rows, SparseRows):
-        return _sparse_units(rows, name, first)
+        return _sparse_units(rows, name, first or 0)
     n_samples, n_features = rows.shape
     divide = _divide_by_lengths if kernel is None else kernel.divide_by_lengths
     within, lengths = rounding(n_features, dtype or rows.dtype), np.empty(n_samples)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.dask import tasks
+from kmeans_lab.dask.plan import Plan
 from kmeans_lab.formatting import digits
 from kmeans_lab.io.streams import spell_out
 from kmeans_lab.measure import machine
@@ -44,7 +45,8 @@ def steps(X: NDArray[np.float32], centers: Any) -> Iterator[tuple[float, int]]:
     shape = len(X), len(centers)
     magnitudes = np.abs(X)
     most, least = magnitudes.max(0).astype(float), magnitudes.min(0, initial=1, where=X != 0)
-    plan = tasks.Plan("rows", KERNEL, None, most, least.astype(float), *shape, None, 1)
+    known = most, least.astype(float), len(X), X.shape[1], len(centers)
+    plan = Plan("rows", KERNEL, None, *known, None, 1)
     before, step = None, 0
     sums, counts = np.empty(centers.shape), np.empty(len(centers), np.int64)
     while True:

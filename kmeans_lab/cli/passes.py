@@ -20,7 +20,7 @@ from kmeans_lab.rows.source import RowSource, name_of
 _REFRESH = 0.1  # seconds between two pictures of the line
 
 #: Passes over the rows that a start takes, by its name: for each cluster, and beside these.
-_STARTS = {"k-means++": (1, 3), "d2": (1, 0), "k-means||": (0, 6), "random-partition": (0, 1)}
+_STARTS = {"k-means++": (1, 0), "d2": (1, 0), "k-means||": (0, 6), "random-partition": (0, 1)}
 _LOOKS, _LAST = 1, 2  # passes before the first start, and after the iterations
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kmeans_lab.dask.plan import Floats, aligned
+from kmeans_lab.dask.sparse_nearest import SparseDistances
 from kmeans_lab.kernel import Array
 from kmeans_lab.rows.distances import Labels, StreamedDistances
 from kmeans_lab.rows.source import ArrayRows
@@ -82,8 +83,6 @@ def ask(
 
 def _distances(rows: Any, weights: Floats | None, start: Start) -> StreamedDistances:
     if isinstance(rows, SparseRows):
-        from kmeans_lab.dask.sparse import SparseDistances
-
         return SparseDistances(rows, weights, owners=start.owners)
     own = StreamedRows(ArrayRows(rows), rows.dtype, middle=aligned(start.middle))
     return StreamedDistances(own, weights, squared_distances, owners=start.owners)

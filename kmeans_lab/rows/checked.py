@@ -13,11 +13,8 @@ from kmeans_lab.io.values import place
 from kmeans_lab.kernel import Array, MeasuresRows
 from kmeans_lab.numerics.block_sums import adds_blocks
 from kmeans_lab.numerics.moments import Moments, moments_of_blocks
-<<<<<<< HEAD
 from kmeans_lab.rows.memory import refuse_without_room
-=======
 from kmeans_lab.rows.rounding import Rounding
->>>>>>> 2d85491 (Streams warn of integers that float64 rounds, once; rows of zeros are counted among those that were read)
 from kmeans_lab.rows.source import HoldsBlocks, RowSource
 from kmeans_lab.rows.streamed import Block, StreamedRows, in_budget, is_narrow
 
@@ -38,16 +35,10 @@ def streamed_samples(
     """
     narrow = is_narrow(source.dtype) and "float32" in dtypes
     dtype = np.dtype(np.float32 if narrow else np.float64)
-<<<<<<< HEAD
     if not isinstance(source, HoldsBlocks):
         refuse_without_room(source.shape[0], memory)
-    rows = in_budget(
-        StreamedRows(source, dtype, metric == "cosine", kernel=kernel, n_threads=n_threads), memory
-    )
-=======
     plain = StreamedRows(source, dtype, metric == "cosine", kernel=kernel, n_threads=n_threads)
     rows = in_budget(replace(plain, rounding=Rounding()), memory)
->>>>>>> 2d85491 (Streams warn of integers that float64 rounds, once; rows of zeros are counted among those that were read)
     adding, least = adds_blocks(), np.full(rows.shape[1], np.inf)
 
     def looked_at() -> Iterator[Array]:
