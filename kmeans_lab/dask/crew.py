@@ -42,6 +42,7 @@ class ClusterCrew(StreamCrew):
         self._found: Labels | None = None  # labels of all rows, where they are here
         self._assigned: Array | None = None  # the centers that labels belong to; None: to none
         self._sent: Any = None  # the same, as tasks are given them
+        self._which = 0  # the number of these centers
         self._step = self._rescored = 0
         self._heavy = source.in_blocks(self.weights)
 
@@ -58,8 +59,9 @@ class ClusterCrew(StreamCrew):
         if self._found is None:
             if self._assigned is None:
                 return np.full(len(self.rows), -1, np.int32)
-            of = self._plan, self._sent
-            self._found = np.concatenate(self._source.everywhere(tasks.label, lambda b: (), *of))
+            of = self._plan, self._which, self._sent
+            found = self._source.everywhere(tasks.label, lambda b: (b,), *of)
+            self._found = np.concatenate(found)
         return self._found
 
     def labels_to_keep(self, *, last: bool) -> Labels:
@@ -67,8 +69,11 @@ class ClusterCrew(StreamCrew):
         source = self._source
         if not source.keeps_labels:
             return self.labels
-        of = self._plan, self._sent
-        kept: Any = [source.client.submit(tasks.label, it, *of, pure=False) for it in source.blocks]
+        of = self._plan, self._which, self._sent
+        kept: Any = [
+            source.client.submit(tasks.label, block, b, *of, pure=False)
+            for b, block in enumerate(source.blocks)
+        ]
         return kept  # type: ignore[no-any-return]
 
     def _run(self, order: str, centers: Array) -> None:
@@ -77,6 +82,7 @@ class ClusterCrew(StreamCrew):
 
     def _assign(self, centers: Array) -> None:
         self._assigned, self._found = centers.copy(), None
+        self._which += 1
         self._sent = self._source.shared(self._assigned)
 
     def assign_update(self, centers: Array) -> Pass:
@@ -115,8 +121,8 @@ class ClusterCrew(StreamCrew):
         mine = None if labels is None or self._belong(centers) else labels
         parts: list[NDArray[np.float64]] = source.everywhere(
             tasks.inertia_parts,
-            lambda b: (self._heavy[b], block_of(mine, source.ends, b)),
-            *(self._plan, source.shared(centers.copy())),
+            lambda b: (b, self._heavy[b], block_of(mine, source.ends, b)),
+            *(self._plan, self._which, source.shared(centers.copy())),
         )
         return inertia_of_blocks(parts)
 

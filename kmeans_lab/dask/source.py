@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _FIRST = 1000  # rows whose means are the pivot of all moments
 #: Bytes of a block that is read from a source, and of all blocks of a task.
-_BLOCK, _GROUP = 1 << 26, 1 << 28
+_BLOCK, _GROUP = 1 << 26, 1 << 30
 #: An array of more bytes is sent to each worker once, beside the tasks that use it.
 _LARGE = 1 << 16
 

@@ -50,6 +50,7 @@ class _Block:
     sums: Any
     step: int = -1
     answer: Answer | None = None
+    found: tuple[int, Labels] | None = None  # labels of centers of this number, out of step
 
 
 _blocks: dict[tuple[str, int], _Block] = {}
@@ -141,18 +142,46 @@ def measure(rows: Array, kernel: str, pivot: Floats) -> tuple[Any, Floats]:
     return moments_of_blocks([rows], measuring, 1, aligned(pivot)), adding.least(rows, 1)
 
 
-def label(rows: Any, plan: Plan, centers: Array) -> Labels:
-    """Return each row's nearest center."""
-    return plan.aligned().label(aligned(rows), read_only(aligned(centers)))
+def label(rows: Any, number: int, plan: Plan, which: int, centers: Array) -> Labels:
+    """Return each row's nearest center.
+
+    Parameters
+    ----------
+    number : int
+        Of the block.
+    which : int
+        The number of these centers in the fit: labels of the same ones are found once.
+    """
+    key = plan.fit, number
+    with _lock:
+        known = _blocks.pop(key, None)
+    if known is not None and known.found is not None and known.found[0] == which:
+        labels = known.found[1]
+    elif known is not None:  # bounds say where most rows belong
+        labels = known.labels.copy()
+        plan.module().assign(known.prepared, read_only(aligned(centers)), labels)
+        known.found = which, labels
+    else:
+        labels = plan.aligned().label(aligned(rows), read_only(aligned(centers)))
+    if known is not None:
+        with _lock:
+            _blocks[key] = known
+    return labels
 
 
 def inertia_parts(
-    rows: Any, weights: Floats | None, labels: Labels | None, plan: Plan, centers: Array
+    rows: Any,
+    number: int,
+    weights: Floats | None,
+    labels: Labels | None,
+    plan: Plan,
+    which: int,
+    centers: Array,
 ) -> Floats:
     """Return numbers whose exact sum is the inertia of a block; labels None: nearest centers."""
-    rows, plan, centers = aligned(rows), plan.aligned(), read_only(aligned(centers))
-    mine = plan.label(rows, centers) if labels is None else aligned(labels)
-    return plan.inertia_parts(rows, centers, mine, aligned(weights))
+    mine = label(rows, number, plan, which, centers) if labels is None else aligned(labels)
+    of = aligned(rows), read_only(aligned(centers)), mine, aligned(weights)
+    return plan.aligned().inertia_parts(*of)
 
 
 def step(
@@ -205,7 +234,7 @@ def _step(
             rescored = _move(known, rows, weights, plan, before)[1]
     changed, near = _move(known, rows, weights, plan, centers)
     answer = Answer(known.sums.parts(), changed, rescored + near)
-    known.step, known.answer = step, answer
+    known.step, known.answer, known.found = step, answer, None
     with _lock:
         _blocks[key] = known
     return answer

@@ -238,7 +238,8 @@ def keep_nearer(
 
     ``labels`` say which of the new points is the nearest one, ``found`` how many there were before.
     """
-    squares = row_squares(rows - points.astype(np.float64)[labels])
+    apart = points.astype(np.float64).take(labels, axis=0)
+    squares = row_squares(np.subtract(rows, apart, out=apart))
     nearer = squares < nearest
     nearest[nearer] = squares[nearer]
     owners[nearer] = labels[nearer] + found
