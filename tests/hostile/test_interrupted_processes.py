@@ -112,7 +112,7 @@ def quick(monkeypatch):
 
 # Workers compute from the 150th turn on, and take most of a second.
 @pytest.mark.parametrize(
-    ("step", "turns"), [(26, 150), pytest.param(7, 1000, marks=pytest.mark.slow)]
+    ("step", "turns"), [(26, 150), pytest.param(17, 1000, marks=pytest.mark.slow)]
 )
 @pytest.mark.usefixtures("quick")
 def test_an_exception_at_any_moment_leaves_nothing_behind(step, turns, capfd):

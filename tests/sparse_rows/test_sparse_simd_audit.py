@@ -105,12 +105,12 @@ def test_every_bound_holds_late(audited, isa):
 def test_the_audit_finds_bounds_that_rule_out_too_much(mutant, tmp_path):
     module = build(tmp_path, MUTANTS[mutant])
     os.environ.pop("KMEANS_LAB_ISA", None)
-    found = 0
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        found += faulty(module, *noisy(rng), n_passes=20)
+        if faulty(module, *noisy(rng), n_passes=20):
+            return
         for name in ("texts", "thirds"):
             rows = DATA[name](rng)
-            found += faulty(module, rows, start(rng, rows, 25))
-            found += faulty_seeding(module, rows, seed)
-    assert found > 0
+            if faulty(module, rows, start(rng, rows, 25)) or faulty_seeding(module, rows, seed):
+                return
+    pytest.fail("the audit finds nothing wrong")

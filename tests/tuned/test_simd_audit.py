@@ -71,8 +71,10 @@ def build(folder, mutant=None):
         text = path.read_text(encoding="utf-8")
         assert text.count(right) == 1
         path.write_text(text.replace(right, wrong), encoding="utf-8")
-    flags, headers = ("-O2", "-DLAB_BASELINE"), folder / "cpp"
-    source, library = "tests/support/audits/engines.cpp", folder / "audit.so"
+    # What is wrong is soon found: to compile takes longer than to run.
+    flags = "-O2" if mutant is None else "-O0", "-DLAB_BASELINE"
+    source, headers = "tests/support/audits/engines.cpp", folder / "cpp"
+    library = folder / "audit.so"
     return ctypes.CDLL(str(compile_audit(source, library, *flags, headers=headers)))
 
 
@@ -121,5 +123,5 @@ def test_every_bound_holds_in_every_pass(tmp_path):
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_bounds_are_found(mutant, tmp_path):
-    library = build(tmp_path, mutant)
-    assert troubles(library, range(60), one_bound=mutant.startswith("slack")) != []
+    library, one_bound = build(tmp_path, mutant), mutant.startswith("slack")
+    assert any(troubles(library, [seed], one_bound=one_bound) for seed in range(60))
