@@ -69,11 +69,14 @@ class ClusterCrew(StreamCrew):
         source = self._source
         if not source.keeps_labels:
             return self.labels
+        from distributed import wait
+
         of = self._plan, self._which, self._sent
         kept: Any = [
             source.client.submit(tasks.label, block, b, *of, pure=False)
             for b, block in enumerate(source.blocks)
         ]
+        wait(kept)  # before workers forget what labels follow from
         return kept  # type: ignore[no-any-return]
 
     def _run(self, order: str, centers: Array) -> None:

@@ -24,15 +24,16 @@ def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> K
     ----------
     X : dask array, dask frame, list of delayed blocks or ``kmeans_lab.rows.RowSource``
         (n_samples, n_features), in blocks of rows of any size, empty ones and unknown sizes
-        included. Each block is loaded once and stays on its worker; one that is lost is loaded
-        again.
+        included. Delayed blocks may be sparse matrices of SciPy. Each block is loaded once and
+        stays on its worker; one that is lost is loaded again.
     n_clusters : int
     client : distributed.Client, optional
         By default the current one.
     **settings
         Those of ``kmeans_lab.kmeans``, without ``mode`` and ``memory``. The kernel must be one of
-        those whose sums are exact: "cpp-simd", "cython-tiled" or "numba-tiled". ``n_threads`` is
-        that of each task.
+        those whose sums are exact: "cpp-simd", "cython-tiled" or "numba-tiled"; with sparse blocks,
+        "cpp-simd", without ``sample_weight``. ``n_threads`` is that of each task; a worker is given
+        a task for each of its threads.
 
     Returns
     -------

@@ -6,10 +6,10 @@ or is asked twice, answers alike.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
+from kmeans_lab.dask.memory import Memory
 from kmeans_lab.dask.plan import Floats, aligned
 from kmeans_lab.dask.sparse_nearest import SparseDistances
 from kmeans_lab.kernel import Array
@@ -19,8 +19,7 @@ from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.seeding import squared_distances
 from kmeans_lab.sparse.rows import SparseRows
 
-_known: dict[tuple[str, int], tuple[int, StreamedDistances]] = {}
-_lock = threading.Lock()
+_known: Memory[tuple[int, StreamedDistances]] = Memory()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,16 +67,14 @@ def ask(
     question : str
         A method of ``StreamedDistances``, or "owners".
     """
-    key = start.name, number
-    with _lock:
-        asked, near = _known.pop(key, (0, None))
-    if near is None:
-        near = _distances(aligned(rows), aligned(weights), start)
+    known = _known.take(start.name, number)
+    if known is None:
+        known = 0, _distances(aligned(rows), aligned(weights), start)
+    asked, near = known
     for i in range(asked, len(ends)):
         near.add(aligned(points[(ends[i - 1] if i > 0 else 0) : ends[i]]))
     answer = _ANSWERS[question](near, *more, *arguments)
-    with _lock:
-        _known[key] = len(ends), near
+    _known.put(start.name, number, (len(ends), near))
     return answer
 
 
@@ -111,9 +108,7 @@ _ANSWERS: dict[str, Any] = {
 
 def forget(start: str) -> None:
     """Forget the blocks of a start."""
-    with _lock:
-        for key in [key for key in _known if key[0] == start]:
-            del _known[key]
+    _known.forget(start)
 
 
 def remembered() -> int:

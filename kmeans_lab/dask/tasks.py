@@ -10,7 +10,6 @@ milliseconds.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_lab.arrays import read
+from kmeans_lab.dask.memory import Memory
 from kmeans_lab.dask.plan import Floats, Plan, aligned
 from kmeans_lab.kernel import Array, Labels, read_only
 from kmeans_lab.metric import unit_rows
@@ -53,8 +53,7 @@ class _Block:
     found: tuple[int, Labels] | None = None  # labels of centers of this number, out of step
 
 
-_blocks: dict[tuple[str, int], _Block] = {}
-_lock = threading.Lock()
+_blocks: Memory[_Block] = Memory()
 
 
 def each(
@@ -152,9 +151,7 @@ def label(rows: Any, number: int, plan: Plan, which: int, centers: Array) -> Lab
     which : int
         The number of these centers in the fit: labels of the same ones are found once.
     """
-    key = plan.fit, number
-    with _lock:
-        known = _blocks.pop(key, None)
+    known = _blocks.take(plan.fit, number)
     if known is not None and known.found is not None and known.found[0] == which:
         labels = known.found[1]
     elif known is not None:  # bounds say where most rows belong
@@ -164,8 +161,7 @@ def label(rows: Any, number: int, plan: Plan, which: int, centers: Array) -> Lab
     else:
         labels = plan.aligned().label(aligned(rows), read_only(aligned(centers)))
     if known is not None:
-        with _lock:
-            _blocks[key] = known
+        _blocks.put(plan.fit, number, known)
     return labels
 
 
@@ -218,12 +214,9 @@ def _step(
     before: Array | None,
 ) -> Answer:
     rows, weights = aligned(rows), aligned(weights)
-    key = plan.fit, number
-    with _lock:
-        known = _blocks.pop(key, None)
+    known = _blocks.take(plan.fit, number)
     if known is not None and known.step == step and known.answer is not None:
-        with _lock:
-            _blocks[key] = known
+        _blocks.put(plan.fit, number, known)
         return known.answer
     rescored = 0
     if known is None or known.step != step - 1 or before is None:
@@ -235,8 +228,7 @@ def _step(
     changed, near = _move(known, rows, weights, plan, centers)
     answer = Answer(known.sums.parts(), changed, rescored + near)
     known.step, known.answer, known.found = step, answer, None
-    with _lock:
-        _blocks[key] = known
+    _blocks.put(plan.fit, number, known)
     return answer
 
 
@@ -261,8 +253,6 @@ def join(*answers: Answer) -> Answer:
 
 def forget(fit: str) -> None:
     """Forget the blocks of a fit."""
-    with _lock:
-        forgotten = [_blocks.pop(key) for key in list(_blocks) if key[0] == fit]
-    for block in forgotten:
+    for block in _blocks.forget(fit):
         if hasattr(block.prepared, "close"):
             block.prepared.close()
