@@ -26,7 +26,7 @@ from kmeans_lab.metric import METRICS, Directions, exponent_of
 from kmeans_lab.registry import SPARSE, load_for, load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.rows.checked import streamed_samples
-from kmeans_lab.rows.labels import put_labels, refuse_labels_out
+from kmeans_lab.rows.labels import put_labels, refuse_labels_out, refuse_resume
 from kmeans_lab.rows.opening import rows_or_source
 from kmeans_lab.seeding import InitFunction
 from kmeans_lab.sparse.checked import sparse_samples
@@ -212,6 +212,7 @@ def kmeans(
     )
     keeping = None
     if resume is not None:
+        refuse_resume(resume, labels_out, given)
         same: dict[str, Any] = {
             "n_clusters": n_clusters,
             "kernel": name,

@@ -128,7 +128,9 @@ inline std::unique_ptr<SparseSumsOfBlocks> make_sparse_sums(bool wide, double mo
 }
 
 inline void bind_blocks(py::module_& module) {
-    py::class_<SparseSumsOfBlocks>(module, "SumsOfBlocks", "Exact sums of rows in blocks.")
+    // Local: tests load several builds of this module into a process.
+    py::class_<SparseSumsOfBlocks>(module, "SumsOfBlocks", "Exact sums of rows in blocks.",
+                                   py::module_local())
         .def("move", &SparseSumsOfBlocks::move, py::arg("rows"), py::arg("before"),
              py::arg("after"),
              "Move rows whose labels differ between the sums of their clusters, −1 for none; "

@@ -5,12 +5,12 @@ Needs the extras dask and sklearn.
 
 from __future__ import annotations
 
-from copy import copy
+from copy import copy, deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -19,10 +19,10 @@ from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.dask import tasks
 from kmeans_lab.dask.fit import fit
-from kmeans_lab.dask.source import ClusterRows
+from kmeans_lab.dask.source import ClusterRows, refuse_dimensions
 from kmeans_lab.estimators import kmeans as local
 from kmeans_lab.metric import METRICS
-from kmeans_lab.weights import absolute, relative, warn_of_overflow
+from kmeans_lab.weights import absolute, warn_of_overflow
 
 
 class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
@@ -121,14 +121,13 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
         seed = np.zeros(1, np.uint32)  # nothing is drawn, so that the state stays as it is
         if named:
             seed = check_random_state(self.random_state).randint(2**32, size=4, dtype=np.uint32)
-        weights, exponent = self._relative(sample_weight)
         settings = {
             "init": self.init if named else np.asarray(read("init", self.init)),
             "n_init": n_init,
             "max_iter": checks.integer("max_iter", self.max_iter, 1),
             "stop": local.Strict(float(self.tol)),
             "random_state": np.random.default_rng(seed),
-            "sample_weight": weights,
+            "sample_weight": sample_weight,
             "kernel": self.kernel,
             "metric": self.metric,
         }
@@ -136,7 +135,7 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
         found, rows = fit(X, n_clusters, self.client, settings, keeps_labels=True)
         self.cluster_centers_ = found.centers
         self.labels_ = _in_blocks(rows, found.labels, X)
-        self.inertia_ = warn_of_overflow(absolute(found.inertia, exponent))
+        self.inertia_ = warn_of_overflow(absolute(found.inertia, rows.exponent))
         self.n_iter_ = found.n_iter
         self.n_features_in_ = rows.shape[1]
         return self
@@ -170,15 +169,18 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
             return float(fitted.score(X, sample_weight=sample_weight))
         from dask.delayed import delayed
 
-        blocks = _blocks_of(X)
+        blocks, sent = _blocks_of(X), delayed(fitted, traverse=False)
         heavy: list[Any] = [None] * len(blocks)
         if sample_weight is not None:
             if hasattr(sample_weight, "compute"):
                 (sample_weight,) = self._computed([sample_weight])
             ends = np.cumsum(self._computed([delayed(len)(block) for block in blocks]))
-            heavy = np.split(np.asarray(sample_weight), ends[:-1])
+            alike = np.broadcast_to(np.ones(1), (int(ends[-1]), 1))
+            weights = checks.weights(sample_weight, alike)
+            if weights is not None:
+                heavy = np.split(weights, ends[:-1])
         scores = [
-            delayed(_score)(fitted, block, weights)
+            delayed(_score)(sent, block, weights)
             for block, weights in zip(blocks, heavy, strict=True)
         ]
         return float(sum(self._computed(scores)))
@@ -204,6 +206,27 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
         fitted._n_threads = 1
         return fitted
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the client, which is of this process."""
+        return super().__getstate__() | {"client": None}  # type: ignore[no-any-return]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with the same client."""
+        memo[id(self.client)] = self.client
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(deepcopy(self.__dict__, memo))
+        return copied
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an estimator with the same parameters, unfitted, and the same client."""
+        parameters = self.get_params(deep=False)
+        return type(self)(
+            **{
+                name: value if name == "client" else clone(value, safe=False)
+                for name, value in parameters.items()
+            }
+        )
+
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
@@ -221,30 +244,23 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
         fitted = self.to_local()
         if not hasattr(X, "to_delayed"):
             return getattr(fitted, method)(X)
+        refuse_dimensions(X)
         import dask.array as da
         from dask.delayed import delayed
 
         if dtype is None:
             dtype = np.dtype(self.cluster_centers_.dtype)
+        sent = delayed(fitted, traverse=False)
         heights = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * X.npartitions
         return da.concatenate(
             [
                 da.from_delayed(
-                    delayed(_apply)(fitted, method, block, dtype, width), (n, *width), dtype
+                    delayed(_apply)(sent, method, block, dtype, width), (n, *width), dtype
                 )
                 for block, n in zip(_blocks_of(X), heights, strict=True)
             ],
             allow_unknown_chunksizes=True,
         )
-
-    def _relative(self, sample_weight: Any) -> tuple[Any, int]:
-        if sample_weight is None:
-            return None, 0
-        if hasattr(sample_weight, "compute"):
-            (sample_weight,) = self._computed([sample_weight])
-        given = checks.numbers("sample_weight", sample_weight, exact=False)
-        weights = checks.weights(np.asarray(given, dtype=np.float64), np.empty((len(given), 1)))
-        return (None, 0) if weights is None else relative(weights)
 
 
 def _blocks_of(X: Any) -> list[Any]:
@@ -266,7 +282,9 @@ def _apply(
 
 def _score(fitted: local.KMeans, block: Any, weights: Any) -> float:
     rows = tasks.load(block)
-    return 0.0 if len(rows) == 0 else float(fitted.score(rows, sample_weight=weights))
+    if len(rows) == 0 or not (weights is None or weights.any()):
+        return 0.0
+    return float(fitted.score(rows, sample_weight=weights))
 
 
 def _in_blocks(rows: ClusterRows, futures: Any, X: Any) -> Any:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 import kmeans_lab
-from kmeans_lab import driver
+from kmeans_lab import checks, driver
 from kmeans_lab.dask.crew import ClusterCrew
 from kmeans_lab.dask.source import ClusterRows
 from kmeans_lab.io.errors import MissingExtra
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
+from kmeans_lab.weights import relative
 
 
 def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> KMeansResult:
@@ -54,7 +55,9 @@ def fit(
 ) -> tuple[KMeansResult, ClusterRows]:
     """Do what ``kmeans`` does; return the rows, too.
 
-    With ``keeps_labels``, the labels of the result are the futures of those of each block.
+    With ``keeps_labels``, the labels of the result are the futures of those of each block, and
+    weights count relative to a power of two, as estimators take them: the exponent is that of the
+    rows.
     """
     for name in ("mode", "memory"):
         if settings.get(name) is not None:
@@ -66,6 +69,12 @@ def fit(
     directions = settings.get("metric") == "cosine"
     rows = ClusterRows(where, X, ClusterCrew, directions=directions)
     rows.keeps_labels = keeps_labels
+    if keeps_labels and weights is not None:
+        alike = np.broadcast_to(np.ones(1), (len(rows), 1))  # kmeans looks at the rows themselves
+        shares = checks.weights(settings["sample_weight"], alike)
+        if shares is not None:
+            shares, rows.exponent = relative(shares)
+        settings["sample_weight"] = shares
     name = _kernel_name(settings.get("kernel", "auto"), sparse=rows.sparse)
     given: Any = rows
     if rows.sparse:
@@ -78,6 +87,7 @@ def fit(
 
         given = SparseClusterRows(rows, directions=directions)
     found = driver.kmeans(given, n_clusters, **settings | {"kernel": name})
+    rows.check()
     return replace(found, mode="dask"), rows
 
 
@@ -107,6 +117,15 @@ def client_of(client: Any) -> Any:
             raise ValueError(
                 "there is no client of a cluster; give client=distributed.Client(…)"
             ) from None
+    if not hasattr(client, "scheduler_info") or not hasattr(client, "submit"):
+        raise TypeError(
+            f"client of type {type(client).__name__} must be a distributed.Client; make one with "
+            "distributed.Client(…)"
+        )
+    if client.asynchronous:
+        raise ValueError(f"{client} is asynchronous and must not be; leave asynchronous=True out")
+    if client.status != "running":
+        raise ValueError(f"{client} is {client.status} and must be running; make another")
     if not client.scheduler_info()["workers"]:
         raise ValueError(f"{client} has no workers; start some, or wait for them")
     versions = client.run(_version)

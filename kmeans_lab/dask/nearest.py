@@ -6,6 +6,7 @@ or is asked twice, answers alike.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,7 @@ _ANSWERS: dict[str, Any] = {
     "tried": lambda near, points, grid: near.tried(aligned(points), grid).sum(axis=0),
     "most": StreamedDistances.most,
     "rows_at": _rows_at,
-    "drawn": StreamedDistances.drawn,
+    "drawn": lambda near, rng, *of: near.drawn(deepcopy(rng), *of),  # a task may run again
     "masses": StreamedDistances.masses,
     "owners": _owners,
 }

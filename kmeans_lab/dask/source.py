@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate, pairwise
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 from kmeans_lab.dask import tasks
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.moments import Moments, joined
-from kmeans_lab.rows.source import RowSource
+from kmeans_lab.rows.opening import as_source, shape_of
+from kmeans_lab.rows.source import RowSource, name_of
 from kmeans_lab.rows.streamed import is_narrow
 
 if TYPE_CHECKING:
@@ -58,19 +61,31 @@ class ClusterRows:
 
     name = "X"
     keeps_labels = False
+    exponent = 0  # of the power of two that weights are relative to
 
     def __init__(self, client: Client, X: Any, crew: type[Crew], *, directions: bool) -> None:
         self.client, self.start_crew = client, crew
+        if _are_paths(X):
+            X = as_source(X)
+        self.sources = [X] if isinstance(X, RowSource) else []  # which nothing may be written to
+        kind: np.dtype[Any] | None = None
+        if self.sources:
+            shape_of(X)
+            kind = np.dtype(np.float32 if is_narrow(X.dtype) else np.float64)
         limits = _limits(client)
+        self._refuse_too_many(limits, _size_of(X, kind))
         loaded = [
             client.submit(tasks.load, block, pure=False)
             for block in _futures(client, X, min(limits.values(), default=0))
         ]
         found = client.gather([client.submit(tasks.shape_of, block) for block in loaded])
         widths = sorted({width for n, width, *_ in found if n > 0})
+        if not widths or widths == [0]:
+            lacks = "columns" if widths else "rows"
+            raise ValueError(f"X has no {lacks} and must have at least one; check what makes it")
         if len(widths) != 1:
             raise ValueError(
-                f"X has blocks of {', '.join(map(str, widths)) or 'no'} columns and all must have "
+                f"X has blocks of {', '.join(map(str, widths))} columns and all must have "
                 "as many; check what makes them"
             )
         kinds = {sparse for n, *_, sparse in found if n > 0}
@@ -81,11 +96,12 @@ class ClusterRows:
             )
         self.sparse = kinds == {True}
         narrow = all(is_narrow(np.dtype(kind)) for n, _, kind, _ in found if n)
-        self.dtype: np.dtype[Any] = np.dtype(np.float32 if narrow else np.float64)
+        self.dtype = kind or np.dtype(np.float32 if narrow else np.float64)
         sizes = [n for n, *_ in found]
         self.ends = list(accumulate(n for n in sizes if n > 0))
         self.shape = self.ends[-1], widths[0]
-        self._refuse_too_many(limits)
+        if not self.sparse:  # what sparse ones take is known to their workers
+            self._refuse_too_many(limits, self.shape[0] * self.shape[1] * self.dtype.itemsize)
         begins = accumulate(sizes, initial=0)
         self.blocks: list[Future[Any]] = [
             client.submit(tasks.convert, block, first, self.dtype.name, directions)
@@ -95,16 +111,20 @@ class ClusterRows:
         del loaded  # or workers would keep what the blocks were converted from
         self.groups = self._grouped()
 
-    def _refuse_too_many(self, limits: dict[str, int]) -> None:
-        size = self.shape[0] * self.shape[1] * self.dtype.itemsize
-        if self.sparse:
-            return  # what they take is known to their workers
+    @staticmethod
+    def _refuse_too_many(limits: dict[str, int], size: int) -> None:
         room = sum(limits.values())
         if limits and size > room:
             raise ValueError(
-                f"X takes {size:,} bytes as {self.dtype} and the {len(limits)} workers have "
-                f"{room:,} together; add workers, or use kmeans_lab.kmeans with mode='stream'"
+                f"X takes {size:,} bytes and the {len(limits)} workers have {room:,} together; add "
+                "workers, or use kmeans_lab.kmeans with mode='stream'"
             )
+
+    def check(self) -> None:
+        """Raise what the source raises where it is no longer what it was."""
+        for source in self.sources:
+            if (check := getattr(source, "check", None)) is not None:
+                check()
 
     def _grouped(self) -> list[list[int]]:
         """Return the blocks of each thread of each worker, and of no more bytes than a task may."""
@@ -115,7 +135,7 @@ class ClusterRows:
         held: dict[str, list[int]] = {}
         homes = self.client.who_has(self.blocks)
         for b, block in enumerate(self.blocks):
-            home = next(iter(homes.get(block.key) or threads))
+            home = next(iter(homes.get(block.key) or threads), "")
             held.setdefault(home, []).append(b)
         groups = []
         for home, mine in held.items():
@@ -138,16 +158,20 @@ class ClusterRows:
 
     def shared(self, array: Array) -> Any:
         """Return an array as tasks are given it: as it is or, if it is large, sent once."""
-        if array.nbytes <= _LARGE:
-            return array
-        return self.client.submit(tasks.same, array, pure=False)
+        return array if array.nbytes <= _LARGE else self._sent(array)
+
+    def _sent(self, array: Array) -> Any:
+        with warnings.catch_warnings():  # a task of its own is what the warning recommends
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+            return self.client.submit(tasks.same, array, pure=False)
 
     def in_blocks(self, values: NDArray[Any] | None) -> list[Any]:
         """Return the parts of an array that belong to blocks, as tasks are given them."""
         blocks = range(len(self.blocks))
         if values is None:
             return [None for b in blocks]
-        return [self.shared(block_of(values, self.ends, b)) for b in blocks]
+        parts = [block_of(values, self.ends, b) for b in blocks]
+        return parts if values.nbytes <= _LARGE else [self._sent(part) for part in parts]
 
     def everywhere(
         self, function: Callable[..., Any], own: Callable[[int], tuple[Any, ...]], *common: Any
@@ -231,28 +255,67 @@ def _futures(client: Client, X: Any, least: int) -> list[Any]:
     if isinstance(X, list | tuple):
         return list(client.compute(list(X)))
     if hasattr(X, "to_delayed"):
-        if getattr(X, "ndim", 2) != 2:
-            raise ValueError(
-                f"X has {X.ndim} dimensions and must have 2, (n_samples, n_features); use "
-                "X.reshape(-1, X.shape[-1])"
-            )
+        refuse_dimensions(X)
         whole = _split(X.rechunk({1: -1}), least // 8) if hasattr(X, "rechunk") else X
         return list(client.compute(np.asarray(whole.to_delayed(), dtype=object).ravel().tolist()))
     if isinstance(X, RowSource):
         n, width = X.shape
         rows = max(1, _BLOCK // (width * X.dtype.itemsize))
         ends = [*range(0, n, rows), n]
-        return [client.submit(X.read, first, last, pure=False) for first, last in pairwise(ends)]
+        from distributed.protocol.pickle import dumps
+
+        try:
+            dumps(X)
+        except Exception as error:  # whatever its parts raise
+            raise TypeError(
+                f"{name_of(X)} cannot be sent to workers ({error}); give rows that can be pickled, "
+                "or use kmeans_lab.kmeans with mode='stream'"
+            ) from error
+        return [
+            client.submit(tasks.read_source, X, first, last, pure=False)
+            for first, last in pairwise(ends)
+        ]
     raise TypeError(
         f"X of type {type(X).__name__} must be a dask array or frame, a list of delayed blocks, or "
         "rows with shape, dtype and read(start, stop); use kmeans_lab.kmeans for what is in memory"
     )
 
 
+def _are_paths(X: Any) -> bool:
+    some = X if isinstance(X, list | tuple) else [X]
+    return len(some) > 0 and all(isinstance(it, str | os.PathLike) for it in some)
+
+
+def refuse_dimensions(X: Any) -> None:
+    """Raise ``ValueError`` where a dask array or frame is no matrix."""
+    ndim = getattr(X, "ndim", 2)
+    if ndim == 2:
+        return
+    remedy = "X.reshape(-1, X.shape[-1])"
+    if ndim < 2:
+        array = hasattr(X, "reshape")
+        remedy = "X.reshape(-1, 1) for a single feature" if array else "X.to_frame()"
+    raise ValueError(
+        f"X has {ndim} dimension{'s' * (ndim != 1)} and must have 2, (n_samples, n_features); use "
+        f"{remedy}"
+    )
+
+
+def _size_of(X: Any, kind: np.dtype[Any] | None) -> int:
+    """Return the bytes of rows as kernels take them; 0 where that is not known yet."""
+    shape: Any = getattr(X, "shape", ())
+    dtype = getattr(X, "dtype", None)
+    known = len(shape) == 2 and all(isinstance(n, int | np.integer) for n in shape)
+    if not known or not isinstance(dtype, np.dtype):
+        return 0
+    wide = (kind or np.dtype(np.float32 if is_narrow(dtype) else np.float64)).itemsize
+    return int(shape[0]) * int(shape[1]) * wide
+
+
 def _split(X: Any, most: int) -> Any:
     """Return a dask array whose blocks of rows have no more bytes, where their sizes are known."""
     heights = X.chunks[0]
-    if most == 0 or np.isnan(heights).any():
+    if most == 0 or not X.shape[1] > 0 or np.isnan(heights).any():
         return X
     rows = max(1, most // (X.shape[1] * X.dtype.itemsize))
     if max(heights) <= rows:

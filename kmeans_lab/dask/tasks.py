@@ -26,7 +26,7 @@ from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.block_sums import adds_blocks
 from kmeans_lab.numerics.moments import moments_of_blocks
 from kmeans_lab.registry import KernelUnavailable, find_spec, load_kernel
-from kmeans_lab.rows.source import ArrayRows
+from kmeans_lab.rows.source import ArrayRows, read_rows
 from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.numerics import largest as sparse_largest
 from kmeans_lab.sparse.reading import is_sparse, read_sparse
@@ -53,7 +53,12 @@ class _Block:
     found: tuple[int, Labels] | None = None  # labels of centers of this number, out of step
 
 
-_blocks: Memory[_Block] = Memory()
+def _close(block: _Block) -> None:
+    if hasattr(block.prepared, "close"):
+        block.prepared.close()
+
+
+_blocks: Memory[_Block] = Memory(_close)
 
 
 def each(
@@ -76,7 +81,20 @@ def load(block: Any) -> Any:
     if is_sparse(block):
         return block
     rows = np.asarray(read("X", block))
+    if rows.ndim not in (1, 2):
+        raise ValueError(
+            f"a block of X has {rows.ndim} dimensions and must have 2, (n_samples, n_features); "
+            "check what makes it"
+        )
     return rows.reshape(1, -1) if rows.ndim == 1 else rows
+
+
+def read_source(source: Any, first: int, last: int) -> NDArray[Any]:
+    """Return rows of a source, checked as they are where it is streamed."""
+    rows = read_rows(source, first, last)
+    if (check := getattr(source, "check", None)) is not None:
+        check()
+    return rows
 
 
 def convert(rows: Any, first: int, dtype: str, directions: bool) -> Any:
@@ -253,6 +271,4 @@ def join(*answers: Answer) -> Answer:
 
 def forget(fit: str) -> None:
     """Forget the blocks of a fit."""
-    for block in _blocks.forget(fit):
-        if hasattr(block.prepared, "close"):
-            block.prepared.close()
+    _blocks.forget(fit)

@@ -85,7 +85,8 @@ class Checkpoints:
 
     def _read(self) -> Progress:
         refuse_unreadable(self._path)
-        with refusing_damage(self._path, "remove it to begin again"):
+        remedy = "give resume another name or, if it is the progress of a fit, remove it"
+        with refusing_damage(self._path, remedy):
             told = json.loads(self._path.read_text(encoding="ascii"), object_hook=_decoded)
             if told.pop("format") != _FORMAT:
                 raise ValueError("another format")

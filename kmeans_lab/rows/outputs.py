@@ -54,7 +54,7 @@ def refuse_out(
             raise ValueError(
                 f"{name} and X share memory, and X is never modified; give an array of its own"
             )
-        _refuse_own_file(name, getattr(where, "filename", None), rows)  # where it is mapped
+        refuse_own_file(name, getattr(where, "filename", None), rows)  # where it is mapped
         return
     if not isinstance(where, str | os.PathLike):
         raise TypeError(
@@ -72,10 +72,10 @@ def refuse_out(
             f"{name}={str(path)!r} cannot be written: {folder} must be a folder that can be "
             "written to; make it, or choose another"
         )
-    _refuse_own_file(f"{name}={str(path)!r}", path, rows)
+    refuse_own_file(f"{name}={str(path)!r}", path, rows)
 
 
-def _refuse_own_file(name: str, path: Any, rows: Any) -> None:
+def refuse_own_file(name: str, path: Any, rows: Any) -> None:
     """Raise ``ValueError`` where a file is one that the rows are in."""
     if path is None or not os.path.exists(path):
         return
@@ -88,7 +88,7 @@ def _refuse_own_file(name: str, path: Any, rows: Any) -> None:
                 f"{name} is the file that the rows are in, which is never modified; choose another"
             )
         if hasattr(source, "sources"):
-            _refuse_own_file(name, path, source)
+            refuse_own_file(name, path, source)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A fit on a cluster has the bits of one in memory: whatever the blocks, workers and losses."""
 
+import threading
 from copy import deepcopy
 from dataclasses import replace
 
@@ -7,13 +8,14 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from distributed import Client
 
 from kmeans_lab import kmeans
 from kmeans_lab.dask import crew, source
 from kmeans_lab.dask import kmeans as on_cluster
 from kmeans_lab.dask.distances import chances_of
 from kmeans_lab.dask.source import _split
-from kmeans_lab.rows import NpyRows
+from kmeans_lab.rows import CalledRows, NpyRows
 from tests.support.helpers import assert_same_fit
 
 rng = np.random.default_rng(0)
@@ -157,7 +159,7 @@ def test_rows_that_are_not_finite_or_fit(client):
 def test_more_bytes_than_the_workers_have(started):
     with started(1, memory_limit="200MB") as client:
         rows = da.zeros((10**6, 50), chunks=(10**5, 50))
-        with pytest.raises(ValueError, match="X takes 400,000,000 bytes as float64 and the 1 work"):
+        with pytest.raises(ValueError, match="X takes 400,000,000 bytes and the 1 work"):
             on_cluster(rows, K, client=client)
 
 
@@ -179,6 +181,69 @@ def test_numbers_are_those_of_a_generator_that_draws_for_all_rows(kind):
     np.testing.assert_array_equal(drawn, other.random(400))
     assert rng.integers(1 << 30, dtype=np.uint32) == other.integers(1 << 30, dtype=np.uint32)
     assert rng.random() == other.random()
+
+
+def test_a_file_is_never_overwritten_and_may_be_a_path(client, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    before = (tmp_path / "X.npy").read_bytes()
+    settings = {"random_state": 1, "max_iter": 3, "init": "random"}
+    found = on_cluster([tmp_path / "X.npy"], K, client=client, **settings)
+    assert_same_fit(found, kmeans(X, K, **settings))
+    for name in ("labels_out", "resume"):
+        with pytest.raises(ValueError, match=f"^{name}=.* is the file that the rows are in"):
+            on_cluster(tmp_path / "X.npy", K, client=client, **{name: tmp_path / "X.npy"})
+    assert (tmp_path / "X.npy").read_bytes() == before
+
+
+def test_a_file_that_changes_is_an_error(client, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+
+    def change(iteration):
+        np.save(tmp_path / "X.npy", X[::-1] * 3)
+
+    with pytest.raises(ValueError, match=r"X\.npy"):
+        on_cluster(tmp_path / "X.npy", K, client=client, init="random", callback=change)
+
+
+def test_a_source_that_returns_something_else(client):
+    short = CalledRows(lambda first, last: X[first : last - 1], X.shape)
+    with pytest.raises(ValueError, match="check shape and read"):
+        on_cluster(short, K, client=client)
+    wide = CalledRows(lambda first, last: X[first:last], X.shape, np.float32)
+    settings = {"random_state": 1, "max_iter": 3, "init": "random"}
+    found = on_cluster(wide, K, client=client, **settings)
+    assert_same_fit(found, kmeans(X.astype("f4"), K, **settings))
+    lock = threading.Lock()
+    held = CalledRows(lambda first, last: X[first:last] if lock else None, X.shape)
+    with pytest.raises(TypeError, match="cannot be sent to workers"):
+        on_cluster(held, K, client=client)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: da.from_array(X[:, :0], chunks=(9000, 0)), "X has no columns"),
+        (lambda: [], "X has no rows"),
+        (lambda: delayed(X[:0]), "X has no rows"),
+        (lambda: delayed(3.0), "a block of X has 0 dimensions"),
+        (lambda: delayed(X.reshape(-1, 5, 1)), "a block of X has 3 dimensions"),
+        (lambda: da.from_array(X[:, 0], chunks=9000), r"use X\.reshape\(-1, 1\)"),
+        (lambda: da.from_array(X.reshape(-1, 5, 1), chunks=9000), r"use X\.reshape\(-1, X\.shape"),
+    ],
+)
+def test_what_is_no_matrix(client, make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        on_cluster(make(), K, client=client)
+
+
+def test_what_is_no_client(client):
+    rows = da.from_array(X, chunks=(9000, 5))
+    with pytest.raises(TypeError, match=r"must be a distributed\.Client"):
+        on_cluster(rows, K, client=client.scheduler.address)
+    gone = Client(client.scheduler.address, set_as_default=False)
+    gone.close()
+    with pytest.raises(ValueError, match="is closed and must be running"):
+        on_cluster(rows, K, client=gone)
 
 
 def test_a_row_of_zeros_is_named_where_angles_are_asked_for(client):

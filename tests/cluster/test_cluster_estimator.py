@@ -1,5 +1,8 @@
 """The estimator on a cluster has the bits of the one in memory; labels stay on the workers."""
 
+import pickle
+from copy import deepcopy
+
 import dask
 import dask.array as da
 import numpy as np
@@ -68,6 +71,35 @@ def test_a_frame(client):
     fitted = KMeans(4, random_state=1, client=client).fit(frame)
     expected = client.compute(fitted.labels_).result()
     np.testing.assert_array_equal(client.compute(fitted.predict(frame)).result(), expected)
+
+
+def test_weights_of_any_size_and_form(client):
+    settings = {"init": "k-means++", "random_state": 5, "max_iter": 3}
+    for weights in (np.arange(20_000), 2.0, rng.random(20_000), np.ones(20_000)):
+        found = KMeans(6, client=client, **settings).fit(rows(), sample_weight=weights)
+        expected = kmeans_lab.KMeans(6, **settings).fit(X, sample_weight=weights)
+        assert found.cluster_centers_.tobytes() == expected.cluster_centers_.tobytes()
+        score = found.score(rows(), sample_weight=weights)
+        assert score == pytest.approx(expected.score(X, sample_weight=weights))
+    light = np.r_[np.zeros(6000), np.ones(14_000)]
+    local = found.to_local().score(X, sample_weight=light)
+    assert found.score(rows(), sample_weight=light) == pytest.approx(local)
+    for wrong in (np.ones(19_999), -np.ones(20_000), np.zeros(20_000)):
+        with pytest.raises(ValueError, match=r"^sample_weight"):
+            KMeans(6, client=client).fit(rows(), sample_weight=wrong)
+        with pytest.raises(ValueError, match=r"^sample_weight"):
+            found.score(rows(), sample_weight=wrong)
+
+
+def test_an_estimator_with_a_client_is_copied(client):
+    fitted = KMeans(3, init="random", n_init=1, random_state=0, client=client).fit(rows())
+    again = clone(fitted)
+    assert again.client is client
+    assert not hasattr(again, "labels_")
+    assert deepcopy(KMeans(3, client=client)).client is client
+    alone = pickle.loads(pickle.dumps(KMeans(3, client=client)))
+    assert alone.client is None
+    assert alone.n_clusters == 3
 
 
 def test_parameters_are_those_of_scikit_learn(client):

@@ -17,9 +17,24 @@ def test_those_of_a_name_are_forgotten():
     for name in "ab":
         for number in range(3):
             values.put(name, number, number)
-    assert sorted(values.forget("a")) == [0, 1, 2]
+    values.forget("c")
+    values.forget("a")
     assert len(values) == 3
-    assert values.forget("c") == []
+    values.put("a", 1, 1)  # by a task that was still running
+    assert values.take("a", 1) is None
+
+
+def test_what_is_forgotten_is_closed(monkeypatch):
+    closed, now = [], [0.0]
+    values = Memory(closed.append)
+    monkeypatch.setattr(memory, "monotonic", lambda: now[0])
+    values.put("a", 0, "first")
+    values.forget("a")
+    values.put("a", 1, "late")
+    values.put("b", 0, "idle")
+    now[0] = 901.0
+    values.put("c", 0, "used")
+    assert closed == ["first", "late", "idle"]
 
 
 def test_what_is_idle_is_forgotten(monkeypatch):

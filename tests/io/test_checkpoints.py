@@ -133,7 +133,7 @@ def test_the_progress_of_another_fit_is_refused(name, monkeypatch):
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": "x"}', "\xe9"])
 def test_a_damaged_file_is_refused_and_kept(text):
     Path("state.json").write_text(text, encoding="utf-8")
-    with pytest.raises(Refused, match=r"is truncated or damaged .*; remove it to begin"):
+    with pytest.raises(Refused, match=r"is truncated or damaged .*; give resume another name"):
         kmeans(X, 3, resume="state.json")
     assert Path("state.json").read_text(encoding="utf-8") == text
 
@@ -224,3 +224,14 @@ def test_labels_that_find_no_room_leave_the_progress(monkeypatch):
     expected = kmeans(X, 5, random_state=2)
     assert_same_fit(found, expected)
     np.testing.assert_array_equal(np.load("labels.npy"), expected.labels)
+
+
+def test_progress_never_replaces_rows_or_labels():
+    np.save("X.npy", X)
+    with pytest.raises(ValueError, match=r"^resume='X.npy' is the file that the rows are in"):
+        kmeans("X.npy", 5, resume="X.npy")
+    with pytest.raises(ValueError, match=r"^resume='same.npy' is where labels go, too"):
+        kmeans(X, 5, resume="same.npy", labels_out="./same.npy")
+    with pytest.raises(TypeError, match=r"^resume of type int must be the path"):
+        kmeans(X, 5, resume=5)
+    assert os.listdir() == ["X.npy"]
