@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+from threading import Thread
 from typing import Any
 
 from kmeans_lab.io.errors import MissingExtra, Refused
@@ -29,12 +31,12 @@ def on_cluster(arguments: argparse.Namespace) -> bool:
     return arguments.scheduler is not None or arguments.workers is not None
 
 
-def rows_for_workers(path: Path) -> Any:
+def rows_for_workers(path: Path, array: str | None = None) -> Any:
     """Return the rows of a file as every worker reads them, wherever it was started."""
     if not path.is_dir():
         refuse_unreadable(path)
         known_suffix(path, ROW_SUFFIXES, "convert it, or leave --scheduler and --workers out")
-    return open_rows(path.resolve())
+    return open_rows(path.resolve(), array)
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def fit_there(arguments: argparse.Namespace) -> Iterator[Fit | None]:
 
     with _address(arguments) as address:
         try:
-            client = Client(address, timeout=_SECONDS)
+            client = _connected(lambda: Client(address, timeout=_SECONDS))
         except (OSError, ValueError) as error:
             said = str(error) or "it did not answer"
             raise Refused(
@@ -61,6 +63,26 @@ def fit_there(arguments: argparse.Namespace) -> Iterator[Fit | None]:
             ) from None
         with client:
             yield lambda *given, **settings: on_workers(*given, client=client, **settings)
+
+
+def _connected(connect: Callable[[], Any]) -> Any:
+    """Return a client; ``TimeoutError`` where what was connected to says nothing."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(connect())
+        except Exception as error:  # raised where the client is waited for
+            found.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(2 * _SECONDS)
+    if not found:
+        raise TimeoutError(f"it has not answered in {2 * _SECONDS} s")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 @contextmanager
@@ -73,11 +95,17 @@ def _address(arguments: argparse.Namespace) -> Iterator[Any]:
         raise Refused(f"--workers {arguments.workers} must be at least 1; or leave it out")
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=arguments.workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        silence_logs=50,
-    ) as cluster:
+    # Workers inherit what is ignored: Ctrl-C is for the command, which ends them.
+    before = signal(SIGINT, SIG_IGN)
+    try:
+        cluster = LocalCluster(
+            n_workers=arguments.workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        )
+    finally:
+        signal(SIGINT, before)
+    with cluster:
         yield cluster

@@ -38,13 +38,14 @@ from kmeans_lab.metric import METRICS
 from kmeans_lab.registry import KERNELS, SPARSE, find_spec
 from kmeans_lab.result import Iteration, KMeansResult
 from kmeans_lab.rows.memory import budget
-from kmeans_lab.rows.opening import ROW_SUFFIXES, as_source
+from kmeans_lab.rows.opening import CONTAINERS, ROW_SUFFIXES, as_source, open_rows
 from kmeans_lab.rows.source import RowSource
 from kmeans_lab.rows.streamed import fits
 from kmeans_lab.seeding import INITS
 from kmeans_lab.sparse.reading import is_sparse
 from kmeans_lab.stopping import STOP_RULES
 
+_SUFFIXES = tuple(dict.fromkeys((*DATA_SUFFIXES, *ROW_SUFFIXES)))
 _PATIENCE = 0.5  # seconds before a progress bar appears: on a short fit it would only flicker
 _REFRESH = 0.1  # seconds between two pictures of it
 
@@ -70,7 +71,7 @@ _NUMBERS = {
 def add_fit_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``kmeans``, which checks their values itself."""
     add = parser.add_argument
-    add("data", metavar="DATA", type=Path, help=f"a file: {' '.join(DATA_SUFFIXES)}")
+    add("data", metavar="DATA", type=Path, help=f"a file: {' '.join(_SUFFIXES)}")
     add("-k", "--clusters", metavar="K", type=int, required=True, help="number of clusters")
     for name, choices in _CHOICES.items():
         add(f"--{name}", metavar="NAME", help=f"{', '.join(choices)} (default {_DEFAULTS[name]})")
@@ -132,13 +133,14 @@ def _rows(arguments: argparse.Namespace) -> Any:
     """Return the rows of a file; its path where they may be read block by block."""
     path: Path = arguments.data
     if on_cluster(arguments):
-        _refuse_file_options(arguments)
-        return rows_for_workers(path)
+        _refuse_file_options(arguments, "leave it out")
+        return rows_for_workers(path, arguments.array)
     suffix = path.suffix.lower()
     streams = arguments.memory is not None or arguments.mode == "stream"
     if path.is_dir() or (suffix in ROW_SUFFIXES and (streams or suffix not in DATA_SUFFIXES)):
-        _refuse_file_options(arguments)
-        return path
+        other = ", or leave --memory and --mode stream out" if streams else ""
+        _refuse_file_options(arguments, f"leave it out{other}")
+        return path if arguments.array is None else open_rows(path, arguments.array)
     refuse_unreadable(path)
     if suffix == ".npy" and path.stat().st_size > budget(None):
         return path
@@ -150,14 +152,16 @@ def _rows(arguments: argparse.Namespace) -> Any:
     return read_rows(path, **file_options(arguments))
 
 
-def _refuse_file_options(arguments: argparse.Namespace) -> None:
+def _refuse_file_options(arguments: argparse.Namespace, remedy: str) -> None:
     """Refuse options of text files and tables, which rows that are read block by block have not."""
     given, usual = file_options(arguments), usual_file_options()
+    if arguments.data.suffix.lower() in CONTAINERS:
+        del given["array"]
     for name, value in given.items():
         if value != usual[name]:
             raise Refused(
                 f"--{name.replace('_', '-')} has no meaning for {arguments.data}, which is read "
-                "block by block; leave it out, or leave --memory and --mode stream out"
+                f"block by block; {remedy}"
             )
 
 
@@ -215,7 +219,7 @@ def _progress(
 
 def _to_be_streamed(X: Any, settings: dict[str, Any]) -> RowSource | None:
     """Return the rows of a path that the fit will read block by block."""
-    if not isinstance(X, Path) or settings["mode"] not in (None, "stream"):
+    if isinstance(X, np.ndarray) or is_sparse(X) or settings["mode"] not in (None, "stream"):
         return None
     source = as_source(X)
     room = budget(settings["memory"])

@@ -248,8 +248,9 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
         import dask.array as da
         from dask.delayed import delayed
 
-        if dtype is None:
-            dtype = np.dtype(self.cluster_centers_.dtype)
+        if dtype is None:  # of a frame it is not known: that of most
+            own = getattr(X, "dtype", np.dtype(np.float64))
+            dtype = np.result_type(self.cluster_centers_, np.float32, own)
         sent = delayed(fitted, traverse=False)
         heights = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * X.npartitions
         return da.concatenate(

@@ -16,6 +16,7 @@ from kmeans_lab.dask import tasks
 from kmeans_lab.kernel import Array
 from kmeans_lab.numerics.moments import Moments, joined
 from kmeans_lab.rows.opening import as_source, shape_of
+from kmeans_lab.rows.rounding import Rounding
 from kmeans_lab.rows.source import RowSource, name_of
 from kmeans_lab.rows.streamed import is_narrow
 
@@ -75,8 +76,8 @@ class ClusterRows:
         limits = _limits(client)
         self._refuse_too_many(limits, _size_of(X, kind))
         loaded = [
-            client.submit(tasks.load, block, pure=False)
-            for block in _futures(client, X, min(limits.values(), default=0))
+            client.submit(tasks.load_block, block, b, pure=False)
+            for b, block in enumerate(_futures(client, X, min(limits.values(), default=0)))
         ]
         found = client.gather([client.submit(tasks.shape_of, block) for block in loaded])
         widths = sorted({width for n, width, *_ in found if n > 0})
@@ -88,21 +89,26 @@ class ClusterRows:
                 f"X has blocks of {', '.join(map(str, widths))} columns and all must have "
                 "as many; check what makes them"
             )
-        kinds = {sparse for n, *_, sparse in found if n > 0}
+        kinds = {sparse for n, _, _, sparse, _ in found if n > 0}
         if len(kinds) > 1:
             raise TypeError(
                 "X has sparse blocks and others, and all must be of one kind; convert those that "
                 "are fewer"
             )
         self.sparse = kinds == {True}
-        narrow = all(is_narrow(np.dtype(kind)) for n, _, kind, _ in found if n)
+        narrow = all(is_narrow(np.dtype(kind)) for n, _, kind, *_ in found if n)
         self.dtype = kind or np.dtype(np.float32 if narrow else np.float64)
         sizes = [n for n, *_ in found]
         self.ends = list(accumulate(n for n in sizes if n > 0))
         self.shape = self.ends[-1], widths[0]
         if not self.sparse:  # what sparse ones take is known to their workers
             self._refuse_too_many(limits, self.shape[0] * self.shape[1] * self.dtype.itemsize)
-        begins = accumulate(sizes, initial=0)
+        begins = [*accumulate(sizes, initial=0)]
+        rounding = Rounding()
+        for (*_, inexact), first in zip(found, begins, strict=False):
+            if inexact is not None:
+                rounding.note((first + inexact[0], *inexact[1:]))
+        rounding.warn()
         self.blocks: list[Future[Any]] = [
             client.submit(tasks.convert, block, first, self.dtype.name, directions)
             for block, n, first in zip(loaded, sizes, begins, strict=False)

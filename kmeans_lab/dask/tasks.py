@@ -26,6 +26,7 @@ from kmeans_lab.metric import unit_rows
 from kmeans_lab.numerics.block_sums import adds_blocks
 from kmeans_lab.numerics.moments import moments_of_blocks
 from kmeans_lab.registry import KernelUnavailable, find_spec, load_kernel
+from kmeans_lab.rows.rounding import Rounding
 from kmeans_lab.rows.source import ArrayRows, read_rows
 from kmeans_lab.rows.streamed import StreamedRows
 from kmeans_lab.sparse.numerics import largest as sparse_largest
@@ -83,10 +84,18 @@ def load(block: Any) -> Any:
     rows = np.asarray(read("X", block))
     if rows.ndim not in (1, 2):
         raise ValueError(
-            f"a block of X has {rows.ndim} dimensions and must have 2, (n_samples, n_features); "
+            f"it has {rows.ndim} dimensions and must have 2, (n_samples, n_features); "
             "check what makes it"
         )
     return rows.reshape(1, -1) if rows.ndim == 1 else rows
+
+
+def load_block(block: Any, number: int) -> Any:
+    """Return what ``load`` does; errors say which block it was."""
+    try:
+        return load(block)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"block {number} of X: {error}") from None
 
 
 def read_source(source: Any, first: int, last: int) -> NDArray[Any]:
@@ -110,9 +119,15 @@ def convert(rows: Any, first: int, dtype: str, directions: bool) -> Any:
     return unit_rows(found, first=first) if directions else found
 
 
-def shape_of(rows: Any) -> tuple[int, int, str, bool]:
-    """Return the shape of a block, its dtype, and whether it is sparse."""
-    return rows.shape[0], rows.shape[1], rows.dtype.str, is_sparse(rows)
+def shape_of(rows: Any) -> tuple[int, int, str, bool, tuple[int, int, Any] | None]:
+    """Return the shape of a block, its dtype, whether it is sparse, and what float64 rounds.
+
+    That is the row, column and value of its first integer beyond 2⁵³ that changes.
+    """
+    sparse, rounding = is_sparse(rows), Rounding()
+    if not sparse:
+        rounding.look(0, rows)
+    return rows.shape[0], rows.shape[1], rows.dtype.str, sparse, rounding.found
 
 
 class SparseMeasures(NamedTuple):

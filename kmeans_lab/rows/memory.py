@@ -33,11 +33,11 @@ def budget(memory: Any) -> int:
     """
     if memory is None:
         return max(LEAST, free_bytes() // 2)
-    if isinstance(memory, bool) or not isinstance(memory, int | str):
+    if isinstance(memory, bool) or not isinstance(memory, int | np.integer | str):
         raise TypeError(
             f"memory={memory!r} must be a number of bytes or a string like '512MB' or '4GiB'"
         )
-    found = memory if isinstance(memory, int) else _in_bytes(memory)
+    found = _in_bytes(memory) if isinstance(memory, str) else int(memory)
     if found < LEAST:
         raise ValueError(
             f"memory={memory!r} is too little to read blocks of rows; give at least '{LEAST >> 20}"
@@ -47,6 +47,8 @@ def budget(memory: Any) -> int:
 
 
 def _in_bytes(text: str) -> int:
+    if re.fullmatch(r"\s*\d+\s*", text):
+        return int(text)
     parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b)\s*", text, re.IGNORECASE)
     unit = parts and _UNITS.get(parts[2].upper())
     if not (parts and unit):
@@ -60,17 +62,26 @@ def _in_bytes(text: str) -> int:
 def free_bytes(root: str = "/") -> int:
     """Return how many bytes of memory are free, within what a container grants."""
     free = _available(Path(root, "proc/meminfo"))
-    for limit, used in (
-        ("memory.max", "memory.current"),  # control groups, version 2, and 1
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, used, stat in (  # control groups, version 2, and 1
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
     ):
         folder = Path(root, "sys/fs/cgroup")
         try:
             granted = int((folder / limit).read_text()) - int((folder / used).read_text())
         except (OSError, ValueError):
             continue
-        free = min(free, max(granted, 0))
+        free = min(free, max(granted + _cached(folder / stat), 0))
     return free
+
+
+def _cached(stat: Path) -> int:
+    """Return the bytes of files that a container counts as used, and gives back when asked."""
+    try:
+        found = re.search(r"^(?:total_)?inactive_file (\d+)$", stat.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 def _available(meminfo: Path) -> int:

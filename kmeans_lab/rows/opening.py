@@ -132,8 +132,18 @@ def _are_paths(data: Any) -> bool:
     )
 
 
-def open_rows(path: Path) -> RowSource:
+#: Files that may hold several arrays, of which one is chosen by its name.
+CONTAINERS = (".safetensors", ".h5", ".hdf5", ".zarr")
+
+
+def open_rows(path: Path, array: str | None = None) -> RowSource:
     """Return the rows of a file, by its suffix.
+
+    Parameters
+    ----------
+    path : Path
+    array : str, optional
+        The name of the array, of a file that may hold several.
 
     Raises
     ------
@@ -157,8 +167,9 @@ def open_rows(path: Path) -> RowSource:
     from kmeans_lab.rows import containers
 
     if suffix == ".safetensors":
-        return containers.SafetensorsRows(path)
-    return containers.ZarrRows(path) if suffix == ".zarr" else containers.Hdf5Rows(path)
+        return containers.SafetensorsRows(path, array)
+    kind = containers.ZarrRows if suffix == ".zarr" else containers.Hdf5Rows
+    return kind(path, array)
 
 
 def _rows_of_a_folder(folder: Path) -> RowSource:

@@ -69,6 +69,10 @@ class ParquetRows:
         width = self._group(0).shape[1] if self._lists else len(kinds)
         self.shape = self._ends[-1], width
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes to other processes: all but the group that was read last."""
+        return self.__dict__ | {"_last": (-1, np.empty((0, 0)))}
+
     def read(self, start: int, stop: int, /) -> NDArray[Any]:
         """Return rows from start to before stop."""
         rows = np.empty((stop - start, self.shape[1]), self.dtype)

@@ -225,8 +225,8 @@ def test_a_source_that_returns_something_else(client):
         (lambda: da.from_array(X[:, :0], chunks=(9000, 0)), "X has no columns"),
         (lambda: [], "X has no rows"),
         (lambda: delayed(X[:0]), "X has no rows"),
-        (lambda: delayed(3.0), "a block of X has 0 dimensions"),
-        (lambda: delayed(X.reshape(-1, 5, 1)), "a block of X has 3 dimensions"),
+        (lambda: delayed(3.0), "block 0 of X: it has 0 dimensions"),
+        (lambda: delayed(X.reshape(-1, 5, 1)), "block 0 of X: it has 3 dimensions"),
         (lambda: da.from_array(X[:, 0], chunks=9000), r"use X\.reshape\(-1, 1\)"),
         (lambda: da.from_array(X.reshape(-1, 5, 1), chunks=9000), r"use X\.reshape\(-1, X\.shape"),
     ],
@@ -234,6 +234,21 @@ def test_a_source_that_returns_something_else(client):
 def test_what_is_no_matrix(client, make, sentence):
     with pytest.raises(ValueError, match=sentence):
         on_cluster(make(), K, client=client)
+
+
+def test_integers_that_are_rounded_are_warned_of(client):
+    rows = np.zeros((100, 2), np.int64)
+    rows[70, 1] = 2**53 + 1
+    with pytest.warns(UserWarning, match=r"^X\[70, 1\] is 9007199254740993"):
+        on_cluster(da.from_array(rows, chunks=(30, 2)), 2, client=client, init="first")
+
+
+def test_what_is_wrong_in_a_block_is_said_with_its_number(client):
+    masked = np.ma.masked_array(X[:50], mask=False)
+    masked[3, 1] = np.ma.masked
+    blocks = [*delayed(X[:10]), dask.delayed(lambda rows: rows)(masked)]
+    with pytest.raises(ValueError, match=r"^block 1 of X: X\[3, 1\] is masked"):
+        on_cluster(blocks, K, client=client)
 
 
 def test_what_is_no_client(client):

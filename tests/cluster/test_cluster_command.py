@@ -1,6 +1,7 @@
 """``kmeans-lab fit`` on a cluster that it starts, or that is there already."""
 
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -63,6 +64,31 @@ def test_files_that_workers_cannot_read_in_parts(capsys):
     assert "X.csv has the suffix '.csv' and must have .npy" in capsys.readouterr().err
     assert main(["fit", "none.npy", "--clusters", "4", "--workers", "1"]) == 2
     assert "none.npy" in capsys.readouterr().err
+
+
+def test_a_port_that_says_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(cluster, "_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        assert fit("--scheduler", address) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"--scheduler {address} cannot be reached" in said
+
+
+def test_an_array_of_a_file_that_has_several(capsys):
+    h5py = pytest.importorskip("h5py", reason="pip install 'kmeans-lab[hdf5]'")
+    with h5py.File("X.h5", "w") as file:
+        file["x"], file["y"] = X, X[:, :2]
+    expected = kmeans(X, 4, random_state=3).inertia
+    for more in ([], ["--memory", "17MB"], ["--workers", "1"]):
+        command = ["fit", "X.h5", "--clusters", "4", "--seed", "3", "--json", "--array", "x"]
+        assert main([*command, *more]) == 0
+        assert json.loads(capsys.readouterr().out)["inertia"] == expected
+    assert fit("--workers", "1", "--array", "x") == 2
+    assert "--array has no meaning for X.npy, which is read block by block; leave it out\n" in (
+        capsys.readouterr().err
+    )
 
 
 def test_without_the_extra(capsys, monkeypatch):

@@ -226,6 +226,9 @@ def test_what_a_container_grants_counts(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert free_bytes(str(tmp_path)) == 600_000_000
+    stat = tmp_path / "sys/fs/cgroup/memory.stat"
+    stat.write_text("anon 1\ninactive_file 50000000\nactive_file 7\n")
+    assert free_bytes(str(tmp_path)) == 650_000_000
     (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
     assert free_bytes(str(tmp_path)) == 2_000_000 * 1024
 
