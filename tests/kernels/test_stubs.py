@@ -26,6 +26,7 @@ kmeans_lab\.sparse\.simd\.PreparedRows
 kmeans_lab\.sparse\.simd\.PreparedRows\.__init__
 kmeans_lab\.sparse\.simd\.SumsOfBlocks
 kmeans_lab\.sparse\.simd\.SumsOfBlocks\.__init__
+kmeans_lab\.sparse\.simd\.SumsOfBlocks\.__pybind11_module_local.*
 kmeans_lab\._cpp_dbscan\.Index
 kmeans_lab\._cpp_dbscan\.Index\.__init__
 kmeans_lab\..*cy.*\.__test__
