@@ -20,10 +20,10 @@ from kmeans_lab.crews.starting import Start, make_start
 from kmeans_lab.empty import POLICIES
 from kmeans_lab.io.checkpoints import Checkpoints, Keep, Progress, identity_of
 from kmeans_lab.io.errors import Refused
-from kmeans_lab.isolation.availability import choose_kernel
+from kmeans_lab.isolation.availability import resolve_kernel
 from kmeans_lab.kernel import Array, Kernel, MeasuresRows, read_only
 from kmeans_lab.metric import METRICS, Directions, exponent_of
-from kmeans_lab.registry import SPARSE, load_for, load_kernel
+from kmeans_lab.registry import load_kernel
 from kmeans_lab.result import Iteration, KMeansResult, Stopwatch
 from kmeans_lab.rows.checked import streamed_samples
 from kmeans_lab.rows.labels import put_labels, refuse_labels_out, refuse_resume
@@ -32,7 +32,6 @@ from kmeans_lab.seeding import InitFunction
 from kmeans_lab.sparse.checked import sparse_samples
 from kmeans_lab.sparse.numerics import mean_square
 from kmeans_lab.sparse.reading import is_sparse
-from kmeans_lab.spec import KernelSpec
 from kmeans_lab.stopping import StopRule, make_rule
 from kmeans_lab.weights import Weighting, absolute, warn_of_overflow
 
@@ -169,7 +168,7 @@ def kmeans(
     if source is not None:
         mode = "stream"
     sparse = is_sparse(X)
-    module, name, spec = _resolve_kernel(kernel, sparse=sparse)
+    module, name, spec = resolve_kernel(kernel, sparse=sparse)
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)
@@ -213,13 +212,9 @@ def kmeans(
     keeping = None
     if resume is not None:
         refuse_resume(resume, labels_out, given)
-        same: dict[str, Any] = {
-            "n_clusters": n_clusters,
-            "kernel": name,
-            "metric": metric,
-            "n_init": n_init,
-        }
-        same |= {"empty": plan.empty, "history": plan.history}
+        # What differs first is what a refusal names: settings, on which the rows' variance depends.
+        same: dict[str, Any] = {"n_clusters": n_clusters, "kernel": name, "metric": metric}
+        same |= {"n_init": n_init, "empty": plan.empty, "history": plan.history}
         same |= identity_of(X, variance, plan.rule, init=init, sample_weight=weights)
         keeping = Checkpoints(resume, same)
     counts_changes = plan.rule.needs_changed or plan.watched
@@ -401,24 +396,3 @@ def _show(
         return False
     labels = crew.labels.copy()
     return bool(plan.callback(Iteration(n_iter, where, labels, told, found.changed)))
-
-
-def _resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str, KernelSpec]:
-    if isinstance(kernel, str):
-        if kernel == "auto":
-            kernel = choose_kernel(sparse=sparse)
-        module, spec = load_for(kernel, sparse=sparse)
-        return module, str(kernel), spec
-    if sparse:
-        raise ValueError(
-            f"kernel={kernel!r} takes no sparse rows, and X is sparse; give the name of one that "
-            f"does, {', '.join(SPARSE)}, or X.toarray()"
-        )
-    for verb in ("assign", "update"):
-        if not callable(getattr(kernel, verb, None)):
-            raise TypeError(
-                f"kernel={kernel!r} has no function {verb!r}; give a name from KERNELS or an "
-                "object with assign and update"
-            )
-    name = getattr(kernel, "__name__", type(kernel).__name__)
-    return kernel, name, KernelSpec(module=str(name), summary="", remedy="")

@@ -1,12 +1,12 @@
-"""The base class of ``KMeans`` and ``MiniBatchKMeans``: prediction from centers, and pickling."""
+"""The base class of ``KMeans`` and ``MiniBatchKMeans``: parameters, prediction, and pickling."""
 
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, wraps
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
+    _fit_context,
 )
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -336,3 +337,17 @@ def release() -> str:
     from kmeans_lab import __version__
 
     return str(__version__)
+
+
+def checked_at_first(method: checks.F) -> checks.F:
+    """Run ``partial_fit`` in scikit-learn's context for the first batch only: it takes 8 µs.
+
+    The context is there to validate parameters, which scikit-learn does once, too.
+    """
+    first = _fit_context(prefer_skip_nested_validation=True)(method)
+
+    @wraps(method)
+    def partial_fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (method if hasattr(self, "_means") else first)(self, *args, **kwargs)
+
+    return cast(checks.F, partial_fit)

@@ -5,10 +5,9 @@ scikit-learn 1.9, and two keyword-only parameters more: the kernel and the metri
 """
 
 from contextlib import nullcontext
-from functools import wraps
 from math import ceil, isfinite
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from kmeans_lab.centering import columns_that_lose, middle_and_variance
 from kmeans_lab.crews.base import Crew
 from kmeans_lab.crews.blas import one_blas_thread
 from kmeans_lab.crews.forks import generation, refuse_elsewhere
-from kmeans_lab.estimators.base import BaseKMeans
+from kmeans_lab.estimators.base import BaseKMeans, checked_at_first
 from kmeans_lab.estimators.minibatch_batches import (
     Patience,
     batches,
@@ -48,20 +47,6 @@ Weights = NDArray[np.float64] | None
 
 #: Multiply-adds of a batch with all centers from which a second thread, woken for it, helps.
 _LARGE_BATCH = 1 << 22
-
-
-def _checked_at_first(method: checks.F) -> checks.F:
-    """Run ``partial_fit`` in scikit-learn's context for the first batch only: it takes 8 µs.
-
-    The context is there to validate parameters, which scikit-learn does once, too.
-    """
-    first = _fit_context(prefer_skip_nested_validation=True)(method)
-
-    @wraps(method)
-    def partial_fit(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return (method if hasattr(self, "_means") else first)(self, *args, **kwargs)
-
-    return cast(checks.F, partial_fit)
 
 
 class MiniBatchKMeans(BaseKMeans):
@@ -228,7 +213,7 @@ class MiniBatchKMeans(BaseKMeans):
             X.check()  # batches do not
         return self
 
-    @_checked_at_first
+    @checked_at_first
     @checks.numpys_own_errors
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Update the centers by one batch; the first one also provides the starting centers.

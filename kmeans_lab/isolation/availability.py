@@ -8,7 +8,9 @@ from typing import Any, Literal
 from kmeans_lab import registry
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.plugins import NotAKernel
+from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import AUTO, KERNELS, SPARSE, KernelUnavailable
+from kmeans_lab.spec import KernelSpec
 
 State = Literal["ready", "unavailable", "broken"]
 
@@ -27,6 +29,36 @@ def choose_kernel(*, sparse: bool = False, once: bool = False) -> str:
     if sparse and once:
         names = [name for name in SPARSE if KERNELS[name].threading != "own"]
     return first_ready(names, sparse=sparse) or names[-1]
+
+
+def resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str, KernelSpec]:
+    """Return the kernel that a name or an object means, its name, and what is known about it.
+
+    "auto" means the fastest one that can run.
+
+    Raises
+    ------
+    KernelUnavailable, ValueError, TypeError
+        It cannot run, is not known, takes no sparse rows, or has no ``assign`` or ``update``.
+    """
+    if isinstance(kernel, str):
+        if kernel == "auto":
+            kernel = choose_kernel(sparse=sparse)
+        module, spec = registry.load_for(kernel, sparse=sparse)
+        return module, str(kernel), spec
+    if sparse:
+        raise ValueError(
+            f"kernel={kernel!r} takes no sparse rows, and X is sparse; give the name of one that "
+            f"does, {', '.join(SPARSE)}, or X.toarray()"
+        )
+    for verb in ("assign", "update"):
+        if not callable(getattr(kernel, verb, None)):
+            raise TypeError(
+                f"kernel={kernel!r} has no function {verb!r}; give a name from KERNELS or an "
+                "object with assign and update"
+            )
+    name = getattr(kernel, "__name__", type(kernel).__name__)
+    return kernel, name, KernelSpec(module=str(name), summary="", remedy="")
 
 
 def first_ready(names: Sequence[str], *, sparse: bool = False) -> str | None:
