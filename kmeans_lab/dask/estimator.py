@@ -18,11 +18,11 @@ from sklearn.utils.validation import check_is_fitted
 from kmeans_lab import checks
 from kmeans_lab.arrays import read
 from kmeans_lab.dask import tasks
-from kmeans_lab.dask.fit import fit
+from kmeans_lab.dask.fit import fit, hold
 from kmeans_lab.dask.source import ClusterRows, refuse_dimensions
 from kmeans_lab.estimators import kmeans as local
 from kmeans_lab.metric import METRICS
-from kmeans_lab.weights import absolute, warn_of_overflow
+from kmeans_lab.weights import absolute, relative, warn_of_overflow
 
 
 class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
@@ -127,15 +127,17 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
             "max_iter": checks.integer("max_iter", self.max_iter, 1),
             "stop": local.Strict(float(self.tol)),
             "random_state": np.random.default_rng(seed),
-            "sample_weight": sample_weight,
             "kernel": self.kernel,
             "metric": self.metric,
         }
         n_clusters = checks.integer("n_clusters", self.n_clusters, 1)
-        found, rows = fit(X, n_clusters, self.client, settings, keeps_labels=True)
+        rows = hold(X, self.client, settings)
+        rows.keeps_labels = True
+        settings["sample_weight"], exponent = self._relative(sample_weight, len(rows))
+        found = fit(rows, n_clusters, settings)
         self.cluster_centers_ = found.centers
         self.labels_ = _in_blocks(rows, found.labels, X)
-        self.inertia_ = warn_of_overflow(absolute(found.inertia, rows.exponent))
+        self.inertia_ = warn_of_overflow(absolute(found.inertia, exponent))
         self.n_iter_ = found.n_iter
         self.n_features_in_ = rows.shape[1]
         return self
@@ -172,11 +174,8 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
         blocks, sent = _blocks_of(X), delayed(fitted, traverse=False)
         heavy: list[Any] = [None] * len(blocks)
         if sample_weight is not None:
-            if hasattr(sample_weight, "compute"):
-                (sample_weight,) = self._computed([sample_weight])
             ends = np.cumsum(self._computed([delayed(len)(block) for block in blocks]))
-            alike = np.broadcast_to(np.ones(1), (int(ends[-1]), 1))
-            weights = checks.weights(sample_weight, alike)
+            weights = self._weights(sample_weight, int(ends[-1]))
             if weights is not None:
                 heavy = np.split(weights, ends[:-1])
         scores = [
@@ -230,6 +229,18 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self) -> int:
         return len(self.cluster_centers_)
+
+    def _weights(self, sample_weight: Any, n_samples: int) -> Any:
+        """Return weights as an array, (n_samples,); None where all are 1."""
+        if hasattr(sample_weight, "compute"):
+            (sample_weight,) = self._computed([sample_weight])
+        # The rows themselves are looked at where they are.
+        return checks.weights(sample_weight, np.broadcast_to(np.ones(1), (n_samples, 1)))
+
+    def _relative(self, sample_weight: Any, n_samples: int) -> tuple[Any, int]:
+        """Return weights divided by a power of two, and its exponent: their sums stay finite."""
+        weights = self._weights(sample_weight, n_samples)
+        return (None, 0) if weights is None else relative(weights)
 
     def _computed(self, delayed: list[Any]) -> Any:
         if self.client is not None:

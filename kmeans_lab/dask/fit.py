@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 import kmeans_lab
-from kmeans_lab import checks, driver
+from kmeans_lab import driver
 from kmeans_lab.dask.crew import ClusterCrew
 from kmeans_lab.dask.source import ClusterRows
 from kmeans_lab.io.errors import MissingExtra
 from kmeans_lab.isolation.availability import choose_kernel
 from kmeans_lab.registry import find_spec
 from kmeans_lab.result import KMeansResult
-from kmeans_lab.weights import relative
 
 
 def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> KMeansResult:
@@ -47,35 +46,25 @@ def kmeans(X: Any, n_clusters: int, *, client: Any = None, **settings: Any) -> K
         As ``kmeans_lab.kmeans``; or there is no client, or it has no workers, or these have another
         version of kmeans_lab.
     """
-    return fit(X, n_clusters, client, settings)[0]
+    return fit(hold(X, client, settings), n_clusters, settings)
 
 
-def fit(
-    X: Any, n_clusters: int, client: Any, settings: dict[str, Any], *, keeps_labels: bool = False
-) -> tuple[KMeansResult, ClusterRows]:
-    """Do what ``kmeans`` does; return the rows, too.
-
-    With ``keeps_labels``, the labels of the result are the futures of those of each block, and
-    weights count relative to a power of two, as estimators take them: the exponent is that of the
-    rows.
-    """
+def hold(X: Any, client: Any, settings: dict[str, Any]) -> ClusterRows:
+    """Return rows that the workers have loaded; refuse settings that no rows could go with."""
     for name in ("mode", "memory"):
         if settings.get(name) is not None:
             raise ValueError(f"{name}={settings[name]!r} has no meaning on a cluster; leave it out")
-    where = client_of(client)
+    _kernel_name(settings, sparse=False)  # before anything is loaded
+    directions = settings.get("metric") == "cosine"
+    return ClusterRows(client_of(client), X, ClusterCrew, directions=directions)
+
+
+def fit(rows: ClusterRows, n_clusters: int, settings: dict[str, Any]) -> KMeansResult:
+    """Do what ``kmeans`` does with rows that are held."""
+    settings = settings | {"kernel": _kernel_name(settings, sparse=rows.sparse)}
     weights = settings.get("sample_weight")
     if hasattr(weights, "compute"):
-        settings["sample_weight"] = np.asarray(where.compute(weights).result())
-    directions = settings.get("metric") == "cosine"
-    rows = ClusterRows(where, X, ClusterCrew, directions=directions)
-    rows.keeps_labels = keeps_labels
-    if keeps_labels and weights is not None:
-        alike = np.broadcast_to(np.ones(1), (len(rows), 1))  # kmeans looks at the rows themselves
-        shares = checks.weights(settings["sample_weight"], alike)
-        if shares is not None:
-            shares, rows.exponent = relative(shares)
-        settings["sample_weight"] = shares
-    name = _kernel_name(settings.get("kernel", "auto"), sparse=rows.sparse)
+        settings["sample_weight"] = np.asarray(rows.client.compute(weights).result())
     given: Any = rows
     if rows.sparse:
         if weights is not None:
@@ -85,21 +74,21 @@ def fit(
             )
         from kmeans_lab.dask.sparse import SparseClusterRows
 
-        given = SparseClusterRows(rows, directions=directions)
-    found = driver.kmeans(given, n_clusters, **settings | {"kernel": name})
+        given = SparseClusterRows(rows, directions=settings.get("metric") == "cosine")
+    found = driver.kmeans(given, n_clusters, **settings)
     rows.check()
-    return replace(found, mode="dask"), rows
+    return replace(found, mode="dask")
 
 
-def _kernel_name(kernel: Any, *, sparse: bool) -> str:
+def _kernel_name(settings: dict[str, Any], *, sparse: bool) -> str:
+    kernel = settings.get("kernel", "auto")
     name = choose_kernel(sparse=sparse) if kernel == "auto" else kernel
     exact = isinstance(name, str) and find_spec(name).threading == "own"
     if exact and (not sparse or "sparse-blocks" in find_spec(name).provides):
         return str(name)
-    able = "'cpp-simd'" if sparse else "'cpp-simd', 'cython-tiled' or 'numba-tiled'"
     raise ValueError(
         f"kernel={kernel!r} adds rows up in the order in which they come, which is any on a "
-        f"cluster; use {able}"
+        "cluster; use 'cpp-simd' or, with dense rows, 'cython-tiled' or 'numba-tiled'"
     )
 
 

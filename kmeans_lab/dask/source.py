@@ -62,7 +62,6 @@ class ClusterRows:
 
     name = "X"
     keeps_labels = False
-    exponent = 0  # of the power of two that weights are relative to
 
     def __init__(self, client: Client, X: Any, crew: type[Crew], *, directions: bool) -> None:
         self.client, self.start_crew = client, crew
@@ -80,34 +79,18 @@ class ClusterRows:
             for b, block in enumerate(_futures(client, X, min(limits.values(), default=0)))
         ]
         found = client.gather([client.submit(tasks.shape_of, block) for block in loaded])
-        widths = sorted({width for n, width, *_ in found if n > 0})
-        if not widths or widths == [0]:
-            lacks = "columns" if widths else "rows"
-            raise ValueError(f"X has no {lacks} and must have at least one; check what makes it")
-        if len(widths) != 1:
-            raise ValueError(
-                f"X has blocks of {', '.join(map(str, widths))} columns and all must have "
-                "as many; check what makes them"
-            )
-        kinds = {sparse for n, _, _, sparse, _ in found if n > 0}
-        if len(kinds) > 1:
-            raise TypeError(
-                "X has sparse blocks and others, and all must be of one kind; convert those that "
-                "are fewer"
-            )
-        self.sparse = kinds == {True}
-        narrow = all(is_narrow(np.dtype(kind)) for n, _, kind, *_ in found if n)
+        width, self.sparse, narrow = _agreed([it for it in found if it.n_rows > 0])
         self.dtype = kind or np.dtype(np.float32 if narrow else np.float64)
-        sizes = [n for n, *_ in found]
-        self.ends = list(accumulate(n for n in sizes if n > 0))
-        self.shape = self.ends[-1], widths[0]
-        if not self.sparse:  # what sparse ones take is known to their workers
-            self._refuse_too_many(limits, self.shape[0] * self.shape[1] * self.dtype.itemsize)
+        sizes = [it.n_rows for it in found]
         begins = [*accumulate(sizes, initial=0)]
+        self.ends = [end for end, n in zip(begins[1:], sizes, strict=True) if n > 0]
+        self.shape = self.ends[-1], width
+        if not self.sparse:  # what sparse ones take is known to their workers
+            self._refuse_too_many(limits, self.shape[0] * width * self.dtype.itemsize)
         rounding = Rounding()
-        for (*_, inexact), first in zip(found, begins, strict=False):
-            if inexact is not None:
-                rounding.note((first + inexact[0], *inexact[1:]))
+        for it, first in zip(found, begins, strict=False):
+            if it.rounded is not None:
+                rounding.note((first + it.rounded[0], *it.rounded[1:]))
         rounding.warn()
         self.blocks: list[Future[Any]] = [
             client.submit(tasks.convert, block, first, self.dtype.name, directions)
@@ -285,6 +268,32 @@ def _futures(client: Client, X: Any, least: int) -> list[Any]:
         f"X of type {type(X).__name__} must be a dask array or frame, a list of delayed blocks, or "
         "rows with shape, dtype and read(start, stop); use kmeans_lab.kmeans for what is in memory"
     )
+
+
+def _agreed(found: list[tasks.Shape]) -> tuple[int, bool, bool]:
+    """Return the columns of all blocks, whether they are sparse, and whether float32 holds them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        There are no rows or columns, or blocks differ in what must be the same.
+    """
+    widths = sorted({it.n_columns for it in found})
+    if not widths or widths == [0]:
+        lacks = "columns" if widths else "rows"
+        raise ValueError(f"X has no {lacks} and must have at least one; check what makes it")
+    if len(widths) != 1:
+        raise ValueError(
+            f"X has blocks of {', '.join(map(str, widths))} columns and all must have as many; "
+            "check what makes them"
+        )
+    kinds = {it.sparse for it in found}
+    if len(kinds) > 1:
+        raise TypeError(
+            "X has sparse blocks and others, and all must be of one kind; convert those that are "
+            "fewer"
+        )
+    return widths[0], kinds == {True}, all(is_narrow(np.dtype(it.dtype)) for it in found)
 
 
 def _are_paths(X: Any) -> bool:

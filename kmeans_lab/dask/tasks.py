@@ -119,15 +119,25 @@ def convert(rows: Any, first: int, dtype: str, directions: bool) -> Any:
     return unit_rows(found, first=first) if directions else found
 
 
-def shape_of(rows: Any) -> tuple[int, int, str, bool, tuple[int, int, Any] | None]:
-    """Return the shape of a block, its dtype, whether it is sparse, and what float64 rounds.
+class Shape(NamedTuple):
+    """What is known of a block once it is loaded."""
 
-    That is the row, column and value of its first integer beyond 2⁵³ that changes.
-    """
+    n_rows: int
+    n_columns: int
+    dtype: str
+    sparse: bool
+    rounded: (
+        tuple[int, int, Any] | None
+    )  # the first integer that float64 rounds: row, column, value
+
+
+def shape_of(rows: Any) -> Shape:
+    """Return the shape of a block, and what else is known of it."""
     sparse, rounding = is_sparse(rows), Rounding()
     if not sparse:
         rounding.look(0, rows)
-    return rows.shape[0], rows.shape[1], rows.dtype.str, sparse, rounding.found
+    n_rows, n_columns = rows.shape
+    return Shape(n_rows, n_columns, rows.dtype.str, sparse, rounding.found)
 
 
 class SparseMeasures(NamedTuple):
