@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kmeans_lab.isolation import plugins
+from kmeans_lab.isolation.metadata import not_built
 from kmeans_lab.isolation.plugins import NotAKernel, Plugin, importing, with_module
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.spec import KernelSpec
@@ -346,13 +347,18 @@ def _import(name: str, spec: KernelSpec) -> Any:
     try:
         if spec.module in sys.modules:  # which the next line finds in a fraction of the time
             return import_module(spec.module)
+        if why := not_built(spec):
+            raise unavailable(name, why, spec)
         with importing(spec.module):
             return import_module(spec.module)
     except ModuleNotFoundError as error:
         absent = f"{error.name}."
         if not f"{spec.module}.".startswith(absent) and error.name not in spec.requires:
             raise
-        raise KernelUnavailable(
-            f"kernel {name!r} is not available: there is no module {error.name!r}"
-            f"{'; ' * bool(spec.remedy)}{spec.remedy}"
-        ) from error
+        raise unavailable(name, f"there is no module {error.name!r}", spec) from error
+
+
+def unavailable(name: str, why: str, spec: KernelSpec) -> KernelUnavailable:
+    """Return the error of a kernel that cannot run here, with cause and remedy."""
+    remedy = f"; {spec.remedy}" if spec.remedy else ""
+    return KernelUnavailable(f"kernel {name!r} is not available: {why}{remedy}")

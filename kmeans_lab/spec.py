@@ -1,6 +1,7 @@
 """``KernelSpec``: a description of a kernel, known without importing it, with checked fields."""
 
 from dataclasses import dataclass
+from string import ascii_letters, digits
 from typing import Any, Literal, get_args
 
 Threading = Literal["gil", "nogil", "own"]
@@ -9,6 +10,7 @@ Part = Literal["seeding", "limits", "measuring", "blocks", "batches", "sparse-bl
 
 #: The dtypes of rows that kernels may take.
 FLOATS = ("float32", "float64")
+_STEM = set(f"{ascii_letters}{digits}_-")
 _FLAGS = (
     *("whole", "centers", "weights", "exact", "blas"),
     *("compiles_on_first_call", "balls", "broadcasts"),
@@ -53,6 +55,9 @@ class KernelSpec:
         last bit. ``predict`` decides the near-ties of other kernels again.
     sources : tuple of str
         Patterns of its source files in a checkout, if there are more than its module.
+    built : str
+        The stem of a compiled file beside its module, without which it is unavailable. A text file
+        of the same stem, which the installation may leave in its place, says why there is none.
     blas : bool
         Its work is done by BLAS, which is kept to the thread that calls it while a fit runs.
     compiles_on_first_call : bool
@@ -93,6 +98,7 @@ class KernelSpec:
     arithmetic: Arithmetic = "direct"
     exact: bool = False
     sources: tuple[str, ...] = ()
+    built: str = ""
     blas: bool = False
     compiles_on_first_call: bool = False
     balls: bool = False
@@ -109,10 +115,14 @@ class KernelSpec:
 
     def __post_init__(self) -> None:
         """Check each field: a wrong one would go unnoticed until results are wrong."""
-        for name in ("module", "summary", "remedy", "sparse"):
+        for name in ("module", "summary", "remedy", "built", "sparse"):
             _text(name, getattr(self, name))
         for name in ("requires", "dtypes", "sources", "sparse_sources", "provides"):
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
+        if not set(self.built) <= _STEM:
+            raise ValueError(
+                f"built={self.built!r} of a KernelSpec must be the stem of a file, like '_fast'"
+            )
         _choice("threading", self.threading, get_args(Threading))
         _choice("arithmetic", self.arithmetic, get_args(Arithmetic))
         for name in _FLAGS:

@@ -8,24 +8,35 @@ from typing import Any
 
 from kmeans_lab.cli.terminal import emit, show, tell
 from kmeans_lab.formatting import make_table
-from kmeans_lab.isolation.availability import outdone, reason_of, state_of
+from kmeans_lab.isolation.availability import outdone, reason_of, state_as_listed, state_of
 from kmeans_lab.registry import KERNELS, find_spec, installed, load_kernel
+
+_UNTRIED = (
+    "installed: not imported for this table, which may take long; kmeans-lab kernels --try imports "
+    "each kernel of another package in a process of its own"
+)
+
+
+def add_kernels_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``kmeans-lab kernels``."""
+    parser.add_argument(
+        "--try",
+        dest="tried",
+        action="store_true",
+        help="import those of other packages, each in a process of its own",
+    )
 
 
 def list_kernels(arguments: argparse.Namespace) -> None:
     """List the kernels, and whether each can run here."""
-    from kmeans_lab.isolation.kernel_child import survey
-
     entries = [_kernel_entry(name) for name in KERNELS]
-    for name, it in survey(installed()).items():  # imports no kernel into this process
-        told = {key: it[key] for key in ("state", "reason", "build")}
-        entries.append({"name": name} | told | it["spec"])
+    entries += _tried() if arguments.tried else [_entry_as_listed(name) for name in installed()]
     if arguments.json:
         for sentence in outdone():
             tell(f"{sentence}")
         return emit(json.dumps(entries, indent=2) + "\n")
     table = make_table("kernel", "state", "threading", "dtypes", "sparse", "summary")
-    styles = {"ready": None, "unavailable": "yellow", "broken": "red"}
+    styles = {"ready": None, "installed": None, "unavailable": "yellow", "broken": "red"}
     for entry in entries:
         dtypes = " ".join(entry["dtypes"]).replace("float", "f")
         about = entry["summary"] + (f"\n{entry['build']}" if entry["build"] else "")
@@ -33,7 +44,24 @@ def list_kernels(arguments: argparse.Namespace) -> None:
         cells = (entry["name"], entry["state"], entry["threading"], dtypes, sparse, about)
         table.add_row(*cells, style=styles[entry["state"]])
     reasons = [entry["reason"] for entry in entries if entry["reason"]]
-    return show(table, *(f"\n{reason}" for reason in [*reasons, *outdone()]))
+    untried = [_UNTRIED] * any(entry["state"] == "installed" for entry in entries)
+    return show(table, *(f"\n{reason}" for reason in [*untried, *reasons, *outdone()]))
+
+
+def _tried() -> list[dict[str, Any]]:
+    from kmeans_lab.isolation.kernel_child import survey
+
+    entries = []
+    for name, it in survey(installed()).items():  # imports no kernel into this process
+        told = {"name": name, "state": it["state"], "reason": it["reason"], "build": it["build"]}
+        entries.append(told | it["spec"])
+    return entries
+
+
+def _entry_as_listed(name: str) -> dict[str, Any]:
+    state, reason = state_as_listed(name)
+    told = {"name": name, "state": state, "reason": reason, "build": None}
+    return told | asdict(installed()[name].listed())
 
 
 def _kernel_entry(name: str) -> dict[str, Any]:

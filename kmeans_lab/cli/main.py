@@ -13,7 +13,7 @@ import kmeans_lab
 from kmeans_lab.cli import bench, kernel
 from kmeans_lab.cli.compress import add_compress_arguments, compress_image
 from kmeans_lab.cli.fit import add_fit_arguments, fit
-from kmeans_lab.cli.listing import list_kernels, list_presets
+from kmeans_lab.cli.listing import add_kernels_arguments, list_kernels, list_presets
 from kmeans_lab.cli.serve import add_serve_arguments, serve
 from kmeans_lab.cli.study import add_study_arguments, study
 from kmeans_lab.cli.terminal import emit, hold_streams, refuse_closed_output, tell
@@ -29,7 +29,7 @@ REFUSALS = (Refused, MissingExtra, KernelUnavailable, WorkerDiedError, MemoryErr
 
 #: The name of each command, what runs it, what adds its arguments, and its help.
 _COMMANDS: tuple[tuple[str, _Run, _AddArguments | None, str], ...] = (
-    ("kernels", list_kernels, None, "list the kernels and whether they can run here"),
+    ("kernels", list_kernels, add_kernels_arguments, "list the kernels and whether they can run"),
     ("fit", fit, add_fit_arguments, "cluster the rows of a file"),
     (
         "compress",

@@ -6,13 +6,14 @@ from functools import cache
 from typing import Any, Literal
 
 from kmeans_lab import registry
-from kmeans_lab.isolation import plugins
+from kmeans_lab.isolation import metadata, plugins
 from kmeans_lab.isolation.plugins import NotAKernel
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import AUTO, KERNELS, SPARSE, KernelUnavailable
 from kmeans_lab.spec import KernelSpec
 
 State = Literal["ready", "unavailable", "broken"]
+Listed = State | Literal["installed"]
 
 
 class _Refuses(KernelUnavailable):
@@ -112,6 +113,22 @@ def described(trouble: Exception | None) -> tuple[State, str]:
     return "broken", said
 
 
+def state_as_listed(name: str) -> tuple[Listed, str]:
+    """Return what is known about a kernel of another package without importing it, and why.
+
+    "installed": nothing speaks against it, and an import may do so yet.
+    """
+    plugin = registry.installed()[name]
+    trouble: Exception | None = None
+    if plugin.fault:
+        trouble = NotAKernel(plugin.fault)
+    elif lacking := metadata.lacks(plugin.listed()):
+        trouble = registry.unavailable(name, lacking, plugin.listed())
+    if trouble is None:
+        return "installed", ""
+    return described(trouble)[0], reason_for(name, trouble)
+
+
 def reason_of(name: str) -> str:
     """Return a sentence on why a kernel cannot run here, with a remedy; empty where it can."""
     return reason_for(name, trouble_of(name))
@@ -141,7 +158,10 @@ def trouble_of(name: str, *, sparse: bool = False) -> Exception | None:
     """
     try:
         if name not in KERNELS and name not in registry.added() and name in registry.installed():
-            registry.installed()[name].outlive()
+            plugin = registry.installed()[name]
+            if lacking := metadata.lacks(plugin.listed()):  # what an import would say, and sooner
+                return registry.unavailable(name, lacking, plugin.listed())
+            plugin.outlive()
         kernel: Any = registry.load_kernel(name)
         if sparse:
             kernel = registry.load_sparse(name)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from kmeans_lab.isolation.metadata import read_spec
 from kmeans_lab.spec import KernelSpec
 
 #: Entry points of this group are kernels of installed packages: name = "module", or "module:SPEC"
@@ -66,7 +67,7 @@ class Plugin:
 
     @property
     def spec(self) -> KernelSpec:
-        """What is known about the kernel: a plain row until its own SPEC can be loaded."""
+        """What is known about the kernel: a plain row where its own SPEC cannot be loaded."""
         try:
             self.check()
         except Exception:  # loading the kernel raises it again
@@ -74,13 +75,24 @@ class Plugin:
         assert self._spec is not None  # set by check
         return self._spec
 
+    def stated(self) -> KernelSpec | None:
+        """Return its SPEC as text states it; None where only an import can tell."""
+        if self._spec is None and not self.fault:
+            if not self.attribute:
+                self._spec = self._plain()
+            elif found := read_spec(self.module, self.attribute):
+                self._spec = replace(found, module=self.module)
+        return self._spec
+
+    def listed(self) -> KernelSpec:
+        """Return what a table says about it; nothing is imported."""
+        return self.stated() or self._plain()
+
     def check(self) -> None:
         """Raise what keeps its entry point from being used."""
         if self.fault:
             raise NotAKernel(self.fault)
-        if self._spec is None and not self.attribute:
-            self._spec = self._plain()
-        if self._spec is None:
+        if self.stated() is None:
             with importing(self.module):
                 found = attrgetter(self.attribute)(import_module(self.module))
             place = f"entry point {self.module}:{self.attribute}"

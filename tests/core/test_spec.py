@@ -19,6 +19,7 @@ WRONG = {
     "threading": ["none", "", None, True, ["own"], "GIL"],
     "arithmetic": ["fast", None, 3],
     "sources": ["a.py", (3,), None],
+    "built": [None, ("_fast",), "../fast", "a/b", "*", "_fast.so", "two\nlines"],
     "whole": [1, None, "yes", np.True_],
     "centers": [0, "no"],
     "weights": [1, "no"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kmeans_lab import KERNELS, kmeans, registry
+from kmeans_lab import KERNELS, KernelUnavailable, kmeans, registry
 from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation import plugins
 from kmeans_lab.isolation.availability import reason_of, state_of
@@ -107,7 +107,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory):
-    """Install all faults, and one plug-in without; return the rows that kernels --json prints."""
+    """Install all faults, and one plug-in without; return the rows of kernels --try --json."""
     folder = tmp_path_factory.mktemp("plug-ins")
     for i, (entries, source, _) in enumerate(FAULTS.values()):
         write(folder, of(i, entries), of(i, source), f"other{i}", f"other{i}")
@@ -117,7 +117,7 @@ def listed(tmp_path_factory):
         patch.syspath_prepend(folder)
         installed.cache_clear()
         before = set(sys.modules)
-        assert cli.main(["kernels", "--json"]) == 0
+        assert cli.main(["kernels", "--try", "--json"]) == 0
         assert not {it for it in set(sys.modules) - before if it.startswith("other")}
         installed.cache_clear()
     return {it["name"]: it for it in json.loads(said.getvalue())}
@@ -140,6 +140,97 @@ def test_a_plug_in_with_a_fault_is_listed_beside_the_others(fault, listed):
     remedy = of(i, "install what the package other needs" if needs else "the authors of other")
     assert row["reason"].endswith(f"{remedy}, or pip uninstall other{i}")
     assert listed["fine"]["state"] == "ready"
+
+
+STATED = SPEC.replace("threading='gil'", "requires=REQUIRES, built=BUILT")
+#: What a SPEC names, the files beside its module, and the row that an import need not fill.
+LISTED = {
+    "nothing against it": ((), "", {}, "installed", ""),
+    "a package less": (
+        ("not_there",),
+        "",
+        {},
+        "unavailable",
+        "there is no module 'not_there'; get",
+    ),
+    "not built": ((), "lib", {}, "unavailable", "lib was not compiled when it was installed; get"),
+    "why": ((), "lib", {"lib.txt": "no\nrustc\n"}, "unavailable", "available: no rustc; get it"),
+    "of another stem": ((), "lib", {"lib2.so": ""}, "unavailable", "lib was not compiled when"),
+    "built": ((), "lib", {"lib.cpython-311.so": "", "lib.txt": "no"}, "installed", ""),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+@pytest.mark.parametrize("folder", ["", "other_package/"])
+def test_a_kernel_is_listed_by_what_its_source_states(case, folder, install, tmp_path, capsys):
+    requires, built, files, state, sentence = LISTED[case]
+    stated = STATED.replace("REQUIRES", repr(requires)).replace("BUILT", repr(built))
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for name, text in {"__init__.py": "raise SystemError", **files}.items():
+        if folder or name != "__init__.py":
+            (tmp_path / folder / name).write_text(text)
+    place = f"{folder}other".replace("/", ".")
+    install(f"x = {place}:SPEC", f"raise SystemError('imported')\n{stated}", f"{folder}other")
+    assert cli.main(["kernels", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[-1]
+    assert (row["name"], row["module"], row["summary"], row["state"]) == ("x", place, "mine", state)
+    assert sentence in row["reason"]
+    assert bool(sentence) == bool(row["reason"])
+    assert not {it for it in sys.modules if it.startswith("other")}
+    if state == "unavailable":
+        assert reason_of("x") == row["reason"]  # the same, asked by any command
+    assert cli.main(["kernels"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("kmeans-lab kernels --try imports" in said) == (state == "installed")
+
+
+UNREAD = {
+    "computed": "SPEC = KernelSpec('', 'mine' + '', 'get it')",
+    "by another name": "FAST = KernelSpec('', 'mine', 'get it')\nSPEC = FAST",
+    "twice": "SPEC = KernelSpec('', 'a', 'get it')\nSPEC = KernelSpec('', 'mine', 'get it')",
+    "spread": "SPEC = KernelSpec(**{'module': '', 'summary': 'mine', 'remedy': 'get it'})",
+    "in an if": "if True:\n    SPEC = KernelSpec('', 'mine', 'get it')",
+    "with a function": "SPEC = KernelSpec('', str('mine'), 'get it')",
+}
+
+
+@pytest.mark.parametrize("form", UNREAD)
+def test_what_only_an_import_can_tell_is_listed_as_a_plain_row(form, install, capsys):
+    source = f"from kmeans_lab import KernelSpec\n{GOOD}{UNREAD[form]}\n"
+    install("x = other:SPEC", source)
+    for tried, summary in (([], "from the package other"), (["--try"], "mine")):
+        assert cli.main(["kernels", "--json", *tried]) == 0
+        assert json.loads(capsys.readouterr().out)[-1]["summary"] == summary
+
+
+@pytest.mark.parametrize("source", [b"\0", b"SPEC = (", b"(" * 10_000, b"\xe9", None])
+def test_a_source_that_cannot_be_read_is_a_plain_row(source, install, tmp_path, capsys):
+    install("x = other:SPEC", "")
+    if source is None:
+        (tmp_path / "other.py").unlink()
+    else:
+        (tmp_path / "other.py").write_bytes(source)
+    assert cli.main(["kernels", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[-1]
+    assert (row["state"], row["summary"]) == ("installed", "from the package other")
+
+
+def test_a_kernel_that_was_not_built_is_never_imported(install, tmp_path):
+    stated = STATED.replace("REQUIRES", "()").replace("BUILT", "'lib'")
+    install("x = other:SPEC", GOOD + stated)  # which would compute by other code
+    for ask in (load_kernel, lambda name: kmeans([[0.0]], 1, kernel=name)):
+        with pytest.raises(KernelUnavailable, match="'x' is not available: lib was not"):
+            ask("x")
+    assert "other" not in sys.modules
+    (tmp_path / "lib.so").touch()
+    assert load_kernel("x").__name__ == "other"
+
+
+def test_what_a_kernel_requires_may_be_imported_beside_its_spec(install):
+    stated = STATED.replace("REQUIRES", "('not_there',)").replace("BUILT", "''")
+    install("x = other:SPEC", f"import not_there\n{stated}")
+    with pytest.raises(KernelUnavailable, match="is no module 'not_there'; get it"):
+        load_kernel("x")
 
 
 COMMANDS = {
@@ -281,7 +372,7 @@ def test_ctrl_c_during_an_import_is_ctrl_c(install):
 def test_what_an_import_prints_is_not_in_the_json(install, capfd):
     install("x = other\ny = other_too:SPEC", "print('welcome')\n" + GOOD)
     Path("other_too.py").write_text("print('hello')\n" + GOOD + SPEC)
-    assert cli.main(["kernels", "--json"]) == 0
+    assert cli.main(["kernels", "--try", "--json"]) == 0
     said = capfd.readouterr()
     assert {it["state"] for it in json.loads(said.out)[-2:]} == {"ready"}
     assert sorted(said.err.splitlines()) == ["hello", "welcome"]
