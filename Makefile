@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(shell find cpp kmeans_lab -name '*.cpp' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxi')
 
-.PHONY: bench report serve studies smoke test test-all hostile coverage nightly peers sanitize fuzz wheel \
+.PHONY: bench report serve studies smoke test test-all hostile coverage nightly guests peers sanitize fuzz wheel \
 	clean lint lint-python lint-types lint-cython lint-cpp lint-shell lint-page lint-docker
 .DEFAULT_GOAL := bench
 
@@ -81,7 +81,7 @@ lint-cython: $(READY)
 	$(call on,'*.pyx' '*.pxi' '*.pxd',env PATH=$(abspath $(BIN)):$$PATH cython-lint)
 
 lint-cpp: $(READY)
-	$(call on,'*.cpp' '*.h',$(BIN)/clang-format --dry-run --Werror)
+	$(call on,'*.c' '*.cpp' '*.h',$(BIN)/clang-format --dry-run --Werror)
 
 lint-shell: $(READY)
 	$(call on,'*.sh' .ci/run,$(BIN)/shellcheck)
@@ -91,6 +91,20 @@ lint-page: $(READY)
 
 lint-docker: $(READY)
 	$(BIN)/hadolint Dockerfile
+
+# What builds guests, or runs them: extras of guests/pyproject.toml. Without one of them its guest is a
+# row that says so, and the others are built.
+TOOLS := mypyc pythran nanobind cffi
+EXTRAS := import sys, tomllib; project = tomllib.load(open("guests/pyproject.toml", "rb"))["project"]; \
+	print(*project["optional-dependencies"][sys.argv[1]], sep="\n")
+
+guests: $(READY)  ## kernels in other tools; make guests TOOLS='jax torch' installs these, too: guests/README.md
+	for tool in $(TOOLS); do \
+		$(BIN)/python -c '$(EXTRAS)' $$tool | $(BIN)/pip install --quiet --requirement /dev/stdin || \
+		echo "$$tool is not installed"; \
+	done
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable guests
+	$(BIN)/kmeans-lab kernels --try
 
 PEERS  := .venv-peers
 

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <limits>
 
+#include "common/labels.h"
+#include "common/types.h"
+#ifndef LAB_LOOPS_ALONE
 #include "common/arrays.h"
 #include "common/compiler.h"
 #include "common/gil.h"
-#include "common/labels.h"
-#include "common/types.h"
+#endif
 
 using lab::Index;
 
@@ -60,7 +62,10 @@ void update(const T* rows,               // IN    (n_samples, n_features)
 }
 
 // ---------------------------------------------------------------------------------------
-// The binding: C-contiguous arrays of the exact dtype, or TypeError.
+// The binding: C-contiguous arrays of the exact dtype, or TypeError. Another binding includes this
+// file for its loops alone.
+
+#ifndef LAB_LOOPS_ALONE
 
 namespace py = pybind11;
 using lab::Array;
@@ -126,3 +131,5 @@ PYBIND11_MODULE(_cpp_kernel, module, py::mod_gil_not_used()) {
                  "sums of float64 and counts of int64 that can be written to");
     module.attr("BUILD") = LAB_BUILD;
 }
+
+#endif

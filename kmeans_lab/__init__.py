@@ -5,6 +5,7 @@ Importing this package imports NumPy and nothing heavier: kernels load when firs
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from kmeans_lab.driver import kmeans
@@ -13,12 +14,27 @@ from kmeans_lab.result import KMeansResult
 from kmeans_lab.spec import KernelSpec
 
 # Without the estimators, so that a star import needs no scikit-learn.
-__all__ = ["KERNELS", "KMeansResult", "KernelSpec", "KernelUnavailable", "kmeans", "load_kernel"]
+__all__ = [
+    "KERNELS",
+    "KMeansResult",
+    "KernelSpec",
+    "KernelUnavailable",
+    "get_include",
+    "kmeans",
+    "load_kernel",
+]
 
 _ESTIMATORS = {
     "KMeans": "kmeans_lab.estimators.kmeans",
     "MiniBatchKMeans": "kmeans_lab.estimators.minibatch",
 }
+
+
+def get_include() -> str:
+    """Return the folder of the C++ sources, for compilers: other bindings include kmeans.cpp."""
+    package = Path(__file__).parent
+    checkout = package.parent / "cpp"
+    return str(checkout if checkout.is_dir() else package / "_sources" / "cpp")
 
 
 def __getattr__(name: str) -> Any:

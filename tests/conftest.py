@@ -11,10 +11,14 @@ import sys
 import pytest
 from hypothesis import settings
 
+from kmeans_lab import registry
+from kmeans_lab.isolation import plugins
 from kmeans_lab.registry import KERNELS, load_kernel
 from kmeans_lab.spec import KernelSpec
 from tests.support.helpers import force_isa, require_ready
 from tests.support.planted import GOOD
+
+GUESTS = "kmeans-lab-guests"
 
 # The same draws in every run, so that a change is judged by what it changed; the first call of a
 # compiled kernel takes longer than any deadline. --hypothesis-profile=fuzz draws anew.
@@ -66,6 +70,21 @@ def plain_children():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_XDIST_WORKER", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def lists_of_all():
+    """Hide this repository's guests, where they are installed, from tests of what is listed.
+
+    Returns what reads the entry points of all packages: tests/guests puts it back.
+    """
+    real = plugins._lists
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            plugins, "_lists", lambda found: (it for it in real(found) if it[0] != GUESTS)
+        )
+        registry.installed.cache_clear()
+        yield real
 
 
 @pytest.fixture

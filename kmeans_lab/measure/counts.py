@@ -61,8 +61,9 @@ def lines_of_code(name: str, file: str | None = None) -> int:
 
 def _count_lines(path: Path) -> int:
     text = path.read_text(encoding="utf-8", errors="replace")
-    comment = "//" if path.suffix in (".cpp", ".h") else "#"
-    if comment == "#":  # docstrings say something to people, not to the machine
+    like_c = path.suffix in (".c", ".cpp", ".h", ".rs")
+    comment = ("//", "/*", "* ") if like_c else "#"
+    if not like_c:  # docstrings say something to people, not to the machine
         text = "".join(text.split('"""')[::2])
     lines = (line.strip() for line in text.splitlines())
     return sum(bool(line) and not line.startswith(comment) for line in lines)

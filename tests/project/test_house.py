@@ -35,7 +35,13 @@ ORDER = (
 
 #: Files that have six or more lines in common, and why. What is no longer so must leave the list.
 REPEATED = {
-    ("kmeans_lab/_numba_kernel.py", "kmeans_lab/_py_kernel.py"): "the same loops, to be compared",
+    (
+        "guests/kmeans_lab_guests/pythran_loops.py",
+        "kmeans_lab/_numba_kernel.py",
+        "kmeans_lab/_py_kernel.py",
+    ): "the same loops, to be compared",
+    ("guests/kmeans_lab_guests/pythran_loops.py", "kmeans_lab/_numba_kernel.py"): "the same loops",
+    ("guests/kmeans_lab_guests/mypyc_kernel.py", "kmeans_lab/_py_kernel.py"): "the same loops",
     ("kmeans_lab/_numba_kernel.py", "kmeans_lab/sparse/_numba_kernel.py"): "the same loops",
     ("kmeans_lab/isolation/messages.py", "kmeans_lab/result.py"): "the same fields, to be sent",
     ("kmeans_lab/measure/scaling.py", "kmeans_lab/measure/schema.py"): "the same fields, as JSON",

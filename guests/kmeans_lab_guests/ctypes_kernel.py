@@ -1,0 +1,17 @@
+"""The nested loops of ``kmeans.c``, compiled to a shared library and called through ctypes."""
+
+from kmeans_lab import KernelSpec
+from kmeans_lab_guests.library import Library
+
+SPEC = KernelSpec(
+    module="",
+    summary="the nested loops in C, a shared library called through ctypes",
+    remedy="install gcc, then pip install --no-build-isolation --no-deps "
+    "--force-reinstall kmeans-lab-guests",
+    exact=True,
+    sources=("guests/kmeans_lab_guests/kmeans.c",),
+    built="libkmeans_c",
+)
+
+_library = Library("libkmeans_c.so")
+assign, update = _library.assign, _library.update
