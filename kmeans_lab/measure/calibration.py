@@ -16,7 +16,7 @@ from kmeans_lab.kernel import Array, Prepares, read_only
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.measure.schema import StartCosts
 from kmeans_lab.presets import Workload
-from kmeans_lab.registry import find_spec, load_for, spec_for
+from kmeans_lab.registry import KERNELS, find_spec, load_for, spec_for
 from kmeans_lab.sparse.rows import SparseRows
 
 _CALIBRATION, _REPEATS = 100_000, 15
@@ -143,7 +143,7 @@ def _two_fits(kernel: str, dtype: str, n_features: int, sparse: bool) -> list[fl
 def build_seconds(kernel: str, *, sparse: bool = False) -> float | None:
     """Return what building a kernel's modules took, as the build wrote it down; None without."""
     told = Path(kmeans_lab.__file__).parent / "_built.json"
-    if not told.is_file():
+    if kernel not in KERNELS or not told.is_file():  # others may name our sources as theirs
         return None
     patterns = spec_for(kernel, sparse=sparse).sources
     found = [

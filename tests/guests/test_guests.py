@@ -15,9 +15,10 @@ import pytest
 from kmeans_lab import get_include, kmeans
 from kmeans_lab.cli import main as cli
 from kmeans_lab.isolation.kernel_child import KernelChild, survey
+from kmeans_lab.measure.calibration import build_seconds
 from kmeans_lab.measure.exam import examine
 from kmeans_lab.presets import find_preset
-from kmeans_lab.registry import installed, load_kernel
+from kmeans_lab.registry import find_spec, installed, load_kernel
 from tests.support.helpers import ROOT
 
 GUESTS = ROOT / "guests"
@@ -189,3 +190,10 @@ def test_every_guest_has_a_line_in_the_readme():
 
 def test_the_sources_that_other_bindings_include():
     assert (Path(get_include()) / "kmeans.cpp").is_file()
+
+
+def test_what_building_the_lab_took_is_not_a_guests():
+    if "nanobind" not in installed():
+        pytest.skip("the guests are not installed; make guests installs them")
+    assert "cpp/kmeans.cpp" in find_spec("nanobind").sources
+    assert build_seconds("nanobind") is None
