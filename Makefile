@@ -95,8 +95,10 @@ lint-docker: $(READY)
 # What builds guests, or runs them: extras of guests/pyproject.toml. Without one of them its guest is a
 # row that says so, and the others are built.
 TOOLS := mypyc pythran nanobind cffi
-EXTRAS := import sys, tomllib; project = tomllib.load(open("guests/pyproject.toml", "rb"))["project"]; \
-	print(*project["optional-dependencies"][sys.argv[1]], sep="\n")
+# With what builds the distribution itself: a tool must not bring back an older setuptools.
+EXTRAS := import sys, tomllib; project = tomllib.load(open("guests/pyproject.toml", "rb")); \
+	extras = project["project"]["optional-dependencies"][sys.argv[1]]; \
+	print(*project["build-system"]["requires"], *extras, sep="\n")
 
 guests: $(READY)  ## kernels in other tools; make guests TOOLS='jax torch' installs these, too: guests/README.md
 	for tool in $(TOOLS); do \
