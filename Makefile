@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 # What an editable installation compiles or records; the Python files are used where they lie.
 BUILT_FROM := pyproject.toml setup.py $(shell find cpp kmeans_lab -name '*.cpp' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxi')
 
-.PHONY: bench report serve studies smoke test test-all hostile coverage nightly guests peers sanitize fuzz wheel \
+.PHONY: bench guide report serve studies smoke test test-all hostile coverage nightly guests peers sanitize fuzz wheel \
 	clean lint lint-python lint-types lint-cython lint-cpp lint-shell lint-page lint-docker
 .DEFAULT_GOAL := bench
 
@@ -29,6 +29,12 @@ report: $(READY)  ## the standard preset as one HTML page: build/report.html
 	$(BIN)/kmeans-lab report build/run.json --scaling build/scaling-cpp.json \
 		--scaling build/scaling-cpp-simd.json --scaling build/growth.json \
 		--output build/report.html --force
+
+guide: $(READY)  ## what to accelerate with, of the tools that are installed: docs/choosing.md; 10 minutes
+	mkdir -p build
+	$(BIN)/kmeans-lab bench --baseline numpy --output build/guide-run.json --force
+	$(BIN)/kmeans-lab overhead --output build/guide-overhead.json --force
+	$(BIN)/python -m kmeans_lab.choosing.guide build/guide-run.json build/guide-overhead.json docs/choosing.md
 
 studies: $(READY)  ## every claim about k-means, tried: build/studies, docs/studies.md; 10 minutes
 	$(BIN)/kmeans-lab study all --output build/studies --force $(ARGS)
@@ -94,18 +100,18 @@ lint-docker: $(READY)
 
 # What builds guests, or runs them: extras of guests/pyproject.toml. Without one of them its guest is a
 # row that says so, and the others are built.
-TOOLS := mypyc pythran nanobind cffi
+TOOLS := mypyc pythran nanobind cffi numexpr
 # With what builds the distribution itself: a tool must not bring back an older setuptools.
 EXTRAS := import sys, tomllib; project = tomllib.load(open("guests/pyproject.toml", "rb")); \
 	extras = project["project"]["optional-dependencies"][sys.argv[1]]; \
 	print(*project["build-system"]["requires"], *extras, sep="\n")
 
-guests: $(READY)  ## kernels in other tools; make guests TOOLS='jax torch' installs these, too: guests/README.md
+guests: $(READY)  ## kernels in other tools; make guests TOOLS='mojo jax torch' installs these, too: guests/README.md
 	for tool in $(TOOLS); do \
 		$(BIN)/python -c '$(EXTRAS)' $$tool | $(BIN)/pip install --quiet --requirement /dev/stdin || \
 		echo "$$tool is not installed"; \
 	done
-	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable guests
+	PATH=$(abspath $(BIN)):$$PATH pip install --quiet --no-build-isolation --no-deps --editable guests
 	$(BIN)/kmeans-lab kernels --try
 
 PEERS  := .venv-peers

@@ -5,12 +5,16 @@ the reason is left in a text file in place of what would have been compiled, and
 it in the guest's row. No guest is compiled for the processor at hand, nor with ``-ffast-math``.
 """
 
+import json
+import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from sysconfig import get_config_var
+from time import perf_counter
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -19,6 +23,8 @@ PACKAGE = "kmeans_lab_guests"
 NAME = "kmeans-lab-guests"
 # The loops round as Python does: compilers may fuse a product with an addition otherwise.
 FLAGS = ["-O3", "-ffp-contract=off"]
+# What debuggers read is left out, so that the sizes of these files can be compared.
+LINK = ["-Wl,--strip-all"] if sys.platform == "linux" else []
 
 
 class Missing(Exception):
@@ -42,10 +48,13 @@ class Build(build_ext):
         """Build guests; none stops the others."""
         self.folder = Path(self.build_lib, PACKAGE)
         self.folder.mkdir(parents=True, exist_ok=True)
+        seconds = {}
         for stem in GUESTS:
             remove(self.folder, stem)
+            begin = perf_counter()
             try:
                 GUESTS[stem](self)
+                seconds[stem] = round(perf_counter() - begin, 1)
             except (Exception, SystemExit) as error:  # mypyc ends the process
                 said = " ".join(str(error).split()) or type(error).__name__
                 if not isinstance(error, Missing):
@@ -53,11 +62,14 @@ class Build(build_ext):
                 remove(self.folder, stem)
                 (self.folder / f"{stem}.txt").write_text(f"{said}\n", encoding="utf-8")
                 self.warn(f"{stem}: {said}")
+        told = json.dumps(seconds, indent=1)
+        (self.folder / "_built.json").write_text(f"{told}\n", encoding="utf-8")
 
     def compile_module(self, extension):
         """Compile one extension module."""
         extension._full_name = extension.name  # what setuptools adds to those it knows
         extension._needs_stub = False
+        extension.extra_link_args += LINK
         self.build_extension(extension)
 
 
@@ -89,13 +101,27 @@ def c_library(build):
     found(build.compiler.compiler[0])
     source = [f"{PACKAGE}/kmeans.c"]
     objects = build.compiler.compile(source, output_dir=build.build_temp, extra_postargs=FLAGS)
-    build.compiler.link_shared_object(objects, str(build.folder / "libkmeans_c.so"))
+    build.compiler.link_shared_object(
+        objects, str(build.folder / "libkmeans_c.so"), extra_postargs=LINK
+    )
 
 
 def rust_library(build):
     """Compile kmeans.rs to a shared library; its standard library is inside."""
-    command = [found("rustc"), "--edition=2021", "--crate-type=cdylib", "-Copt-level=3"]
+    command = [found("rustc"), "--edition=2021", "--crate-type=cdylib"]
+    command += ["-Copt-level=3", "-Cstrip=symbols"]
     command += ["-o", str(build.folder / "libkmeans_rust.so"), f"{PACKAGE}/kmeans.rs"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+
+
+def mojo_library(build):
+    """Compile kmeans.mojo to a shared library, for any processor of the kind."""
+    command = [found("mojo"), "build", "--emit=shared-lib", "-O3"]
+    if platform.machine() == "x86_64":  # whose first ones fuse no product with an addition
+        command.append("--target-cpu=x86-64")
+    command += ["-o", str(build.folder / "libkmeans_mojo.so"), f"{PACKAGE}/kmeans.mojo"]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(run.stderr)
@@ -132,7 +158,7 @@ def pythran_module(build):
     pythran = imported("pythran", "pythran")
     target = str(build.folder / f"_pythran{get_config_var('EXT_SUFFIX')}")
     source = f"{PACKAGE}/pythran_loops.py"
-    flags = {"extra_compile_args": FLAGS}
+    flags = {"extra_compile_args": FLAGS, "extra_link_args": LINK}
     pythran.compile_pythranfile(source, target, module_name="_pythran", **flags)
 
 
@@ -165,6 +191,7 @@ def nanobind_module(build):
 GUESTS: dict[str, Callable[[Build], None]] = {
     "libkmeans_c": c_library,
     "libkmeans_rust": rust_library,
+    "libkmeans_mojo": mojo_library,
     "_cffi": cffi_module,
     "mypyc_kernel": mypyc_module,
     "_nanobind": nanobind_module,

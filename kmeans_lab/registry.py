@@ -35,6 +35,15 @@ REBUILD = (
     else "pip install --force-reinstall kmeans-lab, with a C++ compiler installed"
 )
 
+# What the tables that compare tools say of them: see ``KernelSpec.debugging`` and ``wheels``.
+_ARRAYS = "pdb stops between array operations; tracebacks name them"
+_NUMPYS = "Linux, macOS and Windows; x86-64 and arm64"
+_JIT = "NUMBA_DISABLE_JIT=1 runs the same lines in pdb; compiled, tracebacks end at the call"
+_NUMBAS = "Linux and Windows, x86-64 and arm64; macOS arm64"
+_PYX = "tracebacks name the .pyx line; gdb sees the C code"
+_NATIVE = "gdb, lldb, sanitizers; tracebacks end at the call"
+_OWN = "those that you build: one for each platform and Python release"
+
 KERNELS: dict[str, KernelSpec] = {
     "python": KernelSpec(
         module="kmeans_lab._py_kernel",
@@ -43,6 +52,8 @@ KERNELS: dict[str, KernelSpec] = {
         remedy=REBUILD,
         threading="gil",
         sparse="kmeans_lab.sparse._py_kernel",
+        debugging="pdb, line by line; tracebacks name the line",
+        wheels="none needed",
     ),
     "numpy-broadcast": KernelSpec(
         module="kmeans_lab._numpy_broadcast_kernel",
@@ -51,6 +62,8 @@ KERNELS: dict[str, KernelSpec] = {
         remedy="pip install numpy",
         whole=True,
         broadcasts=True,
+        debugging=_ARRAYS,
+        wheels=_NUMPYS,
     ),
     "numpy": KernelSpec(
         module="kmeans_lab._numpy_kernel",
@@ -61,6 +74,8 @@ KERNELS: dict[str, KernelSpec] = {
         blas=True,
         auto=4,  # used where no tuned kernel can run
         sparse="kmeans_lab.sparse._numpy_kernel",
+        debugging=_ARRAYS,
+        wheels=_NUMPYS,
     ),
     "numba": KernelSpec(
         module="kmeans_lab._numba_kernel",
@@ -70,6 +85,8 @@ KERNELS: dict[str, KernelSpec] = {
         remedy="pip install numba",
         compiles_on_first_call=True,
         sparse="kmeans_lab.sparse._numba_kernel",
+        debugging=_JIT,
+        wheels=_NUMBAS,
     ),
     "cython": KernelSpec(
         module="kmeans_lab._cy_kernel",
@@ -79,6 +96,8 @@ KERNELS: dict[str, KernelSpec] = {
         sources=("kmeans_lab/_cy_kernel.pyx",),
         sparse="kmeans_lab.sparse._cy_kernel",
         sparse_sources=("kmeans_lab/sparse/_cy_kernel.pyx",),
+        debugging=_PYX,
+        wheels=_OWN,
     ),
     "cpp": KernelSpec(
         module="kmeans_lab._cpp_kernel",
@@ -88,6 +107,8 @@ KERNELS: dict[str, KernelSpec] = {
         sources=("cpp/kmeans.cpp",),
         sparse="kmeans_lab.sparse._cpp_kernel",
         sparse_sources=("cpp/sparse/kmeans.cpp",),
+        debugging=_NATIVE,
+        wheels=_OWN,
     ),
     "numba-tiled": KernelSpec(
         module="kmeans_lab.tuned.numba",
@@ -100,6 +121,8 @@ KERNELS: dict[str, KernelSpec] = {
         sources=("kmeans_lab/tuned/numba*.py", "kmeans_lab/tuned/rows.py"),
         compiles_on_first_call=True,
         auto=3,
+        debugging=_JIT,
+        wheels=_NUMBAS,
     ),
     "cython-tiled": KernelSpec(
         module="kmeans_lab.tuned.cython",
@@ -115,6 +138,8 @@ KERNELS: dict[str, KernelSpec] = {
             "kmeans_lab/tuned/rows.py",
         ),
         auto=2,
+        debugging=_PYX,
+        wheels=_OWN,
     ),
     "cpp-simd": KernelSpec(
         module="kmeans_lab.tuned.simd",
@@ -131,6 +156,8 @@ KERNELS: dict[str, KernelSpec] = {
         balls=True,
         provides=("seeding", "limits", "measuring", "blocks", "batches", "sparse-blocks"),
         auto=1,
+        debugging=_NATIVE,
+        wheels=_OWN,
     ),
 }
 

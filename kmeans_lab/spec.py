@@ -10,6 +10,7 @@ Part = Literal["seeding", "limits", "measuring", "blocks", "batches", "sparse-bl
 
 #: The dtypes of rows that kernels may take.
 FLOATS = ("float32", "float64")
+_TEXTS = ("module", "summary", "remedy", "built", "sparse", "debugging", "wheels")
 _STEM = set(f"{ascii_letters}{digits}_-")
 _FLAGS = (
     *("whole", "centers", "weights", "exact", "blas"),
@@ -76,6 +77,10 @@ class KernelSpec:
         empty where there is none. It is given neither a middle nor weights.
     sparse_sources : tuple of str
         What ``sources`` says, of that module.
+    debugging : str
+        What a debugger and a traceback show of it: one phrase, for tables that compare tools.
+    wheels : str
+        The platforms for which a user gets it without a compiler: one phrase, for these tables.
     auto : int
         Its place in the order in which ``kernel="auto"`` tries kernels: 1 comes first, 0 is never
         tried. Used for kernels of the table only.
@@ -106,6 +111,8 @@ class KernelSpec:
     provides: tuple[Part, ...] = ()
     sparse: str = ""
     sparse_sources: tuple[str, ...] = ()
+    debugging: str = ""
+    wheels: str = ""
     auto: int = 0
 
     @property
@@ -115,7 +122,7 @@ class KernelSpec:
 
     def __post_init__(self) -> None:
         """Check each field: a wrong one would go unnoticed until results are wrong."""
-        for name in ("module", "summary", "remedy", "built", "sparse"):
+        for name in _TEXTS:
             _text(name, getattr(self, name))
         for name in ("requires", "dtypes", "sources", "sparse_sources", "provides"):
             object.__setattr__(self, name, _strings(name, getattr(self, name)))

@@ -22,8 +22,14 @@ SPEC = KernelSpec(
     "--force-reinstall kmeans-lab-guests",
     requires=("cffi",),
     exact=True,
-    sources=("guests/kmeans_lab_guests/kmeans.c",),
+    sources=(
+        "guests/kmeans_lab_guests/kmeans.c",
+        "guests/kmeans_lab_guests/cffi_kernel.py",
+        "guests/kmeans_lab_guests/arrays.py",
+    ),
     built="_cffi",
+    debugging="gdb, lldb; arguments are held to C declarations",
+    wheels="those that you build: one for each platform",
 )
 
 _steps = {

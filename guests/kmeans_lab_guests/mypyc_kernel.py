@@ -18,6 +18,8 @@ SPEC = KernelSpec(
     exact=True,
     sources=("guests/kmeans_lab_guests/mypyc_kernel.py",),
     built="mypyc_kernel",
+    debugging="uncompiled, it runs in pdb; compiled, tracebacks still name the line",
+    wheels="those that you build: one for each platform and Python release",
 )
 
 

@@ -16,4 +16,6 @@ SPEC = KernelSpec(
     exact=True,
     sources=("cpp/kmeans.cpp", "guests/kmeans_lab_guests/nanobind.cpp"),
     built="_nanobind",
+    debugging="gdb, lldb, sanitizers; tracebacks end at the call",
+    wheels="those that you build: one for each platform, for all Python from 3.12 on",
 )

@@ -20,8 +20,13 @@ SPEC = KernelSpec(
     remedy="pip install pythran, then pip install --no-build-isolation --no-deps "
     "--force-reinstall kmeans-lab-guests",
     exact=True,
-    sources=("guests/kmeans_lab_guests/pythran_loops.py",),
+    sources=(
+        "guests/kmeans_lab_guests/pythran_loops.py",
+        "guests/kmeans_lab_guests/pythran_kernel.py",
+    ),
     built="_pythran",
+    debugging="uncompiled, it runs in pdb; compiled, tracebacks end at the call",
+    wheels="those that you build: one for each platform and Python release",
 )
 
 

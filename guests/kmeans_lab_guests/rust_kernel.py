@@ -9,8 +9,14 @@ SPEC = KernelSpec(
     remedy="install rustc, then pip install --no-build-isolation --no-deps "
     "--force-reinstall kmeans-lab-guests",
     exact=True,
-    sources=("guests/kmeans_lab_guests/kmeans.rs",),
+    sources=(
+        "guests/kmeans_lab_guests/kmeans.rs",
+        "guests/kmeans_lab_guests/library.py",
+        "guests/kmeans_lab_guests/arrays.py",
+    ),
     built="libkmeans_rust",
+    debugging="gdb, lldb; a panic ends the process unless it is caught",
+    wheels="those that you build: one for each platform, for any Python",
 )
 
 _library = Library("libkmeans_rust.so")

@@ -24,6 +24,8 @@ SPEC = KernelSpec(
     remedy="pip install torch",
     requires=("torch", "numpy"),
     threading="own",
+    debugging="pdb stops between operations; tracebacks name them",
+    wheels="Linux, macOS arm64 and Windows",
 )
 
 #: Differences held at once: 64 Ki of them are 512 KiB in float64. Twice as many take seven times as

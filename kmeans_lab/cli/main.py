@@ -14,6 +14,7 @@ from kmeans_lab.cli import bench, kernel
 from kmeans_lab.cli.compress import add_compress_arguments, compress_image
 from kmeans_lab.cli.fit import add_fit_arguments, fit
 from kmeans_lab.cli.listing import add_kernels_arguments, list_kernels, list_presets
+from kmeans_lab.cli.overhead import add_overhead_arguments, overhead
 from kmeans_lab.cli.serve import add_serve_arguments, serve
 from kmeans_lab.cli.study import add_study_arguments, study
 from kmeans_lab.cli.terminal import emit, hold_streams, refuse_closed_output, tell
@@ -53,6 +54,12 @@ _COMMANDS: tuple[tuple[str, _Run, _AddArguments | None, str], ...] = (
         kernel.scaling,
         kernel.add_scaling_arguments,
         "show how a fit's time falls with workers and grows with size",
+    ),
+    (
+        "overhead",
+        overhead,
+        add_overhead_arguments,
+        "measure what kernels cost beside their speed: a call, a build, an installation",
     ),
     ("study", study, add_study_arguments, "test claims about k-means"),
     ("serve", serve, add_serve_arguments, "race kernels on a page in the browser"),

@@ -27,9 +27,9 @@ def describe(place: str, spec: KernelSpec | None, sparse: bool) -> Description:
     """Import a kernel, and return what ``KernelChild.describe`` promises."""
     if spec is not None:
         KERNELS[place] = spec  # possibly registered in the parent only
-    begin = perf_counter()
     if place not in KERNELS and place in installed():
         installed()[place].tried = True  # by the import that follows
+    begin = perf_counter()
     name = registry.known_as(place)
     sparse = sparse and bool(find_spec(name).sparse)
     trouble = availability.trouble_of(name, sparse=sparse)

@@ -12,7 +12,8 @@ from pathlib import Path
 from kmeans_lab.spec import KernelSpec
 
 _MOST_BYTES = 1 << 20  # parsing takes 2 s for each MiB; the sources of kernels are a few KiB
-_COMPILED = (".so", ".pyd", ".dll", ".dylib")
+#: How the names of compiled files end.
+COMPILED = (".so", ".pyd", ".dll", ".dylib")
 
 
 def find_file(module: str) -> Path | None:
@@ -91,7 +92,7 @@ def not_built(spec: KernelSpec) -> str:
     file = find_file(spec.module)
     if file is None:
         return ""  # nor is there a module, as its import says
-    if any(it.suffix in _COMPILED for it in file.parent.glob(f"{spec.built}.*")):
+    if any(it.suffix in COMPILED for it in file.parent.glob(f"{spec.built}.*")):
         return ""
     try:
         said = file.with_name(f"{spec.built}.txt").read_text(encoding="utf-8", errors="replace")

@@ -12,6 +12,7 @@ import kmeans_lab
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation.children import ChildError
 from kmeans_lab.isolation.kernel_child import KernelChild
+from kmeans_lab.isolation.metadata import find_file
 from kmeans_lab.kernel import Array, Prepares, read_only
 from kmeans_lab.measure.machinecode import CannotTell, scratch_folder
 from kmeans_lab.measure.schema import StartCosts
@@ -94,8 +95,8 @@ def start_costs(
     found = []
     try:
         if jits:
-            with scratch_folder() as folder:
-                cache = {"NUMBA_CACHE_DIR": folder}
+            with scratch_folder() as folder:  # where compilers keep what they have compiled
+                cache = {"NUMBA_CACHE_DIR": folder, "TMPDIR": folder}
                 found = [_start_once(kernel, dtype, n_features, cache, sparse) for _ in range(2)]
         elif imported is None:
             found = [_start_once(kernel, dtype, n_features, {}, sparse)]
@@ -141,14 +142,25 @@ def _two_fits(kernel: str, dtype: str, n_features: int, sparse: bool) -> list[fl
 
 
 def build_seconds(kernel: str, *, sparse: bool = False) -> float | None:
-    """Return what building a kernel's modules took, as the build wrote it down; None without."""
-    told = Path(kmeans_lab.__file__).parent / "_built.json"
-    if kernel not in KERNELS or not told.is_file():  # others may name our sources as theirs
-        return None
-    patterns = spec_for(kernel, sparse=sparse).sources
-    found = [
-        seconds
-        for source, seconds in json.loads(told.read_text(encoding="utf-8")).items()
-        if any(fnmatch(source, pattern) for pattern in patterns)
-    ]
+    """Return what building a kernel's modules took, as the build wrote it down; None without.
+
+    The build of kmeans_lab leaves ``_built.json`` in its folder, with the seconds of each source;
+    that of another package may leave one beside its module, with the seconds of each
+    ``KernelSpec.built``.
+    """
+    spec = spec_for(kernel, sparse=sparse)
+    if kernel in KERNELS:
+        patterns, folder = spec.sources, Path(kmeans_lab.__file__).parent
+    else:  # which may name our sources as theirs
+        file = find_file(spec.module) if spec.built else None
+        patterns, folder = (spec.built,), Path() if file is None else file.parent
+    try:
+        told = json.loads((folder / "_built.json").read_text(encoding="utf-8"))
+        found = [
+            float(seconds)
+            for source, seconds in told.items()
+            if any(fnmatch(source, pattern) for pattern in patterns if pattern)
+        ]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None  # of another package
     return sum(found) if found else None

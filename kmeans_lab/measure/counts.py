@@ -32,6 +32,9 @@ def sources_of(name: str, file: str | None = None, *, sparse: bool = False) -> d
             for it in spec.sources
             for place in root.glob(it)
         }
+        if not found and file:  # of another package that is not a checkout: beside its module
+            beside = [Path(file).with_name(it.rpartition("/")[2]) for it in spec.sources]
+            found = {place.name: place for place in beside if place.is_file()}
         return dict(sorted(found.items()))
     if file is None:
         file = getattr(load_for(name, sparse=sparse)[0], "__file__", None)

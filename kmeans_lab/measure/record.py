@@ -35,6 +35,7 @@ from kmeans_lab.registry import find_spec
 FORMAT, VERSION = "kmeans-lab bench", 1
 SCALING = "kmeans-lab scaling"  # the other format, of the same version
 _MOST_BYTES = 8 << 20  # a run of all kernels on all presets has a quarter of one MiB
+_SCHEMAS = Path(__file__).parent
 _LEAST = 1e-30  # seconds; times are divided by
 #: What has to agree before two runs are compared.
 _SAME = ("cpu", "cores", "affinity", "system", "python", "numpy", "numba")
@@ -122,17 +123,30 @@ def growth_dict(it: Growth) -> GrowthRecord:
 
 def read(path: Path) -> BenchRecord:
     """Return a run that was written before; ``Refused`` says what is wrong with the file."""
-    found: BenchRecord = _read(path, "bench", FORMAT, "a run", "bench --output")
+    found: BenchRecord = read_as(path, _SCHEMAS / "bench.json", FORMAT, "a run", "bench --output")
     return found
 
 
 def read_scaling(path: Path) -> ScalingRecord:
     """Return a scaling that was printed before; ``Refused`` says what is wrong with the file."""
-    found: ScalingRecord = _read(path, "scaling", SCALING, "a scaling", "scaling --json")
+    schema = _SCHEMAS / "scaling.json"
+    found: ScalingRecord = read_as(path, schema, SCALING, "a scaling", "scaling --json")
     return found
 
 
-def _read(path: Path, schema: str, form: str, what: str, wrote: str) -> Any:
+def read_as(path: Path, schema: Path, form: str, what: str, wrote: str) -> Any:
+    """Return a file of JSON that keeps a schema; ``Refused`` says what is wrong with it.
+
+    Parameters
+    ----------
+    path : Path
+    schema : Path
+        A JSON schema.
+    form : str
+        What the file says in its field ``format``.
+    what, wrote : str
+        Words for it, and the command that writes it, for the sentence.
+    """
     try:
         content = _content(path, wrote)
         text = content.decode(encoding_of(content))
@@ -179,14 +193,14 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _fault(path: Path, data: Any, schema: str) -> str:
+def _fault(path: Path, data: Any, schema: Path) -> str:
     """Say where the data break a schema, and how; nothing where they do not."""
     try:
         from jsonschema import Draft202012Validator, exceptions
     except ModuleNotFoundError:
         raise MissingExtra(f"reading {path} needs", "jsonschema") from None
-    text = (Path(__file__).parent / f"{schema}.json").read_text(encoding="utf-8")
-    error = exceptions.best_match(Draft202012Validator(json.loads(text)).iter_errors(data))
+    rules = json.loads(schema.read_text(encoding="utf-8"))
+    error = exceptions.best_match(Draft202012Validator(rules).iter_errors(data))
     if error is None:
         runs, growth = data.get("runs", ()), data.get("growth", ())
         return next(filter(None, [*map(_disagreement, runs), *map(_uneven, growth)]), "")

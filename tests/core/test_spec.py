@@ -31,6 +31,8 @@ WRONG = {
     "provides": ["seeding", ("greedy",), (1,), None],
     "sparse": [None, True, "two\nlines"],
     "sparse_sources": ["a.py", (3,), None],
+    "debugging": [None, ("pdb",), "two\nlines"],
+    "wheels": [None, True, "two\nlines"],
     "auto": [-1, True, 1.0, "first", None],
 }
 

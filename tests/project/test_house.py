@@ -20,7 +20,7 @@ SOURCES = {".py", ".pyx", ".pxi", ".cpp", ".h", ".js", ".css", ".html"}
 #: counts. ``docs/architecture.md`` draws it.
 ORDER = (
     ("__main__", "cli", "web"),
-    ("pages", "measure", "studies", "estimators", "isolation", "dask"),
+    ("pages", "choosing", "measure", "studies", "estimators", "isolation", "dask"),
     ("compress", "dbscan", "silhouette", "soft", "presets", "io.datafiles", "io.outputs"),
     ("driver",),
     ("crews", "tuned", "_numba_kernel", "sparse._numba_kernel"),
@@ -43,6 +43,7 @@ REPEATED = {
     ("guests/kmeans_lab_guests/pythran_loops.py", "kmeans_lab/_numba_kernel.py"): "the same loops",
     ("guests/kmeans_lab_guests/mypyc_kernel.py", "kmeans_lab/_py_kernel.py"): "the same loops",
     ("kmeans_lab/_numba_kernel.py", "kmeans_lab/sparse/_numba_kernel.py"): "the same loops",
+    ("kmeans_lab/choosing/costs.py", "kmeans_lab/choosing/record.py"): "the same fields, as JSON",
     ("kmeans_lab/isolation/messages.py", "kmeans_lab/result.py"): "the same fields, to be sent",
     ("kmeans_lab/measure/scaling.py", "kmeans_lab/measure/schema.py"): "the same fields, as JSON",
     ("kmeans_lab/sparse/_numba_kernel.py", "kmeans_lab/sparse/_py_kernel.py"): "the same loops",
