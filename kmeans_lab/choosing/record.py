@@ -1,5 +1,6 @@
 """What ``kmeans-lab overhead`` found, as JSON with a versioned schema: ``overhead.json``."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -52,6 +53,6 @@ def to_dict(found: Sequence[Costs], card: Card) -> OverheadRecord:
 
 def read(path: Path) -> OverheadRecord:
     """Return what was written before; ``Refused`` says what is wrong with the file."""
-    schema = Path(__file__).with_name("overhead.json")
-    found: OverheadRecord = read_as(path, schema, FORMAT, "a record", "overhead --output")
+    schema = Path(__file__).with_name("overhead.json").read_text(encoding="utf-8")
+    found: OverheadRecord = read_as(path, json.loads(schema), FORMAT, "a record", "overhead --output")
     return found

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import kmeans_lab
-from kmeans_lab.cli import bench, kernel
+from kmeans_lab.cli import bench, kernel, winners
 from kmeans_lab.cli.compress import add_compress_arguments, compress_image
 from kmeans_lab.cli.fit import add_fit_arguments, fit
 from kmeans_lab.cli.listing import add_kernels_arguments, list_kernels, list_presets
@@ -40,6 +40,7 @@ _COMMANDS: tuple[tuple[str, _Run, _AddArguments | None, str], ...] = (
     ),
     ("presets", list_presets, None, "list the standard workloads"),
     ("bench", bench.run, bench.add_arguments, "measure kernels in paired rounds, certified"),
+    ("map", winners.run, winners.add_arguments, "measure which kernel wins for which n, d and k"),
     ("report", bench.report, bench.add_report_arguments, "write a run as one HTML page"),
     ("check", kernel.check, kernel.add_check_arguments, "test a kernel against the contract"),
     (

@@ -46,6 +46,8 @@ class Contestant:
         Seconds of each fit by this process's clock, with the way to the child and back.
     child, trial : TimedChild and Trial, or None
         The process that runs its fits, and these, during the run.
+    behind : bool
+        It was left out because a fit takes far longer than the baseline's.
     start : dict or None
         Seconds before the first fit, measured in processes of their own (see
         ``calibration.start_costs``).
@@ -63,6 +65,7 @@ class Contestant:
     certificate: Certificate | None = None
     file: str = ""
     trips: list[float] = field(default_factory=list)
+    behind: bool = False
     child: TimedChild | None = field(default=None, repr=False)
     trial: Trial | None = field(default=None, repr=False)
 
@@ -72,13 +75,12 @@ class Contestant:
         self.seconds, self.rounds, self.trips = [], [], []
         self.phases = {p: [] for p in PHASES}
 
-    def join_rounds(self, n_rounds: int) -> None:
+    def join_rounds(self, n_rounds: int, fewest: int = FEWEST) -> None:
         """Choose the rounds that the contestant joins by the seconds of its certified fit."""
         assert self.certificate is not None  # it is valid
-        spent = self.certificate.result.seconds
-        once = sum(spent.values()) - spent["update"]  # in which the judge spoke
+        once = whole_seconds(self.certificate)
         # Not so rarely that too few rounds are left for an interval.
-        most = n_rounds if once > LONG else max(1, n_rounds // FEWEST)
+        most = n_rounds if once > LONG else max(1, n_rounds // fewest)
         # Powers of two: of two contestants, the rarer one meets the other in all of its rounds.
         while 2 * self.every <= most and once / self.every > SLOW:
             self.every *= 2
@@ -101,3 +103,9 @@ class Contestant:
             parts = zip(spent, seconds, wholes, strict=True)
             self.phases[phase] = [s * t / w if w > 0 else 0.0 for s, t, w in parts]
         self.seconds = seconds
+
+
+def whole_seconds(certificate: Certificate) -> float:
+    """Return what a certified fit took, without the judge."""
+    spent = certificate.result.seconds
+    return sum(spent.values()) - spent["update"]  # in which the judge spoke

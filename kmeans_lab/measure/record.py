@@ -99,7 +99,7 @@ def _contestant(run: PairedRun, it: Contestant) -> ContestantRecord:
     }
 
 
-def dumps(data: BenchRecord | ScalingRecord) -> str:
+def dumps(data: Any) -> str:
     """Return JSON text in which a list of numbers or names takes one line."""
     text = json.dumps(data, indent=1)
     return re.sub(r"\[\s+([^][{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
@@ -123,32 +123,41 @@ def growth_dict(it: Growth) -> GrowthRecord:
 
 def read(path: Path) -> BenchRecord:
     """Return a run that was written before; ``Refused`` says what is wrong with the file."""
-    found: BenchRecord = read_as(path, _SCHEMAS / "bench.json", FORMAT, "a run", "bench --output")
+    found: BenchRecord = read_as(path, schema_of("bench"), FORMAT, "a run", "bench --output")
     return found
 
 
 def read_scaling(path: Path) -> ScalingRecord:
     """Return a scaling that was printed before; ``Refused`` says what is wrong with the file."""
-    schema = _SCHEMAS / "scaling.json"
+    schema = schema_of("scaling")
     found: ScalingRecord = read_as(path, schema, SCALING, "a scaling", "scaling --json")
     return found
 
 
-def read_as(path: Path, schema: Path, form: str, what: str, wrote: str) -> Any:
-    """Return a file of JSON that keeps a schema; ``Refused`` says what is wrong with it.
+def schema_of(name: str) -> dict[str, Any]:
+    """Return one of the JSON schemas beside this file."""
+    text = (Path(__file__).parent / f"{name}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def read_as(
+    path: Path, schema: dict[str, Any], form: str, what: str, wrote: str, most: int = _MOST_BYTES
+) -> Any:
+    """Return the content of a file of JSON; ``Refused`` says what is wrong with it.
 
     Parameters
     ----------
     path : Path
-    schema : Path
-        A JSON schema.
-    form : str
-        What the file says in its field ``format``.
-    what, wrote : str
-        Words for it, and the command that writes it, for the sentence.
+    schema : dict
+        The JSON schema that it has to keep.
+    form, what, wrote : str
+        What it says that it is; the same in words; the command that writes such files.
+    most : int
+        Bytes that such a file has at most.
     """
     try:
-        content = _content(path, wrote)
+        content = _content(path, wrote, most)
         text = content.decode(encoding_of(content))
         data = json.loads(text, parse_float=_finite, parse_constant=_no_number)
         json.dumps(data, ensure_ascii=False).encode()  # half characters could not be written
@@ -172,13 +181,13 @@ def read_as(path: Path, schema: Path, form: str, what: str, wrote: str) -> Any:
     return data
 
 
-def _content(path: Path, wrote: str) -> bytes:
+def _content(path: Path, wrote: str, most: int) -> bytes:
     with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
+        content = file.read(most + 1)
+    if len(content) > most:
         raise Refused(
-            f"{path} has more than {_MOST_BYTES >> 20} MiB, which no run has; give a file that "
-            f"{wrote} wrote"
+            f"{path} has more than {most >> 20} MiB, which no run has; give a file that {wrote} "
+            "wrote"
         )
     if not content.strip(b"\0\t\r\n \xef\xbb\xbf\xff\xfe"):
         raise Refused(f"{path} is empty; give a file that {wrote} wrote")
@@ -193,16 +202,16 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _fault(path: Path, data: Any, schema: Path) -> str:
+def _fault(path: Path, data: Any, schema: dict[str, Any]) -> str:
     """Say where the data break a schema, and how; nothing where they do not."""
     try:
         from jsonschema import Draft202012Validator, exceptions
     except ModuleNotFoundError:
         raise MissingExtra(f"reading {path} needs", "jsonschema") from None
-    rules = json.loads(schema.read_text(encoding="utf-8"))
-    error = exceptions.best_match(Draft202012Validator(rules).iter_errors(data))
+    error = exceptions.best_match(Draft202012Validator(schema).iter_errors(data))
     if error is None:
-        runs, growth = data.get("runs", ()), data.get("growth", ())
+        runs = [*data.get("runs", ()), *(cell["run"] for cell in data.get("cells", ()))]
+        growth = data.get("growth", ())
         return next(filter(None, [*map(_disagreement, runs), *map(_uneven, growth)]), "")
     where = "".join(f", {part}" for part in error.absolute_path)
     shown = error.message if len(error.message) <= 200 else f"{error.message[:200]}…"

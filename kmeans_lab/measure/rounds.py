@@ -21,7 +21,7 @@ from kmeans_lab.isolation.messages import Description
 from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.certify import Certificate
-from kmeans_lab.measure.contestants import Contestant
+from kmeans_lab.measure.contestants import FEWEST, SLOW, Contestant, whole_seconds
 from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.roofline import Roof, roof_if_known
 from kmeans_lab.measure.schema import StartCosts, State
@@ -78,6 +78,10 @@ class PairedRun:
     confidence: float = CONFIDENCE
     to_rest: bool = False
     patience: float = inf  # seconds; a kernel that would need longer for one fit is left out
+    behind: float = inf  # so is one whose fit takes so many times as long as the baseline's
+    fewest: int = FEWEST  # rounds that slow kernels are left with
+    most_drift: float = DRIFT
+    rounds_alone: bool = False  # neither start-up costs nor the limits of the machine
     contestants: list[Contestant] = field(init=False)
     orders: list[list[str]] = field(init=False, default_factory=list)
     opening: list[float] = field(init=False, default_factory=list)
@@ -104,7 +108,8 @@ class PairedRun:
                 self._certify(watch)
                 self._run_rounds(watch)
             self.closing = calibrate()
-            if not self.workload.preset.sparse:  # whose rows skip most of the multiply-adds
+            # Sparse rows skip most of the multiply-adds.
+            if not self.workload.preset.sparse and not self.rounds_alone:
                 self.roof = roof_if_known(self.n_threads)
         except KeyboardInterrupt:
             self.partial = True
@@ -133,7 +138,7 @@ class PairedRun:
                 self._reject(it.kernel, "unavailable" if missing else "broken", told["why"])
                 continue
             self._leave_out(it, told)
-            if it.state == "ready":
+            if it.state == "ready" and not self.rounds_alone:
                 preset, seconds = self.workload.preset, told["seconds"]
                 it.start = self._start(it.kernel) or start_costs(
                     it.kernel, preset.dtype, preset.n_features, seconds, sparse=preset.sparse
@@ -174,7 +179,7 @@ class PairedRun:
             with self._rejecting(it.kernel):
                 if (found := self._certify_one(it, n_iter)) is not None:
                     it.certificate, it.state, n_iter = found, "valid", found.result.n_iter
-                    it.join_rounds(self.n_rounds)
+                    it.join_rounds(self.n_rounds, self.fewest)
 
     def _certify_one(self, it: Contestant, n_iter: int | None) -> Certificate | None:
         """Judge a whole fit; None where that would take too long."""
@@ -193,7 +198,30 @@ class PairedRun:
                 it.trial.certificate = other.certificate
                 it.trial.child.patience = other.child.patience
                 return other.certificate
+        if self._is_far_behind(it):
+            it.behind = True
+            it.reject("left out", f"a fit takes over {self.behind:g} times the baseline's")
+            return None
         return it.trial.prove(n_iter)
+
+    def _is_far_behind(self, it: Contestant) -> bool:
+        """Whether a fit of a kernel takes far longer than the certified one of the baseline.
+
+        Whether it is right is not asked: it gets no number.
+        """
+        proved = self.find(self.baseline).certificate
+        if self.behind == inf or proved is None:
+            return False
+        assert it.child is not None  # it is ready
+        seconds, most = inf, self.behind * whole_seconds(proved)
+        arguments = self.settings | self.arguments(it.kernel)
+        for _ in range(2):  # the first may compile, and a short one may be held up
+            args = self.workload.X, self.workload.preset.n_clusters
+            seconds = min(seconds, it.child.time_fit(*args, **arguments)[2])
+            compiles = find_spec(it.kernel).compiles_on_first_call
+            if seconds <= most or (seconds > SLOW and not compiles):
+                break
+        return seconds > most
 
     @contextmanager
     def _rejecting(self, kernel: str, when: str = "") -> Iterator[None]:
@@ -289,12 +317,12 @@ class PairedRun:
     @property
     def void(self) -> str:
         """The reason why no number of this run counts, or an empty string."""
-        drift = self.drift
-        if drift is None or 1 / DRIFT <= drift <= DRIFT:
+        drift, most = self.drift, self.most_drift
+        if drift is None or 1 / most <= drift <= most:
             return ""
         return (
             f"the calibration loop took {drift:.2f} times as long at the end as at the beginning, "
-            f"and beyond {DRIFT} the machine was not the same; run again when it is quiet"
+            f"and beyond {most:g} the machine was not the same; run again when it is quiet"
         )
 
 

@@ -20,7 +20,7 @@ SOURCES = {".py", ".pyx", ".pxi", ".cpp", ".h", ".js", ".css", ".html"}
 #: counts. ``docs/architecture.md`` draws it.
 ORDER = (
     ("__main__", "cli", "web"),
-    ("pages", "choosing", "measure", "studies", "estimators", "isolation", "dask"),
+    ("pages", "choosing", "measure", "studies", "estimators", "isolation", "dask", "winners"),
     ("compress", "dbscan", "silhouette", "soft", "presets", "io.datafiles", "io.outputs"),
     ("driver",),
     ("crews", "tuned", "_numba_kernel", "sparse._numba_kernel"),
