@@ -204,7 +204,15 @@ def _named(progress: Any, cell: Any) -> Any:
 
 def _draw(outputs: list[Output], data: Any) -> None:
     for it in outputs:
-        raise Refused(f"{it.paths[0]} cannot be drawn yet")
+        kind = it.paths[0].suffix.lower().removeprefix(".")
+        if kind == "html":
+            from kmeans_lab.winners.page import page
+
+            it.write([page(data).encode()])
+        else:
+            from kmeans_lab.winners.draw import draw
+
+            it.write([draw(data, kind)])
 
 
 def _answer(arguments: argparse.Namespace, data: Any) -> None:

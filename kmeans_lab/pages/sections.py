@@ -23,7 +23,7 @@ _MOST_FITS = 10_000
 _SCALING = ("kernel", "workers", "ms", "start-up ms", "speedup", "of the work", "machine")
 
 
-def _family(kernel: str) -> str:
+def family(kernel: str) -> str:
     """Return the CSS classes of a kernel: its approach, and whether it is the tuned rung of it."""
     word, _, rest = kernel.partition("-")
     family = word if word in ("python", "numpy", "numba", "cython", "cpp") else "other"
@@ -47,7 +47,7 @@ def roofline(run: RunRecord) -> str:
         operations = FLOPS[it["arithmetic"]] * k
         pairs = run["n_samples"] * run["n_features"] * (it["n_iter"] or 0)
         rate = operations * pairs / median(it["phases"]["assign"])
-        marks.append(Series(it["name"], [(operations / size, rate / 1e9)], _family(it["kernel"])))
+        marks.append(Series(it["name"], [(operations / size, rate / 1e9)], family(it["kernel"])))
     ridge = peak / read
     x = decades([0.05, *(it.points[0][0] for it in marks), 8 * ridge], "operations per byte of X")
     slope = [(x.low, read * x.low / 1e9), (ridge, peak / 1e9), (x.high, peak / 1e9)]
@@ -76,7 +76,7 @@ def starts(run: RunRecord) -> str:
         before = (start["import"] or 0.0) + (start["compile"] or 0.0)
         fit = median(it["seconds"])
         total = [(n, before + n * fit) for n in counts]
-        lines.append(Series(it["name"], total, _family(it["kernel"]), dots=False))
+        lines.append(Series(it["name"], total, family(it["kernel"]), dots=False))
     y = decades([value for it in lines for _, value in it.points], "seconds, all fits together")
     x = Axis(1.0, float(_MOST_FITS), [10.0**e for e in range(5)], "fits in one process")
     return part(
@@ -112,7 +112,7 @@ def _speedups(found: Sequence[WorkersRecord]) -> str:
         bars = [(p["workers"], p["speedup"]["low"], p["speedup"]["high"]) for p in points[1:]]
         name = it["kernel"] + (", proc." if it["mode"] == "processes" else "")
         places = [(p["workers"], p["speedup"]["middle"]) for p in points]
-        series.append(Series(name, places, _family(it["kernel"]), bars))
+        series.append(Series(name, places, family(it["kernel"]), bars))
         values += [value for bar in bars for value in bar[1:]]
         rows += [_speedup_row(name, p) for p in points[1:]]
     most = max(p["workers"] for it in found for p in it["points"])

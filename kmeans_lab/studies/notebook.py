@@ -154,18 +154,11 @@ class Notebook:
 
         The size is in inches; options are those of matplotlib's ``Figure.subplots``.
         """
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-            figure = Figure(figsize=size, layout="constrained")
-            yield figure.subplots(rows, columns, **options)
-            png, svg = self.path(f"{ending}.png"), self.path(f"{ending}.svg")
-            for path, unsaid in ((png, ("Software",)), (svg, ("Date", "Creator"))):
-                file = io.BytesIO()
-                kind = path.suffix.removeprefix(".")
-                figure.savefig(file, format=kind, metadata=dict.fromkeys(unsaid))
-                write_file(path, file.getvalue())
+        with drawing(rows, columns, size, **options) as (figure, axes):
+            yield axes
+            for path in (self.path(f"{ending}.png"), self.path(f"{ending}.svg")):
+                write_file(path, rendered(figure, path.suffix.removeprefix(".")))
+        png = self.files[-2]
         self.figures.append((png.name, caption))
         self.say(f"![{caption}]({png.name})\n\n*{caption}*")
 
@@ -184,6 +177,28 @@ class Notebook:
             parts += [f"Measured with the {line}." for line in lines]
         listed = ", ".join(f"[{it.name}]({it.name})" for it in self.files if it.suffix != ".svg")
         write_file(path, "\n\n".join([*parts, f"Files: {listed}", ""]))
+
+
+@contextmanager
+def drawing(rows: int, columns: int, size: tuple[float, float], **options: Any) -> Iterator[Any]:
+    """Yield a figure in our style, and one Axes, or an array of them (rows, columns).
+
+    The size is in inches; options are those of matplotlib's ``Figure.subplots``.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(rows, columns, **options)
+
+
+def rendered(figure: Any, kind: str) -> bytes:
+    """Return a figure as PNG or SVG, which are the same bytes for the same figure."""
+    unsaid = {"png": ("Software",), "svg": ("Date", "Creator")}[kind]
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, metadata=dict.fromkeys(unsaid))
+    return file.getvalue()
 
 
 def claims_table(claims: Sequence[Claim]) -> str:

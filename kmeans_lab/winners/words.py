@@ -1,6 +1,6 @@
 """A map in words: what a cell says, in a few characters and in a sentence, and the whole table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kmeans_lab.formatting import digits, duration, make_table, milliseconds, plural
@@ -10,6 +10,7 @@ from kmeans_lab.winners.survey import BEHIND
 from kmeans_lab.winners.verdict import Verdict, judge
 
 NOT_MEASURED = "not measured"
+_SHOWN = 3  # kernels in a cell
 
 
 def by_how_much(verdict: Verdict, behind: list[str]) -> str:
@@ -19,6 +20,13 @@ def by_how_much(verdict: Verdict, behind: list[str]) -> str:
     if verdict.kind == "alone":
         return f"> {BEHIND:g} ×" if behind else "alone"
     return {"not resolved": "≈", "void": "void"}.get(verdict.kind, "–")
+
+
+def shown_of(leaders: Sequence[str]) -> list[str]:
+    """Return as many names as a cell has room for, and how many more there are."""
+    if len(leaders) <= _SHOWN:
+        return list(leaders)
+    return [*leaders[: _SHOWN - 1], f"{len(leaders) - _SHOWN + 1} more"]
 
 
 def bounds(verdict: Verdict) -> str:
