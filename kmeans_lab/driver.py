@@ -168,7 +168,8 @@ def kmeans(
     if source is not None:
         mode = "stream"
     sparse = is_sparse(X)
-    module, name, spec = resolve_kernel(kernel, sparse=sparse)
+    fit = None if source is not None else (X, n_clusters, n_threads, mode, metric, sample_weight)
+    module, name, spec = resolve_kernel(kernel, sparse=sparse, fit=fit)
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
     mode, n_threads = choose_workers(mode, n_threads, spec, name)

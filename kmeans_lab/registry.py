@@ -164,6 +164,9 @@ KERNELS: dict[str, KernelSpec] = {
 #: What ``kernel="auto"`` tries, the fastest first. The tuned kernels agree to the last bit, so that
 #: which of them can run, and in which mode, changes no result.
 AUTO = sorted((name for name, it in KERNELS.items() if it.auto), key=lambda it: KERNELS[it].auto)
+#: Those of them whose results have the same bits, with threads of their own: a map may choose among
+#: these, but for one that would first have to be compiled in each process.
+ALIKE = [name for name in AUTO if KERNELS[name].threading == "own" and KERNELS[name].exact]
 #: The kernels that take sparse rows, the fastest first: the table begins with the plainest.
 SPARSE = [name for name, it in reversed(KERNELS.items()) if it.sparse]
 #: The fastest: what studies and the benchmark beside other libraries compare with.

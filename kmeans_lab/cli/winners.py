@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--force", action="store_true", help="replace outputs that exist")
     add("--resume", action="store_true", help="go on with measuring MAP.json")
+    add(
+        "--calibrate",
+        action="store_true",
+        help='let kernel="auto" choose by MAP.json on this machine, among kernels of the same bits',
+    )
+    add("--forget", action="store_true", help='let kernel="auto" choose as without a map')
     add("--ask", metavar="N,D,K", help="say which kernel is the fastest for this shape")
 
 
@@ -55,12 +61,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure a map, or read one; print it, draw it, or answer from it."""
     if not arguments.json:
         make_table()  # a missing extra is better reported before the work
+    if arguments.forget:
+        return _forget(arguments)
+    if arguments.calibrate and (arguments.map is None or arguments.resume):
+        raise Refused("--calibrate needs a map that is measured; kmeans-lab map FILE --calibrate")
+    if arguments.ask is not None and (arguments.map is None or arguments.resume):
+        raise Refused("--ask needs a map that is measured; kmeans-lab map FILE --ask N,D,K")
     if arguments.resume and arguments.map is None:
         raise Refused("--resume needs the map that goes on; name its file: kmeans-lab map FILE")
     if arguments.map is None or arguments.resume:
-        _measure(arguments)
-    else:
-        _read(arguments)
+        return _measure(arguments)
+    return _read(arguments)
 
 
 def _read(arguments: argparse.Namespace) -> None:
@@ -71,6 +82,8 @@ def _read(arguments: argparse.Namespace) -> None:
         known_suffix(path, _SUFFIXES[1:], "name it so")
     outputs = [plan_output([it], [arguments.map], arguments.force) for it in arguments.output]
     data = record.read(arguments.map)
+    if arguments.calibrate:
+        return _calibrate(arguments, data)
     if arguments.ask is not None:
         return _answer(arguments, data)
     _draw(outputs, data)
@@ -213,6 +226,37 @@ def _draw(outputs: list[Output], data: Any) -> None:
             from kmeans_lab.winners.draw import draw
 
             it.write([draw(data, kind)])
+
+
+def _calibrate(arguments: argparse.Namespace, data: Any) -> None:
+    from kmeans_lab.measure import machine
+    from kmeans_lab.winners import calibrate, record
+
+    record.hold_to_here(arguments.map, data, machine.card())
+    found = calibrate.calibrate(data)
+    path = calibrate.store(found)
+    if arguments.json:
+        choices = [{**cell._asdict(), "kernel": name} for cell, name in found.choices.items()]
+        told = {"file": str(path), "usual": found.usual, "choices": choices}
+        return emit(json.dumps(told) + "\n")
+    cells, changed = plural(len(found.choices), "cell"), found.changed
+    if changed:
+        others = ", ".join(dict.fromkeys(changed.values()))
+        said = f"now {others} in {len(changed)} of {cells} and {found.usual} elsewhere"
+    else:
+        said = f"{found.usual} as before: no kernel of the same bits is faster in any of {cells}"
+    return emit(f"kernel='auto' is {said}; {path} says so, and kmeans-lab map --forget ends it.\n")
+
+
+def _forget(arguments: argparse.Namespace) -> None:
+    from kmeans_lab.winners import calibrate
+
+    if arguments.map is not None or arguments.calibrate or arguments.ask or arguments.resume:
+        raise Refused("--forget stands alone; kmeans-lab map --forget")
+    path = calibrate.forget()
+    if arguments.json:
+        return emit(json.dumps({"removed": path and str(path)}) + "\n")
+    return emit(f"{path} is removed.\n" if path else "There was no calibration.\n")
 
 
 def _answer(arguments: argparse.Namespace, data: Any) -> None:

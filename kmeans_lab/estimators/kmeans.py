@@ -314,7 +314,7 @@ class KMeans(Callbacks, BaseKMeans):
         """Return the kernel and n_threads of ``kmeans``."""
         name, values = self._kernel_name(X), X.n_values if isinstance(X, SparseRows) else X.size
         if self.n_threads is not None:
-            return {"kernel": name, "n_threads": self._count("n_threads")}
+            return {"kernel": self.kernel, "n_threads": self._count("n_threads")}
         takes = ("own",) if isinstance(X, StreamedRows) else ("own", "nogil")
         helps = values * n_clusters > _SMALL and find_spec(name).threading in takes
-        return {"kernel": name, "n_threads": usual_threads() if helps else 1}
+        return {"kernel": self.kernel, "n_threads": usual_threads() if helps else 1}

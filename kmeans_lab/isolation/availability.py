@@ -11,6 +11,7 @@ from kmeans_lab.isolation.plugins import NotAKernel
 from kmeans_lab.kernel import Kernel
 from kmeans_lab.registry import AUTO, KERNELS, SPARSE, KernelUnavailable
 from kmeans_lab.spec import KernelSpec
+from kmeans_lab.winners import choice
 
 State = Literal["ready", "unavailable", "broken"]
 Listed = State | Literal["installed"]
@@ -20,8 +21,10 @@ class _Refuses(KernelUnavailable):
     """A kernel is installed, but cannot run with the settings in the environment."""
 
 
-def choose_kernel(*, sparse: bool = False, once: bool = False) -> str:
+def choose_kernel(*, sparse: bool = False, once: bool = False, fit: choice.Fit = None) -> str:
     """Return the name of the fastest kernel that can run; with ``sparse``, on sparse rows.
+
+    ``fit``: what decides, where this machine has a calibration (see ``winners.choice``).
 
     ``once``: on rows that are seen once. Sparse ones are then not prepared: 80 batches of 1 024
     short texts, k = 100, take 0.95 s without, and 1.9 s with the flagship's tables of all centers.
@@ -29,13 +32,17 @@ def choose_kernel(*, sparse: bool = False, once: bool = False) -> str:
     names = SPARSE if sparse else AUTO
     if sparse and once:
         names = [name for name in SPARSE if KERNELS[name].threading != "own"]
+    if not sparse and fit is not None and (name := choice.name_for(fit)) is not None:
+        names = [name, *names]
     return first_ready(names, sparse=sparse) or names[-1]
 
 
-def resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str, KernelSpec]:
+def resolve_kernel(
+    kernel: str | Kernel, *, sparse: bool, fit: choice.Fit = None
+) -> tuple[Kernel, str, KernelSpec]:
     """Return the kernel that a name or an object means, its name, and what is known about it.
 
-    "auto" means the fastest one that can run.
+    "auto" means the fastest one that can run: for that fit, where there is a calibration.
 
     Raises
     ------
@@ -44,7 +51,7 @@ def resolve_kernel(kernel: str | Kernel, *, sparse: bool) -> tuple[Kernel, str, 
     """
     if isinstance(kernel, str):
         if kernel == "auto":
-            kernel = choose_kernel(sparse=sparse)
+            kernel = choose_kernel(sparse=sparse, fit=fit)
         module, spec = registry.load_for(kernel, sparse=sparse)
         return module, str(kernel), spec
     if sparse:

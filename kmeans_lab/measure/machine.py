@@ -11,9 +11,10 @@ import numpy
 
 from kmeans_lab.formatting import plural
 from kmeans_lab.isolation.availability import state_of
+from kmeans_lab.isolation.hardware import hardware as hardware
 from kmeans_lab.isolation.pools import pools
 from kmeans_lab.kernel import CompiledAhead, Kernel, PicksInstructions
-from kmeans_lab.measure.schema import Card, Hardware
+from kmeans_lab.measure.schema import Card
 from kmeans_lab.registry import KERNELS, load_kernel
 
 
@@ -43,28 +44,6 @@ def numba_target() -> str | None:
     if features is None:  # then those of this processor, whatever the name
         features = f"the features of {here}" if name not in (None, here) else ""
     return f"{name or here}{f' with {features}' if features else ''}"
-
-
-def cpu_model() -> str:
-    """Return the processor's name as the operating system reports it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except FileNotFoundError:
-        pass  # not Linux
-    return platform.processor() or "unknown processor"
-
-
-def hardware() -> Hardware:
-    """Return the part of the card that is the same in every run on a machine."""
-    return {
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
-        "affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def card() -> Card:

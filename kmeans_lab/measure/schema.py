@@ -6,6 +6,8 @@ may be damaged; a test holds the two to each other.
 
 from typing import Literal, NotRequired, TypedDict
 
+from kmeans_lab.isolation.hardware import Hardware
+
 State = Literal["ready", "valid", "INVALID", "unavailable", "broken", "left out"]
 
 
@@ -16,15 +18,6 @@ class Pool(TypedDict):
     num_threads: int
     version: NotRequired[str | None]
     architecture: NotRequired[str | None]
-
-
-class Hardware(TypedDict):
-    """The part of a machine card that is the same in every run on a machine."""
-
-    cpu: str
-    cores: int | None
-    affinity: int | None
-    system: str
 
 
 class Card(Hardware):

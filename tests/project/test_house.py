@@ -29,7 +29,8 @@ ORDER = (
         "",
         *(f"crews.{name}" for name in ("helpers", "blas")),
         *(f"isolation.{name}" for name in ("availability", "plugins", "metadata")),
-        *(f"isolation.{name}" for name in ("children", "child_side")),
+        *(f"isolation.{name}" for name in ("children", "child_side", "hardware")),
+        "winners.choice",
     ),
 )
 
