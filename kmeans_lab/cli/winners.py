@@ -21,7 +21,7 @@ _SUFFIXES = (".json", ".png", ".svg", ".html")
 _DEFAULT = Path("map.json")
 #: Options that say what is measured: a map that goes on has them in its file.
 _FIXED = ("n", "d", "k", "threads", "dtype", "kernel", "seed", "rounds")
-_MOST_SIZES = 64
+_MOST_SIZES, _MOST_CELLS = 64, 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -166,8 +166,11 @@ def _new(arguments: argparse.Namespace) -> Any:
     if dtype not in ("float64", "float32"):
         raise Refused(f"--dtype {dtype} is not known; choose float64 or float32")
     grid = Grid(**sizes, threads=threads, dtype=dtype)
-    if not any(grid.cells()):
+    n_cells = len(list(grid.cells()))
+    if not n_cells:
         raise Refused("no cell has two rows for each cluster; give larger --n or smaller --k")
+    if n_cells > _MOST_CELLS:
+        raise Refused(f"the grid has {n_cells:,} cells, at most {_MOST_CELLS:,}; give fewer sizes")
     kernels = list(dict.fromkeys(resolve(name) for name in arguments.kernel or ())) or [
         name for name in KERNELS if state_of(name)[0] == "ready"
     ]
@@ -287,7 +290,7 @@ def _answer(arguments: argparse.Namespace, data: Any) -> None:
 
 
 def _tell_what_is_left(data: Any, survey: Any, path: Path) -> None:
-    from kmeans_lab.winners import words
+    from kmeans_lab.winners import record, words
 
     if wrong := words.what_is_wrong(data):
         raise Uncertified(wrong)
@@ -295,9 +298,14 @@ def _tell_what_is_left(data: Any, survey: Any, path: Path) -> None:
     if survey.interrupted:
         cells = plural(len(data["cells"]), "cell")
         raise Uncertified(f"interrupted: {path} keeps {cells}; {goes_on}")
-    if survey.missing:
-        cells = plural(len(survey.missing), "cell")
-        tell(f"{cells} of the map {'is' if len(survey.missing) == 1 else 'are'} blank; {goes_on}")
+    verdicts = record.verdicts_of(data)
+    if blank := [it for it in record.grid_of(data).cells() if not _has_verdict(verdicts.get(it))]:
+        have = "cell of the map has" if len(blank) == 1 else "cells of the map have"
+        tell(f"{len(blank)} {have} no verdict yet; {goes_on}")
+
+
+def _has_verdict(verdict: Any) -> bool:
+    return verdict is not None and bool(verdict.leaders)
 
 
 def _dumps(data: Any) -> str:

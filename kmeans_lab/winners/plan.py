@@ -76,10 +76,9 @@ def next_cell(
 
 def ranked(grid: Grid, verdicts: Verdicts, skipped: frozenset[Cell] = frozenset()) -> list[Cell]:
     """Return the cells that are not measured, the most informative first."""
-    left = [cell for cell in grid.cells() if cell not in verdicts and cell not in skipped]
-    marks = landmarks(grid)
-    first = [cell for cell in marks if cell in left]
-    rest = [cell for cell in left if cell not in marks]
+    left = {cell for cell in grid.cells() if cell not in verdicts and cell not in skipped}
+    first = [cell for cell in landmarks(grid) if cell in left]
+    rest = left.difference(first)
     worth = {cell: _worth(grid, cell, verdicts) for cell in rest}
     return first + sorted(rest, key=lambda cell: (-worth[cell], work_of(cell), cell))
 

@@ -58,6 +58,7 @@ class Survey:
     clock: Callable[[], float] = perf_counter
     interrupted: bool = field(init=False, default=False)
     missing: dict[Cell, str] = field(init=False, default_factory=dict)
+    _tried: set[Cell] = field(init=False, default_factory=set)  # again, after they were void
 
     def run(
         self,
@@ -76,26 +77,33 @@ class Survey:
         watch : callable
             Is given the cell and the progress of its run before each fit.
         """
-        grid, begun = grid_of(self.data), self.clock()
-        self.data["cells"] = [it for it in self.data["cells"] if not it["run"]["void"]]
-        verdicts, spent = self._known()
-        done = 0
-        while True:
+        grid, begun, done = grid_of(self.data), self.clock(), 0
+        while not self.interrupted:
+            verdicts, spent = self._known()
+            # Void cells come last: once again in the same survey, and in each that goes on.
+            void = {cell for cell, it in verdicts.items() if it.kind == "void"} - self._tried
             left = seconds - (self.clock() - begun) if done else inf
-            cell = next_cell(grid, verdicts, spent, left, frozenset(self.missing))
+            skipped = frozenset(self.missing)
+            cell = next_cell(grid, verdicts, spent, left, skipped)
+            if cell is None:
+                known = {it: verdict for it, verdict in verdicts.items() if it not in void}
+                cell = next_cell(grid, known, spent, left, skipped)
             if cell is None:
                 break
+            if cell in verdicts:
+                self._tried.add(cell)
             found = self._measured(cell, begun + seconds + GRACE if done else inf, watch)
             if found is not None:
-                self.data["cells"].append(found)
-                verdicts[cell], spent[cell] = judge(found["run"]), found["spent"]
+                cells = self.data["cells"]
+                cells[:] = [it for it in cells if cell_of(it) != cell]
+                cells.append(found)
                 saved(self.data)
                 done += 1
-            if self.interrupted:
-                break
-        for cell in ranked(grid, verdicts, frozenset(self.missing)):
-            wanted = predict(cell, spent)
-            self.missing[cell] = f"it may take {wanted:.0f} s, and the time was up"
+        if not self.interrupted:
+            verdicts, spent = self._known()
+            for cell in ranked(grid, verdicts, frozenset(self.missing)):
+                wanted = predict(cell, spent)
+                self.missing[cell] = f"it may take {wanted:.0f} s, and the time was up"
 
     def _known(self) -> tuple[dict[Cell, Verdict], dict[Cell, float]]:
         cells = self.data["cells"]

@@ -7,6 +7,7 @@ import pytest
 from kmeans_lab.measure import machine
 from kmeans_lab.winners import plan, record, survey
 from kmeans_lab.winners.grid import Cell, Grid
+from kmeans_lab.winners.record import cell_of
 from kmeans_lab.winners.survey import GRACE, Survey
 from kmeans_lab.winners.verdict import Verdict, judge
 from tests.support.maps.made_up import GRID, ROUNDS, made_up_cell, model
@@ -128,15 +129,32 @@ def test_ctrl_c_keeps_what_was_measured_and_saves_after_each_cell():
     assert saved == [1, 2, 3, 4, 5]
 
 
-def test_void_cells_are_measured_again_when_a_map_goes_on():
+def test_void_cells_are_measured_again_after_all_others_and_when_a_map_goes_on():
     data = empty(LINE)
     cells = sorted(LINE.cells())
     data["cells"] = [made_up_cell(cells[0], void="another machine"), made_up_cell(cells[3])]
     it = Machine()
     surveyed(data, it)
-    assert cells[0] in it.order
+    assert it.order[-1] == cells[0]
     assert cells[3] not in it.order
-    assert len(data["cells"]) == len(cells)
+    assert sorted(cell_of(it) for it in data["cells"]) == cells
+    assert all(not it["run"]["void"] for it in data["cells"])
+
+
+def test_a_cell_that_is_void_twice_is_left_so():
+    it, data = Machine(), empty(LINE)
+    cells = sorted(LINE.cells())
+    right = it.measure
+
+    def measure(cell, watch):
+        right(cell, watch)
+        return made_up_cell(cell, void="the machine changed" * (cell == cells[2]))
+
+    found = Survey(data, measure, it.clock)
+    found.run(1e6)
+    assert [*it.order].count(cells[2]) == 2
+    assert len(it.order) == len(cells) + 1
+    assert [cell_of(it) for it in data["cells"] if it["run"]["void"]] == [cells[2]]
 
 
 def test_a_cell_that_needs_more_memory_than_there_is_is_left_out(monkeypatch):
