@@ -79,19 +79,9 @@ class Survey:
         """
         grid, begun, done = grid_of(self.data), self.clock(), 0
         while not self.interrupted:
-            verdicts, spent = self._known()
-            # Void cells come last: once again in the same survey, and in each that goes on.
-            void = {cell for cell, it in verdicts.items() if it.kind == "void"} - self._tried
-            left = seconds - (self.clock() - begun) if done else inf
-            skipped = frozenset(self.missing)
-            cell = next_cell(grid, verdicts, spent, left, skipped)
-            if cell is None:
-                known = {it: verdict for it, verdict in verdicts.items() if it not in void}
-                cell = next_cell(grid, known, spent, left, skipped)
+            cell = self._next(seconds - (self.clock() - begun) if done else inf)
             if cell is None:
                 break
-            if cell in verdicts:
-                self._tried.add(cell)
             found = self._measured(cell, begun + seconds + GRACE if done else inf, watch)
             if found is not None:
                 cells = self.data["cells"]
@@ -104,6 +94,22 @@ class Survey:
             for cell in ranked(grid, verdicts, frozenset(self.missing)):
                 wanted = predict(cell, spent)
                 self.missing[cell] = f"it may take {wanted:.0f} s, and the time was up"
+
+    def _next(self, left: float) -> Cell | None:
+        """Return the cell to measure next; None where none is left that the time allows.
+
+        Void cells come last: once again in the same survey, and in each that goes on.
+        """
+        grid, skipped = grid_of(self.data), frozenset(self.missing)
+        verdicts, spent = self._known()
+        if (cell := next_cell(grid, verdicts, spent, left, skipped)) is not None:
+            return cell
+        void = {cell for cell, it in verdicts.items() if it.kind == "void"} - self._tried
+        known = {cell: it for cell, it in verdicts.items() if cell not in void}
+        if (cell := next_cell(grid, known, spent, left, skipped)) is not None and cell in void:
+            self._tried.add(cell)
+            return cell
+        return None
 
     def _known(self) -> tuple[dict[Cell, Verdict], dict[Cell, float]]:
         cells = self.data["cells"]

@@ -8,7 +8,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.formatting import as_text
-from kmeans_lab.measure import contestants, record, roofline, tables
+from kmeans_lab.measure import contestants, record, roofline, rounds, tables
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
 from kmeans_lab.pages.bench import headline
@@ -224,3 +224,43 @@ def test_a_baseline_that_goes_wrong_takes_its_twin_along_and_all_ratios(plant):
     ][:1]
     assert row.split()[2:4] == ["–", "8"]  # no ratio, no interval
     assert headline(it) == "planted, the baseline, has no certified number: there are no ratios."
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_kernels_far_behind_the_baseline_are_left_out_before_they_are_certified(
+    monkeypatch, plant, shared
+):
+    # What a fit of the baseline took: next to nothing, or more than any other can take.
+    monkeypatch.setattr(rounds, "whole_seconds", lambda certificate: 1e9 if shared else 1e-9)
+    plant("def assign(rows, centers, labels):\n    labels[:] = 0\n    return 1.0\n")
+    run = paired("cpp", "cython", "planted", behind=5.0)
+    assert len(run.find("cpp").seconds) == len(run.find("cpp" + TWIN).seconds) == 6
+    it, wrong = run.find("cython"), run.find("planted")
+    if shared:
+        assert (it.state, it.behind, len(it.seconds)) == ("valid", False, 6)
+        assert (wrong.state, wrong.behind) == ("INVALID", False)
+    else:
+        assert (it.state, it.why) == ("left out", "a fit takes over 5 times the baseline's")
+        assert (it.behind, it.certificate, it.seconds) == (True, None, [])
+        assert wrong.state == "left out"
+
+
+def test_rounds_alone_leave_out_what_a_fit_costs_beside_them(monkeypatch):
+    for name in ("start_costs", "roof_if_known"):
+        monkeypatch.setattr(f"kmeans_lab.measure.rounds.{name}", None)
+    run = paired("numpy", rounds_alone=True)
+    assert (run.find("numpy").state, run.find("numpy").start, run.roof) == ("valid", None, None)
+
+
+def test_slow_kernels_keep_as_many_rounds_as_are_asked_for(monkeypatch):
+    monkeypatch.setattr(contestants, "SLOW", 0.0)
+    assert len(paired("numpy", n_rounds=24).find("numpy").seconds) == 6
+    assert len(paired("numpy", n_rounds=24, fewest=12).find("numpy").seconds) == 12
+
+
+def test_more_drift_is_allowed_where_only_ratios_count():
+    run = paired("numpy", most_drift=2.0)
+    run.opening, run.closing = [1.0], [1.9]
+    assert run.void == ""
+    run.closing = [2.1]
+    assert "beyond 2 the machine" in run.void
