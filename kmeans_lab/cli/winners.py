@@ -94,7 +94,7 @@ def _read(arguments: argparse.Namespace) -> None:
 
 def _measure(arguments: argparse.Namespace) -> None:
     from kmeans_lab.winners import words
-    from kmeans_lab.winners.survey import Survey
+    from kmeans_lab.winners.survey import TIME_WAS_UP, Survey
 
     minutes = 10.0 if arguments.minutes is None else arguments.minutes
     if not 0 < minutes < 1e6:
@@ -117,7 +117,8 @@ def _measure(arguments: argparse.Namespace) -> None:
     if arguments.json:
         emit(_dumps(data))
     else:
-        show(*words.of_map(data), f"The map is in {kept.paths[0]}.")
+        told = {it: why for it, why in survey.missing.items() if TIME_WAS_UP not in why}
+        show(*words.of_map(data, told), f"The map is in {kept.paths[0]}.")
     _tell_what_is_left(data, survey, kept.paths[0])
 
 

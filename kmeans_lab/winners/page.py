@@ -13,17 +13,23 @@ from kmeans_lab.winners.grid import Cell, Grid
 from kmeans_lab.winners.record import CellRecord, MapRecord, cell_of, grid_of, verdicts_of
 from kmeans_lab.winners.verdict import Verdict
 
-_COLUMNS = ("n × d, k", "fastest", "by", "interval", "next", "ms", "left out")
+_COLUMNS = ("n × d, k", "by", "interval", "ms", "next", "fastest")
 
 
 def page(data: MapRecord) -> str:
     """Return the page of a map."""
     grid, verdicts = grid_of(data), verdicts_of(data)
     found = {cell_of(it): it for it in data["cells"]}
-    panels = [_panel(grid, d, threads, verdicts, found) for threads in grid.threads for d in grid.d]
+    width = 4.5 + 5.6 * len(grid.n)  # so that no size below a column is cut off
+    panels = [
+        f'<div class="maps" style="--panel:{width:.1f}rem">'
+        + "".join(_panel(grid, d, threads, verdicts, found) for d in grid.d)
+        + "</div>"
+        for threads in grid.threads
+    ]
     how = (
-        "The number is how many times as long the next kernel takes; ≈: not resolved, several "
-        "kernels may be the fastest. n: rows, d: features, k: clusters."
+        "The number is how many times as long the next kernel takes. Several colours: not "
+        "resolved, each of these kernels may be the fastest. n: rows, d: features, k: clusters."
     )
     return document(
         "the map of winners",
@@ -34,7 +40,7 @@ def page(data: MapRecord) -> str:
                 lead(headline(grid, verdicts)),
                 f'<p class="how">{escape(how)}</p>',
                 _legend(verdicts),
-                f'<div class="maps">{"".join(panels)}</div>',
+                *panels,
             ),
             section(
                 "The numbers",
@@ -108,7 +114,7 @@ def _box(verdict: Verdict | None, behind: list[str]) -> str:
         return f'<td class="blank" title="{said}"><small>{label}</small></td>'
     if verdict.winner is None:
         bands = (
-            f'<small class="{family(name)}">≈ {escape(name)}</small>'
+            f'<small class="{family(name)}">{escape(name)}</small>'
             for name in words.shown_of(verdict.leaders)
         )
         return f'<td class="open" title="{said}"><div>{"".join(bands)}</div></td>'
@@ -121,10 +127,9 @@ def _box(verdict: Verdict | None, behind: list[str]) -> str:
 
 def _row(cell: Cell, verdict: Verdict, told: CellRecord) -> tuple[str, tuple[str, ...]]:
     ms = "" if verdict.seconds is None else milliseconds(verdict.seconds)
-    left = [it["name"] for it in told["run"]["contestants"] if it["state"] == "left out"]
     name = f"{cell.n:,} × {cell.d:,}, k = {cell.k:,}"
     if cell.threads > 1:
         name += f", {plural(cell.threads, 'thread')}"
     by = words.by_how_much(verdict, told["behind"])
     who, bounds = words.who(verdict), words.bounds(verdict)
-    return "", (name, who, by, bounds, verdict.runner_up, ms, ", ".join(left))
+    return "", (name, by, bounds, ms, verdict.runner_up, who)

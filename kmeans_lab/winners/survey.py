@@ -30,6 +30,7 @@ DRIFT = 2.0
 ITERATIONS = 20  # of the presets of a grid
 #: How much longer than the budget a cell may take before it is given up.
 GRACE = 15.0
+TIME_WAS_UP = "time was up"
 
 Measure = Callable[[Cell, Watcher], CellRecord]
 Saved = Callable[[MapRecord], Any]
@@ -93,7 +94,7 @@ class Survey:
             verdicts, spent = self._known()
             for cell in ranked(grid, verdicts, frozenset(self.missing)):
                 wanted = predict(cell, spent)
-                self.missing[cell] = f"it may take {wanted:.0f} s, and the time was up"
+                self.missing[cell] = f"it may take {wanted:.0f} s, and the {TIME_WAS_UP}"
 
     def _next(self, left: float) -> Cell | None:
         """Return the cell to measure next; None where none is left that the time allows.
@@ -138,7 +139,7 @@ class Survey:
         except KeyboardInterrupt:
             self.interrupted = not late
             if late:
-                self.missing[cell] = "it took longer than foreseen, and the time was up"
+                self.missing[cell] = "it took longer than foreseen and was given up"
             return None
         found["spent"] = self.clock() - begun
         return found
