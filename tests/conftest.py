@@ -65,6 +65,14 @@ def steady_machine():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def no_calibration():
+    """Let kernel="auto" be what it is where nobody has calibrated it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KMEANS_LAB_AUTO", "off")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def plain_children():
     """Let a pytest that a test starts not take itself for a worker of pytest-xdist."""
     with pytest.MonkeyPatch.context() as patch:

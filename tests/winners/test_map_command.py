@@ -28,6 +28,7 @@ def in_tmp_path(tmp_path, monkeypatch):
         monkeypatch.setattr(registry, known, {})
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv(choice.VARIABLE, raising=False)
     choice.forget_read()
     yield
     choice.forget_read()
