@@ -39,8 +39,9 @@ class KernelSpec:
         The dtypes of rows that it takes: "float64" and, optionally, "float32". The driver converts
         X to float64 where it does not take its dtype.
     threading : {"gil", "nogil", "own"}
-        "gil": it holds the GIL, so only processes help. "nogil": the driver's threads help.
-        "own": it brings its own threads and takes ``n_threads`` in ``prepare``.
+        "gil": it holds the GIL, so only processes help, and the driver's threads where Python runs
+        without that lock. "nogil": the driver's threads help. "own": it brings its own threads
+        and takes ``n_threads`` in ``prepare``.
     whole : bool
         It is handed all rows at once instead of chunks. Always so with ``threading="own"``.
     centers : bool

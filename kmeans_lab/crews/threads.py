@@ -37,7 +37,10 @@ class _Shares(Helpers):
 
 
 class ThreadCrew(SerialCrew):
-    """Kernels that release the GIL run side by side; each thread does a share of the chunks."""
+    """Kernels that release the GIL run side by side; each thread does a share of the chunks.
+
+    Where the interpreter has no such lock (see ``lock``), so do all others.
+    """
 
     def _start(self) -> None:
         super()._start()

@@ -9,6 +9,8 @@ import io
 import os
 import re
 import sys
+import threading
+from typing import Any
 
 #: What is written instead of a character that an encoding does not have.
 PLAIN = {
@@ -53,3 +55,31 @@ def seen_by_a_person() -> bool:
 
     there = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
     return there and os.environ.get("TERM") != "dumb" and bool(find_spec("rich"))
+
+
+class _OutputToErrors:
+    """Sends what is printed to stderr, as long as any thread is inside.
+
+    ``redirect_stdout`` of two threads at once would leave stderr in the place of stdout for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._inside = 0
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before, sys.stdout = sys.stdout, sys.stderr
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                sys.stdout, self._before = self._before, None
+
+
+#: A context in which what is printed goes to stderr.
+output_to_errors = _OutputToErrors()

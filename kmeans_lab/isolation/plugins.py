@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec as find_module
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from kmeans_lab.io.streams import output_to_errors
 from kmeans_lab.isolation.metadata import read_spec
 from kmeans_lab.spec import KernelSpec
 
@@ -260,7 +261,7 @@ def _import_file(path: Path) -> ModuleType:
 @contextmanager
 def importing(what: str) -> Iterator[None]:
     """Keep an import that the user did not request from ending the process or printing."""
-    with ending_nothing(f"importing {what}"), redirect_stdout(sys.stderr):
+    with ending_nothing(f"importing {what}"), output_to_errors:
         yield
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from kmeans_lab.crews.lock import lock_is_on
 from kmeans_lab.formatting import memory_size
 from kmeans_lab.registry import KERNELS
 from kmeans_lab.web.worker_process import core_ids
@@ -132,7 +133,7 @@ class Limits:
                 f"threads={n_threads} must be at most {cores}, the cores of this machine; use "
                 "fewer",
             )
-        if n_threads > 1 and threading == "gil":
+        if n_threads > 1 and threading == "gil" and lock_is_on():
             yield (
                 "threads",
                 f"{name} holds Python's lock, so that threads={n_threads} would have no effect; "

@@ -17,6 +17,7 @@ from kmeans_lab import KERNELS, kmeans, load_kernel
 from kmeans_lab.crews import cores as core_counts
 from kmeans_lab.crews import helpers
 from kmeans_lab.crews.cores import available_cores
+from kmeans_lab.crews.lock import lock_is_on
 from kmeans_lab.crews.partial import MAX_CHUNKS, MIN_CHUNK_ROWS, Partials, chunk_bounds
 from kmeans_lab.crews.start import choose_workers
 from kmeans_lab.numerics.inertia import direct_inertia
@@ -130,11 +131,13 @@ def test_chunks_run_side_by_side_in_that_many_threads(n_threads):
 @pytest.mark.parametrize("where", ["helper", "caller"])
 @pytest.mark.parametrize("verb", ["assign", "update"])
 def test_an_exception_in_any_thread_reaches_the_caller(where, verb):
-    caller = threading.get_ident()
+    caller, failing = threading.get_ident(), threading.Event()
 
     def fail(*arguments):
         if (threading.get_ident() == caller) == (where == "caller"):
+            failing.set()
             raise LookupError(f"in the {where}")
+        failing.wait(timeout=10)  # or it might do the share of both
         return getattr(REAL, verb)(*arguments)
 
     with pytest.raises(LookupError, match=f"in the {where}"):
@@ -206,9 +209,7 @@ NOGIL = [name for name, row in KERNELS.items() if row.threading == "nogil" and i
 
 
 @pytest.mark.kernels(*NOGIL)
-@pytest.mark.skipif(
-    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="there is no lock to let go of"
-)
+@pytest.mark.skipif(not lock_is_on(), reason="there is no lock to let go of")
 def test_a_compiled_nogil_kernel_lets_other_threads_run(kernel, dtype):
     # A call of 20 ms or so: long beside the 5 ms for which threads may wait for each other.
     rows, centers = frozen(cloud(0, 10_000, 64, dtype)), frozen(cloud(1, 64, 64, dtype))
@@ -238,13 +239,21 @@ def spec(threading_):
     return KernelSpec(module="m", summary="", remedy="", threading=threading_)
 
 
-@pytest.mark.parametrize(("threading_", "mode"), [("gil", "processes"), ("nogil", "threads")])
-def test_workers_without_effect_are_refused_with_the_mode_that_helps(threading_, mode):
+@pytest.fixture(params=[True, False], ids=["with the lock", "without"])
+def locked(request, monkeypatch):
+    """Say whether the interpreter has a lock, and let it seem so."""
+    monkeypatch.setattr("kmeans_lab.crews.lock.lock_is_on", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("threading_", ["gil", "nogil"])
+def test_workers_without_effect_are_refused_with_the_mode_that_helps(threading_, locked):
+    mode = "processes" if locked and threading_ == "gil" else "threads"
     with pytest.raises(ValueError, match=rf"n_threads=2 has no effect.*'k'; use mode='{mode}'"):
         choose_workers("serial", 2, spec(threading_), "k")
 
 
-def test_a_number_of_threads_alone_chooses_the_mode_that_helps():
+def test_a_number_of_threads_alone_chooses_the_mode_that_helps(locked):
     assert choose_workers(None, None, spec("nogil"), "k") == ("serial", 1)
     assert choose_workers(None, 1, spec("gil"), "k") == ("serial", 1)
     assert choose_workers(None, 2, spec("nogil"), "k") == ("threads", 2)
@@ -254,10 +263,28 @@ def test_a_number_of_threads_alone_chooses_the_mode_that_helps():
     assert_same_fit(alone, kmeans(X, 4, kernel="numpy", init=START))
 
 
-def test_processes_that_nobody_asked_for_are_not_started():
+def test_processes_that_nobody_asked_for_are_not_started(monkeypatch):
+    monkeypatch.setattr("kmeans_lab.crews.lock.lock_is_on", lambda: True)
     wanted = r"^n_threads=2 would not make kernel 'python' faster: .* use mode='processes', or ano"
     with pytest.raises(ValueError, match=wanted):
         kmeans(X[:9], 2, kernel="python", n_threads=2)
+
+
+def test_a_lock_that_a_module_has_turned_on_is_named(monkeypatch):
+    monkeypatch.setattr("kmeans_lab.crews.lock.lock_is_on", lambda: True)
+    monkeypatch.setattr("kmeans_lab.crews.lock.may_run_without", lambda: True)
+    with pytest.raises(ValueError, match=r"Python's lock \(this is a free-threaded Python, an"):
+        choose_workers(None, 2, spec("gil"), "k")
+
+
+def test_without_the_lock_threads_run_python_code_and_change_no_bit(monkeypatch):
+    monkeypatch.setattr("kmeans_lab.crews.lock.lock_is_on", lambda: False)
+    assert choose_workers(None, 2, spec("gil"), "k") == ("threads", 2)
+    assert choose_workers(None, 1, spec("gil"), "k") == ("serial", 1)
+    options = {"kernel": "python", "init": START, "max_iter": 2, "history": True}
+    found = kmeans(X, 4, n_threads=2, **options)
+    assert (found.mode, found.n_threads) == ("threads", 2)
+    assert_same_fit(found, kmeans(X, 4, **options))
 
 
 def test_default_numbers_of_workers():
