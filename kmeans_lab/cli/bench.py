@@ -25,6 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", metavar="P", action="append", help="a workload; repeatable (standard)")
     add("--kernel", metavar="K", action="append", help="a name, file or module; repeatable (all)")
     add("--threads", metavar="1,2", default="1", help="thread counts, each a table (1)")
+    add(
+        "--python",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="another interpreter with this kmeans_lab, where each kernel runs as well, in the "
+        "same rounds: 'cpp @3.13t' is cpp in a free-threaded Python 3.13; repeatable",
+    )
     add("--baseline", metavar="K", default="cpp", help="the kernel that ratios refer to (cpp)")
     add("--rounds", metavar="N", type=int, help="rounds (24); at least 9 to compare all kernels")
     add("--seed", metavar="N", type=int, default=0, help="seed of the order of rounds (0)")
@@ -46,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     n_rounds = ROUNDS if arguments.rounds is None else arguments.rounds
     if n_rounds < 1:
         raise Refused(f"--rounds {n_rounds} must be at least 1")
+    interpreters = _interpreters(arguments.python)
     output = arguments.output and plan_output(
         [arguments.output], [arguments.compare] if arguments.compare else [], arguments.force
     )
@@ -57,9 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     with quiet_pools():
         for name, workload in workloads.items():
             for n_threads in threads:
-                one = PairedRun(
-                    workload, name, kernels, arguments.baseline, n_threads, n_rounds, arguments.seed
-                )
+                plan = kernels, arguments.baseline, n_threads, n_rounds, arguments.seed
+                one = PairedRun(workload, name, *plan, interpreters=interpreters)
                 with progress_on_stderr() as watch:
                     one.run(watch)
                 runs.append(one)
@@ -70,10 +78,10 @@ def run(arguments: argparse.Namespace) -> None:
             if runs[-1].partial:
                 break
         card = machine.card()
-        if not arguments.json:
-            show(*machine.lines(card))
     data = record.to_dict(runs, card)
-    if arguments.json:
+    if not arguments.json:
+        show(*machine.lines(card), *machine.interpreter_lines(data["interpreters"]))
+    else:
         emit(record.dumps(data))
     if output:
         output.write([record.dumps(data).encode()])
@@ -121,8 +129,21 @@ def report(arguments: argparse.Namespace) -> None:
     emit(json.dumps(told) + "\n" if arguments.json else f"{told['page']}\n")
 
 
+def _interpreters(executables: list[str]) -> list[Any]:
+    from kmeans_lab.isolation.interpreters import find_interpreters
+
+    try:
+        return find_interpreters(executables)
+    except Refused as error:
+        raise Refused(f"--python {error}") from None
+
+
 def _kernels(arguments: argparse.Namespace) -> list[str]:
-    asked = arguments.kernel and [resolve(name) for name in arguments.kernel]
+    # What cannot run here may run in another interpreter, and is a row with its reason here.
+    elsewhere = KERNELS if arguments.python else ()
+    asked = arguments.kernel and [
+        name if name in elsewhere else resolve(name) for name in arguments.kernel
+    ]
     try:
         arguments.baseline = resolve(arguments.baseline)
     except Refused as error:

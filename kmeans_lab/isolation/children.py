@@ -36,7 +36,7 @@ _POSIX = os.name == "posix"
 _START = f"""
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-sys.path[:] = sys.argv[3:]
+sys.path[:] = sys.argv[3:] or sys.path
 spec = spec_from_file_location({child_side.__name__!r}, sys.argv[1])
 sys.modules[spec.name] = module = module_from_spec(spec)
 spec.loader.exec_module(module)
@@ -100,6 +100,9 @@ class Child:
     ----------
     environment : dict of str to str, optional
         Variables to set there, beside those of this process.
+    executable : str, optional
+        Another Python to start, with the same sources of kmeans_lab (see ``interpreters``), which
+        looks for modules where it does by itself.
 
     Attributes
     ----------
@@ -108,22 +111,18 @@ class Child:
         Seconds that an answer may take where ``ask`` is told nothing else.
     """
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, environment: dict[str, str] | None = None, executable: str | None = None
+    ) -> None:
+        places = sys.path if executable is None else []
+        arguments = _START, child_side.__file__, str(os.getpid()), *places
         try:
             self._process = subprocess.Popen(
-                (
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    _START,
-                    child_side.__file__,
-                    str(os.getpid()),
-                    *sys.path,
-                ),
+                (executable or sys.executable, "-P", "-c", *arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
-                env=os.environ | (environment or {}),
+                env=environment_of(executable) | (environment or {}),
                 start_new_session=True,
             )
         except OSError as error:
@@ -216,10 +215,7 @@ class Child:
         self.close()
 
     def _kill(self) -> None:
-        if self._process.poll() is None and hasattr(os, "killpg"):
-            with suppress(ProcessLookupError, PermissionError):  # it may not lead a session yet
-                os.killpg(self.pid, signal.SIGKILL)
-        self._process.kill()
+        end_group(self._process)
 
     def _send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         if self._end is not None:
@@ -313,6 +309,23 @@ class Child:
         finally:
             if timer is not None:
                 timer.cancel()
+
+
+def environment_of(executable: str | None) -> dict[str, str]:
+    """Return variables for a process of another interpreter, or of this one for None.
+
+    PYTHONHOME says where the modules of this one are.
+    """
+    return {k: v for k, v in os.environ.items() if executable is None or k != "PYTHONHOME"}
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that was started as a session of its own, and all that it has started."""
+    # As long as nobody has waited for it, even if it has ended, no other has its number.
+    if process.returncode is None and hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):  # it may not lead a session yet
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 class _Reader(pickle.Unpickler):

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from kmeans_lab import registry
+from kmeans_lab.crews.lock import lock_is_on
 from kmeans_lab.driver import kmeans
 from kmeans_lab.isolation import availability
 from kmeans_lab.isolation.child_side import say
@@ -51,6 +52,7 @@ def describe(place: str, spec: KernelSpec | None, sparse: bool) -> Description:
         "verbs": [verb for verb in _VERBS if callable(getattr(kernel, verb, None))],
         "file": str(getattr(kernel, "__file__", None) or ""),
         "seconds": seconds,
+        "lock": lock_is_on(),
     }
 
 

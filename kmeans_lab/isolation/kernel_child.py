@@ -42,10 +42,17 @@ class KernelChild(Child):
         A kernel's name, the path of its .py file, or the name of its module.
     environment : dict of str to str, optional
         Variables to set there.
+    executable : str, optional
+        Another Python to start (see ``interpreters``).
     """
 
-    def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
-        super().__init__(environment)
+    def __init__(
+        self,
+        name_or_place: str,
+        environment: dict[str, str] | None = None,
+        executable: str | None = None,
+    ) -> None:
+        super().__init__(environment, executable)
         self.name = name_or_place  # until it is described
         self._place = place_of(name_or_place)
         self._spec = KERNELS.get(name_or_place)
@@ -70,7 +77,7 @@ class KernelChild(Child):
             spec = KernelSpec(**found["spec"])
         except (TypeError, KeyError, ValueError):
             raise self._no_answer() from None
-        found["spec"] = asdict(spec)
+        found["spec"], found["lock"] = asdict(spec), bool(found.get("lock"))
         self._own = *spec.modules, *spec.requires
         self.name = str(found["name"])
         return found
@@ -203,6 +210,7 @@ def _broken(name: str, why: str) -> Description:
         "verbs": [],
         "file": "",
         "seconds": 0.0,
+        "lock": True,
     }
 
 

@@ -33,6 +33,8 @@ class Description(TypedDict):
         Where its module lies.
     seconds : float
         Duration of its import.
+    lock : bool
+        Whether the interpreter's lock is on after that.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Description(TypedDict):
     verbs: list[str]
     file: str
     seconds: float
+    lock: bool
 
 
 class FitAnswer(TypedDict):

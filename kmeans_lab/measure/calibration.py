@@ -82,6 +82,7 @@ def start_costs(
     imported: float | None = None,
     *,
     sparse: bool = False,
+    executable: str | None = None,
 ) -> StartCosts | None:
     """Return the seconds that a kernel takes before its first fit, in processes of their own.
 
@@ -89,7 +90,8 @@ def start_costs(
     "compile" and "load", where it compiles on its first call: how much longer the first fit takes
     than the second, with an empty cache of compiled code and with a full one. "build", where a
     compiler made it when it was installed: what that took, wherever it was. None where it cannot
-    run, and where there is no folder for a cache.
+    run, and where there is no folder for a cache. ``executable``: of another interpreter, which
+    does not tell what its modules took to build.
     """
     jits = find_spec(kernel).compiles_on_first_call
     found = []
@@ -97,9 +99,10 @@ def start_costs(
         if jits:
             with scratch_folder() as folder:  # where compilers keep what they have compiled
                 cache = {"NUMBA_CACHE_DIR": folder, "TMPDIR": folder}
-                found = [_start_once(kernel, dtype, n_features, cache, sparse) for _ in range(2)]
+                work = dtype, n_features, sparse
+                found = [_start_once(kernel, cache, executable, *work) for _ in range(2)]
         elif imported is None:
-            found = [_start_once(kernel, dtype, n_features, {}, sparse)]
+            found = [_start_once(kernel, {}, executable, dtype, n_features, sparse)]
     except (CannotTell, ChildError):
         return None
     extra = [max(0.0, first - second) for _, first, second in found]
@@ -107,14 +110,19 @@ def start_costs(
         "import": found[-1][0] if found else imported,
         "compile": extra[0] if jits else None,
         "load": extra[1] if jits else None,
-        "build": build_seconds(kernel, sparse=sparse),
+        "build": build_seconds(kernel, sparse=sparse) if executable is None else None,
     }
 
 
 def _start_once(
-    kernel: str, dtype: str, n_features: int, environment: dict[str, str], sparse: bool
+    kernel: str,
+    environment: dict[str, str],
+    executable: str | None,
+    dtype: str,
+    n_features: int,
+    sparse: bool,
 ) -> tuple[float, float, float]:
-    with KernelChild(kernel, environment) as child:
+    with KernelChild(kernel, environment, executable) as child:
         told = child.describe(sparse=sparse)
         if told["state"] != "ready":
             raise CannotTell(told["why"])

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from kmeans_lab.isolation.interpreters import Interpreter
+from kmeans_lab.isolation.messages import Description
 from kmeans_lab.measure.certify import Certificate
 from kmeans_lab.measure.schema import StartCosts, State
 from kmeans_lab.measure.statistics import Interval, ratio
@@ -23,9 +25,17 @@ class Contestant:
     Attributes
     ----------
     name : str
-        The kernel's, with ``" again"`` for the baseline's twin.
+        The kernel's, with ``" again"`` for the baseline's twin, and with ``" @3.13t"`` in another
+        interpreter of this name.
     kernel : str
         A name of the registry.
+    interpreter : Interpreter or None
+        What it runs in, where that is not the interpreter of the command.
+    lock : bool or None
+        Whether the interpreter's lock was on in its process, after the import and after a whole
+        fit; None where that was not found out.
+    build, isa : str
+        How the kernel was compiled there, and the instruction set that it chose; empty without.
     every : int
         The contestant joins one round in ``every``.
     state : {"ready", "valid", "INVALID", "unavailable", "broken", "left out"}
@@ -55,6 +65,10 @@ class Contestant:
 
     name: str
     kernel: str
+    interpreter: Interpreter | None = None
+    lock: bool | None = None
+    build: str = ""
+    isa: str = ""
     every: int = 1
     state: State = "ready"
     why: str = ""
@@ -68,6 +82,21 @@ class Contestant:
     behind: bool = False
     child: TimedChild | None = field(default=None, repr=False)
     trial: Trial | None = field(default=None, repr=False)
+
+    @property
+    def code(self) -> tuple[str, str]:
+        """The kernel and the name of its interpreter: the same for the baseline and its twin."""
+        return self.kernel, self.interpreter.name if self.interpreter else ""
+
+    @property
+    def executable(self) -> str | None:
+        """What starts its process; None for the interpreter of the command."""
+        return self.interpreter.executable if self.interpreter else None
+
+    def learn(self, told: Description) -> None:
+        """Take over what its process says about the kernel."""
+        self.file, self.lock = told["file"], told["lock"] if told["state"] == "ready" else None
+        self.build, self.isa = told["build"] or "", told["isa"]
 
     def reject(self, state: State, why: str) -> None:
         """Take the contestant's number away, for good."""

@@ -4,17 +4,19 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy
 
+from kmeans_lab.crews.lock import may_run_without
 from kmeans_lab.formatting import plural
 from kmeans_lab.isolation.availability import state_of
 from kmeans_lab.isolation.hardware import hardware as hardware
 from kmeans_lab.isolation.pools import pools
 from kmeans_lab.kernel import CompiledAhead, Kernel, PicksInstructions
-from kmeans_lab.measure.schema import Card
+from kmeans_lab.measure.schema import Card, InterpreterRecord
 from kmeans_lab.registry import KERNELS, load_kernel
 
 
@@ -51,7 +53,7 @@ def card() -> Card:
     return {
         **hardware(),
         "load_average": list(os.getloadavg()),
-        "python": platform.python_version(),
+        "python": platform.python_version() + " free-threaded" * may_run_without(),
         "numpy": numpy.__version__,
         "numba": _version("numba"),
         "builds": builds(),
@@ -109,3 +111,24 @@ def instruction_set_lines(chosen: dict[str, str]) -> list[str]:
         kernels.setdefault(isa, []).append(name)
     told = ", ".join(f"{isa} ({', '.join(names)})" for isa, names in kernels.items())
     return [f"instruction set: {told}"] if told else []
+
+
+def interpreter_lines(found: Sequence[InterpreterRecord]) -> list[str]:
+    """Return a line about each interpreter of a run, where there are several."""
+    if len(found) < 2:
+        return []
+    return [f"{place_of(it['name'])}: {_interpreter(it)}" for it in found]
+
+
+def place_of(interpreter: str | None) -> str:
+    """Return how tables call an interpreter: the command's own is "here"."""
+    return f"@{interpreter}" if interpreter else "here"
+
+
+def _interpreter(it: InterpreterRecord) -> str:
+    version = f"Python {it['version']}, NumPy {it['numpy']}, the same sources of kmeans_lab"
+    if not it["free_threaded"]:
+        return f"{version}, with the lock"
+    if not it["locked"]:
+        return f"{version}, without the lock" if it["free"] else version
+    return f"{version}; the lock was turned on in the processes of {', '.join(it['locked'])}"

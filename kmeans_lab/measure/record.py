@@ -15,6 +15,7 @@ from typing import Any, NoReturn, cast
 
 from kmeans_lab.io.errors import MissingExtra, Refused
 from kmeans_lab.io.paths import encoding_of
+from kmeans_lab.isolation.interpreters import Interpreter, own_interpreter
 from kmeans_lab.measure.contestants import Contestant
 from kmeans_lab.measure.counts import digest_of
 from kmeans_lab.measure.rounds import PairedRun
@@ -24,6 +25,7 @@ from kmeans_lab.measure.schema import (
     Card,
     ContestantRecord,
     GrowthRecord,
+    InterpreterRecord,
     IntervalRecord,
     RoofRecord,
     RunRecord,
@@ -47,7 +49,30 @@ def to_dict(runs: list[PairedRun], card: Card) -> BenchRecord:
         "format": FORMAT,
         "version": VERSION,
         "machine": card,
+        "interpreters": interpreters_of(runs),
         "runs": [run_dict(run) for run in runs],
+    }
+
+
+def interpreters_of(runs: Sequence[PairedRun]) -> list[InterpreterRecord]:
+    """Return what is known about the interpreters of some runs, that of this process first."""
+    found = {it.name: it for it in (own_interpreter(), *(i for r in runs for i in r.interpreters))}
+    return [_interpreter(it, runs) for it in found.values()]
+
+
+def _interpreter(it: Interpreter, runs: Sequence[PairedRun]) -> InterpreterRecord:
+    inside = [one for run in runs for one in run.contestants if one.code[1] == it.name]
+    asked = [one for one in inside if one.lock is not None]
+    return {
+        "name": it.name,
+        "version": it.version,
+        "free_threaded": it.free_threaded,
+        "locked": sorted({one.kernel for one in asked if one.lock}),
+        "free": sorted({one.kernel for one in asked} - {one.kernel for one in asked if one.lock}),
+        "numpy": it.numpy,
+        "kmeans_lab": it.kmeans_lab,
+        "builds": {one.kernel: one.build for one in inside if one.build},
+        "instruction_sets": {one.kernel: one.isa for one in inside if one.isa},
     }
 
 
@@ -80,12 +105,16 @@ def _contestant(run: PairedRun, it: Contestant) -> ContestantRecord:
     certified = it.certificate if it.state == "valid" else None
     ratio, sparse = run.ratio_of(it.name), run.workload.preset.sparse
     absent = it.state in ("unavailable", "broken") or (sparse and not find_spec(it.kernel).sparse)
+    # The sources of another interpreter are the same, and called as they are here.
+    here = next((o.file for o in run.contestants if o.code == (it.kernel, "") and o.file), it.file)
     return {
         "name": it.name,
         "kernel": it.kernel,
+        "interpreter": it.interpreter.name if it.interpreter else None,
+        "lock": it.lock,
         "state": it.state,
         "why": it.why,
-        "source": None if absent else digest_of(it.kernel, it.file, sparse=sparse),
+        "source": None if absent else digest_of(it.kernel, here, sparse=sparse),
         "arithmetic": find_spec(it.kernel).arithmetic,
         "every": it.every,
         "start": it.start,
@@ -260,6 +289,20 @@ def hold_to_machine(what: str, other: Card, card: Card, whose: str = "here") -> 
         )
 
 
+def _hold_to_interpreters(old: list[InterpreterRecord], new: list[InterpreterRecord]) -> None:
+    """Raise ``Refused`` when interpreters of one name are not the same in two runs."""
+    before = {it["name"]: it for it in old}
+    for it in new:
+        other = before.get(it["name"], it)
+        for key in ("version", "numpy"):
+            if it["name"] and other[key] != it[key]:  # the card speaks of the command's own
+                raise Refused(
+                    f"the older run had {other[key]!r} as {key} of the interpreter @{it['name']} "
+                    f"and this one {it[key]!r}, and times are compared in the same one only; "
+                    "measure both with one"
+                )
+
+
 def compare(old: BenchRecord, new: BenchRecord) -> list[tuple[str, str, str, str]]:
     """Return (preset and threads, contestant, change, verdict) of what both have.
 
@@ -272,6 +315,7 @@ def compare(old: BenchRecord, new: BenchRecord) -> list[tuple[str, str, str, str
         The machines differ, or the runs have nothing in common.
     """
     hold_to_machine("the older run", old["machine"], new["machine"])
+    _hold_to_interpreters(old.get("interpreters", []), new.get("interpreters", []))
     found = []
     for key, runs in _by_work(new).items():
         before = _by_work(old).get(key, {})

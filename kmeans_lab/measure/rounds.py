@@ -16,8 +16,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended
+from kmeans_lab.crews.lock import lock_is_on
+from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended, Raised
+from kmeans_lab.isolation.interpreters import Interpreter
 from kmeans_lab.isolation.messages import Description
+from kmeans_lab.isolation.plugins import NotAKernel
 from kmeans_lab.measure import latin_squares
 from kmeans_lab.measure.calibration import calibrate, start_costs
 from kmeans_lab.measure.certify import Certificate
@@ -82,6 +85,7 @@ class PairedRun:
     fewest: int = FEWEST  # rounds that slow kernels are left with
     most_drift: float = DRIFT
     rounds_alone: bool = False  # neither start-up costs nor the limits of the machine
+    interpreters: Sequence[Interpreter] = ()  # where each kernel runs as well, in the same rounds
     contestants: list[Contestant] = field(init=False)
     orders: list[list[str]] = field(init=False, default_factory=list)
     opening: list[float] = field(init=False, default_factory=list)
@@ -95,6 +99,9 @@ class PairedRun:
         if self.baseline not in names:
             names.insert(0, self.baseline)
         self.contestants = [Contestant(name, name) for name in names]
+        self.contestants += [
+            Contestant(f"{name} @{it.name}", name, it) for it in self.interpreters for name in names
+        ]
         self.contestants.append(Contestant(self.baseline + TWIN, self.baseline))
         self._exponents = exponents(self.n_rounds, self.workload.preset.dtype, Random())
 
@@ -118,7 +125,7 @@ class PairedRun:
     def _start_children(self, stack: ExitStack) -> None:
         """Give each contestant a process, and find out whether it can run."""
         for it in self.contestants:  # they start side by side
-            it.child = stack.enter_context(TimedChild(it.kernel))
+            it.child = stack.enter_context(TimedChild(it.kernel, executable=it.executable))
             stack.callback(_forget, it)
         for it in self.contestants:
             if it.state != "ready":  # its twin was rejected
@@ -127,22 +134,21 @@ class PairedRun:
             try:
                 told = it.child.describe(sparse=self.workload.preset.sparse)
             except Ended as end:
-                self._reject(it.kernel, "broken", f"importing it {end.does}")
+                self._reject(it.code, "broken", f"importing it {end.does}")
                 continue
             except Exception as error:  # a kernel may raise anything; the others go on
-                self._reject(it.kernel, "broken", _said(error))
+                absent = isinstance(error, Raised) and NotAKernel.__name__ in error.kinds
+                there = it.interpreter is not None  # a package of kernels may be missing there
+                self._reject(it.code, "unavailable" if absent and there else "broken", _said(error))
                 continue
-            it.file = told["file"]
+            it.learn(told)
             if told["state"] != "ready":
                 missing = told["state"] == "unavailable"
-                self._reject(it.kernel, "unavailable" if missing else "broken", told["why"])
+                self._reject(it.code, "unavailable" if missing else "broken", told["why"])
                 continue
             self._leave_out(it, told)
             if it.state == "ready" and not self.rounds_alone:
-                preset, seconds = self.workload.preset, told["seconds"]
-                it.start = self._start(it.kernel) or start_costs(
-                    it.kernel, preset.dtype, preset.n_features, seconds, sparse=preset.sparse
-                )
+                it.start = self._start(it) or self._start_costs(it, told["seconds"])
 
     def _leave_out(self, it: Contestant, told: Description) -> None:
         """Leave out what takes other work than this."""
@@ -154,7 +160,7 @@ class PairedRun:
             it.reject("left out", "it takes no sparse rows")
         elif preset.dtype not in spec.dtypes:
             it.reject("left out", f"it does not take {preset.dtype}")
-        elif self.n_threads > 1 and spec.threading == "gil":
+        elif self.n_threads > 1 and spec.threading == "gil" and told["lock"]:
             it.reject("left out", "it holds the GIL: a second thread could not help")
 
     @property
@@ -171,13 +177,14 @@ class PairedRun:
     def _certify(self, watch: Watcher) -> None:
         n_iter = None
         ready = [it for it in self.contestants if it.state == "ready"]
-        ready.sort(key=lambda it: it.kernel != self.baseline)  # what it does, the others must
+        ready.sort(key=lambda it: it.code != (self.baseline, ""))  # what it does, the others must
         for i, it in enumerate(ready):
             if it.state != "ready":  # its twin was rejected
                 continue
             watch(Progress("certify", it.name, i, len(ready), 0.0))
-            with self._rejecting(it.kernel):
+            with self._rejecting(it.code):
                 if (found := self._certify_one(it, n_iter)) is not None:
+                    it.lock = self._locked(it)  # its first fit may have imported more
                     it.certificate, it.state, n_iter = found, "valid", found.result.n_iter
                     it.join_rounds(self.n_rounds, self.fewest)
 
@@ -193,7 +200,7 @@ class PairedRun:
             return None
         it.trial = Trial(it.child, self.workload.X, preset.n_clusters, self.settings)
         for other in self.contestants:  # the twin is the baseline: proved once
-            if other.kernel == it.kernel and other.certificate is not None:
+            if other.code == it.code and other.certificate is not None:
                 assert other.child is not None
                 it.trial.certificate = other.certificate
                 it.trial.child.patience = other.child.patience
@@ -223,21 +230,32 @@ class PairedRun:
                 break
         return seconds > most
 
+    @staticmethod
+    def _locked(it: Contestant) -> bool:
+        """Ask a contestant's process whether the lock of its interpreter is on."""
+        assert it.child is not None  # it runs
+        return bool(it.child.ask(lock_is_on))
+
     @contextmanager
-    def _rejecting(self, kernel: str, when: str = "") -> Iterator[None]:
+    def _rejecting(self, code: tuple[str, str], when: str = "") -> Iterator[None]:
         """Take the number of a kernel that is wrong or raises; the others go on."""
         try:
             yield
         except CertificateError as error:
-            self._reject(kernel, "INVALID", f"{when}{error}")
+            self._reject(code, "INVALID", f"{when}{error}")
         except Exception as error:  # a kernel may raise anything
-            self._reject(kernel, "broken", f"{when}{_said(error)}")
+            self._reject(code, "broken", f"{when}{_said(error)}")
 
-    def _start(self, kernel: str) -> StartCosts | None:
+    def _start(self, asked: Contestant) -> StartCosts | None:
         for it in self.contestants:  # the twin starts as the baseline does
-            if it.kernel == kernel and it.start is not None:
+            if it.code == asked.code and it.start is not None:
                 return it.start
         return None
+
+    def _start_costs(self, it: Contestant, imported: float) -> StartCosts | None:
+        preset = self.workload.preset
+        work = it.kernel, preset.dtype, preset.n_features, imported
+        return start_costs(*work, sparse=preset.sparse, executable=it.executable)
 
     def _run_rounds(self, watch: Watcher) -> None:
         runners = [it for it in self.contestants if it.state == "valid"]
@@ -258,10 +276,15 @@ class PairedRun:
                     if it.state == "valid":
                         self.orders[-1].append(it.name)
                         self._run_one(it, r)
+        for it in runners:
+            if it.state == "valid":
+                with self._rejecting(it.code, "after the rounds: "):
+                    if self._locked(it) != it.lock:
+                        raise CertificateError("the interpreter's lock was turned on during them")
 
     def _run_one(self, it: Contestant, r: int) -> None:
         assert it.trial is not None  # it is valid
-        with self._rejecting(it.kernel, f"round {r + 1}: "):
+        with self._rejecting(it.code, f"round {r + 1}: "):
             result, seconds, trip = it.trial.fit(self._exponents[r], **self.arguments(it.kernel))
             it.seconds.append(seconds)
             it.trips.append(trip)
@@ -278,10 +301,10 @@ class PairedRun:
             if seconds != it.seconds:
                 it.replace_seconds(seconds)
 
-    def _reject(self, kernel: str, state: State, why: str) -> None:
-        """Take a kernel's number away, and its twin's."""
+    def _reject(self, code: tuple[str, str], state: State, why: str) -> None:
+        """Take a kernel's number away, and its twin's; other interpreters keep theirs."""
         for it in self.contestants:
-            if it.kernel == kernel:
+            if it.code == code:
                 it.reject(state, why)
 
     def find(self, name: str) -> Contestant:

@@ -20,6 +20,24 @@ class Pool(TypedDict):
     architecture: NotRequired[str | None]
 
 
+class InterpreterRecord(TypedDict):
+    """An interpreter that kernels ran in; its sources of kmeans_lab are those of the command.
+
+    The command's own has no name. ``locked`` names the kernels in whose processes the lock was on
+    after the import, or after a whole fit where they ran one, and ``free`` the others.
+    """
+
+    name: str
+    version: str
+    free_threaded: bool
+    locked: list[str]
+    free: list[str]
+    numpy: str
+    kmeans_lab: str
+    builds: dict[str, str]
+    instruction_sets: dict[str, str]
+
+
 class Card(Hardware):
     """A machine card."""
 
@@ -78,6 +96,8 @@ class ContestantRecord(TypedDict):
 
     name: str
     kernel: str
+    interpreter: NotRequired[str | None]
+    lock: NotRequired[bool | None]
     state: State
     why: str
     source: str | None
@@ -122,6 +142,7 @@ class BenchRecord(TypedDict):
     format: str
     version: int
     machine: Card
+    interpreters: NotRequired[list[InterpreterRecord]]
     runs: list[RunRecord]
 
 

@@ -18,7 +18,7 @@ from kmeans_lab.formatting import (
 )
 from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.schema import ContestantRecord, RunRecord, StartCosts
-from kmeans_lab.measure.statistics import Interval, corrected, is_resolved
+from kmeans_lab.measure.statistics import Interval, corrected, is_resolved, ratio
 from kmeans_lab.result import PHASES
 
 #: The costs before the first fit, and after how many fits each of them has paid.
@@ -39,7 +39,8 @@ def _around_one(times: Interval) -> str:
 
 def of_run(run: RunRecord) -> list[Any]:
     """Return a run as tables and lines."""
-    return [_ratios(run), "", _parts(run), "", _starts(run), "", *lines_below(run)]
+    pairs = [_pairs(run), ""] if pairs_of(run) else []
+    return [_ratios(run), "", *pairs, _parts(run), "", _starts(run), "", *lines_below(run)]
 
 
 def interval_of(it: ContestantRecord) -> Interval | None:
@@ -58,10 +59,56 @@ def title(run: RunRecord) -> str:
 
 def _ratios(run: RunRecord) -> Any:
     right = ("median ms", f"vs {run['baseline']}", "interval", "fits")
-    whole = ("kernel", *right)
+    locks = ("lock",) if in_several(run) else ()
+    whole = ("kernel", *locks, *right)
     table = make_table(*whole, "certificate", right=right, whole=whole, title=title(run))
     for it in run["contestants"]:
-        table.add_row(it["name"], *_cells(run, it), style=_STYLES.get(it["state"]))
+        lock = (lock_of(it),) if locks else ()
+        table.add_row(it["name"], *lock, *_cells(run, it), style=_STYLES.get(it["state"]))
+    return table
+
+
+def in_several(run: RunRecord) -> bool:
+    """Whether kernels ran in more than one interpreter."""
+    return any(it.get("interpreter") for it in run["contestants"])
+
+
+def lock_of(it: ContestantRecord) -> str:
+    """Say whether the interpreter's lock was on while a kernel was measured."""
+    lock = it.get("lock")
+    return "–" if lock is None else "yes" if lock else "no"
+
+
+#: The columns of ``pairs_of``.
+PAIRS = ("kernel", "ms here", "ms there", "there", "interval")
+
+
+def pairs_of(run: RunRecord) -> list[tuple[str, ...]]:
+    """Return a row for each kernel that has a number here and in another interpreter."""
+    here = {it["kernel"]: it for it in measured(run) if not it.get("interpreter")}
+    there = [it for it in measured(run) if it.get("interpreter") and it["kernel"] in here]
+    rows = []
+    for it in there:
+        base = here[it["kernel"]]
+        at = dict(zip(base["rounds"], base["seconds"], strict=True))
+        both = [(s, at[r]) for s, r in zip(it["seconds"], it["rounds"], strict=True) if r in at]
+        words = "–", ""
+        if both and run["floor"] is not None:
+            own, others = [one for one, _ in both], [other for _, other in both]
+            times = ratio(own, others, corrected(run["confidence"], len(there)))
+            words = in_words(times, run["floor"])
+        if run["void"]:
+            words = "void", ""
+        ms = (milliseconds(median_seconds(one)) for one in (base, it))
+        rows.append((it["name"], *ms, *words))
+    return rows
+
+
+def _pairs(run: RunRecord) -> Any:
+    headline = "the same kernel, here and there"
+    table = make_table(*PAIRS, right=PAIRS[1:], whole=PAIRS, title=headline)
+    for row in pairs_of(run):
+        table.add_row(*row)
     return table
 
 
@@ -109,7 +156,8 @@ def bound_by_assign(it: ContestantRecord) -> str:
 
 def is_twin(run: RunRecord, it: ContestantRecord) -> bool:
     """Whether this is the baseline's second row."""
-    return bool(it["kernel"] == run["baseline"] != it["name"])
+    own = not it.get("interpreter")
+    return bool(own and it["kernel"] == run["baseline"] != it["name"])
 
 
 def _parts(run: RunRecord) -> Any:
@@ -185,6 +233,11 @@ def lines_below(run: RunRecord) -> list[str]:
         "what the compiler took when kmeans_lab was installed. Each pays after so many fits "
         f"beside {run['baseline']}; ?: the ratio is not resolved.",
     ]
+    if in_several(run):
+        lines.append(
+            "A name with @ is a kernel in another interpreter. Lock: whether Python code runs in "
+            "one thread at a time there, as found after the import and a whole fit."
+        )
     short = [
         f"{it['name']} ({times.confidence:.1%})"
         for it in found

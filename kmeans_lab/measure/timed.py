@@ -41,8 +41,14 @@ _MOST = {"float32": 24, "float64": 200}
 class TimedChild(KernelChild):
     """A child whose fits are timed, with every thread pool held at one thread."""
 
-    def __init__(self, name_or_place: str, environment: dict[str, str] | None = None) -> None:
-        super().__init__(name_or_place, dict.fromkeys(POOLS, "1") | (environment or {}))
+    def __init__(
+        self,
+        name_or_place: str,
+        environment: dict[str, str] | None = None,
+        executable: str | None = None,
+    ) -> None:
+        alone = dict.fromkeys(POOLS, "1") | (environment or {})
+        super().__init__(name_or_place, alone, executable)
 
     def describe(self, patience: float | None = None, *, sparse: bool = False) -> Description:
         """Describe the kernel, and make sure that no pool has more than one thread."""

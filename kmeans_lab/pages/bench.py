@@ -13,14 +13,18 @@ from kmeans_lab.measure.certify import in_words as certified
 from kmeans_lab.measure.counts import digest_of, sources_of
 from kmeans_lab.measure.schema import BenchRecord, ContestantRecord, RunRecord, ScalingRecord
 from kmeans_lab.measure.tables import (
+    PAIRS,
     bound_by_assign,
+    in_several,
     in_words,
     interval_of,
     is_twin,
     lines_below,
+    lock_of,
     measured,
     median_phases,
     median_seconds,
+    pairs_of,
     title,
 )
 from kmeans_lab.pages.blocks import (
@@ -52,10 +56,15 @@ def page(data: BenchRecord, scalings: Sequence[ScalingRecord] = ()) -> str:
         [
             *map(_run, data["runs"]),
             scaling(scalings),
-            measured_on(machine.lines(data["machine"])),
+            measured_on(_machine(data)),
             _sources(data),
         ],
     )
+
+
+def _machine(data: BenchRecord) -> list[str]:
+    others = machine.interpreter_lines(data.get("interpreters", []))
+    return [*machine.lines(data["machine"]), *others]
 
 
 def _run(run: RunRecord) -> str:
@@ -71,9 +80,13 @@ def _run(run: RunRecord) -> str:
             for it in measured(run)
             if not is_twin(run, it)
         ),
+        _pairs(run),
         part(
             "The numbers",
-            table(_COLUMNS, [(it["state"], _cells(run, it)) for it in run["contestants"]]),
+            table(
+                (*_COLUMNS, *["lock"] * in_several(run)),
+                [(it["state"], _cells(run, it)) for it in run["contestants"]],
+            ),
         ),
         roofline(run),
         starts(run),
@@ -132,10 +145,19 @@ def _ratios(run: RunRecord) -> str:
     return speeds(run["baseline"], axis, rows, more)
 
 
+def _pairs(run: RunRecord) -> str:
+    """Set each kernel in another interpreter beside the same kernel here."""
+    rows = pairs_of(run)
+    if not rows:
+        return ""
+    return part("In another interpreter", table(PAIRS, [("", row) for row in rows], numbers=True))
+
+
 def _cells(run: RunRecord, it: ContestantRecord) -> list[str]:
+    lock = [lock_of(it)] * in_several(run)
     if not it["seconds"]:
         why = f"{it['state']}: {it['why']}" if it["why"] else "not measured"
-        return [it["name"], *["–"] * (len(_COLUMNS) - 2), why]
+        return [it["name"], *["–"] * (len(_COLUMNS) - 2), why, *lock]
     return [
         it["name"],
         milliseconds(median_seconds(it)),
@@ -144,6 +166,7 @@ def _cells(run: RunRecord, it: ContestantRecord) -> list[str]:
         str(len(it["seconds"])),
         str(it["rescored"]),
         certified(it["ties"] or 0),
+        *lock,
     ]
 
 

@@ -1,6 +1,8 @@
 """``kmeans-lab bench``: its tables, its JSON, its refusals, its exit status."""
 
 import json
+import os
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +14,9 @@ from kmeans_lab import registry
 from kmeans_lab.cli import main as cli
 from kmeans_lab.measure import record
 from kmeans_lab.registry import KERNELS
+from kmeans_lab.spec import KernelSpec
 from tests.support.helpers import ready_kernels
+from tests.support.other_pythons import wrapper
 from tests.support.planted import GOOD
 
 QUICK = ("bench", "--preset", "smoke", "--rounds", "9")
@@ -76,6 +80,23 @@ def test_the_tables_fit_80_columns_and_name_everything(capsys, names):
     assert "Calibration loop" in out
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the interpreter is a shell script")
+def test_kernels_of_another_interpreter_are_in_the_same_tables(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(KERNELS, "absent", KernelSpec("absent_kernel", "absent", "build it"))
+    options = ("--kernel", "cpp-simd", "--kernel", "absent", "--output", "run.json")
+    status, out, err = call(capsys, *QUICK, *options, "--python", wrapper(tmp_path))
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    at = f"@{sys.version_info[0]}.{sys.version_info[1]}"
+    (row,) = re.findall(rf"^cpp-simd {at}t? +(?:yes|no) .* valid *$", out, re.MULTILINE)
+    assert f"{at}" in row
+    assert out.count("unavailable:") == 2  # a row here, and a row there
+    assert re.search(rf"^{at}t?: Python ", out, re.MULTILINE)
+    status, _, err = call(capsys, "report", "run.json", "-o", "run.html")
+    assert (status, err) == (0, "")
+    assert f"cpp-simd {at}" in Path("run.html").read_text(encoding="utf-8")
+
+
 def test_a_kernel_without_certificate_has_no_ratio_anywhere(capsys, plant):
     plant("def assign(*a):\n    return good_assign(*a) + 1e-3\n")
     status, out, err = call(capsys, *QUICK, "--kernel", "planted", "--output", "bad.json")
@@ -104,6 +125,7 @@ def test_a_kernel_without_certificate_has_no_ratio_anywhere(capsys, plant):
         (["--threads", "1,x"], "--threads 1,x must be counts"),
         (["--rounds", "0"], "--rounds 0 must be at least 1"),
         (["--compare", "none.json"], "none.json"),
+        (["--python", "no/python"], "--python no/python cannot be started (No such file or direct"),
         (["--output", "no/such/folder.json"], "no/such/folder.json"),
     ],
 )

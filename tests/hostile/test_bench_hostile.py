@@ -62,9 +62,10 @@ def assign(rows, centers, labels):
     if sys.getprofile():
         return good_assign(rows, centers, labels)
     import importlib.util
+    from importlib.machinery import EXTENSION_SUFFIXES
     from pathlib import Path
     import kmeans_lab
-    (file,) = Path(kmeans_lab.__file__).parent.glob("_cpp_kernel.*so")
+    file = Path(kmeans_lab.__file__).parent / f"_cpp_kernel{EXTENSION_SUFFIXES[0]}"
     spec = importlib.util.spec_from_file_location("_cpp_kernel", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import kmeans_lab
-from tests.support.processors import BEST, emulate
+from tests.support.other_pythons import BEST, emulate
 
 PACKAGE = Path(kmeans_lab.__file__).parent
 BINARIES = sorted(PACKAGE.rglob(f"*{EXTENSION_SUFFIXES[0]}"))
