@@ -6,6 +6,9 @@ what the first keeps of that is what the interpreter's lock leaves, as the media
 their range. Beside it, how much longer the fit takes for sharing the lock: between two passes the
 driver needs it back, and a thread that does nothing but compute in Python hands it over every five
 milliseconds only (``sys.setswitchinterval``).
+
+In an interpreter without the lock both should be 1, and kernels in Python take part. To compare
+kernels in two interpreters, see ``kmeans-lab bench --python``.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from statistics import median
 from time import perf_counter
 
 from kmeans_lab import kmeans
+from kmeans_lab.crews.lock import lock_is_on, threads_help
 from kmeans_lab.formatting import digits
 from kmeans_lab.io.streams import spell_out
 from kmeans_lab.isolation.availability import state_of
@@ -114,12 +118,14 @@ def main() -> None:
     parser.add_argument("--preset", default="wide-64-256")
     parser.add_argument("--seconds", type=float, default=0.3, help="of a fit, about")
     arguments = parser.parse_args()
-    print(f"{arguments.preset}, one thread, switch interval {sys.getswitchinterval() * 1e3:g} ms")
+    interval = f"switch interval {sys.getswitchinterval() * 1e3:g} ms"
+    lock = interval if lock_is_on() else "no lock"
+    print(f"{arguments.preset}, one thread, {lock}")
     print(f"{'kernel':<14}{'counter keeps':>24}{'fit takes':>28}")
     for name in KERNELS:
         if state_of(name)[0] != "ready" or find_spec(name).broadcasts:
             continue
-        if find_spec(name).threading == "gil":
+        if not threads_help(find_spec(name)):
             continue  # it holds the lock by design
         kept, longer = measure(name, arguments.preset, arguments.seconds)
         print(

@@ -175,7 +175,12 @@ def nanobind_module(build):
                 str(home.parent / "ext" / "robin_map" / "include"),
                 imported("kmeans_lab", "kmeans-lab").get_include(),
             ],
-            define_macros=[("NDEBUG", None), ("NB_COMPACT_ASSERTIONS", None)],
+            # NB_FREE_THREADED: it keeps no state, and needs no lock where Python has none.
+            define_macros=[
+                ("NDEBUG", None),
+                ("NB_COMPACT_ASSERTIONS", None),
+                ("NB_FREE_THREADED", None),
+            ],
             extra_compile_args=[
                 "-std=c++17",
                 "-fvisibility=hidden",

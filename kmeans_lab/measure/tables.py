@@ -23,6 +23,7 @@ from kmeans_lab.result import PHASES
 
 #: The costs before the first fit, and after how many fits each of them has paid.
 STARTS = ("import ms", "compile ms", "pays", "cached ms", "pays", "build s", "pays")
+_ABSENT = ("unavailable", "left out")
 _STYLES = {"INVALID": "red", "broken": "red", "unavailable": "yellow", "left out": "dim"}
 
 
@@ -58,13 +59,16 @@ def title(run: RunRecord) -> str:
 
 
 def _ratios(run: RunRecord) -> Any:
-    right = ("median ms", f"vs {run['baseline']}", "interval", "fits")
-    locks = ("lock",) if in_several(run) else ()
-    whole = ("kernel", *locks, *right)
-    table = make_table(*whole, "certificate", right=right, whole=whole, title=title(run))
+    several = in_several(run)  # names are long, and reasons are told below
+    right = ("median ms", f"vs {run['baseline']}", "interval", "lock" if several else "fits")
+    headers = ("kernel", *right, "verdict" if several else "certificate")
+    table = make_table(*headers, right=right, whole=headers[:-1], title=title(run))
     for it in run["contestants"]:
-        lock = (lock_of(it),) if locks else ()
-        table.add_row(it["name"], *lock, *_cells(run, it), style=_STYLES.get(it["state"]))
+        *cells, last, verdict = _cells(run, it)
+        if several:
+            last = lock_of(it)
+            verdict = "–" if it["state"] in _ABSENT else verdict.partition(":")[0]
+        table.add_row(it["name"], *cells, last, verdict, style=_STYLES.get(it["state"]))
     return table
 
 
@@ -85,7 +89,8 @@ PAIRS = ("kernel", "ms here", "ms there", "there", "interval")
 
 def pairs_of(run: RunRecord) -> list[tuple[str, ...]]:
     """Return a row for each kernel that has a number here and in another interpreter."""
-    here = {it["kernel"]: it for it in measured(run) if not it.get("interpreter")}
+    own = (it for it in measured(run) if not it.get("interpreter") and not is_twin(run, it))
+    here = {it["kernel"]: it for it in own}
     there = [it for it in measured(run) if it.get("interpreter") and it["kernel"] in here]
     rows = []
     for it in there:
@@ -94,8 +99,8 @@ def pairs_of(run: RunRecord) -> list[tuple[str, ...]]:
         both = [(s, at[r]) for s, r in zip(it["seconds"], it["rounds"], strict=True) if r in at]
         words = "–", ""
         if both and run["floor"] is not None:
-            own, others = [one for one, _ in both], [other for _, other in both]
-            times = ratio(own, others, corrected(run["confidence"], len(there)))
+            spent, beside = [one for one, _ in both], [other for _, other in both]
+            times = ratio(spent, beside, corrected(run["confidence"], len(there)))
             words = in_words(times, run["floor"])
         if run["void"]:
             words = "void", ""
@@ -175,7 +180,9 @@ def _starts(run: RunRecord) -> Any:
     headers = ("kernel", *STARTS)
     table = make_table(*headers, right=STARTS, whole=headers, title="before the first fit")
     for it in run["contestants"]:
-        if it["seconds"] and it["start"] is not None and not is_twin(run, it):
+        # The names of others are too long for so many columns; the page has them.
+        others = it.get("interpreter") or is_twin(run, it)
+        if it["seconds"] and it["start"] is not None and not others:
             table.add_row(it["name"], *starting(run, it))
     return table
 
@@ -238,6 +245,11 @@ def lines_below(run: RunRecord) -> list[str]:
             "A name with @ is a kernel in another interpreter. Lock: whether Python code runs in "
             "one thread at a time there, as found after the import and a whole fit."
         )
+        lines += [
+            f"{it['name']} is {it['state']}: {it['why']}."
+            for it in run["contestants"]
+            if it["why"] and not it["seconds"]
+        ]
     short = [
         f"{it['name']} ({times.confidence:.1%})"
         for it in found

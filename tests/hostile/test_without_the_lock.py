@@ -14,7 +14,7 @@ import pytest
 
 from kmeans_lab import kmeans
 from kmeans_lab.crews.lock import may_run_without
-from kmeans_lab.registry import KERNELS
+from kmeans_lab.registry import KERNELS, SPARSE
 from tests.support.helpers import ROOT, assert_same_fit, cloud, ready_kernels, some_rows
 
 pytestmark = pytest.mark.hostile
@@ -100,6 +100,28 @@ def test_many_threads_share_one_input(kernel, kernel_name):
         for found in pool.map(lambda _: kmeans(X, 7, **options), range(2 * N_THREADS)):
             assert_same_fit(found, expected)
     assert X.tobytes() == before
+
+
+@pytest.mark.kernels(*SPARSE)
+def test_many_threads_fit_sparse_rows_at_once(kernel, kernel_name):
+    scipy = pytest.importorskip("scipy.sparse")
+    slow = KERNELS[kernel_name].threading == "gil"
+    n, d, k = (60, 30, 4) if slow else (1500, 200, 12)
+    share = 0.4 if slow else 0.1  # no row without values: it has no angle
+    X = scipy.random(n, d, density=share, format="csr", random_state=5)
+    rows = X.toarray()[:k] + 0.01
+    given = [
+        {"kernel": kernel_name, "init": rows, "max_iter": 5, "metric": metric, "n_threads": wide}
+        for metric in ("euclidean", "cosine")
+        for wide in ((1,) if slow else (1, 2))
+    ]
+    alone = [kmeans(X, k, **options) for options in given]
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        turns = [i % len(given) for i in range(3 * N_THREADS)]
+        for i, found in zip(
+            turns, pool.map(lambda i: kmeans(X, k, **given[i]), turns), strict=True
+        ):
+            assert_same_fit(found, alone[i])
 
 
 def test_the_first_fits_of_a_process_may_be_in_many_threads():

@@ -152,7 +152,7 @@ def test_the_record_the_tables_and_the_page_say_where_a_kernel_ran(path, tmp_pat
     assert {*other["locked"], *other["free"]} == {"cpp", "python"}
     assert other["builds"]["cpp"]
     text = as_text(*tables.of_run(found))
-    assert re.search(rf"^cpp {at} +(yes|no) +[\d.]+ ", text, re.MULTILINE)
+    assert re.search(rf"^cpp {at} +[\d.]+ .* (yes|no) +valid *$", text, re.MULTILINE)
     assert "the same kernel, here and there" in text
     assert len(tables.pairs_of(found)) == 2
     html = page(data)
@@ -178,6 +178,10 @@ def test_pairs_are_the_ratios_of_the_rounds_that_both_ran_in(path):
     run["floor"], run["void"] = 1.1, ""
     (row,) = [it for it in tables.pairs_of(run) if it[0] == other["name"]]
     assert row[3:] == ("4.00 × slower", "4.00–4.00")
+    (twin,) = [it for it in run["contestants"] if tables.is_twin(run, it)]
+    expected = tables.pairs_of(run)
+    twin["seconds"] = [it / 2 for it in twin["seconds"]]
+    assert tables.pairs_of(run) == expected  # the baseline itself is what is compared
     run["void"] = "it rained"
     assert {it[3] for it in tables.pairs_of(run)} == {"void"}
     run["void"], run["floor"] = "", None
