@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
-from time import monotonic
+from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -30,7 +33,10 @@ NOT_PYTHON = {
     "hangs": ("sleep 99", "did not say within 1 s what it is"),
     "ignores signals": ("trap '' TERM INT HUP; sleep 99; sleep 99", "did not say within 1 s"),
     "closes its output and goes on": ("exec >&-; sleep 99", "did not answer as Python does"),
-    "leaves one behind": ("sleep 99 & exit 0", "did not say within 1 s what it is"),
+    "leaves one behind": (
+        'sleep 99 & echo $! >"$0.left"; exit 0',
+        "did not say within 1 s what it is",
+    ),
 }
 #: What an interpreter says about itself in other words than this one, and what is said of it.
 UNFIT = {
@@ -72,13 +78,26 @@ def refusal(executable):
     return said
 
 
+def wait_for_the_end_of(pid):
+    for _ in range(100):
+        ps = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+        if ps.stdout.strip()[:1] in ("", "Z"):
+            return
+        sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail(f"process {pid} was left")
+
+
 @pytest.mark.parametrize("what", NOT_PYTHON)
 def test_what_is_no_python_is_refused_in_time(what, script, monkeypatch):
     monkeypatch.setattr(interpreters, "PATIENCE", 1.0)
     text, expected = NOT_PYTHON[what]
     begin = monotonic()
-    assert expected in refusal(script(text))
+    path = script(text)
+    assert expected in refusal(path)
     assert monotonic() - begin < 20  # and not 99
+    if (left := Path(f"{path}.left")).exists():
+        wait_for_the_end_of(int(left.read_text()))
 
 
 def test_what_cannot_be_started_is_refused(tmp_path):
