@@ -26,8 +26,9 @@ report: $(READY)  ## the standard preset as one HTML page: build/report.html
 	$(BIN)/kmeans-lab scaling cpp --json > build/scaling-cpp.json
 	$(BIN)/kmeans-lab scaling cpp-simd --json > build/scaling-cpp-simd.json
 	$(BIN)/kmeans-lab scaling cpp-simd --grow n,k,d --json > build/growth.json
+	$(BIN)/kmeans-lab overhead --output build/overhead.json --force
 	$(BIN)/kmeans-lab report build/run.json --scaling build/scaling-cpp.json \
-		--scaling build/scaling-cpp-simd.json --scaling build/growth.json \
+		--scaling build/scaling-cpp-simd.json --scaling build/growth.json --overhead build/overhead.json \
 		--output build/report.html --force
 
 guide: $(READY)  ## what to accelerate with, of the tools that are installed: docs/choosing.md; 10 minutes

@@ -56,12 +56,13 @@ class Build(build_ext):
                 GUESTS[stem](self)
                 seconds[stem] = round(perf_counter() - begin, 1)
             except (Exception, SystemExit) as error:  # mypyc ends the process
-                said = " ".join(str(error).split()) or type(error).__name__
-                if not isinstance(error, Missing):
-                    said = f"its build failed when {NAME} was installed: {said}"
+                detail = " ".join(str(error).split()) or type(error).__name__
+                said = detail
+                if not isinstance(error, Missing):  # whose whole command nobody wants in a table
+                    said = f"its build failed when {NAME} was installed (pip --verbose shows how)"
                 remove(self.folder, stem)
                 (self.folder / f"{stem}.txt").write_text(f"{said}\n", encoding="utf-8")
-                self.warn(f"{stem}: {said}")
+                self.warn(f"{stem}: {detail}")
         told = json.dumps(seconds, indent=1)
         (self.folder / "_built.json").write_text(f"{told}\n", encoding="utf-8")
 
@@ -166,6 +167,8 @@ def nanobind_module(build):
     """Compile nanobind itself, and its binding of the loops of cpp/kmeans.cpp."""
     nanobind = imported("nanobind", "nanobind")
     home = Path(nanobind.source_dir())
+    # It keeps no state, and needs no lock where Python has none.
+    lockless = [("NB_FREE_THREADED", None)] if get_config_var("Py_GIL_DISABLED") else []
     build.compile_module(
         Extension(
             f"{PACKAGE}._nanobind",
@@ -175,12 +178,7 @@ def nanobind_module(build):
                 str(home.parent / "ext" / "robin_map" / "include"),
                 imported("kmeans_lab", "kmeans-lab").get_include(),
             ],
-            # NB_FREE_THREADED: it keeps no state, and needs no lock where Python has none.
-            define_macros=[
-                ("NDEBUG", None),
-                ("NB_COMPACT_ASSERTIONS", None),
-                ("NB_FREE_THREADED", None),
-            ],
+            define_macros=[("NDEBUG", None), ("NB_COMPACT_ASSERTIONS", None), *lockless],
             extra_compile_args=[
                 "-std=c++17",
                 "-fvisibility=hidden",

@@ -2,12 +2,17 @@
 
 ``jit`` compiles each function for every new shape of its arguments, which takes a tenth of a
 second. It runs on the CPU, or on an accelerator where this JAX has one. Distances are computed in
-float64 for both dtypes. XLA takes as many threads as the machine has, whatever ``n_threads`` says.
+float64 for both dtypes. XLA takes as many threads as the machine has, whatever ``n_threads`` says,
+or as many as OMP_NUM_THREADS says where that is set before the import.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+if "OMP_NUM_THREADS" in os.environ:  # XLA reads this name alone, once
+    os.environ.setdefault("NPROC", os.environ["OMP_NUM_THREADS"])
 
 import jax
 import jax.numpy as jnp

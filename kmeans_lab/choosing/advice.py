@@ -39,7 +39,7 @@ def _arrays(t: _Tools) -> str:
     return (
         f"NumPy, and nothing else: its {numpy.costs['lines'] or 0:,} lines take "
         f"{_beside(numpy, cpp)}. The textbook one-liner, which holds all differences at once, is "
-        f"another matter: it is {faster(numpy.fit / broadcast.fit)} than that product."
+        f"another matter: it is {_speed(numpy.fit / broadcast.fit)} than that product."
     )
 
 
@@ -93,10 +93,11 @@ def _design(t: _Tools) -> str:
 def _bindings(t: _Tools) -> str:
     nanobind, cpp = t["nanobind"], t["cpp"]
     return (
-        f"Either: the very same templates behind nanobind take {_beside(nanobind, cpp)} of "
-        f"pybind11. A call costs {digits(nanobind.call)} µs with nanobind and {digits(cpp.call)} "
-        f"with pybind11, and the compiled files have {memory_size(nanobind.size)} and "
-        f"{memory_size(cpp.size)}. One wheel of nanobind serves all Python releases from 3.12 on."
+        f"Either: behind nanobind, the very same templates take {_beside(nanobind, cpp)}, which is "
+        f"bound by pybind11. A call costs {digits(nanobind.call)} µs with nanobind and "
+        f"{digits(cpp.call)} with pybind11, and the compiled files have "
+        f"{memory_size(nanobind.size)} and {memory_size(cpp.size)}. One wheel of nanobind's can "
+        "serve all Python releases from 3.12 on."
     )
 
 
@@ -125,9 +126,9 @@ def _frameworks(t: _Tools) -> str:
     numpy = t["numpy"].fit
     return (
         f"Stay there; but {memory_size(torch.size)} of PyTorch or {memory_size(jax.size)} of JAX "
-        "are no way to speed up one loop. On one core, in float64, eager PyTorch is "
-        f"{faster(numpy / torch.fit)} than NumPy and JAX {faster(numpy / jax.fit)}. torch.compile "
-        f"is {faster(numpy / compiled.fit)}; its first call waits {digits(compiled.first)} s, and "
+        "are no way to speed up one loop. Beside NumPy, on one core, in float64, eager PyTorch is "
+        f"{_speed(numpy / torch.fit)}, JAX {_speed(numpy / jax.fit)}, and torch.compile "
+        f"{_speed(numpy / compiled.fit)}, after a first call of {digits(compiled.first)} s that "
         "needs a C++ compiler where it runs."
     )
 
@@ -156,9 +157,14 @@ def _named(it: Tool) -> str:
 
 def _beside(one: Tool, other: Tool) -> str:
     share = one.fit / other.fit
+    name = other.costs["kernel"]
     if abs(share - 1) < _SAME:
-        return f"the time of `{other.costs['kernel']}`"
-    return f"{digits(share)} times the time of `{other.costs['kernel']}`"
+        return f"as long as `{name}`"
+    return f"{digits(share)} times as long as `{name}`"
+
+
+def _speed(times: float) -> str:
+    return "as fast" if abs(times - 1) < _SAME else faster(times)
 
 
 def _join(parts: Iterable[str]) -> str:

@@ -6,32 +6,35 @@ written anew: tables, and advice whose numbers are from these files. An advice i
 kernel that it rests on was not measured.
 """
 
+import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
+from typing import TypedDict
 
+from kmeans_lab.choosing import KEPT
 from kmeans_lab.choosing.advice import advice
 from kmeans_lab.choosing.record import OverheadRecord, read
-from kmeans_lab.choosing.tool import Tool, tools_of
-from kmeans_lab.formatting import digits, memory_size
+from kmeans_lab.choosing.tool import NUMBERS, WORDS, Tool, number_cells, tools_of, word_cells
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import write_file
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.record import read as read_run
 from kmeans_lab.measure.schema import BenchRecord, RunRecord
 
+_LINES = 4  # of the machine card
 BEGIN, END = "<!-- {}:begin -->", "<!-- {}:end -->"
-_NUMBERS = (
-    *("kernel", "a fit, ms", "gain over NumPy", "lines", "build s", "import s", "first call s"),
-    *("to install", "a call, µs"),
-)
-_WORDS = ("kernel", "debugger and tracebacks", "GIL", "threads", "a wheel for")
-_GIL = {"gil": "held", "nogil": "released", "own": "released"}
-_THREADS = {
-    "gil": "processes only",
-    "nogil": "the driver's",
-    "own": "its own",
-}
+
+
+class Kept(TypedDict):
+    """The tables of the guide: a header and rows of text each, and where they were made."""
+
+    setting: str
+    machine: list[str]
+    numbers: list[list[str]]
+    words: list[list[str]]
 
 
 def tables(tools: dict[str, Tool]) -> list[str]:
@@ -39,60 +42,52 @@ def tables(tools: dict[str, Tool]) -> list[str]:
     ready = [it for it in tools.values() if it.costs["state"] == "ready"]
     absent = [it.costs for it in tools.values() if it.costs["state"] != "ready"]
     return [
-        _markdown(_NUMBERS, map(_numbers, ready), right=True),
-        _markdown(_WORDS, map(_words, ready), right=False),
+        _markdown(NUMBERS, map(number_cells, ready), right=True),
+        _markdown(WORDS, map(word_cells, ready), right=False),
         *(f"- `{it['kernel']}` is {it['state']} here: {it['why']}." for it in absent),
     ]
 
 
-def _numbers(it: Tool) -> list[str]:
-    costs = it.costs
-    gain = "–"
-    if it.gain is not None:
-        ends = f" ({digits(it.bounds[0])}–{digits(it.bounds[1])})" if it.bounds[0] != 1 else ""
-        gain = f"{digits(it.gain)} ×{ends}"
-    return [
-        f"`{costs['kernel']}`",
-        "–" if it.seconds is None else digits(1e3 * it.seconds),
-        gain,
-        "–" if costs["lines"] is None else f"{costs['lines']:,}",
-        "–" if costs["builds"] is None else digits(costs["builds"]),
-        "–" if costs["imports"] is None else digits(costs["imports"]),
-        digits(it.first),
-        memory_size(it.size) if it.size else "nothing",
-        digits(it.call),
-    ]
-
-
-def _words(it: Tool) -> list[str]:
-    how = it.costs["threading"]
-    told = it.costs["debugging"], _GIL[how], _THREADS[how], it.costs["wheels"]
-    return [f"`{it.costs['kernel']}`", *(text or "–" for text in told)]
-
-
 def _markdown(headers: Sequence[str], rows: Iterable[list[str]], *, right: bool) -> str:
     rules = ["---", *["---:" if right else "---"] * (len(headers) - 1)]
-    lines = [headers, rules, *rows]
+    lines = [headers, rules, *([f"`{name}`", *cells] for name, *cells in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_guide(page: Path, data: BenchRecord, overhead: OverheadRecord) -> None:
     """Write tables and advice between the markers of a page; the rest of it stays as it is."""
     tools = tools_of(data, overhead)
-    where = " · ".join(machine.lines(overhead["machine"])[:4])
+    where = " · ".join(machine.lines(data["machine"])[:_LINES])
     text = page.read_text(encoding="utf-8")
-    text = _between(text, "advice", "\n".join(advice(tools)))
-    text = _between(
-        text, "choosing", "\n\n".join([_setting(data["runs"][0]), *tables(tools), where])
-    )
+    text = _between(text, "advice", "\n".join(map(_wrapped, advice(tools))))
+    parts = [_setting(data["runs"][0]), *tables(tools), where]
+    text = _between(text, "choosing", "\n\n".join(parts))
     write_file(page, text.encode())
+
+
+def kept(data: BenchRecord, overhead: OverheadRecord) -> Kept:
+    """Return the tables as the page in the browser shows them."""
+    ready = [it for it in tools_of(data, overhead).values() if it.costs["state"] == "ready"]
+    return {
+        "setting": _setting(data["runs"][0]).replace("`", ""),
+        "machine": machine.lines(data["machine"])[:_LINES],
+        "numbers": [list(NUMBERS), *map(number_cells, ready)],
+        "words": [list(WORDS), *map(word_cells, ready)],
+    }
+
+
+def _wrapped(text: str) -> str:
+    """Break a sentence into lines, but not between a number and its unit."""
+    text = re.sub(r"(\d) (s|ms|µs|%|×|MiB|KiB)(?!\w)", "\\1\u00a0\\2", text)
+    return fill(text, 118, subsequent_indent="  ", break_on_hyphens=False).replace("\u00a0", " ")
 
 
 def _setting(run: RunRecord) -> str:
     shape = f"{run['n_samples']:,} × {run['n_features']} {run['dtype']}, k = {run['n_clusters']}"
     return (
         f"Whole fits of the preset `{run['preset']}` ({shape}) on one thread, each certified. "
-        "Gains are medians of the ratios within rounds; their intervals hold together with 95 %."
+        "Ratios are medians over rounds of the ratio within a round; their intervals hold together "
+        "with 95 %, and what differs by less than NumPy does from itself is not resolved."
     )
 
 
@@ -109,7 +104,10 @@ def main(arguments: Sequence[str]) -> None:
     """Write the guide; a refusal ends the process with a sentence and status 2."""
     run, overhead, page = map(Path, arguments)
     try:
-        write_guide(page, read_run(run), read(overhead))
+        records = read_run(run), read(overhead)
+        write_guide(page, *records)
+        text = json.dumps(kept(*records), indent=1, ensure_ascii=False)
+        write_file(KEPT, f"{text}\n".encode())
     except Refused as error:
         print(f"guide: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -54,5 +54,7 @@ def to_dict(found: Sequence[Costs], card: Card) -> OverheadRecord:
 def read(path: Path) -> OverheadRecord:
     """Return what was written before; ``Refused`` says what is wrong with the file."""
     schema = Path(__file__).with_name("overhead.json").read_text(encoding="utf-8")
-    found: OverheadRecord = read_as(path, json.loads(schema), FORMAT, "a record", "overhead --output")
+    found: OverheadRecord = read_as(
+        path, json.loads(schema), FORMAT, "a record", "overhead --output"
+    )
     return found

@@ -3,13 +3,22 @@
 from dataclasses import dataclass
 
 from kmeans_lab.choosing.record import CostsRecord, OverheadRecord
+from kmeans_lab.formatting import digits, memory_size
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.measure.record import hold_to_machine
 from kmeans_lab.measure.schema import BenchRecord
-from kmeans_lab.measure.tables import interval_of, is_twin, median_seconds
+from kmeans_lab.measure.tables import in_words, interval_of, median_seconds
 
 #: What gains refer to.
 BASELINE = "numpy"
+#: Headers of ``number_cells`` and ``word_cells``.
+NUMBERS = (
+    *("kernel", "a fit, ms", "beside NumPy", "lines", "build s", "import ms", "first call ms"),
+    *("to install", "a call, µs"),
+)
+WORDS = ("kernel", "debugger and tracebacks", "GIL", "threads", "wheels")
+_GIL = {"gil": "held", "nogil": "released", "own": "released"}
+_THREADS = {"gil": "processes only", "nogil": "the driver's", "own": "its own"}
 
 
 @dataclass(frozen=True)
@@ -21,16 +30,13 @@ class Tool:
     costs : CostsRecord
     seconds : float or None
         The median of a fit.
-    gain : float or None
-        How many times as fast as NumPy.
-    bounds : tuple of float
-        Of the gain.
+    beside : str
+        How many times as fast or slow as the baseline, with the interval; in words.
     """
 
     costs: CostsRecord
     seconds: float | None
-    gain: float | None
-    bounds: tuple[float, float]
+    beside: str
 
     @property
     def fit(self) -> float:
@@ -76,14 +82,39 @@ def tools_of(data: BenchRecord, overhead: OverheadRecord) -> dict[str, Tool]:
             f"the guide is made of one table with the baseline {BASELINE} that counts; measure it "
             f"with kmeans-lab bench --baseline {BASELINE} --output RUN.json"
         )
-    measured = {it["kernel"]: it for it in run["contestants"] if not is_twin(run, it)}
+    # Neither the baseline's twin nor those that ran in another interpreter.
+    measured = {it["kernel"]: it for it in run["contestants"] if it["name"] == it["kernel"]}
     found = {}
     for costs in overhead["kernels"]:
         it = measured.get(costs["kernel"])
         seconds = median_seconds(it) if it and it["seconds"] else None
-        times = interval_of(it) if it else None
-        gain, bounds = (1.0, (1.0, 1.0)) if costs["kernel"] == BASELINE else (None, (0.0, 0.0))
-        if times is not None:
-            gain, bounds = 1 / times.middle, (1 / times.high, 1 / times.low)
-        found[costs["kernel"]] = Tool(costs, seconds, gain if seconds else None, bounds)
+        times, beside = interval_of(it) if it else None, "–"
+        if times is not None and seconds and run["floor"] is not None:
+            beside = "{} ({})".format(*in_words(times, run["floor"]))
+        elif seconds and costs["kernel"] == BASELINE:
+            beside = "1"
+        found[costs["kernel"]] = Tool(costs, seconds, beside)
     return found
+
+
+def number_cells(it: Tool) -> list[str]:
+    """Return a row of the table of numbers: dashes where something does not apply."""
+    costs = it.costs
+    return [
+        costs["kernel"],
+        "–" if it.seconds is None else digits(1e3 * it.seconds),
+        it.beside,
+        "–" if costs["lines"] is None else f"{costs['lines']:,}",
+        "–" if costs["builds"] is None else digits(costs["builds"]),
+        "–" if costs["imports"] is None else digits(1e3 * costs["imports"]),
+        digits(1e3 * it.first),
+        memory_size(it.size) if it.size else "nothing",
+        digits(it.call),
+    ]
+
+
+def word_cells(it: Tool) -> list[str]:
+    """Return a row of the table of words."""
+    how = it.costs["threading"]
+    told = it.costs["debugging"], _GIL[how], _THREADS[how], it.costs["wheels"]
+    return [it.costs["kernel"], *(text or "–" for text in told)]

@@ -106,24 +106,28 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="what scaling --json printed; repeatable",
     )
+    add("--overhead", metavar="O.json", type=Path, help="what overhead --output wrote")
     add("-o", "--output", metavar="FILE", type=Path, required=True, help="the page to write: .html")
     add("--force", action="store_true", help="replace a page that exists")
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Write a run as one HTML page."""
+    from kmeans_lab.choosing import record as costs
     from kmeans_lab.measure import record
     from kmeans_lab.pages import bench
 
     known_suffix(arguments.output, (".html",), "name it so")
-    sources = [arguments.record, *arguments.scaling]
+    beside = [arguments.overhead] if arguments.overhead else []
+    sources = [arguments.record, *arguments.scaling, *beside]
     output = plan_output([arguments.output], sources, arguments.force)
     data = record.read(arguments.record)
     scalings = [record.read_scaling(path) for path in arguments.scaling]
-    for path, scaling in zip(arguments.scaling, scalings, strict=True):
+    overheads = [costs.read(path) for path in beside]
+    for path, other in zip(sources[1:], [*scalings, *overheads], strict=True):
         whose = f"in {arguments.record}"
-        record.hold_to_machine(str(path), scaling["machine"], data["machine"], whose)
-    content = bench.page(data, scalings).encode()
+        record.hold_to_machine(str(path), other["machine"], data["machine"], whose)
+    content = bench.page(data, scalings, *overheads).encode()
     output.write([content])
     told = {"page": str(arguments.output), "bytes": len(content)}
     emit(json.dumps(told) + "\n" if arguments.json else f"{told['page']}\n")

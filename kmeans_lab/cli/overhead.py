@@ -10,6 +10,7 @@ from kmeans_lab.cli.terminal import emit, progress_on_stderr, show
 from kmeans_lab.formatting import make_table
 from kmeans_lab.io.errors import Refused
 from kmeans_lab.io.outputs import plan_output
+from kmeans_lab.isolation.pools import quiet_pools
 from kmeans_lab.registry import KERNELS, installed
 
 
@@ -37,14 +38,15 @@ def overhead(arguments: argparse.Namespace) -> None:
     asked = arguments.kernel and [resolve(name) for name in arguments.kernel]
     kernels = list(dict.fromkeys(asked or [*KERNELS, *installed()]))
     output = arguments.output and plan_output([arguments.output], [], arguments.force)
-    with progress_on_stderr() as watch:
+    with quiet_pools(), progress_on_stderr() as watch:
         found = costs.measure(
             kernels,
             n_rounds,
             arguments.seed,
             lambda name, done, total: watch(Progress("call", name, done, total, 0.0)),
         )
-    data = record.to_dict(found, machine.card())
+        card = machine.card()
+    data = record.to_dict(found, card)
     text = json.dumps(data, indent=1) + "\n"
     if arguments.json:
         emit(text)

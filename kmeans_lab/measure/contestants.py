@@ -52,6 +52,8 @@ class Contestant:
         Of the fit that was judged, on X as it is.
     file : str
         Where its module lies.
+    cores : float or None
+        How many cores were busy in its timed fits, on average.
     trips : list of float
         Seconds of each fit by this process's clock, with the way to the child and back.
     child, trial : TimedChild and Trial, or None
@@ -79,6 +81,7 @@ class Contestant:
     certificate: Certificate | None = None
     file: str = ""
     trips: list[float] = field(default_factory=list)
+    cores: float | None = None
     behind: bool = False
     child: TimedChild | None = field(default=None, repr=False)
     trial: Trial | None = field(default=None, repr=False)

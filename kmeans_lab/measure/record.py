@@ -112,6 +112,7 @@ def _contestant(run: PairedRun, it: Contestant) -> ContestantRecord:
         "kernel": it.kernel,
         "interpreter": it.interpreter.name if it.interpreter else None,
         "lock": it.lock,
+        "cores": it.cores,
         "state": it.state,
         "why": it.why,
         "source": None if absent else digest_of(it.kernel, here, sparse=sparse),

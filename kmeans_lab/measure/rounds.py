@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from kmeans_lab.crews.lock import lock_is_on
+from kmeans_lab.formatting import plural
 from kmeans_lab.isolation.children import PATIENCE, ChildError, Ended, Raised
 from kmeans_lab.isolation.interpreters import Interpreter
 from kmeans_lab.isolation.messages import Description
@@ -34,6 +35,7 @@ from kmeans_lab.measure.timed import (
     TimedChild,
     Trial,
     collecting_between_rounds,
+    cores_used,
     exponents,
     settle,
 )
@@ -48,6 +50,8 @@ ROUNDS = 24
 #: milliseconds would not.
 DRIFT = 1.25
 TWIN = " again"
+#: Cores that may be busy for each thread, and seconds of fits from which on that is asked.
+MOST_CORES, LONG_ENOUGH = 1.25, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +285,17 @@ class PairedRun:
                 with self._rejecting(it.code, "after the rounds: "):
                     if self._locked(it) != it.lock:
                         raise CertificateError("the interpreter's lock was turned on during them")
+                    self._confirm_threads(it)
+
+    def _confirm_threads(self, it: Contestant) -> None:
+        """Hold the processor's seconds against those of the clock: pools may hide from others."""
+        assert it.child is not None  # it ran
+        seconds, it.cores = it.child.checked(_two, it.child.ask(cores_used))
+        if seconds > LONG_ENOUGH and it.cores > MOST_CORES * self.n_threads:
+            raise CertificateError(
+                f"its fits kept {it.cores:.1f} cores busy, and they were to use "
+                f"{plural(self.n_threads, 'thread')}"
+            )
 
     def _run_one(self, it: Contestant, r: int) -> None:
         assert it.trial is not None  # it is valid
@@ -347,6 +362,11 @@ class PairedRun:
             f"the calibration loop took {drift:.2f} times as long at the end as at the beginning, "
             f"and beyond {most:g} the machine was not the same; run again when it is quiet"
         )
+
+
+def _two(answer: Any) -> tuple[float, float]:
+    first, second = map(float, answer)
+    return first, second
 
 
 def _said(error: Exception) -> str:

@@ -98,6 +98,7 @@ class ContestantRecord(TypedDict):
     kernel: str
     interpreter: NotRequired[str | None]
     lock: NotRequired[bool | None]
+    cores: NotRequired[float | None]
     state: State
     why: str
     source: str | None

@@ -263,6 +263,10 @@ def lines_below(run: RunRecord) -> list[str]:
     rare = [f"{it['name']} one in {it['every']}" for it in found if it["every"] > 1]
     if rare:
         lines.append(f"Slow ones do not join every round: {', '.join(rare)}.")
+    busy = [(cores, it["name"]) for it in found if (cores := it.get("cores")) is not None]
+    if busy:
+        most, name = max(busy)
+        lines.append(f"Cores busy in a fit, by the processor's clock: at most {most:.2f} ({name}).")
     if run["floor"] is not None:
         lines.append(
             f"The baseline beside itself was off by up to {run['floor'] - 1:.1%}: what differs by "

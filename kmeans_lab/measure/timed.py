@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Unpack
 
 import numpy as np
@@ -230,6 +230,13 @@ def unscaled(result: KMeansResult, exponent: int) -> KMeansResult:
 # What runs in the child.
 
 _work: list[Any] = []
+_spent = [0.0, 0.0]  # of all timed fits: seconds, and those of the processor, in all threads
+
+
+def cores_used() -> tuple[float, float]:
+    """Return the seconds of all timed fits, and how many cores were busy in them on average."""
+    seconds, busy = _spent
+    return seconds, busy / seconds if seconds > 0 else 0.0
 
 
 def _take(name: str, X: Any, n_clusters: int, settings: FitSettings) -> None:
@@ -243,9 +250,11 @@ def _take(name: str, X: Any, n_clusters: int, settings: FitSettings) -> None:
 
 def _go() -> float:
     name, X, n_clusters, settings = _work
-    start = perf_counter()
+    start, busy = perf_counter(), process_time()
     result = kmeans(X, n_clusters, kernel=name, **settings)
     seconds = perf_counter() - start
+    _spent[0] += seconds
+    _spent[1] += process_time() - busy
     # What is not written by now is not part of the result.
     _work.append(replace(result, labels=result.labels.copy(), centers=result.centers.copy()))
     return seconds

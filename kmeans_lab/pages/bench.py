@@ -7,6 +7,7 @@ apart ("Color universal design", 2008).
 from collections.abc import Sequence
 from html import escape
 
+from kmeans_lab.choosing.record import OverheadRecord
 from kmeans_lab.formatting import milliseconds, milliseconds_of_part
 from kmeans_lab.measure import machine
 from kmeans_lab.measure.certify import in_words as certified
@@ -41,6 +42,7 @@ from kmeans_lab.pages.blocks import (
     table,
 )
 from kmeans_lab.pages.document import document, measured_on
+from kmeans_lab.pages.overhead import overhead
 from kmeans_lab.pages.sections import roofline, scaling, starts
 from kmeans_lab.registry import KERNELS, KernelUnavailable
 from kmeans_lab.result import PHASES
@@ -48,14 +50,19 @@ from kmeans_lab.result import PHASES
 _COLUMNS = ("kernel", "median ms", *PHASES, "at most", "fits", "near-ties", "certificate")
 
 
-def page(data: BenchRecord, scalings: Sequence[ScalingRecord] = ()) -> str:
-    """Return the page of a record of runs, and of records of scaling beside it (see ``record``)."""
+def page(
+    data: BenchRecord,
+    scalings: Sequence[ScalingRecord] = (),
+    costs: OverheadRecord | None = None,
+) -> str:
+    """Return the page of a record of runs, with records of scaling and of other costs beside it."""
     return document(
         data["runs"][0]["preset"],
         "k-means kernels, measured in pairs and certified",
         [
             *map(_run, data["runs"]),
             scaling(scalings),
+            overhead(costs),
             measured_on(_machine(data)),
             _sources(data),
         ],

@@ -4,12 +4,13 @@ FastAPI, and not Starlette alone: every request is checked against the types tha
 and the OpenAPI document follows from the same lines.
 """
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, Header, Request, Response
 from fastapi import Path as InPath
@@ -18,6 +19,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import kmeans_lab
+from kmeans_lab.choosing import KEPT
 from kmeans_lab.pages.race import report_page
 from kmeans_lab.presets import PRESETS
 from kmeans_lab.web.files import Gallery, content_type, etag, packed, static_file
@@ -173,6 +175,11 @@ def _add_kernels(app: FastAPI, scheduler: Scheduler) -> None:
     async def explain(name: Name) -> Document:
         """Hold a kernel against the machine's limits; measured when first asked for."""
         return await scheduler.explain(name)
+
+    @app.get("/api/choosing")
+    def choosing() -> Document:
+        """Return what each tool costs, as it was recorded with this release: see its "machine"."""
+        return cast(Document, json.loads(KEPT.read_text(encoding="utf-8")))
 
     @app.get("/api/ladder", responses=_BUSY)
     async def ladder() -> Document:

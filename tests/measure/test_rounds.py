@@ -2,6 +2,8 @@
 
 import gc
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from kmeans_lab import kmeans
 from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import contestants, record, roofline, rounds, tables
 from kmeans_lab.measure.calibration import calibrate, start_costs
+from kmeans_lab.measure.judging import CertificateError
 from kmeans_lab.measure.rounds import DRIFT, TWIN, PairedRun
 from kmeans_lab.pages.bench import headline
 from kmeans_lab.presets import PRESETS
@@ -224,6 +227,28 @@ def test_a_baseline_that_goes_wrong_takes_its_twin_along_and_all_ratios(plant):
     ][:1]
     assert row.split()[2:4] == ["–", "8"]  # no ratio, no interval
     assert headline(it) == "planted, the baseline, has no certified number: there are no ratios."
+
+
+def test_the_cores_that_fits_kept_busy_are_recorded():
+    run = paired("python")
+    (own,) = [it for it in record.run_dict(run)["contestants"] if it["name"] == "python"]
+    assert 0 < own["cores"] <= rounds.MOST_CORES
+    assert "Cores busy in a fit" in as_text(*tables.of_run(record.run_dict(run)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cores", "n_threads", "wrong"),
+    [(1.0, 1.9, 1, True), (1.0, 1.9, 2, False), (1.0, 2.9, 2, True), (0.01, 1.9, 1, False)],
+)
+def test_more_cores_than_threads_are_no_fair_number(seconds, cores, n_threads, wrong):
+    run = PairedRun(PRESETS["smoke"].load(), "smoke", ["cpp"], "cpp", n_threads=n_threads)
+    it = run.find("cpp")
+    it.child = SimpleNamespace(
+        ask=lambda function: (seconds, cores), checked=lambda read, answer: read(answer)
+    )
+    with pytest.raises(CertificateError, match="cores busy") if wrong else nullcontext():
+        run._confirm_threads(it)
+    assert it.cores == cores
 
 
 @pytest.mark.parametrize("shared", [True, False])

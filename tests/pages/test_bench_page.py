@@ -1,5 +1,6 @@
 """``kmeans-lab report``: one page that needs nothing else and shows what was measured, no more."""
 
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -9,6 +10,8 @@ from statistics import median
 
 import pytest
 
+from kmeans_lab.choosing import costs
+from kmeans_lab.choosing import record as overhead_record
 from kmeans_lab.cli import main as cli
 from kmeans_lab.formatting import milliseconds
 from kmeans_lab.measure import record
@@ -252,3 +255,32 @@ def test_the_command_writes_the_page_once(capsys, tmp_path, monkeypatch, scaling
     Path("bad.json").write_text("{}")
     assert cli.main(["report", "bad.json", "-o", "other.html"]) == 2
     assert not Path("other.html").exists()
+
+
+def test_the_costs_beside_the_speed_are_on_the_page_where_they_are_given():
+    data = record.read(RUN)
+    (told,) = costs.measure(["python"], n_rounds=1)
+    gone = costs.Costs("gone<", "unavailable", "it is <b>not</b> here", "gil", "", "")
+    beside = overhead_record.to_dict([told, gone], data["machine"])
+    text = page(data, costs=beside)
+    assert "Beside the speed" not in page(data)
+    assert "Calls that do nothing" in text
+    assert "gone&lt;: it is &lt;b&gt;not&lt;/b&gt; here" in text
+    assert told.debugging in text
+    checker = Checker()
+    checker.feed(text)
+    assert (checker.open, checker.wrong) == ([], [])
+
+
+def test_report_takes_the_costs_of_the_same_machine_only(tmp_path, capsys):
+    data = record.read(RUN)
+    gone = costs.Costs("gone", "unavailable", "it is not here", "gil", "", "")
+    path = tmp_path / "overhead.json"
+    for cpu, status in ((data["machine"]["cpu"], 0), ("another", 2)):
+        beside = overhead_record.to_dict([gone], {**data["machine"], "cpu": cpu})
+        path.write_text(json.dumps(beside))
+        target = str(tmp_path / f"{status}.html")
+        asked = ["report", str(RUN), "--overhead", str(path), "-o", target]
+        assert cli.main(asked) == status
+        assert Path(target).exists() == (status == 0)
+    assert "another machine" in capsys.readouterr().err

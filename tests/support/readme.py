@@ -5,17 +5,20 @@ docs/runs. A fresh one goes there with ``--force --output docs/runs/standard.jso
 under the variables that docs/results.md names, with ``--output docs/runs/standard-avx2.json``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
 
 from kmeans_lab import KERNELS
 from kmeans_lab.formatting import as_text
 from kmeans_lab.measure import machine, record, tables
+from kmeans_lab.registry import FLAGSHIP
 
 README = Path(__file__).parents[2] / "README.md"
 DOCS = README.parent / "docs"
 RUN = DOCS / "runs" / "standard.json"
+#: The first table: the five tools of the same loops, NumPy's product among them, and the flagship.
+FIRST = ("python", "numpy", "numba", "cython", "cpp", FLAGSHIP)
 NARROW = DOCS / "runs" / "standard-avx2.json"
 
 
@@ -38,17 +41,24 @@ def whole(kept: Path) -> str:
     return indent(as_text(*tables.of_run(run), "", *machine.lines(data["machine"])), "    ")
 
 
-def ratios(kept: Path) -> str:
-    """Return the ratios of a run that is kept, and what it was measured on."""
+def ratios(kept: Path, only: Sequence[str] = ()) -> str:
+    """Return the ratios of a run that is kept, and what it was measured on.
+
+    ``only``: kernels, and the baseline's twin; by default all.
+    """
     data = record.read(kept)
     (run,) = data["runs"]
+    if only:
+        run["contestants"] = [
+            it for it in run["contestants"] if it["kernel"] in only or tables.is_twin(run, it)
+        ]
     card = machine.lines(data["machine"])[:4]  # without the compilers' flags
     return indent(as_text(tables.of_run(run)[0], "", *card), "    ")
 
 
 def parts() -> Iterator[tuple[Path, str, str]]:
     """Yield each generated part: the page, the name in its markers, the text between them."""
-    yield README, "bench", ratios(RUN)
+    yield README, "bench", ratios(RUN, FIRST)
     yield DOCS / "kernels.md", "kernels", kernel_table()
     yield DOCS / "results.md", "bench", whole(RUN)
     yield DOCS / "results.md", "bench-avx2", ratios(NARROW)

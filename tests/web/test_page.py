@@ -238,6 +238,8 @@ def test_a_kernel_is_explained_beside_its_source(open_page):  # noqa: F811
     assert "namespace" in text(page, "#source pre >> nth=0")
     page.wait_for_selector("#ladder .bar-row")
     assert page.locator("#ladder .bar-row").count() > 5
+    assert "cpp-simd" in text(page, "#costs")
+    assert "not on this machine" in text(page, "#costs-note")
     page.click("#explain")
     page.wait_for_selector("#explained .verdict")
     assert "assign" in text(page, "#explained table")

@@ -94,6 +94,7 @@ def test_the_document_names_every_route_and_every_refusal():
         "/api/kernels/{name}/explain",
         "/api/presets",
         "/api/limits",
+        "/api/choosing",
         "/api/ladder",
         "/api/studies",
         "/api/studies/{file}",

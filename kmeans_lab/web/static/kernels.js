@@ -19,6 +19,7 @@ export class Kernels {
     if (this.loaded) return;
     this.loaded = true;
     this.show();
+    this.costs();
     say(find("#ladder-note"), "Measuring the ladder on this machine; this takes some seconds …");
     try {
       this.ladder(await ask("/api/ladder"));
@@ -41,6 +42,17 @@ export class Kernels {
         make("ul", { className: "plain" }, ...[kept.machine ?? []].flat().map(line => make("li", {}, line)))));
     say(find("#ladder-note"), `Preset ${kept.preset}: ${kept.what}. Each × compares with the first line.`
       + (kept.limit ? ` The dashed line (${time(kept.limit)}) is a pass that does nothing but all multiply-adds, at this machine's rate.` : ""));
+  }
+
+  async costs() {
+    try {
+      const { setting, machine, numbers, words } = await ask("/api/choosing");
+      find("#costs").replaceChildren(cells(numbers, "What each tool costs, in numbers"),
+        make("details", {}, make("summary", {}, "Debuggers, threads and wheels"), cells(words, "What each tool costs, in words")));
+      say(find("#costs-note"), `Recorded with this release, not on this machine: ${machine[0]}. ${setting} Of your own machine: kmeans-lab overhead.`);
+    } catch (problem) {
+      say(find("#costs-note"), problem.message);
+    }
   }
 
   async show() {
@@ -92,6 +104,13 @@ function explained(found) {
 }
 
 const share = value => value === null || value === undefined ? "–" : percent(value);
+
+function cells([headers, ...rows], label) {
+  return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label }, make("table", {},
+    make("thead", {}, make("tr", {}, ...headers.map(name => make("th", { scope: "col" }, name)))),
+    make("tbody", {}, ...rows.map(([name, ...others]) => make("tr", {},
+      make("th", { scope: "row" }, name), ...others.map(text => make("td", {}, text)))))));
+}
 
 function listing(file, index) {
   const lines = file.text.replace(/\n$/, "").split("\n");
