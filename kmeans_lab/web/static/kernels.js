@@ -47,7 +47,7 @@ export class Kernels {
   async costs() {
     try {
       const { setting, machine, numbers, words } = await ask("/api/choosing");
-      find("#costs").replaceChildren(cells(numbers, "What each tool costs, in numbers"),
+      find("#costs").replaceChildren(cells(numbers, "What each tool costs, in numbers", "numbers"),
         make("details", {}, make("summary", {}, "Debuggers, threads and wheels"), cells(words, "What each tool costs, in words")));
       say(find("#costs-note"), `Recorded with this release, not on this machine: ${machine[0]}. ${setting} Of your own machine: kmeans-lab overhead.`);
     } catch (problem) {
@@ -105,8 +105,8 @@ function explained(found) {
 
 const share = value => value === null || value === undefined ? "–" : percent(value);
 
-function cells([headers, ...rows], label) {
-  return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label }, make("table", {},
+function cells([headers, ...rows], label, className = "") {
+  return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label }, make("table", { className },
     make("thead", {}, make("tr", {}, ...headers.map(name => make("th", { scope: "col" }, name)))),
     make("tbody", {}, ...rows.map(([name, ...others]) => make("tr", {},
       make("th", { scope: "row" }, name), ...others.map(text => make("td", {}, text)))))));
