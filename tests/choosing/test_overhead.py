@@ -60,17 +60,16 @@ def test_calls_of_each_kernel_are_counted_in_turns(planted):
 
 
 def test_a_call_is_a_turn_divided_by_its_calls(monkeypatch):
-    ticks = count(step=0.25)  # each look at the clock is a quarter of a second after the last
-    monkeypatch.setattr(calls, "perf_counter", lambda: next(ticks))
-    seen = []
-    monkeypatch.setattr(
-        calls,
-        "load_for",
-        lambda name, sparse: (SimpleNamespace(update=lambda *arrays: seen.append(arrays)), None),
-    )
+    seen = []  # each call takes a millisecond, and nothing else takes any time
+    monkeypatch.setattr(calls, "perf_counter", lambda: 1e-3 * len(seen))
+    kernel = SimpleNamespace(update=lambda *arrays: seen.append(arrays))
+    monkeypatch.setattr(calls, "load_for", lambda name, sparse: (kernel, None))
     calls._prime("any")
-    assert len(seen) == 2  # the first call, and a turn of one that takes long enough
-    assert calls._batch() == (0.25, 0.25)
+    assert (
+        len(seen) == 1 + 1 + 2 + 4 + 8 + 16
+    )  # the first call, then turns until one is long enough
+    assert calls._batch() == (pytest.approx(1e-3), 0.0)
+    assert len(seen) == 32 + 16
     rows, labels, sums, counts = seen[-1]
     assert (rows.shape, labels.shape, sums.shape, counts.shape) == ((0, 1), (0,), (1, 1), (1,))
     assert not rows.flags.writeable
@@ -93,9 +92,9 @@ def test_a_kernel_that_cannot_be_called_is_a_row_with_the_reason(planted, body, 
 
 def test_a_kernel_that_fails_later_has_no_numbers(planted):
     body = (
-        "global n; n = globals().get('n', 0) + 1\n    if n > 300_000: raise ValueError('worn out')"
+        "global n; n = globals().get('n', 0) + 1\n    if n > 700_000: raise ValueError('worn out')"
     )
-    (found,) = calls.measure([planted(body)], n_rounds=60)
+    (found,) = calls.measure([planted(body)], n_rounds=200)
     assert (found.state, found.seconds, found.empty) == ("broken", [], [])
     assert "worn out" in found.why
 
@@ -228,6 +227,7 @@ def test_the_table_has_a_row_for_each_kernel_and_dashes_where_nothing_is_known(d
     assert len(cells) == len(tables.CALLS)
     assert cells[0] == "python"
     assert cells[-1] == "held"
+    assert float(cells[3]) == pytest.approx(python["times_empty"]["middle"], rel=0.01)
     assert float(cells[1].replace(",", "")) == pytest.approx(
         1e9 * python["call"]["middle"], rel=0.01
     )
