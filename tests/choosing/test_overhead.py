@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
+from kmeans_lab import registry
 from kmeans_lab.choosing import calls, costs, footprint, record, tables
 from kmeans_lab.cli import main as cli
 from kmeans_lab.io.errors import Refused
@@ -34,8 +35,9 @@ def update(rows, labels, sums, counts):
 
 
 @pytest.fixture
-def planted(tmp_path):
+def planted(tmp_path, monkeypatch):
     """Return a function that adds a kernel with this body of ``update``, and gives its name."""
+    monkeypatch.setattr(registry, "_added", {})
 
     def write(body):
         path = tmp_path / f"called_{next(NUMBERS)}.py"

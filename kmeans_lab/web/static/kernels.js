@@ -1,6 +1,7 @@
 // The tab of kernels: the ladder from plain Python to the machine's limit, and one kernel explained.
 import { ask } from "./api.js";
 import { bars } from "./charts.js";
+import { DEFAULTS } from "./choices.js";
 import { find, make, say } from "./dom.js";
 import { digits, percent, sentence, time, times, whole } from "./words.js";
 
@@ -9,7 +10,9 @@ export class Kernels {
     Object.assign(this, { kernels, changed, loaded: false });
     this.choice = find("#which");
     this.choice.replaceChildren(...kernels.map(kernel => make("option", { value: kernel.name }, kernel.name)));
-    this.choice.value = kernels.some(kernel => kernel.name === chosen) ? chosen : kernels.at(-1)?.name;
+    const ready = kernels.filter(kernel => kernel.state === "ready");
+    const first = name => kernels.find(kernel => kernel.name === name);
+    this.choice.value = (first(chosen) ?? first(DEFAULTS.lanes.at(-1)[0]) ?? ready.at(-1) ?? kernels.at(-1))?.name;
     this.choice.addEventListener("change", () => this.show());
     find("#explain").addEventListener("click", () => this.explain());
   }
