@@ -39,6 +39,7 @@ class KernelRow(TypedDict):
     state: str
     reason: str
     threading: str
+    broadcasts: bool
     lines: int | None
     build: str | None
 
@@ -112,6 +113,7 @@ def _row_of(
         "state": state,
         "reason": reason,
         "threading": spec.threading,
+        "broadcasts": spec.broadcasts,
         "lines": lines,
         "build": build,
     }

@@ -22,6 +22,9 @@ export const DEFAULTS = {
   max_iter: "",
 };
 
+/** What takes the place of the default lanes where plain Python is too slow. */
+export const FASTER = [["numpy", 1], ["cpp", 1], ["cpp-simd", 1]];
+
 const NUMBERS = ["n", "d", "k", "spread", "seed"];
 
 /** Read choices from a query string; what is missing or makes no sense is the default. */

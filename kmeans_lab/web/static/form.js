@@ -1,6 +1,7 @@
 // The form; its choices are kept in the address of the page.
-import { DEFAULTS, OWN, STARTS, read, write } from "./choices.js";
+import { DEFAULTS, FASTER, OWN, STARTS, read, write } from "./choices.js";
 import { find, make, say } from "./dom.js";
+import { judge, put } from "./fields.js";
 import { digits, plural, sentence, whole } from "./words.js";
 
 const NUMBERS = [
@@ -8,7 +9,7 @@ const NUMBERS = [
   ["d", "Features", { min: 1, step: 1 }],
   ["k", "Clusters", { min: 1, step: 1 }],
   ["spread", "Spread", { min: 0, step: "any" }],
-  ["seed", "Seed", { min: 0, step: 1 }],
+  ["seed", "Seed of the rows", { min: 0, step: 1 }],
 ];
 
 const MODES = {
@@ -20,6 +21,8 @@ export class Form {
   constructor(kernels, presets, limits) {
     Object.assign(this, { kernels, presets, limits, choice: read(location.search) });
     this.element = find("#form");
+    this.element.noValidate = true;  // each field has a sentence of its own
+    this.usual = JSON.stringify(this.choice.lanes) === JSON.stringify(DEFAULTS.lanes);
     this.sane();
     find("#add").addEventListener("click", () => this.add());
     for (const input of document.querySelectorAll("input[name=mode], input[name=source]")) {
@@ -49,10 +52,12 @@ export class Form {
     presets.addEventListener("change", () => this.set("preset", presets.value));
     find("#own").replaceChildren(...NUMBERS.map(([name, label, rules]) => make("label", {}, label,
       make("input", {
-        type: "number", name, id: `own-${name}`, required: true, ...rules,
-        max: name === "n" ? this.limits.rows : "",
-        oninput: event => event.target.value !== "" && this.set(name, Number(event.target.value)),
+        type: "number", name, id: `own-${name}`, required: true, ...rules, "data-name": label,
+        "data-why": " on this server", max: { n: this.limits.rows, d: this.limits.features, k: this.limits.clusters }[name] ?? "",
+        value: this.choice[name],
+        oninput: event => judge(event.target) && this.set(name, Number(event.target.value)),
       }))));
+    find("#max_iter").max = this.limits.iterations;
     for (const name of ["start", "start_seed", "max_iter"]) {
       const input = find(`#${name}`);
       input.addEventListener("input", () => this.set(name, input.value));
@@ -75,6 +80,7 @@ export class Form {
     const taken = new Set(this.choice.lanes.map(([name]) => name));
     const ready = this.kernels.filter(kernel => kernel.state === "ready");
     const next = ready.find(kernel => !taken.has(kernel.name)) ?? ready[0];
+    this.usual = false;
     this.choice.lanes.push([next.name, 1]);
     this.show();
     find(`#kernel-${this.choice.lanes.length - 1}`).focus();
@@ -82,6 +88,7 @@ export class Form {
 
   drop(index) {
     const { choice } = this;
+    this.usual = false;
     choice.lanes.splice(index, 1);
     if (choice.baseline === index) choice.baseline = 0;
     else if (choice.baseline > index) choice.baseline -= 1;
@@ -92,6 +99,7 @@ export class Form {
   /** Bring every control and the address in line with what is chosen. */
   show() {
     const { choice } = this;
+    if (this.usual) this.choose();
     this.lanes();
     for (const input of document.querySelectorAll("input[name=mode]")) input.checked = input.value === choice.mode;
     for (const input of document.querySelectorAll("input[name=source]")) {
@@ -102,12 +110,13 @@ export class Form {
     find("#own").hidden = Boolean(choice.preset);
     for (const input of document.querySelectorAll("#own input")) {
       input.disabled = Boolean(choice.preset);
-      if (document.activeElement !== input) input.value = choice[input.name];
+      put(input, choice[input.name]);
     }
     if (choice.preset) find("#preset").value = choice.preset;
     this.starts();
-    for (const name of ["start_seed", "max_iter"]) find(`#${name}`).value = choice[name];
+    for (const name of ["start_seed", "max_iter"]) put(find(`#${name}`), choice[name]);
     this.notes();
+    this.judge();
     history.replaceState(null, "", `?${write(choice)}${location.hash === "#run" ? "" : location.hash}`);
   }
 
@@ -134,30 +143,75 @@ export class Form {
     say(find("#cost"), rough > 2 ? `Plain Python needs roughly ${digits(rough, 1)} s for each iteration of this.` : "");
   }
 
+  /** Of the lanes that nobody has chosen, take those that can run on these data. */
+  choose() {
+    const { choice } = this;
+    choice.lanes = structuredClone(DEFAULTS.lanes);
+    if (choice.lanes.some(lane => this.obstacle(lane))) choice.lanes = structuredClone(FASTER);
+    choice.lanes = choice.lanes.filter(([name]) => this.kernels.some(kernel => kernel.name === name));
+  }
+
+  /** Rows × clusters × features, and iterations at most, of what is chosen. */
+  size() {
+    const { choice } = this;
+    const preset = this.presets.find(it => it.name === choice.preset);
+    const [n, d, k] = preset ? [preset.n_samples, preset.n_features, preset.n_clusters] : [choice.n, choice.d, choice.k];
+    return [n * d * k, Number(choice.max_iter) || preset?.max_iter || 100];
+  }
+
+  /** Why a lane cannot run on these data here, as one sentence; empty where it can. */
+  obstacle([name]) {
+    const { limits } = this;
+    const kernel = this.kernels.find(it => it.name === name);
+    const [nkd, iterations] = this.size();
+    if (!kernel) return "";
+    if (kernel.broadcasts && nkd > limits.temporary) return `${name} needs more memory for these data than this server gives; choose another kernel.`;
+    const most = kernel.threading === "gil" ? limits.pairs_python : kernel.broadcasts ? limits.pairs_broadcast : limits.pairs;
+    if (nkd * iterations <= most) return "";
+    const fewer = Math.floor(most / nkd);
+    return `${name} is too slow for these data here; choose another kernel${fewer ? `, or at most ${plural(fewer, "iteration")}` : ""}.`;
+  }
+
+  /** Let Run be pressed where every field is right and every lane can run; say why where not. */
+  judge() {
+    const obstacles = this.choice.lanes.map(lane => this.obstacle(lane)).filter(Boolean);
+    say(find("#obstacle"), [...new Set(obstacles)].join(" "));
+    this.blocked = obstacles.length > 0;
+    this.changed?.();
+  }
+
+  /** The first field that is wrong, or null. */
+  wrong() {
+    return [...this.element.querySelectorAll("input[type=number]")].find(input => input.offsetParent && !judge(input)) ?? null;
+  }
+
   lanes() {
     const { choice, kernels, limits } = this;
+    const focused = document.activeElement?.id;
     const many = choice.lanes.length;
     const rows = choice.lanes.map(([name, threads], index) => {
-      const set = (at, value) => { choice.lanes[index][at] = value; this.show(); };
+      const set = (at, value) => { choice.lanes[index][at] = value; this.usual = false; this.show(); };
       return make("li", { className: `lane-${index}` },
         make("span", { className: "swatch", "aria-hidden": "true" }),
         make("select", {
           id: `kernel-${index}`, "aria-label": `Kernel of lane ${index + 1}`,
-          onchange: event => { set(0, event.target.value); find(`#kernel-${index}`).focus(); },
+          onchange: event => set(0, event.target.value),
         }, ...kernels.map(kernel => make("option", {
           value: kernel.name, selected: kernel.name === name, disabled: kernel.state !== "ready",
           title: kernel.reason || kernel.summary,
         }, kernel.state === "ready" ? kernel.name : `${kernel.name} (${kernel.state}: ${kernel.reason})`))),
         make("input", {
           type: "number", id: `threads-${index}`, min: 1, max: limits.threads, value: threads, required: true,
-          "aria-label": `Threads of lane ${index + 1}`, title: "Threads",
-          onchange: event => set(1, Math.min(limits.threads, Math.max(1, Math.trunc(event.target.valueAsNumber) || 1))),
+          "aria-label": `Threads of lane ${index + 1}`, title: "Threads", step: 1,
+          "data-name": "Threads", "data-why": ", the cores of this machine",
+          oninput: event => judge(event.target),
+          onchange: event => judge(event.target) && set(1, event.target.valueAsNumber),
         }),
         make("label", { className: "base", title: "Times are compared with the baseline" },
           make("input", {
-            type: "radio", name: "baseline", checked: index === choice.baseline,
+            type: "radio", name: "baseline", id: `base-${index}`, checked: index === choice.baseline,
             "aria-label": `Lane ${index + 1} is the baseline`,
-            onchange: () => { choice.baseline = index; this.show(); find(`#lane-list li:nth-child(${index + 1}) .base input`).focus(); },
+            onchange: () => { choice.baseline = index; this.show(); },
           })),
         make("button", {
           type: "button", className: "icon", disabled: many < 2, onclick: () => this.drop(index),
@@ -165,6 +219,7 @@ export class Form {
         }, "×"));
     });
     find("#lane-list").replaceChildren(...rows);
+    if (/^(kernel|threads|base)-/.test(focused ?? "")) document.getElementById(focused)?.focus();
     find("#add").disabled = many >= limits.lanes;
     const missing = kernels.filter(kernel => kernel.state !== "ready");
     say(find("#missing"), missing.map(kernel => `${kernel.name} cannot run here: ${kernel.reason}.`).join(" "));

@@ -25,7 +25,7 @@ export class LaneCard {
   constructor(race, lane, stop) {
     Object.assign(this, { race, lane });
     this.state = make("p", { className: "state" });
-    this.clock = make("p", { className: "clock", "aria-hidden": "true" }, "0.00 s");
+    this.clock = make("p", { className: "clock", "aria-hidden": "true" }, "–");
     this.where = make("p", { className: "where" }, "\u00a0");
     this.canvas = make("canvas", { role: "img", "aria-label": `Points of ${lane.kernel}` });
     this.stop = make("button", {
@@ -102,7 +102,8 @@ export class LaneCard {
   /** Draw what the replay shows now. */
   replay(view) {
     this.picture(view.at, calm() ? 0 : view.part);
-    say(this.clock, time(view.done ? this.race.seconds(this.lane) : view.seconds));
+    const begun = this.lane.frames.length > 0 || this.lane.result;
+    say(this.clock, begun ? time(view.done ? this.race.seconds(this.lane) : view.seconds) : "–");
     this.element.classList.toggle("arrived", view.done && view.at >= 0);
   }
 

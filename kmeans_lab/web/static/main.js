@@ -57,6 +57,7 @@ class Page {
       if (name === "studies") studies.open();
     });
     this.form.element.addEventListener("submit", event => { event.preventDefault(); this.run(); });
+    this.form.changed = () => this.busy(this.racing);
     find("#stop").addEventListener("click", () => this.stage.stopAll());
     find("#watch").addEventListener("click", () => this.watch());
     link(this.form);
@@ -79,6 +80,9 @@ class Page {
 
   async run() {
     this.form.content();
+    const wrong = this.form.wrong();
+    if (wrong) return wrong.focus();
+    if (this.form.blocked) return;
     this.busy(true);
     try {
       const { id } = await post("/api/races", order(this.form.choice));
@@ -97,13 +101,14 @@ class Page {
   }
 
   busy(on) {
-    find("#run").disabled = on;
+    this.racing = on;
+    find("#run").disabled = on || this.form.blocked;
     find("#stop").disabled = !on;
   }
 
   changed(race) {
     this.busy(!race.over);
-    find("#save").hidden = !race.over;
+    find("#save").hidden = !race.over || race.lost;
     if (race.over) {
       find("#json").href = `/api/races/${race.id}`;
       find("#json").download = `race-${race.id}.json`;

@@ -5,7 +5,7 @@ export const OVER = new Set(["done", "stopped", "failed"]);
 
 export class Race {
   constructor(id) {
-    Object.assign(this, { id, plan: null, lanes: [], verdict: null, end: null });
+    Object.assign(this, { id, plan: null, lanes: [], verdict: null, end: null, lost: false, silent: false });
   }
 
   /** Take in one event; returns the lane that it is about, or null. */
@@ -32,6 +32,15 @@ export class Race {
     if (state !== lane.state) lane.since = performance.now();
     lane.state = state;
     lane.sentence = sentence ?? "";
+  }
+
+  /** The server does not know this race any more: nothing follows. */
+  forget() {
+    this.lost = true;
+    this.end = "stopped";
+    for (const lane of this.lanes) {
+      if (!OVER.has(lane.state)) this.enter(lane, { state: "stopped", sentence: "The server was restarted." });
+    }
   }
 
   frame(data) {

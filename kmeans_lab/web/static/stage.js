@@ -1,5 +1,5 @@
 // The stage: shows one race at a time, live and as a replay of its frames.
-import { follow, remove } from "./api.js";
+import { ask, follow, remove } from "./api.js";
 import { inertiaChart, inertiaNote, laneBars } from "./charts.js";
 import { calm, find, make, say } from "./dom.js";
 import { LaneCard } from "./lane.js";
@@ -42,20 +42,39 @@ export class Stage {
     this.leave = follow(`/api/races/${id}/events`,
       (name, data) => this.take(name, data), again => this.lost(again));
     this.headline("Getting ready …");
+    document.title = "Racing · kmeans_lab";
     const narrow = matchMedia("(max-width: 979px)").matches;
     if (narrow || part("stage").getBoundingClientRect().top < 0) part("stage").scrollIntoView();
     this.changed(this.race);
     if (!this.ticking) this.tick();
   }
 
-  lost(again) {
-    if (this.race.over) return;
-    this.headline(again ? "The server does not answer; trying again …"
-      : "The server does not know this race any more; what it sent is shown.");
+  /** The line broke: to a server that is gone, that was restarted, or that does not let us listen. */
+  async lost(again) {
+    const { race } = this;
+    if (race.over) return;
+    race.silent = true;  // clocks stand still
+    if (again) {
+      this.headline("The server does not answer; trying again …");
+      return;
+    }
+    const known = await ask(`/api/races/${race.id}`).catch(problem => problem);
+    if (race !== this.race || race.over) return;
+    if (known.status !== 404) {
+      this.headline("The server does not know this race any more; what it sent is shown.");
+      return;
+    }
+    race.forget();
+    this.cards.forEach(card => card.update());
+    this.headline("The server was restarted; what it had sent of this race is shown.");
+    document.title = "kmeans_lab";
+    if (race.lanes.some(lane => lane.frames.length)) this.prepareReplay();
+    this.changed(race);
   }
 
   take(name, data) {
     const { race } = this;
+    race.silent = false;
     const before = race.lanes[data.lane]?.state;
     const lane = race.take(name, data);
     if (name === "plan") this.plan();
@@ -174,7 +193,7 @@ export class Stage {
 
   scrub(share) {
     this.player.playing = false;
-    this.player.seek(share / 1000 * this.player.length);
+    this.player.seek(share / Number(part("scrub").max) * this.player.length);
   }
 
   pace(value) {
@@ -185,7 +204,10 @@ export class Stage {
     const { player, race } = this;
     this.cards.forEach(card => card.replay(player.view(card.lane)));
     const scrub = part("scrub");
-    scrub.value = Math.round(1000 * player.position / (player.length || 1));
+    const steps = player.pace === "steps";  // a press of an arrow key is an iteration, or a fortieth
+    scrub.max = steps ? race.iterations : 1000;
+    scrub.step = steps ? 1 : 25;
+    scrub.value = Math.round(Number(scrub.max) * player.position / (player.length || 1));
     const words = player.pace === "steps"
       ? `iteration ${Math.floor(player.position)} of ${race.iterations}`
       : `${time(player.position)} of ${time(player.length)}`;
@@ -207,7 +229,7 @@ export class Stage {
     const now = performance.now();
     if (this.race && !this.race.over) {
       for (const card of this.cards) {
-        card.tick(now);
+        if (!this.race.silent) card.tick(now);
         if (card.fresh) {
           card.live();
           card.fresh = false;
