@@ -116,8 +116,8 @@ def headline(run: RunRecord) -> str:
     if best["name"] == run["baseline"]:
         return f"{best['name']}, the baseline, is the fastest: {ms}."
     if times is None or run["floor"] is None:
-        which = run["baseline"] + (", the baseline," if not base["seconds"] else "’s second row")
-        return f"{which} has no certified number: there are no ratios."
+        which = run["baseline"] + ("" if not base["seconds"] else "’s second row")
+        return f"{which} has no certified number, so that nothing can be compared with it."
     words, bounds = in_words(times, run["floor"])
     if words == "not resolved":
         return (

@@ -124,7 +124,7 @@ def _ratios(
 ) -> str:
     names = _names(lanes)
     if times[baseline] is None:
-        return f"{names[baseline]}, the baseline, has no time: there are no ratios"
+        return f"{names[baseline]} has no time, so that nothing can be compared with it"
     others = [(times_, i) for i, times_ in enumerate(times) if times_ is not None and i != baseline]
     if not others:
         return f"{names[baseline]} has no lane to be compared with"

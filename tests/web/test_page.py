@@ -54,7 +54,7 @@ def test_a_measured_race_goes_through_its_states_and_ends_with_a_verdict(open_pa
     assert re.search(r"(faster than|slower than|no difference found) ", text(page, "#headline"))
     assert "all labels agree" in text(page, "#agree")
     assert page.locator(".proof strong").all_inner_texts() == ["✓ valid"] * 3
-    assert page.locator("#bars .bar-row").count() == 3
+    assert page.locator("#bars .dot-row").count() == 3
     assert page.locator("#inertia polyline").count() == 3
     assert "All 1,500 points are drawn." in text(page, "#facts")
     inertias = page.locator(".lane dl div:nth-child(3) dd").all_inner_texts()
@@ -236,8 +236,8 @@ def test_a_kernel_is_explained_beside_its_source(open_page):  # noqa: F811
     assert page.input_value("#which") == "cpp"
     page.wait_for_selector("#source pre")
     assert "namespace" in text(page, "#source pre >> nth=0")
-    page.wait_for_selector("#ladder .bar-row")
-    assert page.locator("#ladder .bar-row").count() > 5
+    page.wait_for_selector("#ladder .dot-row")
+    assert page.locator("#ladder .dot-row").count() > 5
     assert "cpp-simd" in text(page, "#costs")
     assert "not on this machine" in text(page, "#costs-note")
     page.click("#explain")

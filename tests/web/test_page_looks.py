@@ -38,7 +38,7 @@ def test_everybody_can_use_every_tab(open_page, scheme):  # noqa: F811
     assert troubles(page) == []
     page.click("#tab-kernels")
     page.wait_for_selector("#source pre")
-    page.wait_for_selector("#ladder .bar-row")
+    page.wait_for_selector("#ladder .dot-row")
     assert troubles(page) == []
     page.click("#tab-studies")
     page.wait_for_selector(".study")
@@ -55,7 +55,7 @@ def test_nothing_sticks_out(open_page, width):  # noqa: F811
         page.click(f"#tab-{tab}")
         if tab == "kernels":
             page.wait_for_selector("#source pre")
-            page.wait_for_selector("#ladder .bar-row")
+            page.wait_for_selector("#ladder .dot-row")
         if tab == "studies":
             page.wait_for_selector(".study")
         outside = page.evaluate(

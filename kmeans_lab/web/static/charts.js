@@ -16,32 +16,53 @@ const ticks = ([low, high]) => {
   return out;
 };
 
-/** Rows of bars on a log scale: [{name, value, words, idea, className, marks}]. */
-export function bars(rows, label, limit = 0) {
+/** Round values from low to high: at most `most`, each 1, 2 or 5 times a power of ten. */
+export function round(low, high, most = 6) {
+  const out = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const digit of [1, 2, 5]) {
+      const value = Number(`${digit}e${power}`);
+      if (value >= low && value <= high) out.push(value);
+    }
+  }
+  if (out.length <= most) return out;
+  const tens = out.filter(value => String(value.toExponential()).startsWith("1e"));
+  return tens.filter((_, i) => i % Math.ceil(tens.length / most) === 0);
+}
+
+/** A scale for seconds: where a value lies, in percent, and the ticks. */
+function scaleOf(values, linear) {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  if (linear) {
+    const step = [1, 2, 5, 10].map(size => size * 10 ** Math.floor(Math.log10(most) - 0.5)).find(size => most / size <= 6);
+    const high = 1.04 * most;
+    return { place: value => 100 * value / high, ticks: Array.from({ length: Math.floor(high / step) + 1 }, (_, i) => i * step) };
+  }
+  const room = Math.max(1.25, (most / least) ** 0.06);
+  const [low, high] = [least / room, most * room];
+  const place = value => 100 * Math.log(value / low) / Math.log(high / low);
+  return { place, ticks: round(low, high) };
+}
+
+/** Rows of dots, one for each fit, and a line for the median: [{name, value, words, idea, className, marks}]. */
+export function dots(rows, label, { limit = 0, linear = false } = {}) {
   const known = rows.filter(row => row.value > 0);
   if (!known.length) return make("p", { className: "faint" }, "Nothing was measured.");
-  const scale = decades(known.flatMap(row => [row.value, ...(row.marks ?? [])]));
-  const place = value => 100 * (Math.log10(value) - scale[0]) / (scale[1] - scale[0]);
-  const roof = limit ? [draw("line", { class: "limit", x1: place(limit), x2: place(limit), y1: 0, y2: 10 })] : [];
-  const grid = ticks(scale).map(power => draw("line",
-    { class: "grid", x1: place(10 ** power), x2: place(10 ** power), y1: 0, y2: 10 }));
-  const track = row => draw("svg",
-    { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
-    ...grid.map(line => line.cloneNode()),
-    row.value > 0
-      ? draw("rect", { class: "bar", x: 0, y: 2, width: Math.max(0.6, place(row.value)), height: 6 })
-      : "",
-    ...(row.marks ?? []).map(mark => draw("line",
-      { class: "mark", x1: place(mark), x2: place(mark), y1: 3, y2: 7 })),
-    ...roof.map(line => line.cloneNode()));
-  return make("div", { className: "bars", role: "group", "aria-label": label },
-    ...rows.map(row => make("div", { className: `bar-row ${row.className ?? ""}` },
+  const { place, ticks: at } = scaleOf(known.flatMap(row => [row.value, ...(row.marks ?? [])]).concat(limit || []), linear);
+  const put = (className, value) => make("i", { className, "--at": `${place(value).toFixed(2)}%` });
+  const track = row => make("div", { className: "track", "aria-hidden": "true" },
+    ...at.map(value => put("grid", value)),
+    ...(limit ? [put("limit", limit)] : []),
+    ...(row.marks ?? []).map(value => put("fit", value)),
+    ...(row.value > 0 ? [put("median", row.value)] : []));
+  return make("div", { className: "dots", role: "group", "aria-label": label },
+    ...rows.map(row => make("div", { className: `dot-row ${row.className ?? ""}` },
       make("span", { className: "name" }, row.name), track(row),
       make("span", { className: "value" }, row.words),
       row.idea ? make("small", {}, row.idea) : null)),
-    make("div", { className: "bar-axis", "aria-hidden": "true" }, make("span"),
-      make("div", {}, ...ticks(scale).map(power => make("i", { "--at": `${place(10 ** power)}%` },
-        powerOfTen(power)))), make("span")));
+    make("div", { className: "dot-axis", "aria-hidden": "true" }, make("span"),
+      make("div", {}, ...at.map(value => make("i", { "--at": `${place(value).toFixed(2)}%` }, value ? time(value).replace(/\.0+ /, " ") : "0"))),
+      make("span")));
 }
 
 const MARKS = 200;
@@ -51,7 +72,7 @@ const some = seconds => seconds.length <= MARKS ? seconds
   : seconds.toSorted((a, b) => a - b).filter((_, i) => i % Math.ceil(seconds.length / MARKS) === 0);
 
 /** Seconds of each lane, and how many times faster than the baseline. */
-export function laneBars(race) {
+export function laneDots(race, linear) {
   const rows = race.lanes.map(lane => {
     const ratio = race.verdict?.times[lane.index];
     const base = lane.index === race.verdict?.baseline;
@@ -66,7 +87,7 @@ export function laneBars(race) {
       className: `lane-${lane.index}`,
     };
   });
-  return bars(rows, "Seconds of each lane on a log scale");
+  return dots(rows, `Seconds of each lane on a ${linear ? "linear" : "log"} scale`, { linear });
 }
 
 const HEIGHT = 230, LEFT = 62, RIGHT = 12, TOP = 10, BOTTOM = 30;

@@ -1,6 +1,6 @@
 // The tab of kernels: the ladder from plain Python to the machine's limit, and one kernel explained.
 import { ask } from "./api.js";
-import { bars } from "./charts.js";
+import { dots } from "./charts.js";
 import { DEFAULTS } from "./choices.js";
 import { find, make, say } from "./dom.js";
 import { digits, percent, sentence, time, times, whole } from "./words.js";
@@ -40,7 +40,7 @@ export class Kernels {
       idea: sentence(rung.idea),
     }));
     find("#ladder").replaceChildren(
-      bars(rows, `Seconds of each kernel, preset ${kept.preset}, log scale`, kept.limit),
+      dots(rows, `Seconds of each kernel, preset ${kept.preset}, log scale`, { limit: kept.limit }),
       make("details", {}, make("summary", {}, "The machine"),
         make("ul", { className: "plain" }, ...[kept.machine ?? []].flat().map(line => make("li", {}, line)))));
     say(find("#ladder-note"), `Preset ${kept.preset}: ${kept.what}. Each × compares with the first line.`

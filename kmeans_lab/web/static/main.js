@@ -15,7 +15,10 @@ import { Tabs } from "./tabs.js";
 /** The tab is kept behind the #, the choices in the query: a link brings both back. */
 function remember(tab, kernel = "") {
   const hash = tab === "race" ? "" : `#${tab}${kernel ? `/${kernel}` : ""}`;
-  history.replaceState(null, "", location.pathname + location.search + hash);
+  const before = location.hash.slice(1).split("/")[0] || "race";
+  const where = location.pathname + location.search + hash;
+  if (["race", "kernels", "studies"].includes(before) && before !== tab) history.pushState(null, "", where);
+  else history.replaceState(null, "", where);
 }
 
 const isOn = race => !OVER.has(race.state);
@@ -64,6 +67,7 @@ class Page {
     this.busy(false);
     const run = tab === "run";
     tabs.open(["kernels", "studies"].includes(tab) ? tab : "race");
+    addEventListener("popstate", () => tabs.open(location.hash.slice(1).split("/")[0] || "race"));
     showPast(null, id => this.stage.open(id)).then(all => {
       if (run) this.run();
       else this.onNow(all);

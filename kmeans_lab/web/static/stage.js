@@ -1,6 +1,6 @@
 // The stage: shows one race at a time, live and as a replay of its frames.
 import { ask, follow, remove } from "./api.js";
-import { inertiaChart, inertiaNote, laneBars } from "./charts.js";
+import { inertiaChart, inertiaNote, laneDots } from "./charts.js";
 import { calm, find, make, say } from "./dom.js";
 import { LaneCard } from "./lane.js";
 import { Player, SHOWN } from "./player.js";
@@ -11,13 +11,19 @@ const part = name => find(`#${name}`);
 
 export class Stage {
   constructor(changed) {
-    Object.assign(this, { changed, race: null, cards: [], player: null, byTime: false, leave: null });
+    Object.assign(this, { changed, race: null, cards: [], player: null, byTime: false, linear: false, leave: null });
     part("again").addEventListener("click", () => this.toggle());
     part("scrub").addEventListener("input", event => this.scrub(Number(event.target.value)));
     part("pace").addEventListener("change", event => this.pace(event.target.value));
     for (const input of document.querySelectorAll("input[name=axis]")) {
       input.addEventListener("change", () => {
         this.byTime = input.value === "time" && input.checked;
+        this.charts();
+      });
+    }
+    for (const input of document.querySelectorAll("input[name=scale]")) {
+      input.addEventListener("change", () => {
+        this.linear = input.value === "linear" && input.checked;
         this.charts();
       });
     }
@@ -151,7 +157,7 @@ export class Stage {
 
   charts() {
     if (!this.race || part("across").hidden) return;
-    part("bars").replaceChildren(laneBars(this.race));
+    part("bars").replaceChildren(laneDots(this.race, this.linear));
     part("inertia").replaceChildren(inertiaChart(this.race, this.byTime, Math.max(240, part("inertia").clientWidth)));
     say(part("inertia-note"), inertiaNote(this.race));
     part("keys").replaceChildren(...this.race.lanes.map(lane =>
