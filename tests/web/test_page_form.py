@@ -82,6 +82,30 @@ def test_the_keyboard_keeps_its_place_when_a_lane_changes(open_page):  # noqa: F
     assert page.evaluate("document.activeElement.id") == "kernel-1"
 
 
+def test_an_arrow_key_is_one_iteration_of_the_replay(open_page):  # noqa: F811
+    page = open_page(small("numpy:1", "cpp:1", max_iter=6), reduced_motion="reduce")
+    page.click("#run")
+    finished(page)
+    page.select_option("#pace", "steps")
+    page.focus("#scrub")
+    page.keyboard.press("Home")
+    for expected in ("1", "2"):
+        page.keyboard.press("ArrowRight")
+        assert page.inner_text("#position").startswith(f"iteration {expected} of")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#position").startswith("iteration 1 of")
+
+
+def test_back_returns_to_the_tab_before(open_page):  # noqa: F811
+    page = open_page(small("numpy:1"))
+    page.click("#tab-studies")
+    page.click("#tab-kernels")
+    page.go_back()
+    assert page.get_attribute("#tab-studies", "aria-selected") == "true"
+    page.go_back()
+    assert page.get_attribute("#tab-race", "aria-selected") == "true"
+
+
 def test_every_preset_can_be_run_with_the_lanes_that_the_page_chooses(open_page):  # noqa: F811
     page = open_page()
     names = page.locator("#preset option").all_inner_texts()

@@ -14,6 +14,7 @@ export class Stage {
     Object.assign(this, { changed, race: null, cards: [], player: null, byTime: false, linear: false, leave: null });
     part("again").addEventListener("click", () => this.toggle());
     part("scrub").addEventListener("input", event => this.scrub(Number(event.target.value)));
+    part("scrub").addEventListener("keydown", event => this.step(event));
     part("pace").addEventListener("change", event => this.pace(event.target.value));
     for (const input of document.querySelectorAll("input[name=axis]")) {
       input.addEventListener("change", () => {
@@ -199,7 +200,18 @@ export class Stage {
 
   scrub(share) {
     this.player.playing = false;
-    this.player.seek(share / Number(part("scrub").max) * this.player.length);
+    this.player.seek(share / 1000 * this.player.length);
+  }
+
+  /** A press of an arrow key is one iteration, or a twentieth of the time. */
+  step(event) {
+    const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const { player } = this;
+    const size = player.pace === "steps" ? 1 : player.length / 20;
+    player.playing = false;
+    player.seek((Math.round(player.position / size) + way) * size);
   }
 
   pace(value) {
@@ -210,10 +222,7 @@ export class Stage {
     const { player, race } = this;
     this.cards.forEach(card => card.replay(player.view(card.lane)));
     const scrub = part("scrub");
-    const steps = player.pace === "steps";  // a press of an arrow key is an iteration, or a fortieth
-    scrub.max = steps ? race.iterations : 1000;
-    scrub.step = steps ? 1 : 25;
-    scrub.value = Math.round(Number(scrub.max) * player.position / (player.length || 1));
+    scrub.value = Math.round(1000 * player.position / (player.length || 1));
     const words = player.pace === "steps"
       ? `iteration ${Math.floor(player.position)} of ${race.iterations}`
       : `${time(player.position)} of ${time(player.length)}`;
