@@ -6,8 +6,6 @@ from kmeans_lab.choosing.tool import Tool
 from kmeans_lab.formatting import digits, faster, memory_size
 
 _Tools = dict[str, Tool]
-#: Shares of a time that differ by less than this are called the same.
-_SAME = 0.03
 
 
 def advice(tools: _Tools) -> list[str]:
@@ -39,7 +37,7 @@ def _arrays(t: _Tools) -> str:
     return (
         f"NumPy, and nothing else: its {numpy.costs['lines'] or 0:,} lines take "
         f"{_beside(numpy, cpp)}. The textbook one-liner, which holds all differences at once, is "
-        f"another matter: it is {_speed(numpy.fit / broadcast.fit)} than that product."
+        f"another matter: it is {_speed(numpy, broadcast)} than that product."
     )
 
 
@@ -83,10 +81,10 @@ def _design(t: _Tools) -> str:
     gains = (f"{digits(a.fit / b.fit)} ×" for a, b in zip(plain, tuned, strict=True))
     lines = [_join(f"{it.costs['lines'] or 0:,}" for it in them) for them in (plain, tuned)]
     return (
-        "Change the design, not the tool. The same loops in Numba, Cython and C++ differ by "
-        f"{digits(100 * (fits[-1] / fits[0] - 1), 2)} % between the slowest and the fastest; a "
-        f"better design makes them {_join(gains)} as fast, for {lines[1]} lines in place of "
-        f"{lines[0]}. [How](performance.md#how-the-flagship-works)."
+        "Change the design, not the tool. The same loops in Numba, Cython and C++ differ by no "
+        f"more than {digits(100 * (fits[-1] / fits[0] - 1), 2)} % between the slowest and the "
+        f"fastest; a better design makes them {_join(gains)} as fast, for {lines[1]} lines in "
+        f"place of {lines[0]}. [How](performance.md#how-the-flagship-works)."
     )
 
 
@@ -123,12 +121,12 @@ def _typed(t: _Tools) -> str:
 
 def _frameworks(t: _Tools) -> str:
     torch, compiled, jax = t["torch"], t["torch-compile"], t["jax"]
-    numpy = t["numpy"].fit
+    numpy = t["numpy"]
     return (
         f"Stay there; but {memory_size(torch.size)} of PyTorch or {memory_size(jax.size)} of JAX "
         "are no way to speed up one loop. Beside NumPy, on one core, in float64, eager PyTorch is "
-        f"{_speed(numpy / torch.fit)}, JAX {_speed(numpy / jax.fit)}, and torch.compile "
-        f"{_speed(numpy / compiled.fit)}, after a first call of {digits(compiled.first)} s that "
+        f"{_speed(numpy, torch)}, JAX {_speed(numpy, jax)}, and torch.compile "
+        f"{_speed(numpy, compiled)}, after a first call of {digits(compiled.first)} s that "
         "needs a C++ compiler where it runs."
     )
 
@@ -158,13 +156,19 @@ def _named(it: Tool) -> str:
 def _beside(one: Tool, other: Tool) -> str:
     share = one.fit / other.fit
     name = other.costs["kernel"]
-    if abs(share - 1) < _SAME:
-        return f"as long as `{name}`"
+    if _same(share, one):
+        return f"as long as `{name}`, as far as this run can tell"
     return f"{digits(share)} times as long as `{name}`"
 
 
-def _speed(times: float) -> str:
-    return "as fast" if abs(times - 1) < _SAME else faster(times)
+def _speed(baseline: Tool, one: Tool) -> str:
+    times = baseline.fit / one.fit
+    return "as fast" if _same(times, one) else faster(times)
+
+
+def _same(times: float, one: Tool) -> bool:
+    """Whether a ratio is no larger than what the run resolves."""
+    return 1 / one.floor <= times <= one.floor
 
 
 def _join(parts: Iterable[str]) -> str:

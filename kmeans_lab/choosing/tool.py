@@ -32,11 +32,14 @@ class Tool:
         The median of a fit.
     beside : str
         How many times as fast or slow as the baseline, with the interval; in words.
+    floor : float
+        The smallest factor that the run resolves.
     """
 
     costs: CostsRecord
     seconds: float | None
     beside: str
+    floor: float = 1.0
 
     @property
     def fit(self) -> float:
@@ -93,7 +96,7 @@ def tools_of(data: BenchRecord, overhead: OverheadRecord) -> dict[str, Tool]:
             beside = "{} ({})".format(*in_words(times, run["floor"]))
         elif seconds and costs["kernel"] == BASELINE:
             beside = "1"
-        found[costs["kernel"]] = Tool(costs, seconds, beside)
+        found[costs["kernel"]] = Tool(costs, seconds, beside, run["floor"] or 1.0)
     return found
 
 
